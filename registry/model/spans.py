@@ -1,0 +1,85 @@
+"""Half-open byte ranges and sets of them: pure arithmetic, all numbers in bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from registry.errors import InvalidError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """`length` bytes from `offset` on; may be empty."""
+
+    offset: int
+    length: int
+
+    def __post_init__(self) -> None:
+        if self.offset < 0 or self.length < 0:
+            raise InvalidError(f"a span of {self.length} bytes at {self.offset} is not one")
+
+    @property
+    def end(self) -> int:
+        """The offset of the first byte behind it."""
+        return self.offset + self.length
+
+    def cut(self, grain: int) -> Iterator[Span]:
+        """The span as pieces of at most `grain` bytes, in order."""
+        for offset in range(self.offset, self.end, grain):
+            yield Span(offset, min(grain, self.end - offset))
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """A set of bytes as sorted spans that neither touch nor overlap, and are never empty."""
+
+    items: tuple[Span, ...] = ()
+
+    @classmethod
+    def of(cls, spans: Iterable[Span]) -> Spans:
+        """The union of `spans`, which may overlap and come in any order."""
+        merged: list[Span] = []
+        for span in sorted(spans):
+            if not span.length:
+                continue
+            if merged and span.offset <= merged[-1].end:
+                last = merged[-1]
+                merged[-1] = Span(last.offset, max(last.end, span.end) - last.offset)
+            else:
+                merged.append(span)
+        return cls(tuple(merged))
+
+    def __iter__(self) -> Iterator[Span]:
+        return iter(self.items)
+
+    def __bool__(self) -> bool:
+        return bool(self.items)
+
+    @property
+    def total(self) -> int:
+        """How many bytes are in the set."""
+        return sum(span.length for span in self.items)
+
+    @property
+    def front(self) -> int:
+        """How many bytes from zero on are in the set without a gap."""
+        return self.items[0].end if self.items and self.items[0].offset == 0 else 0
+
+    def add(self, span: Span) -> Spans:
+        """The set with `span` in it too."""
+        return Spans.of((*self.items, span))
+
+    def missing(self, size: int) -> Spans:
+        """What a blob of `size` bytes still needs."""
+        gaps: list[Span] = []
+        at = 0
+        for span in self.items:
+            if span.offset >= size:
+                break
+            if span.offset > at:
+                gaps.append(Span(at, span.offset - at))
+            at = span.end
+        if at < size:
+            gaps.append(Span(at, size - at))
+        return Spans(tuple(gaps))
