@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from registry.errors import InvalidError
 
@@ -83,3 +84,12 @@ class Spans:
         if at < size:
             gaps.append(Span(at, size - at))
         return Spans(tuple(gaps))
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpan:
+    """`length` bytes of a file from `offset` on, to be sent without passing through memory."""
+
+    path: Path
+    offset: int
+    length: int

@@ -1,0 +1,245 @@
+"""What the parts are to each other, on one page.
+
+A *target* is somewhere models live: the local store, a registry, a bundle, memory. `transfer` moves
+models between targets and knows nothing else of them. A *depot* is what the embedded registry keeps.
+All sizes and offsets are bytes, all times seconds.
+
+Rules every implementation keeps:
+- errors are raised by the call, never by a generator's first item; a stream that breaks in the middle
+  raises TransientError;
+- an error of a stream handed in passes through unchanged;
+- a blob is visible only when every byte of it was proven, a name only when all its blobs are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor, Manifest
+from registry.model.names import Name
+from registry.model.spans import FileSpan, Span, Spans
+
+
+class How(StrEnum):
+    """How a blob came to be at its destination."""
+
+    PRESENT = "present"
+    FETCHED = "fetched"
+    RESUMED = "resumed"
+    MOUNTED = "mounted"
+    UPLOADED = "uploaded"
+
+
+class Stream(Protocol):
+    """Bytes read once, in order; `close` gives up what was not read."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a source answered: the bytes of `span`.
+
+    A registry without ranges answers with the whole blob, so `span` may be wider than what was asked;
+    `stream` then begins at `span.offset`, and yields exactly `span.length` bytes or raises.
+    """
+
+    span: Span
+    stream: Stream
+
+
+class Source(Protocol):
+    """Somewhere models can be read from."""
+
+    def resolve(self, name: Name) -> Manifest:
+        """The manifest `name` stands for. NotFoundError, DeniedError, InvalidError (unreadable)."""
+
+    def open(self, name: Name, blob: Descriptor, span: Span) -> Reading:
+        """Begin to read `span` of a blob of `name`. NotFoundError if the blob is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appetite:
+    """How an intake wants its bytes: each write between `least` and `most` bytes (the last may be less).
+
+    `ordered`: one write after another, each where the last one ended; else any number side by side.
+    """
+
+    ordered: bool
+    first: int
+    least: int
+    most: int
+
+
+class Intake(Protocol):
+    """One blob on its way into a destination. Safe for writes side by side unless ordered."""
+
+    @property
+    def how(self) -> How:
+        """What the blob will have come by, once committed."""
+
+    @property
+    def appetite(self) -> Appetite:
+        """How it wants its bytes."""
+
+    @property
+    def received(self) -> Spans:
+        """What is there already, from this run or an earlier one."""
+
+    def write(self, span: Span, chunks: Iterable[bytes]) -> None:
+        """Take exactly `span.length` bytes from `chunks` (more, or fewer: ProtocolError).
+
+        After an error, `received` tells what was kept.
+        """
+
+    def prove(self) -> None:
+        """Hash along the contiguous front until the whole blob is hashed; meant for a thread of its own.
+
+        Returns at once where the far side does the proving. CorruptError if the bytes are not the digest's.
+        """
+
+    def commit(self) -> None:
+        """Give the proven blob its name. CorruptError, StorageError; nothing is visible before."""
+
+    def close(self) -> None:
+        """Let go; what was received is kept for a later run where that is possible. May come twice."""
+
+
+class Destination(Protocol):
+    """Somewhere models can be written to."""
+
+    def size(self, name: Name, blob: Descriptor) -> int | None:
+        """The blob's size if it is there and proven, else None. A blob of another size is not there."""
+
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake:
+        """Begin or go on to take a blob.
+
+        `near`: a name at the same place that is known to hold the blob, so that it may be mounted.
+        """
+
+    def publish(self, name: Name, manifest: Manifest) -> None:
+        """Make `name` stand for `manifest`, at one instant. InvalidError while a blob of it is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in a listing; `modified` in Unix seconds, or None where the place does not say."""
+
+    name: Name
+    digest: Digest
+    size: int | None = None
+    modified: float | None = None
+
+
+class Target(Source, Destination, Protocol):
+    """Somewhere models live."""
+
+    def tags(self, name: Name) -> Iterator[str]:
+        """The tags of `name`'s repository, sorted. NotFoundError if there is no such repository."""
+
+    def remove(self, name: Name) -> None:
+        """Take `name` away; blobs that another manifest names stay. NotFoundError."""
+
+
+# --- the embedded registry ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A blob a repository holds: its size in bytes, and its bytes in memory or on disk."""
+
+    size: int
+    content: bytes | FileSpan
+
+
+class Upload(Protocol):
+    """An upload session of one repository: bytes appended in order until a digest closes it."""
+
+    @property
+    def id(self) -> str:
+        """Its name in the upload URL."""
+
+    @property
+    def received(self) -> int:
+        """How many bytes are held."""
+
+    def rewind(self, offset: int) -> None:
+        """Forget everything from `offset` on; InvalidError beyond what is held."""
+
+    def write(self, data: bytes) -> None:
+        """Append. StorageError when the disk is full or broken; what fitted is kept."""
+
+    def commit(self, digest: Digest) -> None:
+        """Prove, make durable and name the blob in its repository: after this returns it survives SIGKILL.
+
+        CorruptError keeps nothing.
+        """
+
+    def cancel(self) -> None:
+        """Drop the session and its bytes."""
+
+    def close(self) -> None:
+        """Let go, keeping what was received."""
+
+
+class Depot(Protocol):
+    """What the embedded registry keeps: which repository holds what. Repositories compare without case."""
+
+    def repositories(self, after: str, limit: int, readable: Callable[[str], bool]) -> list[str]:
+        """At most `limit` repositories behind `after` that are `readable`, in order."""
+
+    def exists(self, repository: str) -> bool:
+        """Whether anything was ever published or uploaded there."""
+
+    def blob(self, repository: str, digest: Digest) -> Blob | None:
+        """The blob, if this repository holds it."""
+
+    def holders(self, digest: Digest) -> list[str]:
+        """The repositories that hold the blob."""
+
+    def mount(self, repository: str, digest: Digest, source: str) -> bool:
+        """Let `repository` hold what `source` holds; False if `source` does not."""
+
+    def delete_blob(self, repository: str, digest: Digest) -> None:
+        """NotFoundError; InvalidError while a manifest of the repository names it."""
+
+    def begin(self, repository: str) -> Upload:
+        """A new, empty upload session."""
+
+    def upload(self, repository: str, session: str) -> Upload:
+        """The session, for one caller at a time. NotFoundError; TransientError while another has it."""
+
+    def manifest(self, repository: str, reference: Digest | str) -> Manifest | None:
+        """The manifest a digest or tag stands for."""
+
+    def publish(self, repository: str, manifest: Manifest, tag: str | None) -> None:
+        """Keep the manifest and point the tag at it, in one transaction.
+
+        NotFoundError naming the digest of a layer, config or child that the repository does not hold.
+        """
+
+    def delete_manifest(self, repository: str, digest: Digest) -> None:
+        """Delete it and every tag that stands for it. NotFoundError."""
+
+    def delete_tag(self, repository: str, tag: str) -> None:
+        """Delete the tag only. NotFoundError."""
+
+    def tags(self, repository: str, after: str, limit: int) -> list[str]:
+        """At most `limit` tags behind `after`, in order."""
+
+    def referrers(self, repository: str, digest: Digest) -> list[Manifest]:
+        """The manifests whose subject is `digest`."""
+
+
+# --- time and chance are arguments ---------------------------------------------------------------------
+
+Clock = Callable[[], float]
+"""Seconds: Unix time where a peer sees it, monotonic where it measures."""
+
+NewId = Callable[[], str]
+"""A fresh unguessable identifier."""

@@ -1,0 +1,187 @@
+"""Request, Response and the one shape everything that answers has. No socket is known here."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from registry.errors import InvalidError
+from registry.model.spans import FileSpan
+from registry.wire.headers import Headers
+
+BODY_BYTES = 4 * 1024 * 1024  # the largest body that is held in memory
+_URL_LENGTH = 16 * 1024
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Origin:
+    """Scheme, host and port: what a secret is for (RFC 6454)."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """The origin of an absolute http or https URL; InvalidError for anything else."""
+        return _parse(url)[0]
+
+    @property
+    def netloc(self) -> str:
+        """`host`, or `host:port` where the port is not the scheme's own; IPv6 in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it is this machine, spelled as `localhost` or a loopback address."""
+        return is_loopback(self.host)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.netloc}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (no port, no brackets) is `localhost` or in 127.0.0.0/8 or ::1."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _parse(url: str) -> tuple[Origin, SplitResult]:
+    if len(url) > _URL_LENGTH or not url.isascii() or any(c <= " " or c == "\x7f" for c in url):
+        raise InvalidError("a URL that is too long, or has spaces or control characters in it")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidError(f"{url[:80]!r} is not a URL") from None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise InvalidError(f"{url[:80]!r} is not an absolute http or https URL")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidError("a URL with a user name in it")
+    if port is None:
+        port = _DEFAULT_PORTS[parts.scheme]
+    if not 1 <= port <= 65535:
+        raise InvalidError(f"{port} is not a port")
+    return Origin(parts.scheme, parts.hostname, port), parts
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked. `url` is absolute and goes out byte for byte.
+
+    `body` is bytes (at most BODY_BYTES) or, on the client's side only, an iterable of `length` bytes,
+    which is sent once and never replayed. `length` is None only for a server's request whose sender
+    did not say (chunked transfer coding).
+    """
+
+    method: str
+    url: str
+    headers: Headers = field(default_factory=Headers)
+    body: bytes | Iterable[bytes] = field(default=b"", repr=False)
+    length: int | None = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.body, bytes) and self.body:
+            object.__setattr__(self, "length", len(self.body))
+
+    @property
+    def origin(self) -> Origin:
+        """Where it goes."""
+        return Origin.of(self.url)
+
+    @property
+    def target(self) -> str:
+        """Path and query exactly as in `url`: what stands on the request line."""
+        after = self.url.find("/", self.url.index("://") + 3)
+        return "/" if after < 0 else self.url[after:].partition("#")[0]
+
+    @property
+    def path(self) -> str:
+        """The path, still percent-encoded."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """The query's decoded pairs, in order; empty values kept."""
+        text = self.target.partition("?")[2]
+        try:
+            return parse_qsl(text, keep_blank_values=True, max_num_fields=64, errors="strict")
+        except ValueError:
+            raise InvalidError("the query cannot be read") from None
+
+    def parameter(self, name: str) -> str | None:
+        """The first value of a query parameter, or None."""
+        return next((value for key, value in self.query if key == name), None)
+
+    def with_header(self, name: str, value: str) -> Request:
+        """The same request with exactly one header `name`."""
+        return replace(self, headers=self.headers.with_(name, value))
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it may be sent a second time: a streamed body may not (DESIGN, rule 3)."""
+        return isinstance(self.body, bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What is answered. `length` is the body's length in bytes; None only while a peer did not say.
+
+    To a HEAD, `length` is what a GET would have, and the body is b"".
+    """
+
+    status: int
+    headers: Headers = field(default_factory=Headers)
+    body: bytes | Iterable[bytes] | FileSpan = field(default=b"", repr=False)
+    length: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.length is None and isinstance(self.body, bytes):
+            object.__setattr__(self, "length", len(self.body))
+        elif self.length is None and isinstance(self.body, FileSpan):
+            object.__setattr__(self, "length", self.body.length)
+
+    def close(self) -> None:
+        """Give up what was not read."""
+        close = getattr(self.body, "close", None)
+        if close is not None:
+            close()
+
+
+class Feed(Protocol):
+    """Where the driver puts a request's bytes as they arrive, one write of at most 1 MiB at a time.
+
+    Each call may block on the disk, never on a peer. `close` is always called, after `then` or
+    instead of it: what arrived is kept or dropped as the answerer sees fit.
+    """
+
+    def write(self, data: bytes, /) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """The answer to a request that brings a blob: feed `intake`, then call `then` for the response.
+
+    `limit` is the most the body may have, in bytes; the driver refuses more with 413.
+    """
+
+    intake: Feed
+    then: Callable[[], Response]
+    limit: int
+
+
+Exchange = Callable[[Request], Response | Accept]
+"""Everything that answers has this shape, and never waits for a peer (DESIGN, "One shape")."""
+
+Transport = Callable[[Request], Response]
+"""An exchange whose blobs are driven already: what a client asks through."""

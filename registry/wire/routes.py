@@ -1,0 +1,132 @@
+"""The paths of the registry API, built by the client and read by the server from one table.
+
+OCI distribution specification 1.1, "Endpoints"; the token and account paths are ours and Ollama's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import quote, unquote
+
+from registry.errors import InvalidError
+from registry.model.digests import Digest
+
+_REPOSITORY = r"(?P<repository>[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*)"
+_REFERENCE = r"(?P<reference>[^/]{1,255})"
+
+
+class Route(Enum):
+    """Every path the embedded registry answers; the value is its pattern."""
+
+    ROOT = r"/"
+    BASE = r"/v2/?"
+    CATALOG = r"/v2/_catalog"
+    TOKEN = r"/v2/token"
+    ME = r"/api/me"
+    SIGNOUT = r"/api/signout"
+    HEALTH = r"/healthz"
+    METRICS = r"/metrics"
+    CAPABILITY = r"/v2/_capability/(?P<reference>[A-Za-z0-9_.-]{1,2048})"
+    MANIFEST = rf"/v2/{_REPOSITORY}/manifests/{_REFERENCE}"
+    UPLOADS = rf"/v2/{_REPOSITORY}/blobs/uploads/?"
+    UPLOAD = rf"/v2/{_REPOSITORY}/blobs/uploads/(?P<reference>[A-Za-z0-9_-]{{1,128}})"
+    BLOB = rf"/v2/{_REPOSITORY}/blobs/{_REFERENCE}"
+    TAGS = rf"/v2/{_REPOSITORY}/tags/list"
+    REFERRERS = rf"/v2/{_REPOSITORY}/referrers/{_REFERENCE}"
+
+
+_PATTERNS = tuple((route, re.compile(route.value)) for route in Route)
+_LONGEST_REPOSITORY = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a path is about: its route, and the repository and reference in it ("" where it has none)."""
+
+    route: Route
+    repository: str = ""
+    reference: str = ""
+
+
+def match(path: str) -> Place | None:
+    """The place a request's path (percent-encoded, without query) means, or None."""
+    try:
+        decoded = unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        return None
+    for route, pattern in _PATTERNS:
+        found = pattern.fullmatch(decoded)
+        if found:
+            groups = found.groupdict()
+            place = Place(route, groups.get("repository") or "", groups.get("reference") or "")
+            return place if len(place.repository) <= _LONGEST_REPOSITORY else None
+    return None
+
+
+def manifest(repository: str, reference: Digest | str) -> str:
+    """`/v2/<repository>/manifests/<tag or digest>`."""
+    return f"/v2/{repository}/manifests/{reference}"
+
+
+def blob(repository: str, digest: Digest) -> str:
+    """`/v2/<repository>/blobs/<digest>`."""
+    return f"/v2/{repository}/blobs/{digest}"
+
+
+def uploads(repository: str) -> str:
+    """`/v2/<repository>/blobs/uploads/`."""
+    return f"/v2/{repository}/blobs/uploads/"
+
+
+def upload(repository: str, session: str) -> str:
+    """`/v2/<repository>/blobs/uploads/<session>`."""
+    return f"/v2/{repository}/blobs/uploads/{session}"
+
+
+def tags(repository: str, after: str = "", limit: int = 0) -> str:
+    """`/v2/<repository>/tags/list`, a page of it with `limit`."""
+    return f"/v2/{repository}/tags/list{_page(after, limit)}"
+
+
+def catalog(after: str = "", limit: int = 0) -> str:
+    """`/v2/_catalog`, a page of it with `limit`."""
+    return f"/v2/_catalog{_page(after, limit)}"
+
+
+def referrers(repository: str, digest: Digest) -> str:
+    """`/v2/<repository>/referrers/<digest>`."""
+    return f"/v2/{repository}/referrers/{digest}"
+
+
+def _page(after: str, limit: int) -> str:
+    pairs = [f"n={limit}"] if limit else []
+    if after:
+        pairs.append(f"last={quote(after, safe='')}")
+    return f"?{'&'.join(pairs)}" if pairs else ""
+
+
+# --- the two headers that speak of bytes ---------------------------------------------------------------
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_UPLOADED = re.compile(r"(?:bytes=)?(\d{1,19})-(\d{1,19})")
+
+
+def read_content_range(value: str) -> tuple[int, int, int | None]:
+    """`bytes 0-99/1000` as (first byte, length, whole or None); RFC 9110 section 14.4."""
+    found = _CONTENT_RANGE.fullmatch(value.strip())
+    if not found or int(found[2]) < int(found[1]):
+        raise InvalidError(f"Content-Range {value[:60]!r} is not one")
+    whole = None if found[3] == "*" else int(found[3])
+    if whole is not None and int(found[2]) >= whole:
+        raise InvalidError(f"Content-Range {value[:60]!r} ends behind the whole")
+    return int(found[1]), int(found[2]) - int(found[1]) + 1, whole
+
+
+def read_upload_range(value: str) -> tuple[int, int]:
+    """An upload's `Range` or `Content-Range`, `<first>-<last>` without unit, as (first, last)."""
+    found = _UPLOADED.fullmatch(value.strip())
+    if not found:
+        raise InvalidError(f"range {value[:60]!r} is not <first>-<last>")
+    return int(found[1]), int(found[2])
