@@ -94,14 +94,26 @@ class Intake(Protocol):
     def write(self, span: Span, chunks: Iterable[bytes]) -> None:
         """Take exactly `span.length` bytes from `chunks` (more, or fewer: ProtocolError).
 
-        After an error, `received` tells what was kept.
+        After an error, `resume` must be called before the next write of an ordered intake.
         """
+
+    def resume(self) -> None:
+        """After a failed write: find out what was kept, so that `received` is true again."""
 
     def prove(self) -> None:
         """Hash along the contiguous front until the whole blob is hashed; meant for a thread of its own.
 
         Returns at once where the far side does the proving. CorruptError if the bytes are not the digest's.
         """
+
+    def suspect(self) -> Spans:
+        """After `prove` failed: drop the bytes that this side damaged, and say which those were.
+
+        Empty if all bytes are as they came: then the source sent them wrong.
+        """
+
+    def differs(self, span: Span, chunks: Iterable[bytes]) -> bool:
+        """Whether a second reading of `span` differs from what was kept; if so `span` is missing again."""
 
     def commit(self) -> None:
         """Give the proven blob its name. CorruptError, StorageError; nothing is visible before."""

@@ -64,7 +64,11 @@ class CorruptError(RegistryError):
 
 
 class TransientError(RegistryError):
-    """Asking again may help. `retry_after` is the peer's wish in seconds, or None."""
+    """Asking again may help.
+
+    `retry_after` is the peer's wish in seconds, or None; `answered` says whether the peer said
+    anything at all.
+    """
 
     exit = 6
 
@@ -76,9 +80,11 @@ class TransientError(RegistryError):
         host: str = "",
         name: str = "",
         retry_after: float | None = None,
+        answered: bool = False,
     ) -> None:
         super().__init__(message, hint=hint, host=host, name=name)
         self.retry_after = retry_after
+        self.answered = answered
 
 
 class ProtocolError(RegistryError):

@@ -89,6 +89,7 @@ def error_of(
             name=name,
             hint="the registry is busy or broken; the same command goes on where this one stopped",
             retry_after=retry_after(response.headers.get("Retry-After"), now),
+            answered=True,
         )
     if status == 412:
         return ProtocolError(

@@ -1,0 +1,73 @@
+"""What a transfer tells whoever watches it. Numbers are bytes and never run backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from registry.contracts import How
+from registry.model.manifests import Descriptor, Manifest
+from registry.model.names import Name
+
+
+@dataclass(frozen=True, slots=True)
+class BlobReport:
+    """What became of one blob: `transferred` counts the bytes moved in this run."""
+
+    blob: Descriptor
+    transferred: int
+    how: How
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a copy did. `size` is the model's, `transferred` what moved in this run, in bytes."""
+
+    name: Name
+    manifest: Manifest
+    seconds: float
+    blobs: tuple[BlobReport, ...]
+
+    @property
+    def size(self) -> int:
+        """The model's size: the sum of its distinct blobs."""
+        return sum(item.blob.size for item in self.blobs)
+
+    @property
+    def transferred(self) -> int:
+        """The bytes that moved in this run."""
+        return sum(item.transferred for item in self.blobs)
+
+
+class Observer(Protocol):
+    """Watches a copy. Calls come from several threads, one at a time; each must return quickly."""
+
+    def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
+        """The manifest is known: these blobs make up the model."""
+
+    def at(self, blob: Descriptor, done: int) -> None:
+        """`done` bytes of the blob are there; starts at what was there before this run."""
+
+    def done(self, blob: Descriptor, how: How) -> None:
+        """The blob is at its destination, proven."""
+
+    def note(self, text: str) -> None:
+        """Something a patient person would like to know: a pause, a retry, whose progress is followed."""
+
+    def end(self, report: Report) -> None:
+        """The name is published."""
+
+
+class Silent:
+    """Watches nothing."""
+
+    def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None: ...
+
+    def at(self, blob: Descriptor, done: int) -> None: ...
+
+    def done(self, blob: Descriptor, how: How) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def end(self, report: Report) -> None: ...
