@@ -1,0 +1,88 @@
+"""What every test stands on: a home of its own, an end to its patience, seeds, and real programs."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["peers"]
+
+PATIENCE = 300.0  # seconds; a test that needs more says so with @pytest.mark.patience(seconds)
+
+# What would let a test see, or touch, the person's own models, keys and settings.
+PERSONAL = (
+    "FERRY_",
+    "OLLAMA_",
+    "XDG_",
+    "DOCKER_",
+    "REGISTRY_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+)
+OURS = ("FERRY_TESTS_",)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--runs", type=int, metavar="N", help="runs of each randomised test (default: its CI size)"
+    )
+    parser.addoption(
+        "--seed", type=int, metavar="N", help="the first random seed (default: a new one each time)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "patience(seconds): how long this test may take before it is failed")
+    config.addinivalue_line(
+        "markers", "seeds(count, *fixed): how often a test with a `seed` runs, and cases to keep"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `seed` runs once per seed; the seed stands in the test's name."""
+    if "seed" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("seeds")
+    count, *fixed = marker.args if marker else (1,)
+    runs = metafunc.config.getoption("--runs") or count
+    first = metafunc.config.getoption("--seed")
+    start = random.SystemRandom().randrange(10**9) if first is None else first
+    metafunc.parametrize("seed", [*fixed, *range(start, start + runs)])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fails a test that hangs, where it hangs, instead of the whole run."""
+    marker = item.get_closest_marker("patience")
+    seconds = float(marker.args[0]) if marker else PATIENCE
+
+    def enough(_signal: int, _frame: types.FrameType | None) -> None:
+        pytest.fail(f"still running after {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, enough)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty home and no settings: no test reads or writes what belongs to the person running it."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.upper().startswith(PERSONAL) and not name.startswith(OURS):
+                patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        yield home
