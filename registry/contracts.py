@@ -122,14 +122,31 @@ class Intake(Protocol):
         """Let go; what was received is kept for a later run where that is possible. May come twice."""
 
 
+class Elsewhere(Protocol):
+    """A blob that another process on this machine is receiving into the same place right now."""
+
+    def received(self) -> int:
+        """How many bytes that process has."""
+
+    def over(self) -> bool:
+        """Whether it ended, well or not: ask the destination again."""
+
+
 class Destination(Protocol):
     """Somewhere models can be written to."""
+
+    def prepare(self, name: Name, manifest: Manifest) -> None:
+        """Refuse, before a byte moves, what could not be published under `name`.
+
+        InvalidError for a name or kind of manifest this place cannot hold, StorageError where the blobs
+        that are missing do not fit (needed minus present minus already received, against what is free).
+        """
 
     def size(self, name: Name, blob: Descriptor) -> int | None:
         """The blob's size if it is there and proven, else None. A blob of another size is not there."""
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake:
-        """Begin or go on to take a blob.
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere:
+        """Begin or go on to take a blob; Elsewhere while another process does.
 
         `near`: a name at the same place that is known to hold the blob, so that it may be mounted.
         """

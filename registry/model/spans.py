@@ -71,6 +71,14 @@ class Spans:
         """The set with `span` in it too."""
         return Spans.of((*self.items, span))
 
+    def within(self, span: Span) -> Spans:
+        """The part of the set that lies in `span`."""
+        return Spans.of(
+            Span(first, min(item.end, span.end) - first)
+            for item in self.items
+            if (first := max(item.offset, span.offset)) < min(item.end, span.end)
+        )
+
     def missing(self, size: int) -> Spans:
         """What a blob of `size` bytes still needs."""
         gaps: list[Span] = []

@@ -21,6 +21,10 @@ T = TypeVar("T")
 _RETRY_AFTER_CEILING = 600.0
 
 
+def say_nothing(_text: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """How patient to be, in seconds.
@@ -44,16 +48,17 @@ class Rule:
 class Patience:
     """One transfer's patience, shared by its threads.
 
-    `sleep` waits that many seconds and returns True if the transfer was told to stop meanwhile.
+    `stop` ends every pause at once. `sleep` waits that many seconds and returns True if told to stop.
     """
 
     rule: Rule = field(default_factory=Rule)
     clock: Clock = time.monotonic
-    sleep: Callable[[float], bool] = field(default=lambda seconds: time.sleep(seconds) or False)
+    sleep: Callable[[float], bool] | None = None
     chance: Callable[[], float] = random.random
-    note: Callable[[str], None] = field(default=lambda text: None)
+    note: Callable[[str], None] = say_nothing
+    stop: threading.Event = field(default_factory=threading.Event)
     _answered: set[str] = field(default_factory=set)
-    _last_progress: float = field(default=0.0)
+    _last_progress: float = 0.0
     _moved: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -95,7 +100,7 @@ class Patience:
         if error.retry_after is not None:
             pause = max(pause, min(error.retry_after, _RETRY_AFTER_CEILING))
         if place in self._answered:
-            spent, budget = self.clock() - self._last_progress, self.rule.give_up_after
+            spent, budget = self.clock() - max(began, self._last_progress), self.rule.give_up_after
         else:
             spent, budget = self.clock() - began, self.rule.first_seconds
             if tries >= self.rule.first_tries:
@@ -103,5 +108,5 @@ class Patience:
         if spent + pause > budget:
             raise error
         self.note(f"{error.message}; trying again in {pause:.0f} s")
-        if self.sleep(pause):
+        if (self.sleep or self.stop.wait)(pause):
             raise error

@@ -1,0 +1,159 @@
+"""One registry, asked: requests to it, its refusals as errors, the URLs it gives.
+
+Knows nothing of models; `remote` and `upload` say what to ask.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+from registry.contracts import Clock, Stream
+from registry.errors import InvalidError, ProtocolError, RegistryError, TransientError
+from registry.model.spans import FileSpan
+from registry.wire import faults
+from registry.wire.headers import Headers
+from registry.wire.messages import Origin, Request, Response, Transport
+
+PAGE_BYTES = 4 * 1024 * 1024
+_PAGES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The registry at `origin`, asked through `transport`; `now` is Unix seconds."""
+
+    transport: Transport
+    origin: Origin
+    now: Clock = time.time
+
+    @property
+    def host(self) -> str:
+        """Host and port, as messages name it."""
+        return self.origin.netloc
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        ok: tuple[int, ...],
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Response:
+        """The answer, if its status is one of `ok`; else the error it means, saying what was being done."""
+        request = Request(method, f"{self.origin}{path}", Headers(headers or {}), body)
+        response = self.transport(request)
+        if response.status in ok:
+            return response
+        raise self.refusal(response, doing)
+
+    def refusal(self, response: Response, doing: str) -> RegistryError:
+        """The error an unwanted answer means, with what the peer says of it."""
+        try:
+            body = read_body(response, faults.ERROR_BYTES, doing, self.host)
+        except (ProtocolError, TransientError):
+            body = b""  # an unreadable explanation does not hide the refusal
+        return faults.error_of(response, body, doing, host=self.host, now=self.now())
+
+    def read(self, response: Response, limit: int, doing: str) -> bytes:
+        """The whole body, at most `limit` bytes; ProtocolError beyond."""
+        return read_body(response, limit, doing, self.host)
+
+    def stream(self, response: Response, length: int, doing: str) -> Stream:
+        """The body as exactly `length` bytes, or ProtocolError beyond and TransientError below."""
+        return _Bounded(response, length, doing, self.host)
+
+    def pages(self, path: str, doing: str) -> Iterator[Mapping[str, object]]:
+        """The JSON objects of a paged list, each page asked for as it is needed (`Link`, RFC 8288)."""
+        for _ in range(_PAGES):
+            response = self.ask("GET", path, doing, ok=(200,))
+            raw = self.read(response, PAGE_BYTES, doing)
+            try:
+                page = json.loads(raw)
+            except (ValueError, RecursionError):
+                page = None
+            if not isinstance(page, dict):
+                raise ProtocolError(f"{doing}: {self.host} sent no JSON object", host=self.host)
+            yield page
+            following = self._next_page(response.headers.get("Link"), path, doing)
+            if not following or following == path:
+                return
+            path = following
+        raise ProtocolError(f"{doing}: {self.host} sends a list without end", host=self.host)
+
+    def _next_page(self, link: str, path: str, doing: str) -> str:
+        target, _, parameters = link.partition(";")
+        target = target.strip()
+        if not (target.startswith("<") and target.endswith(">") and "next" in parameters):
+            return ""
+        return Request("GET", self.locate(target[1:-1], f"{self.origin}{path}", doing)).target
+
+    def locate(self, location: str, base: str, doing: str) -> str:
+        """An absolute URL from one the peer gave, its query kept byte for byte; another origin is refused."""
+        if not location:
+            raise ProtocolError(f"{doing}: {self.host} gave no location", host=self.host)
+        if location.startswith("/") and not location.startswith("//"):
+            url = f"{self.origin}{location}"
+        else:
+            url = location if "://" in location[:9] else urljoin(base, location)
+        try:
+            origin = Origin.of(url)
+        except InvalidError as error:
+            raise ProtocolError(f"{doing}: {self.host} gave {error.message}", host=self.host) from None
+        if origin != self.origin:
+            raise ProtocolError(
+                f"{doing}: {self.host} sends us to {origin}, which is another place",
+                host=self.host,
+                hint="a registry behind a proxy must know its public address",
+            )
+        return url
+
+
+def read_body(response: Response, limit: int, doing: str, host: str) -> bytes:
+    """The whole body of at most `limit` bytes; the answer is closed if it has more."""
+    body = response.body
+    if isinstance(body, FileSpan):
+        raise TypeError("a client's answer has no file in it")
+    chunks: list[bytes] = []
+    total = 0
+    for chunk in (body,) if isinstance(body, bytes) else body:
+        total += len(chunk)
+        if total > limit:
+            response.close()
+            raise ProtocolError(f"{doing}: {host} sent more than {limit} bytes", host=host)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+class _Bounded:
+    """A response's body that enforces its length (DESIGN, rule 4)."""
+
+    def __init__(self, response: Response, length: int, doing: str, host: str) -> None:
+        self._response = response
+        self._left = length
+        self._doing = doing
+        self._host = host
+
+    def __iter__(self) -> Iterator[bytes]:
+        body = self._response.body
+        if isinstance(body, FileSpan):
+            raise TypeError("a client's answer has no file in it")
+        for chunk in (body,) if isinstance(body, bytes) else body:
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise ProtocolError(f"{self._doing}: {self._host} sent too many bytes", host=self._host)
+            yield chunk
+        if self._left:
+            raise TransientError(
+                f"{self._doing}: the answer of {self._host} ended {self._left} bytes early",
+                host=self._host,
+                answered=True,
+            )
+
+    def close(self) -> None:
+        self._response.close()

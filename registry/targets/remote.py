@@ -1,0 +1,202 @@
+"""A registry over HTTP as a target: OCI distribution 1.1, with Ollama's manifest type.
+
+Says what is asked next; how it is signed and sent is the transport's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from registry.contracts import Intake, Reading
+from registry.errors import CorruptError, InvalidError, ProtocolError
+from registry.model.digests import Digest
+from registry.model.manifests import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    MANIFEST_BYTES,
+    OCI_ARTIFACT,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+)
+from registry.model.names import Name
+from registry.model.spans import Span
+from registry.targets.peer import Peer
+from registry.targets.upload import Mounted, Sessions, UploadIntake
+from registry.wire import routes
+from registry.wire.messages import Response
+
+_ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_INDEX, OCI_ARTIFACT))}
+_PAGE = 1000
+_NAMES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """The registry `peer`; `sessions` remembers the uploads that were begun there."""
+
+    peer: Peer
+    sessions: Sessions = field(default_factory=Sessions)
+
+    # --- reading -----------------------------------------------------------------------------------
+
+    def resolve(self, name: Name) -> Manifest:
+        """The manifest; ProtocolError if it breaks a rule, CorruptError if it is not the digest's."""
+        doing = f"reading the manifest of {name}"
+        path = routes.manifest(name.repository, name.reference)
+        response = self.peer.ask("GET", path, doing, ok=(200,), headers=_ACCEPT)
+        raw = self.peer.read(response, MANIFEST_BYTES, doing)
+        self._check_digest(raw, str(name.digest or ""), doing)
+        self._check_digest(raw, response.headers.get("Docker-Content-Digest"), doing)
+        algorithm = name.digest.algorithm if name.digest else "sha256"
+        try:
+            return Manifest.parse(
+                raw, content_type=response.headers.get("Content-Type"), digest=Digest.of(raw, algorithm)
+            )
+        except InvalidError as error:
+            raise ProtocolError(
+                f"{doing}: {self.peer.host} sent one that cannot be used: {error.message}",
+                host=self.peer.host,
+                name=str(name),
+            ) from None
+
+    def digest(self, name: Name) -> Digest:
+        """The digest `name` stands for, by one HEAD where the registry tells it."""
+        doing = f"asking for {name}"
+        path = routes.manifest(name.repository, name.reference)
+        response = self.peer.ask("HEAD", path, doing, ok=(200,), headers=_ACCEPT)
+        try:
+            return Digest.parse(response.headers.get("Docker-Content-Digest"))
+        except InvalidError:
+            return self.resolve(name).digest
+
+    def open(self, name: Name, blob: Descriptor, span: Span) -> Reading:
+        """`span` of a blob, or all of it where the registry has no ranges."""
+        doing = f"reading blob {blob.digest.short} of {name}"
+        whole = span == Span(0, blob.size)
+        wanted = {} if whole else {"Range": f"bytes={span.offset}-{span.end - 1}"}
+        path = routes.blob(name.repository, blob.digest)
+        response = self.peer.ask("GET", path, doing, ok=(200, 206), headers=wanted)
+        try:
+            got = self._span_of(response, blob, span, doing)
+        except ProtocolError:
+            response.close()
+            raise
+        return Reading(got, self.peer.stream(response, got.length, doing))
+
+    def size(self, name: Name, blob: Descriptor) -> int | None:
+        """The size a HEAD tells, if it is the descriptor's: the registry has proven what it holds."""
+        doing = f"asking for blob {blob.digest.short} of {name}"
+        path = routes.blob(name.repository, blob.digest)
+        response = self.peer.ask("HEAD", path, doing, ok=(200, 404))
+        length = response.headers.get("Content-Length") or str(blob.size)
+        return blob.size if response.status == 200 and length == str(blob.size) else None
+
+    def tags(self, name: Name) -> Iterator[str]:
+        """Every tag of the repository, sorted."""
+        path = routes.tags(name.repository, limit=_PAGE)
+        return self._listed(path, "tags", f"listing the tags of {name.repository}")
+
+    def repositories(self) -> Iterator[str]:
+        """Every repository the caller may read; NotFoundError or ProtocolError without a catalogue."""
+        return self._listed(routes.catalog(limit=_PAGE), "repositories", "listing the repositories")
+
+    # --- writing -----------------------------------------------------------------------------------
+
+    def prepare(self, name: Name, manifest: Manifest) -> None:
+        """A registry says itself what it does not take."""
+
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake:
+        """A mount where `near` is another repository here, else an upload; a remembered one goes on."""
+        intake = UploadIntake(self.peer, self.sessions, name, blob)
+        if intake.remembered():
+            return intake
+        query = ""
+        if near is not None and near.repository != name.repository:
+            query = f"?mount={quote(str(blob.digest), safe='')}&from={quote(near.repository, safe='')}"
+        return Mounted(blob) if intake.begin(query).status == 201 else intake
+
+    def publish(self, name: Name, manifest: Manifest) -> None:
+        """Put the manifest and read it back: done only when exactly those bytes are returned."""
+        doing = f"publishing {name}"
+        path = routes.manifest(name.repository, name.reference)
+        self.peer.ask(
+            "PUT",
+            path,
+            doing,
+            ok=(200, 201, 202),
+            headers={"Content-Type": manifest.media_type},
+            body=manifest.raw,
+        )
+        again = self.peer.ask("GET", path, f"reading back {name}", ok=(200,), headers=_ACCEPT)
+        if self.peer.read(again, MANIFEST_BYTES, doing) != manifest.raw:
+            raise CorruptError(
+                f"{doing}: {self.peer.host} returns another manifest than was sent",
+                host=self.peer.host,
+                name=str(name),
+                hint="somebody may have pushed the same name at the same time; push again",
+            )
+
+    def remove(self, name: Name) -> None:
+        """Delete the tag; where a registry deletes by digest only, the manifest with every tag of it."""
+        doing = f"deleting {name}"
+        path = routes.manifest(name.repository, name.reference)
+        response = self.peer.ask("DELETE", path, doing, ok=(200, 202, 204, 400, 405))
+        if response.status >= 400:
+            refusal = self.peer.refusal(response, doing)
+            if name.digest is not None:
+                raise refusal
+            path = routes.manifest(name.repository, self.resolve(name).digest)
+            self.peer.ask("DELETE", path, doing, ok=(200, 202, 204))
+
+    # --- checking ----------------------------------------------------------------------------------
+
+    def _span_of(self, response: Response, blob: Descriptor, span: Span, doing: str) -> Span:
+        """What the answer's bytes are, checked against what was asked (RFC 9110 section 15.3.7)."""
+        got = Span(0, blob.size)
+        if response.status == 206:
+            try:
+                first, length, size = routes.read_content_range(response.headers.get("Content-Range"))
+            except InvalidError as error:
+                raise self._wrong(doing, error.message) from None
+            if first != span.offset or length > span.length or size not in (None, blob.size):
+                raise self._wrong(
+                    doing,
+                    f"sent bytes {first}-{first + length - 1} of {size}, "
+                    f"asked for {span.offset}-{span.end - 1} of {blob.size}",
+                )
+            got = Span(first, length)
+        if response.length is not None and response.length != got.length:
+            raise self._wrong(doing, f"has {response.length} bytes where there should be {got.length}")
+        return got
+
+    def _check_digest(self, raw: bytes, said: str, doing: str) -> None:
+        if not said:
+            return
+        try:
+            digest = Digest.parse(said)
+        except InvalidError:
+            raise self._wrong(doing, "sent a Docker-Content-Digest that is not a digest") from None
+        if Digest.of(raw, digest.algorithm) != digest:
+            raise CorruptError(
+                f"{doing}: {self.peer.host} sent bytes that are not those of {digest}",
+                host=self.peer.host,
+                hint="a proxy may have changed them; try again, or ask the registry directly",
+            )
+
+    def _listed(self, path: str, key: str, doing: str) -> Iterator[str]:
+        seen: set[str] = set()
+        for page in self.peer.pages(path, doing):
+            items = page.get(key) or []
+            if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+                raise self._wrong(doing, f"sent no list of {key}")
+            seen.update(items)
+            if len(seen) > _NAMES:
+                raise self._wrong(doing, f"has more than {_NAMES} {key}")
+        return iter(sorted(seen))
+
+    def _wrong(self, doing: str, what: str) -> ProtocolError:
+        return ProtocolError(f"{doing}: {self.peer.host} {what}", host=self.peer.host)

@@ -1,0 +1,98 @@
+"""The one verb: `copy(source, destination, name)`. Nothing else moves blobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from registry.contracts import Clock, Destination, How, Source
+from registry.errors import InvalidError, NotFoundError
+from registry.model.manifests import Kind, Manifest
+from registry.model.names import Name
+from registry.transfer.engine import Engine, Workers
+from registry.transfer.progress import BlobReport, Observer, Report, Silent
+from registry.transfer.retry import Patience
+
+_DEEPEST_INDEX = 4
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a copy is made.
+
+    `jobs`: transfers at once, or None to choose and adapt. `interrupt` wakes every thread that waits
+    for a peer, when the copy is told to stop.
+    """
+
+    patience: Patience = field(default_factory=Patience)
+    observer: Observer = field(default_factory=Silent)
+    jobs: int | None = None
+    interrupt: Callable[[], None] = nothing
+    clock: Clock = time.monotonic
+
+    def __post_init__(self) -> None:
+        if self.jobs is not None and not 1 <= self.jobs <= 64:
+            raise InvalidError("jobs must be between 1 and 64")
+
+
+def copy(
+    source: Source,
+    destination: Destination,
+    name: Name,
+    *,
+    to: Name | None = None,
+    near: Callable[[Name], Name | None] = lambda name: None,
+    options: Options | None = None,
+) -> Report:
+    """Copy the model `name`, under the name `to` if given; its blobs first, its name last.
+
+    `near(name)` tells a name at the destination that is known to hold the source's blobs, for mounts.
+    Blobs that are there already do not move. Raises what the two targets raise, TransientError once
+    patience is over; what arrived is kept, and the same call goes on from there.
+    """
+    options = options or Options()
+    engine = Engine(source, destination, options.patience, Workers(options.jobs), options.interrupt)
+    return _copy(engine, options, name, to or name, near(name), depth=0)
+
+
+def _copy(
+    engine: Engine, options: Options, name: Name, to: Name, near: Name | None, depth: int
+) -> Report:
+    began = options.clock()
+    patience = options.patience
+    manifest = patience.retry(lambda: engine.source.resolve(name), "source")
+    if manifest.kind is Kind.INDEX:
+        reports = _copy_children(engine, options, manifest, name, to, near, depth)
+    else:
+        options.observer.begin(to, tuple(manifest.blobs()))
+        reports = engine.move(manifest, name, to, near, options.observer)
+    patience.retry(lambda: engine.destination.publish(to, manifest), "destination")
+    report = Report(to, manifest, options.clock() - began, tuple(reports))
+    options.observer.end(report)
+    return report
+
+
+def _copy_children(
+    engine: Engine,
+    options: Options,
+    index: Manifest,
+    name: Name,
+    to: Name,
+    near: Name | None,
+    depth: int,
+) -> list[BlobReport]:
+    """Every manifest an index names, each by its digest, before the index itself."""
+    if depth >= _DEEPEST_INDEX:
+        raise InvalidError(f"{name}: an index inside more than {_DEEPEST_INDEX} others", name=str(name))
+    reports: dict[str, BlobReport] = {}
+    for child in index.children:
+        by_digest = name.with_reference(child.digest)
+        to_digest = to.with_reference(child.digest)
+        for item in _copy(engine, options, by_digest, to_digest, near, depth + 1).blobs:
+            reports.setdefault(str(item.blob.digest), item)
+    return list(reports.values())

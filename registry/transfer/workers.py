@@ -1,0 +1,59 @@
+"""How many transfers at once: as many as it pays for, found by measuring.
+
+A link that is throttled per connection wants many; a fast one is full with two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FEWEST = 2
+MOST = 16
+_GAIN = 1.08  # what a step up must bring to be kept
+_WINDOW = 0.4  # seconds of measurement before a decision
+_PROBE_AGAIN = 20.0  # seconds before a step that did not pay is tried again
+_CALL_WORTH = 256 * 1024  # bytes that one finished call counts for, so that small blobs count too
+
+
+@dataclass(slots=True)
+class Workers:
+    """The number of workers allowed right now; `fixed` leaves nothing to decide."""
+
+    fixed: int | None = None
+    limit: int = FEWEST
+    _since: float = 0.0
+    _score: float = 0.0
+    _best: float = 0.0
+    _before: int = 0
+    _rest_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.fixed is not None:
+            self.limit = self.fixed
+
+    def measure(self, now: float, moved: int, calls: int, wanted: int) -> None:
+        """Decide anew, given all `moved` bytes and finished `calls` so far and how many workers would
+        find work (`wanted`)."""
+        if self.fixed is not None:
+            return
+        score = moved + calls * _CALL_WORTH
+        if not self._since:
+            self._since, self._score = now, score
+            return
+        if now - self._since < _WINDOW:
+            return
+        rate = (score - self._score) / (now - self._since)
+        self._since, self._score = now, score
+        self._decide(now, rate, wanted)
+
+    def _decide(self, now: float, rate: float, wanted: int) -> None:
+        if self._before:  # a step up is on trial
+            if rate >= self._best * _GAIN:
+                self._before, self._best = 0, rate
+            else:
+                self.limit, self._before = self._before, 0
+                self._rest_until = now + _PROBE_AGAIN
+                return
+        self._best = rate if now >= self._rest_until else max(self._best, rate)
+        if rate > 0 and now >= self._rest_until and self.limit < min(MOST, wanted):
+            self._before, self.limit = self.limit, min(MOST, self.limit * 2)
