@@ -122,14 +122,16 @@ class Intake(Protocol):
         """Let go; what was received is kept for a later run where that is possible. May come twice."""
 
 
-class Elsewhere(Protocol):
-    """A blob that another process on this machine is receiving into the same place right now."""
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A blob that another process on this machine is receiving into the same place right now.
 
-    def received(self) -> int:
-        """How many bytes that process has."""
+    `received()` is how many bytes that process has; `over()` whether it ended, well or not: then ask
+    the destination again.
+    """
 
-    def over(self) -> bool:
-        """Whether it ended, well or not: ask the destination again."""
+    received: Callable[[], int]
+    over: Callable[[], bool]
 
 
 class Destination(Protocol):

@@ -197,6 +197,7 @@ class UploadIntake:
             response.status == 400
         ):  # DIGEST_INVALID: what arrived is not the blob; nothing of it is worth keeping
             self._sessions.forget(self._key)
+            self._session = replace(self._session, location="", received=0)
             raise CorruptError(
                 refusal.message,
                 host=self._peer.host,

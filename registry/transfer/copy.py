@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from registry.contracts import Clock, Destination, How, Source
-from registry.errors import InvalidError, NotFoundError
+from registry.contracts import Clock, Destination, Source
+from registry.errors import InvalidError
 from registry.model.manifests import Kind, Manifest
 from registry.model.names import Name
-from registry.transfer.engine import Engine, Workers
+from registry.transfer.engine import Engine
 from registry.transfer.progress import BlobReport, Observer, Report, Silent
 from registry.transfer.retry import Patience
+from registry.transfer.workers import Workers
 
 _DEEPEST_INDEX = 4
 
@@ -25,11 +26,11 @@ def nothing() -> None:
 class Options:
     """How a copy is made.
 
-    `jobs`: transfers at once, or None to choose and adapt. `interrupt` wakes every thread that waits
-    for a peer, when the copy is told to stop.
+    `patience` makes a fresh one for each copy. `jobs`: transfers at once, or None to choose and adapt.
+    `interrupt` wakes every thread that waits for a peer, when a copy is told to stop.
     """
 
-    patience: Patience = field(default_factory=Patience)
+    patience: Callable[[], Patience] = Patience
     observer: Observer = field(default_factory=Silent)
     jobs: int | None = None
     interrupt: Callable[[], None] = nothing
@@ -46,26 +47,27 @@ def copy(
     name: Name,
     *,
     to: Name | None = None,
-    near: Callable[[Name], Name | None] = lambda name: None,
+    near: Name | None = None,
     options: Options | None = None,
 ) -> Report:
     """Copy the model `name`, under the name `to` if given; its blobs first, its name last.
 
-    `near(name)` tells a name at the destination that is known to hold the source's blobs, for mounts.
+    `near` is a name at the destination that is known to hold the source's blobs, so that they are mounted.
     Blobs that are there already do not move. Raises what the two targets raise, TransientError once
     patience is over; what arrived is kept, and the same call goes on from there.
     """
     options = options or Options()
-    engine = Engine(source, destination, options.patience, Workers(options.jobs), options.interrupt)
-    return _copy(engine, options, name, to or name, near(name), depth=0)
+    engine = Engine(
+        source, destination, options.patience(), Workers(options.jobs), options.interrupt, options.clock
+    )
+    return _copy(engine, options, name, to or name, near, depth=0)
 
 
-def _copy(
-    engine: Engine, options: Options, name: Name, to: Name, near: Name | None, depth: int
-) -> Report:
+def _copy(engine: Engine, options: Options, name: Name, to: Name, near: Name | None, depth: int) -> Report:
     began = options.clock()
-    patience = options.patience
+    patience = engine.patience
     manifest = patience.retry(lambda: engine.source.resolve(name), "source")
+    patience.retry(lambda: engine.destination.prepare(to, manifest), "destination")
     if manifest.kind is Kind.INDEX:
         reports = _copy_children(engine, options, manifest, name, to, near, depth)
     else:
