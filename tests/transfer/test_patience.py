@@ -1,0 +1,162 @@
+"""Patience: quick where nobody ever answered, long where somebody did, and progress resets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from registry.errors import DeniedError, InvalidError, TransientError
+from registry.transfer.retry import Patience, Rule
+
+
+@dataclass
+class Time:
+    """A clock that only sleeping moves."""
+
+    now: float = 1000.0
+    pauses: list[float] = field(default_factory=list)
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        self.now += seconds
+        return False
+
+
+def patient(time: Time, **rule: float) -> Patience:
+    return Patience(Rule(**rule), clock=time, sleep=time.sleep, chance=lambda: 1.0)  # type: ignore[arg-type]
+
+
+def failing(times: int, error: TransientError, then: str = "done") -> Callable[[], str]:
+    left = [times]
+
+    def call() -> str:
+        if left[0]:
+            left[0] -= 1
+            raise error
+        return then
+
+    return call
+
+
+def test_a_place_that_never_answered_is_asked_three_times() -> None:
+    time = Time()
+    calls = []
+
+    def call() -> None:
+        calls.append(1)
+        raise TransientError("refused")
+
+    with pytest.raises(TransientError, match="refused"):
+        patient(time).retry(call, "source")
+
+    assert len(calls) == 3
+    assert time.now - 1000 <= 5
+
+
+def test_a_place_that_answered_is_asked_until_the_budget_is_spent() -> None:
+    time = Time()
+    busy = TransientError("busy", answered=True)
+
+    with pytest.raises(TransientError):
+        patient(time, give_up_after=600).retry(failing(10_000, busy), "source")
+
+    assert 500 < time.now - 1000 <= 600
+
+
+def test_a_success_makes_the_next_failure_a_patient_one() -> None:
+    time = Time()
+    patience = patient(time)
+
+    patience.retry(lambda: None, "source")
+
+    assert patience.retry(failing(8, TransientError("reset")), "source") == "done"
+
+
+def test_one_side_that_answered_says_nothing_of_the_other() -> None:
+    time = Time()
+    patience = patient(time)
+    patience.retry(lambda: None, "source")
+
+    with pytest.raises(TransientError):
+        patience.retry(failing(8, TransientError("refused")), "destination")
+
+
+def test_pauses_double_up_to_the_longest_and_progress_begins_them_anew() -> None:
+    time = Time()
+    patience = patient(time, first_pause=1, longest_pause=8)
+    tries = [0]
+
+    def call() -> str:
+        tries[0] += 1
+        if tries[0] == 6:
+            patience.progress()
+        if tries[0] > 7:
+            return "done"
+        raise TransientError("reset", answered=True)
+
+    patience.retry(call, "source")
+
+    assert time.pauses == [1, 2, 4, 8, 8, 1, 2]
+
+
+def test_pauses_are_jittered_downwards() -> None:
+    time = Time()
+    patience = Patience(Rule(first_pause=1), clock=time, sleep=time.sleep, chance=lambda: 0.0)
+
+    patience.retry(failing(1, TransientError("x", answered=True)), "source")
+
+    assert time.pauses == [0.5]
+
+
+def test_the_peers_wish_is_obeyed_up_to_a_ceiling() -> None:
+    time = Time()
+    patience = patient(time, give_up_after=10_000)
+
+    patience.retry(failing(1, TransientError("busy", retry_after=7, answered=True)), "source")
+    patience.retry(failing(1, TransientError("busy", retry_after=1e9, answered=True)), "source")
+
+    assert time.pauses == [7, 600]
+
+
+def test_a_wish_longer_than_the_budget_ends_at_once() -> None:
+    time = Time()
+
+    with pytest.raises(TransientError):
+        patient(time, give_up_after=60).retry(
+            failing(1, TransientError("busy", retry_after=120, answered=True)), "source"
+        )
+
+    assert time.pauses == []
+
+
+def test_other_errors_are_never_retried() -> None:
+    calls = []
+
+    def call() -> None:
+        calls.append(1)
+        raise DeniedError("certificate")
+
+    with pytest.raises(DeniedError):
+        patient(Time()).retry(call, "source")
+
+    assert len(calls) == 1
+
+
+def test_a_stop_ends_the_pause_with_the_error() -> None:
+    patience = Patience(Rule(first_pause=30, longest_pause=30))
+    patience.stop.set()
+
+    with pytest.raises(TransientError, match="reset"):
+        patience.retry(failing(1, TransientError("reset", answered=True)), "source")
+
+
+def test_a_rule_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(InvalidError):
+        Rule(first_pause=0)
+    with pytest.raises(InvalidError):
+        Rule(first_pause=5, longest_pause=1)
