@@ -1,0 +1,162 @@
+"""What went wrong between two machines, as one clear sentence and the right class of error."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from urllib3 import exceptions as urllib3
+
+from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
+from registry.wire.faults import printable
+from registry.wire.messages import Origin
+
+_DEPTH = 12  # wrappers around wrappers that are looked through
+_SHOWN = 120
+_NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+_GARBAGE = (
+    http.client.BadStatusLine,
+    http.client.LineTooLong,
+    http.client.UnknownProtocol,
+    urllib3.HeaderParsingError,
+    urllib3.InvalidHeader,
+)
+
+
+def explain(
+    error: BaseException, origin: Origin, *, proxy: str = "", answered: bool = False
+) -> RegistryError:
+    """The error that `error`, raised while talking to `origin`, means to a person.
+
+    `proxy` is the URL of the proxy on the way; `answered` whether the peer had begun to answer.
+    """
+    causes = list(_causes(error))
+    return (
+        _of_proxy(causes, origin, proxy)
+        or _of_tls(causes, origin)
+        or _of_name(causes, origin)
+        or _of_grammar(causes, origin)
+        or _of_line(causes, origin, answered)
+    )
+
+
+def is_tls_port(origin: Origin) -> ProtocolError:
+    """The error of speaking plain HTTP where TLS is spoken."""
+    return ProtocolError(
+        f"{origin.netloc} speaks HTTPS, and was asked in plain HTTP",
+        host=origin.netloc,
+        hint="leave out --plain-http, or write https:// in front of the name",
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """`error` and what it wraps, outermost first; the libraries keep causes in three different places."""
+    seen: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting and len(seen) < _DEPTH:
+        found = waiting.pop(0)
+        if not isinstance(found, BaseException) or any(found is other for other in seen):
+            continue
+        seen.append(found)
+        yield found
+        waiting += [getattr(found, "reason", None), *found.args, found.__cause__, found.__context__]
+
+
+def _first(causes: list[BaseException], *kinds: type[BaseException]) -> BaseException | None:
+    return next((cause for cause in causes if isinstance(cause, kinds)), None)
+
+
+def _of_proxy(causes: list[BaseException], origin: Origin, proxy: str) -> RegistryError | None:
+    tunnel = next((found for cause in causes if (found := _TUNNEL.search(str(cause)))), None)
+    if not proxy or not (tunnel or _first(causes, urllib3.ProxyError)):
+        return None
+    place = urlsplit(proxy).hostname or ""
+    hint = "check HTTPS_PROXY, NO_PROXY and the proxy in the settings"
+    if tunnel and tunnel[1] in ("401", "403", "407"):
+        message = f"the proxy {place} refused to connect to {origin.netloc} ({tunnel[1]})"
+        return DeniedError(message, host=origin.netloc, hint=hint)
+    why = f"it answered {tunnel[1]}" if tunnel else _words(causes)
+    return TransientError(
+        f"the proxy {place} on the way to {origin.netloc} failed: {why}", host=origin.netloc, hint=hint
+    )
+
+
+def _of_tls(causes: list[BaseException], origin: Origin) -> RegistryError | None:
+    host = origin.netloc
+    untrusted = _first(causes, ssl.SSLCertVerificationError)
+    if isinstance(untrusted, ssl.SSLCertVerificationError):
+        why = printable(untrusted.verify_message or str(untrusted))[:_SHOWN].rstrip(".")
+        hint = "for a private CA give its certificate with --tls-ca; --insecure-tls asks no questions at all"
+        if "not yet valid" in why or "expired" in why:
+            hint = f"if its dates are right, this machine's clock is not; else {hint}"
+        return DeniedError(
+            f"{host} is not to be trusted: its certificate failed, {why}", host=host, hint=hint
+        )
+    broken = _first(causes, ssl.SSLError)
+    if isinstance(broken, ssl.SSLError) and broken.reason in _NOT_TLS:
+        return ProtocolError(
+            f"{host} does not speak HTTPS there",
+            host=host,
+            hint="if it is meant to speak plain HTTP, say --plain-http or write http:// in front of the name",
+        )
+    return None
+
+
+def _of_name(causes: list[BaseException], origin: Origin) -> RegistryError | None:
+    if not _first(causes, socket.gaierror, urllib3.NameResolutionError):
+        return None
+    return TransientError(
+        f"the host {origin.host} cannot be found: its name does not resolve",
+        host=origin.netloc,
+        hint="check the spelling, and this machine's DNS",
+    )
+
+
+def _of_grammar(causes: list[BaseException], origin: Origin) -> RegistryError | None:
+    garbage = _first(causes, *_GARBAGE)
+    if isinstance(garbage, http.client.RemoteDisconnected):  # a BadStatusLine only by inheritance
+        return None
+    if garbage is None and type(_first(causes, http.client.HTTPException)) is not http.client.HTTPException:
+        return None
+    said = printable(str(garbage or _first(causes, http.client.HTTPException)))[:_SHOWN]
+    if origin.scheme == "http" and "\\x15\\x03" in said:  # a TLS alert record
+        return is_tls_port(origin)
+    return ProtocolError(
+        f"{origin.netloc} did not answer in HTTP: {said}",
+        host=origin.netloc,
+        hint="is it a registry, and is the port right?",
+    )
+
+
+def _of_line(causes: list[BaseException], origin: Origin, answered: bool) -> RegistryError:
+    """Everything that may be better in a moment."""
+    hint = "the same command goes on where this one stopped"
+    if _first(causes, ConnectionRefusedError):
+        hint = "is it running, and is the port right?"
+    return TransientError(
+        f"{origin.netloc} {_words(causes)}", host=origin.netloc, hint=hint, answered=answered
+    )
+
+
+def _words(causes: list[BaseException]) -> str:
+    """What happened on the line, as the end of a sentence that begins with the host."""
+    if _first(causes, ConnectionAbortedError):
+        return "was not asked any more: this side stopped"
+    if _first(causes, ConnectionRefusedError):
+        return "refused the connection"
+    if _first(causes, TimeoutError, urllib3.ReadTimeoutError):
+        return (
+            "could not be reached in time" if _first(causes, urllib3.ConnectTimeoutError) else "fell silent"
+        )
+    if _first(causes, http.client.IncompleteRead, urllib3.IncompleteRead):
+        return "ended its answer early"
+    if _first(causes, ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError):
+        return "closed the connection without a whole answer"
+    last = _first(causes, OSError)
+    why = last.strerror if isinstance(last, OSError) and last.strerror else type(causes[-1]).__name__
+    return f"could not be talked to: {printable(str(why))[:_SHOWN]}"

@@ -1,0 +1,83 @@
+"""How this machine reaches others: proxies, certificates, patience. Data only; nothing is read here."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from registry.errors import InvalidError
+from registry.wire.messages import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What holds for every request; all times in seconds.
+
+    `stall` is the longest time without a byte in either direction; `answer` the longest that a peer may
+    think over a PUT before the first byte of its answer (it may hash a whole blob first). `proxies` has
+    a proxy's URL per scheme; `no_proxy` names hosts, domains, addresses and networks reached directly.
+    `ca` is PEM text trusted besides the system's CAs; `insecure` takes any certificate.
+    """
+
+    agent: str = "ferry"
+    connect: float = 10.0
+    stall: float = 30.0
+    answer: float = 300.0
+    pool: int = 32
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a password
+    no_proxy: tuple[str, ...] = ()
+    ca: str = field(default="", repr=False)
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.connect, self.stall, self.answer) <= 0 or self.pool < 1:
+            raise InvalidError("network: times and the pool's size must be positive")
+        for scheme, url in self.proxies.items():
+            if scheme not in ("http", "https") or not _is_proxy(url):
+                raise InvalidError(
+                    f"the {scheme} proxy is not the URL of one", hint="for example http://proxy.example:3128"
+                )
+
+    def proxy_for(self, origin: Origin) -> str:
+        """The URL of the proxy on the way to `origin`, or "" for none; this machine never needs one."""
+        if origin.loopback or any(_covers(entry, origin) for entry in self.no_proxy):
+            return ""
+        return self.proxies.get(origin.scheme, "")
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _covers(entry: str, origin: Origin) -> bool:
+    """Whether a NO_PROXY entry means `origin`: `*`, a host or domain (with port), an address, a net."""
+    entry = entry.strip().lower()
+    if entry == "*":
+        return True
+    if "/" in entry:
+        try:
+            return ipaddress.ip_address(origin.host) in ipaddress.ip_network(entry, strict=False)
+        except ValueError:
+            return False
+    host, port = _split_port(entry)
+    if port and port != str(origin.port):
+        return False
+    host = host.removeprefix("*").lstrip(".")
+    return bool(host) and (origin.host == host or origin.host.endswith(f".{host}"))
+
+
+def _split_port(entry: str) -> tuple[str, str]:
+    """Host without brackets, and port or ""."""
+    if entry.startswith("["):
+        host, _, rest = entry[1:].partition("]")
+        return host, rest.removeprefix(":")
+    if entry.count(":") == 1:
+        host, _, port = entry.partition(":")
+        return host, port
+    return entry, ""

@@ -1,0 +1,111 @@
+"""Where a redirect leads, and whether it may (RFC 9110 section 15.4). The only code that follows one."""
+
+from __future__ import annotations
+
+import ipaddress
+from enum import IntEnum
+from urllib.parse import urljoin, urlsplit
+
+from registry.errors import InvalidError, ProtocolError
+from registry.wire.headers import Headers
+from registry.wire.messages import Origin, Request, Response, Transport, is_loopback
+
+MAX_REDIRECTS = 5
+_STATUSES = (301, 302, 303, 307, 308)
+_METHODS = ("GET", "HEAD")
+# What another origin may know of a request; everything else might be a secret.
+_HARMLESS = ("accept", "range", "if-range")
+_HINT = (
+    "the registry sends its downloads there; if that is right, its address must be a public one over HTTPS"
+)
+
+
+class Reach(IntEnum):
+    """From how far away a host can be asked, judged by its spelling alone."""
+
+    MACHINE = 0
+    NETWORK = 1
+    WORLD = 2
+
+    @classmethod
+    def of(cls, host: str) -> Reach:
+        """The reach of a host name or address; a name that does not say so is the world's."""
+        if is_loopback(host) or host.lower().endswith(".localhost"):
+            return cls.MACHINE
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            # A number that is not an address in the usual spelling (127.1, 0x7f000001) may still reach one.
+            last = host.rpartition(".")[2]
+            return cls.MACHINE if last.isdigit() or last.startswith("0x") else cls.WORLD
+        address = getattr(address, "ipv4_mapped", None) or address
+        if address.is_loopback or address.is_unspecified:
+            return cls.MACHINE
+        return cls.WORLD if address.is_global else cls.NETWORK
+
+
+def follow(inside: Transport, outside: Transport, request: Request) -> Response:
+    """The answer to a GET or HEAD at the end of at most MAX_REDIRECTS redirects.
+
+    `inside` asks the origin the request is for; from the first redirect to another origin on, `outside`
+    is asked, without anything that might be secret. Other methods are answered as they are.
+    ProtocolError for a redirect that may not be followed.
+    """
+    transport = inside
+    host = request.origin.netloc
+    for _ in range(MAX_REDIRECTS + 1):
+        response = transport(request)
+        if response.status not in _STATUSES or request.method not in _METHODS:
+            return response
+        response.close()
+        following = next_hop(request, response)
+        if following.origin != request.origin:
+            transport = outside
+        request = following
+    raise ProtocolError(f"{host} redirects more than {MAX_REDIRECTS} times", host=host)
+
+
+def next_hop(request: Request, response: Response) -> Request:
+    """The request that a redirect asks for; ProtocolError if it may not be made."""
+    before = request.origin
+    url = _located(request, response.headers.get("Location"))
+    try:
+        after = Origin.of(url)
+    except InvalidError as error:
+        raise _refusal(before, f"to {error.message}") from None
+    if before.scheme == "https" and after.scheme == "http":
+        raise _refusal(before, f"from HTTPS to plain HTTP at {after.netloc}")
+    if before.host != after.host and Reach.of(after.host) < Reach.of(before.host):
+        raise _refusal(before, f"into this machine or its network, to {after.netloc}")
+    if after == before:
+        return Request(request.method, url, request.headers)
+    kept = Headers((key, value) for key, value in request.headers if key.lower() in _HARMLESS)
+    return Request(request.method, url, kept)
+
+
+def _located(request: Request, location: str) -> str:
+    """An absolute URL, kept byte for byte as far as it was given."""
+    location = location.strip().partition("#")[0]
+    if not location:
+        raise _refusal(request.origin, "to nowhere: there is no Location")
+    if location.startswith("/") and not location.startswith("//"):
+        return f"{request.origin}{location}"
+    try:
+        return location if urlsplit(location).scheme else urljoin(request.url, location)
+    except ValueError:
+        raise _refusal(request.origin, "to something that is not a URL") from None
+
+
+def _refusal(origin: Origin, where: str) -> ProtocolError:
+    return ProtocolError(
+        f"{origin.netloc} redirects {where}; Ferry does not follow", host=origin.netloc, hint=_HINT
+    )
+
+
+def shown(url: str) -> str:
+    """`url` for a log: what may carry a permission (the query, a capability in the path) as `…`."""
+    path, question, _ = url.partition("?")
+    before, capability, _ = path.partition("/v2/_capability/")
+    if capability:
+        return f"{before}{capability}…"
+    return f"{path}?…" if question else path
