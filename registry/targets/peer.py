@@ -15,6 +15,7 @@ from registry.contracts import Clock, Stream
 from registry.errors import InvalidError, ProtocolError, RegistryError, TransientError
 from registry.model.spans import FileSpan
 from registry.wire import faults
+from registry.wire.bodies import read_body
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response, Transport
 
@@ -112,22 +113,6 @@ class Peer:
                 hint="a registry behind a proxy must know its public address",
             )
         return url
-
-
-def read_body(response: Response, limit: int, doing: str, host: str) -> bytes:
-    """The whole body of at most `limit` bytes; the answer is closed if it has more."""
-    body = response.body
-    if isinstance(body, FileSpan):
-        raise TypeError("a client's answer has no file in it")
-    chunks: list[bytes] = []
-    total = 0
-    for chunk in (body,) if isinstance(body, bytes) else body:
-        total += len(chunk)
-        if total > limit:
-            response.close()
-            raise ProtocolError(f"{doing}: {host} sent more than {limit} bytes", host=host)
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 class _Bounded:
