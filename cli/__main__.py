@@ -1,0 +1,5 @@
+"""`python -m cli` is `ferry`."""
+
+from cli.main import main
+
+main()

@@ -1,0 +1,59 @@
+"""What the shell asks: completion, and which Ferry this is."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version as installed_version
+
+import click
+from click.shell_completion import get_completion_class
+
+from cli.options import Desk, command
+from registry.errors import InvalidError
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(_SHELLS))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print what makes SHELL complete ferry's commands and options.
+
+    \b
+      eval "$(ferry completion bash)"
+      ferry completion fish > ~/.config/fish/completions/ferry.fish
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise InvalidError(f"there is no completion for {shell}")
+    click.echo(kind(ctx.find_root().command, {}, "ferry", "_FERRY_COMPLETE").source_template % _names(shell))
+
+
+def _names(shell: str) -> dict[str, str]:
+    """The three names click's templates ask for; its `source` runs the shell for its version."""
+    return {
+        "complete_func": "_ferry_completion",
+        "complete_var": "_FERRY_COMPLETE",
+        "prog_name": "ferry",
+        "shell": shell,
+    }
+
+
+@command()
+def version(desk: Desk) -> None:
+    """Say which Ferry this is.
+
+    \b
+      ferry version
+      ferry version --format json
+    """
+    told = {
+        "version": installed_version("modelferry"),
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+    if desk.terminal.json:
+        desk.terminal.document(told)
+    else:
+        desk.terminal.line(f"ferry {told['version']} (Python {told['python']}, {told['system']})")

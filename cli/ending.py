@@ -1,0 +1,137 @@
+"""How a run ends: its exit code, and what is said when it did not do what was asked."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from cli.render import Terminal, error_document, error_lines
+from registry.errors import INTERRUPTED, TERMINATED, InvalidError, RegistryError, StorageError
+
+BUGS = "this is a bug in Ferry; please report it with this line and what --debug adds"
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What is known of a run before, and after, its options could be read."""
+
+    terminal: Terminal
+    debug: bool = False
+    arguments: Sequence[str] = ()
+    goes_on: bool = False  # whether the same command continues what an interruption stopped
+
+
+def first_look(arguments: Sequence[str], environ_format: str) -> Run:
+    """A run whose options nobody has read yet: what a usage error needs to be told in the right form."""
+    words = list(arguments)
+    said = environ_format
+    for index, word in enumerate(words):
+        if word == "--":
+            break
+        if word == "--format" and index + 1 < len(words):
+            said = words[index + 1]
+        elif word.startswith("--format="):
+            said = word.partition("=")[2]
+    sys.stdout = sys.stdout or io.TextIOWrapper(io.BytesIO())  # closed by whoever started us
+    sys.stderr = sys.stderr or io.TextIOWrapper(io.BytesIO())
+    terminal = Terminal(sys.stdout, sys.stderr, json=said == "json", no_colour=True)
+    return Run(terminal, debug="--debug" in words, arguments=words)
+
+
+def of(run: Run, call: Callable[[], object]) -> int:
+    """Do it, and say how it went: the exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = call()
+        _flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.UsageError as error:
+        return _failed(run, _usage(error))
+    except RegistryError as error:
+        return _failed(run, error)
+    except (KeyboardInterrupt, click.Abort):
+        _leave(run, INTERRUPTED, "interrupted")
+    except Terminated:
+        _leave(run, TERMINATED, "told to stop")
+    except BrokenPipeError:
+        # Whoever read our output has enough of it (`ferry list | head`): that is not a failure, and
+        # Python must not try to write the rest on its way out.
+        os._exit(0)
+    except Exception as error:  # noqa: BLE001 - the last line of defence is what turns bugs into a sentence
+        return _bug(run, error)
+
+
+def _flush() -> None:
+    """A result that could not be written is a failure, not an afterthought."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"writing to standard output: {error.strerror}") from None
+
+
+def _failed(run: Run, error: RegistryError) -> int:
+    if run.debug:
+        run.terminal.complain(traceback.format_exc().rstrip())
+    told = False
+    if run.terminal.json:
+        with contextlib.suppress(OSError, StorageError):
+            run.terminal.document(error_document(error))
+            told = True
+    if not told:
+        for line in error_lines(error, run.terminal):
+            run.terminal.complain(line)
+    try:
+        _flush()
+    except (OSError, StorageError):
+        os._exit(error.exit)  # else Python tries, and fails, to write the rest on its way out
+    return error.exit
+
+
+def _usage(error: click.UsageError) -> InvalidError:
+    """Click's complaint in our form: one sentence, and where to read more."""
+    command = error.ctx.command_path if error.ctx else "ferry"
+    message = error.format_message().rstrip(".").replace("\n", " ")
+    return InvalidError(f"{command}: {message[:1].lower()}{message[1:]}", hint=f"{command} --help shows how")
+
+
+def _bug(run: Run, error: Exception) -> int:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(where.filename).name}:{where.lineno}"
+    bug = RegistryError(f"{type(error).__name__} at {place}: {error}", hint=BUGS)
+    return _failed(run, bug)
+
+
+def _leave(run: Run, code: int, why: str) -> NoReturn:
+    """Say what is kept and how to go on, and end at once: threads that wait for a peer are not waited for."""
+    command = shlex.join(["ferry", *run.arguments])
+    goes_on = f"; what arrived is kept, and this goes on: {command}" if run.goes_on else ""
+    if run.terminal.err.isatty():
+        run.terminal.complain("")
+    run.terminal.complain(f"ferry: {why}{goes_on}")
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(code)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated

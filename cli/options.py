@@ -1,0 +1,105 @@
+"""The options that mean the same everywhere (CLI.md), and what a command is handed because of them."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from cli import settings
+from cli.ending import Run
+from cli.render import Terminal
+from cli.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a command works with: what it was told, and where it speaks."""
+
+    settings: Settings
+    terminal: Terminal
+
+
+_FLAG: dict[str, Any] = {"is_flag": True, "default": None}
+_COMMON: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "models": (("--models",), {"metavar": "DIR", "help": "The local store [Ollama's own]."}),
+    "key": (("--key",), {"metavar": "FILE", "help": "The ed25519 key [~/.ollama/id_ed25519]."}),
+    "format": (("--format",), {"metavar": "text|json", "help": "How the result is written."}),
+    "progress": (("--progress",), {"metavar": "auto|bar|plain|json|none", "help": "On standard error."}),
+    "limit_rate": (
+        ("--limit-rate",),
+        {"metavar": "20M", "help": "Bytes a second (K, M, G)."},
+    ),
+    "jobs": (("--jobs",), {"metavar": "N", "help": "Transfers at once."}),
+    "dry_run": (("--dry-run",), {**_FLAG, "help": "Say what would move and how big; move nothing."}),
+    "plain_http": (("--plain-http",), {**_FLAG, "help": "HTTP instead of HTTPS."}),
+    "tls_ca": (("--tls-ca",), {"metavar": "FILE", "help": "Trust this certificate authority."}),
+    "insecure_tls": (("--insecure-tls",), {**_FLAG, "help": "Do not check certificates (warns)."}),
+    "quiet": (("-q", "--quiet"), {**_FLAG, "help": "Only the result and errors."}),
+    "verbose": (("-v", "--verbose"), {**_FLAG, "help": "Say more."}),
+    "debug": (("--debug",), {**_FLAG, "help": "Show requests and tracebacks, never secrets."}),
+    "yes": (("-y", "--yes"), {**_FLAG, "help": "No questions."}),
+}
+
+OUTPUT = ("format", "quiet", "verbose", "debug")
+STORE = ("models",)
+NETWORK = ("key", "plain_http", "tls_ca", "insecure_tls")
+MOVING = ("limit_rate", "jobs", "dry_run", "progress")
+
+
+def command(*names: str, name: str | None = None, goes_on: bool = False) -> Callable[[F], click.Command]:
+    """Make a function a command with these options; it is called with a Desk in their place.
+
+    `goes_on`: the same command continues what an interruption stopped.
+    """
+
+    def decorate(function: F) -> click.Command:
+        @functools.wraps(function)
+        def work(*arguments: Any, **given: Any) -> object:
+            options = {key: given.pop(key) for key in tuple(given) if key in settings.KEYS}
+            return function(_desk(options, goes_on), *arguments, **given)
+
+        for option in reversed((*names, *OUTPUT)):
+            flags, attributes = _COMMON[option]
+            work = click.option(*flags, option, **attributes)(work)
+        return click.command(name or function.__name__, cls=_Command)(work)
+
+    return decorate
+
+
+class _Command(click.Command):
+    """A command whose help fits a screen: how much is said takes one row, not three."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = {
+            parameter.name: record
+            for parameter in self.get_params(ctx)
+            if (record := parameter.get_help_record(ctx)) is not None
+        }
+        rows["quiet"] = ("--quiet, --verbose, --debug", "Less, more, everything but secrets.")
+        with formatter.section("Options"):
+            formatter.write_dl(
+                [row for name, row in rows.items() if name not in ("verbose", "debug", "help")]
+            )
+
+
+def _desk(options: dict[str, object], goes_on: bool) -> Desk:
+    """Resolve the settings, and let the run's ending know what they say."""
+    resolved = settings.resolve(options, settings.environment())
+    terminal = Terminal(
+        sys.stdout,
+        sys.stderr,
+        json=resolved.json,
+        quiet=resolved.on("quiet"),
+        no_colour=resolved.no_colour,
+    )
+    run = click.get_current_context().find_object(Run)
+    if run is not None:
+        run.terminal, run.debug, run.goes_on = terminal, resolved.on("debug"), goes_on
+    return Desk(resolved, terminal)

@@ -1,0 +1,177 @@
+"""What a person or a program sees: text or one JSON document, sizes, dates, tables, colours.
+
+Standard output carries the result and nothing else; everything said on the way goes to standard error.
+What a peer sent is shown with its control characters made visible.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TextIO
+
+from registry.errors import RegistryError, StorageError
+
+_COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
+_ASCII = {"✓": "ok", "✗": "x", "…": "...", "→": "->", "─": "-"}
+_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+_AGES = ((86400 * 365, "year"), (86400 * 30, "month"), (86400 * 7, "week"), (86400, "day"), (3600, "hour"))
+
+
+def visible(text: str) -> str:
+    """`text` with its control characters made visible, on one line."""
+    if text.isascii() and text.isprintable():
+        return text
+    from registry.wire.faults import printable
+
+    return printable(text)
+
+
+def size(count: int | None) -> str:
+    """Bytes as people say them, decimal: `1.2 GB`; a dash where it is not known."""
+    if count is None:
+        return "-"
+    amount = float(count)
+    for unit in _UNITS:
+        if amount < 999.5 or unit == _UNITS[-1]:
+            break
+        amount /= 1000
+    digits = 0 if unit == "B" or amount >= 99.95 else 1
+    return f"{amount:.{digits}f} {unit}"
+
+
+def age(moment: float | None, now: float) -> str:
+    """How long ago `moment` (Unix seconds) was: `3 days ago`."""
+    if moment is None:
+        return "-"
+    passed = now - moment
+    for length, word in (*_AGES, (60, "minute")):
+        if passed >= length:
+            count = int(passed // length)
+            return f"{count} {word}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def date(moment: float | None) -> str | None:
+    """Unix seconds as RFC 3339 in UTC, or None."""
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(int(moment), UTC).isoformat().replace("+00:00", "Z")
+
+
+def error_document(error: RegistryError) -> dict[str, object]:
+    """The error as CLI.md's JSON document."""
+    return {
+        "error": {
+            "class": type(error).__name__,
+            "message": error.message,
+            "hint": error.hint,
+            "host": error.host,
+            "name": error.name,
+            "exit": error.exit,
+        }
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Where a run speaks: `out` for the result, `err` for everything else."""
+
+    out: TextIO
+    err: TextIO
+    json: bool = False
+    quiet: bool = False
+    no_colour: bool = False
+
+    def document(self, value: object) -> None:
+        """The result as JSON; called once in a run, and only if JSON was asked for."""
+        with _writing("standard output"):
+            self.out.write(json.dumps(value, indent=2) + "\n")
+            self.out.flush()
+
+    def line(self, text: str = "") -> None:
+        """A line of the result as text."""
+        with _writing("standard output"):
+            self.out.write(self._spelled(text, self.out) + "\n")
+
+    def raw(self, data: bytes) -> None:
+        """Exact bytes as the result."""
+        with _writing("standard output"):
+            self.out.flush()
+            self.out.buffer.write(data)
+            self.out.buffer.flush()
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Columns as wide as they must be, the head in capitals."""
+        shown = [[visible(cell) for cell in row] for row in rows]
+        widths = [max(map(len, column)) for column in zip(head, *shown, strict=True)]
+        for row in (head, *shown):
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self.line("   ".join(cells).rstrip())
+
+    def note(self, text: str) -> None:
+        """Something worth knowing, on standard error; nothing with --quiet."""
+        if not self.quiet:
+            self.complain(text)
+
+    def complain(self, text: str) -> None:
+        """A line on standard error, said also with --quiet; that nobody reads it is no error."""
+        try:
+            self.err.write(self._spelled(text, self.err) + "\n")
+            self.err.flush()
+        except (OSError, ValueError):
+            return
+
+    def paint(self, text: str, colour: str, stream: TextIO | None = None) -> str:
+        """`text` in a colour, where `stream` (or else the result) is a terminal and colours are wanted."""
+        if not self.colours(stream or self.out):
+            return text
+        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
+
+    def colours(self, stream: TextIO) -> bool:
+        """Whether colours may be written to `stream`."""
+        return not self.no_colour and stream.isatty()
+
+    def _spelled(self, text: str, stream: TextIO) -> str:
+        """`text` in ASCII where the stream can write nothing else."""
+        try:
+            text.encode(stream.encoding or "ascii")
+        except (UnicodeEncodeError, LookupError):
+            for sign, ascii_sign in _ASCII.items():
+                text = text.replace(sign, ascii_sign)
+            return text.encode("ascii", "backslashreplace").decode()
+        return text
+
+
+@contextmanager
+def _writing(where: str) -> Iterator[None]:
+    """A full disk behind the output is an error like any other; a closed pipe is the caller's business."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        raise StorageError(f"writing to {where}: {error.strerror}") from None
+
+
+def error_lines(error: RegistryError, terminal: Terminal) -> list[str]:
+    """What failed, and what to do next: one line each."""
+    lines = [f"{terminal.paint('ferry:', 'red', terminal.err)} {visible(error.message)}"]
+    if error.hint:
+        lines.append(f"  {terminal._spelled('→', terminal.err)} {visible(error.hint)}")
+    return lines
+
+
+def columns(document: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The simple members of a JSON object as rows of text, for `show`."""
+    rows = []
+    for key, value in document.items():
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            value = ", ".join(value)
+        if isinstance(value, str | int | float) and value != "":
+            rows.append((key.replace("_", " "), str(value)))
+    return rows

@@ -1,0 +1,169 @@
+"""A run ends with the documented exit code and one sentence, whatever happened."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FERRY, Ferry
+
+from cli import ending
+from cli.main import app
+from registry.errors import NotFoundError
+
+
+def told(code: str, ferry: Ferry, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with ferry's ending around `code`, which may use `ending` and `run`."""
+    program = (
+        "import sys\nfrom cli import ending, main\nfrom registry import errors\n"
+        f"def call():\n    {code}\n"
+        "sys.exit(ending.of(ending.first_look(sys.argv[1:], ''), call))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, *words], env=ferry.env(), capture_output=True, text=True, timeout=30
+    )
+
+
+def test_an_error_is_a_sentence_and_a_next_step_without_traceback(ferry: Ferry) -> None:
+    done = told("raise errors.StorageError('no room\\x1b[2J left', hint='make some')", ferry)
+    assert done.returncode == 8
+    assert done.stderr == "ferry: no room\\x1b[2J left\n  → make some\n"
+    assert done.stdout == ""
+
+
+def test_an_error_in_json_is_one_document_on_standard_output(ferry: Ferry) -> None:
+    done = told("raise errors.DeniedError('no', host='h', name='n')", ferry, "--format", "json")
+    assert done.returncode == 4
+    assert ferry_json(done.stdout) == {
+        "error": {"class": "DeniedError", "message": "no", "hint": "", "host": "h", "name": "n", "exit": 4}
+    }
+
+
+def ferry_json(text: str) -> Any:
+    import json
+
+    return json.loads(text)
+
+
+def test_a_bug_is_one_line_that_asks_for_a_report_and_a_traceback_only_with_debug(ferry: Ferry) -> None:
+    done = told("return 1 / 0", ferry)
+    assert done.returncode == 1
+    assert "ZeroDivisionError at <string>:5" in done.stderr
+    assert "report" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Traceback" in told("return 1 / 0", ferry, "--debug").stderr
+
+
+def test_sigterm_ends_with_143_and_ctrl_c_with_130(ferry: Ferry) -> None:
+    kill = "import os, signal, time; os.kill(os.getpid(), signal.{}); time.sleep(5)"
+    assert told(kill.format("SIGTERM"), ferry).returncode == 143
+    stopped = told(kill.format("SIGINT"), ferry)
+    assert (stopped.returncode, stopped.stderr) == (130, "ferry: interrupted\n")
+
+
+def test_a_thread_that_waits_for_a_peer_does_not_delay_ctrl_c(ferry: Ferry) -> None:
+    wait = "import threading, time; threading.Thread(target=time.sleep, args=(20,)).start()"
+    assert told(f"{wait}; raise KeyboardInterrupt", ferry).returncode == 130
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["frobnicate"], ["version", "--frob"], ["version", "extra"], ["completion"], ["completion", "tcsh"], []],
+)
+def test_wrong_usage_ends_with_2(ferry: Ferry, words: list[str]) -> None:
+    done = ferry(*words)
+    assert done.code == 2
+    assert "Traceback" not in done.err
+
+
+def test_wrong_usage_is_json_where_json_was_asked_for(ferry: Ferry) -> None:
+    for words in (["--format", "json"], ["--format=json"]):
+        done = ferry("version", "--frob", *words)
+        assert done.code == 2
+        assert done.json["error"]["class"] == "InvalidError"
+    assert ferry("version", "--frob", FERRY_FORMAT="json").json["error"]["exit"] == 2
+
+
+def test_settings_that_ask_for_json_get_errors_as_json(ferry: Ferry) -> None:
+    ferry.settings('format = "json"')
+    assert ferry("show", "no-such-model").json["error"]["class"] == NotFoundError.__name__
+
+
+def test_a_full_disk_behind_standard_output_is_said(ferry: Ferry) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*FERRY, "version", "--format", "json"],
+            env=ferry.env(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 8
+    assert "writing to standard output: No space left on device" in done.stderr
+
+
+def test_a_reader_that_has_enough_is_no_failure(ferry: Ferry) -> None:
+    process = ferry.start("version")
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    assert process.wait(30) == 0
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_do_no_harm(ferry: Ferry, closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m cli version {closed}"],
+        env=ferry.env(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- help ------------------------------------------------------------------------------------------------
+
+COMMANDS = sorted(app.list_commands(app.make_context("ferry", ["--help"], resilient_parsing=True)))
+
+
+def test_help_fits_a_screen_and_shows_two_examples(ferry: Ferry) -> None:
+    for command in ["", *COMMANDS]:
+        done = ferry(*filter(None, [command]), "--help").well()
+        lines = done.out.splitlines()
+        examples = [line for line in lines if line.startswith("    ferry ") or 'eval "$(ferry' in line]
+        assert len(lines) <= 30, f"{command}: {len(lines)} lines"
+        assert max(map(len, lines)) <= 80
+        assert len(examples) >= 2, command
+
+
+def test_a_command_that_is_not_asked_for_is_not_imported(ferry: Ferry) -> None:
+    program = "import sys\nfrom cli import main\ntry: main.main(['version'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], env=ferry.env(), capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "cli.commands.shell" in loaded
+    assert {name for name in loaded if name.startswith("cli.commands.")} == {"cli.commands.shell"}
+
+
+def test_the_ending_looks_for_json_only_before_two_dashes() -> None:
+    assert ending.first_look(["x", "--format", "json"], "").terminal.json
+    assert not ending.first_look(["x", "--", "--format", "json"], "").terminal.json
+
+
+# --- completion --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_each_shell(ferry: Ferry, shell: str) -> None:
+    done = ferry("completion", shell).well()
+    assert f"_FERRY_COMPLETE={shell}_complete" in done.out
+
+
+def test_completion_completes(ferry: Ferry) -> None:
+    done = ferry(_FERRY_COMPLETE="bash_complete", COMP_WORDS="ferry ver", COMP_CWORD="1")
+    assert done.out.strip() == "plain,version"

@@ -1,0 +1,187 @@
+"""Option over environment over settings file over default; what is wrong is named by file, line and key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cli.settings import Settings, resolve
+from registry.errors import InvalidError, StorageError
+
+
+def told(home: Path, given: Mapping[str, object] | None = None, **environ: str) -> Settings:
+    return resolve(given or {}, {"HOME": str(home), **environ})
+
+
+def written(home: Path, text: str) -> Path:
+    path = home / ".config" / "ferry" / "settings.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_an_option_beats_the_environment_beats_the_file_beats_the_default(tmp_path: Path) -> None:
+    assert told(tmp_path).get("limit_rate") is None
+    written(tmp_path, 'limit_rate = "1M"')
+    assert told(tmp_path).get("limit_rate") == 10**6
+    assert told(tmp_path, FERRY_LIMIT_RATE="2M").get("limit_rate") == 2 * 10**6
+    assert told(tmp_path, {"limit_rate": "3M"}, FERRY_LIMIT_RATE="2M").get("limit_rate") == 3 * 10**6
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ('registry = "a.example"\n\nlimitrate = 3\n', 3, "limitrate"),
+        ("jobs = 0", 1, "jobs"),
+        ("\n\njobs = 65", 3, "jobs"),
+        ("jobs = true", 1, "jobs"),
+        ('limit_rate = "fast"', 1, "limit_rate"),
+        ('limit_rate = "10"', 1, "limit_rate"),
+        ('format = "xml"', 1, "format"),
+        ('quiet = "perhaps"', 1, "quiet"),
+        ('registry = "ftp://a.example"', 1, "registry"),
+        ('registry = "a/b"', 1, "registry"),
+        ('\n[host."a.example"]\nproxy = 3\n', 3, "host.a.example.proxy"),
+        (
+            '[host."a.example"]\nplain_http = true\n[host."b.example"]\nplain = true',
+            4,
+            "host.b.example.plain",
+        ),
+        ('[host."a.example"]\nrealms = ["ftp://x"]', 2, "host.a.example.realms"),
+        ("host = 3", 1, "host"),
+    ],
+)
+def test_a_wrong_setting_is_named_by_file_line_and_key(
+    tmp_path: Path, text: str, line: int, key: str
+) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(InvalidError) as caught:
+        told(tmp_path)
+    assert caught.value.message.startswith(f"{path}:{line}: {key}: ")
+
+
+@pytest.mark.parametrize(("text", "line"), [("a = \n", 1), ("\n\n[host\n", 3), ('x = "y', 1)])
+def test_a_file_that_is_no_toml_is_named_with_its_line(tmp_path: Path, text: str, line: int) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(InvalidError) as caught:
+        told(tmp_path)
+    assert caught.value.message.startswith(f"{path}:{line}: not TOML")
+
+
+def test_a_wrong_option_and_a_wrong_variable_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidError, match=r"^--jobs: must be between 1 and 64, not 99"):
+        told(tmp_path, {"jobs": "99"})
+    with pytest.raises(InvalidError, match=r"^FERRY_PLAIN_HTTP: must be true or false"):
+        told(tmp_path, FERRY_PLAIN_HTTP="maybe")
+
+
+def test_a_settings_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    path = tmp_path / ".config" / "ferry" / "settings.toml"
+    path.mkdir(parents=True)
+    with pytest.raises(StorageError, match="reading the settings"):
+        told(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("500K", 500_000), ("20M", 20_000_000), ("1.5g", 1_500_000_000), ("5000", 5000)]
+)
+def test_rates_are_decimal(tmp_path: Path, text: str, rate: int) -> None:
+    assert told(tmp_path, {"limit_rate": text}).get("limit_rate") == rate
+
+
+def test_a_host_has_settings_of_its_own_and_an_option_beats_them(tmp_path: Path) -> None:
+    written(
+        tmp_path,
+        'tls_ca = "/all.pem"\n[host."A.example"]\ntls_ca = "~/a.pem"\nrealms = ["https://id.example"]',
+    )
+    settings = told(tmp_path)
+    assert settings.place("a.example").tls_ca == tmp_path / "a.pem"
+    assert settings.place("https://a.example").realms == ("https://id.example",)
+    assert settings.place("b.example").tls_ca == Path("/all.pem")
+    assert told(tmp_path, {"tls_ca": "/option.pem"}).place("a.example").tls_ca == Path("/option.pem")
+    assert told(tmp_path, {"plain_http": True}).place("b.example").plain_http
+
+
+# --- the store -----------------------------------------------------------------------------------------
+
+
+def test_the_store_is_the_option_else_ollamas_variable_else_the_file_else_home(tmp_path: Path) -> None:
+    nowhere = tmp_path / "no-service"
+    assert replace(told(tmp_path), service_store=nowhere).models() == (tmp_path / ".ollama" / "models", "")
+    written(tmp_path, 'models = "/from/file"')
+    assert told(tmp_path).models()[0] == Path("/from/file")
+    assert told(tmp_path, OLLAMA_MODELS="/from/ollama").models()[0] == Path("/from/ollama")
+    assert told(tmp_path, {"models": "/said"}, OLLAMA_MODELS="/from/ollama").models()[0] == Path("/said")
+
+
+def test_the_services_store_is_used_if_it_may_be_written_else_a_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = tmp_path / "service"
+    service.mkdir()
+    settings = replace(told(tmp_path), service_store=service)
+    assert settings.models() == (service, "")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    place, note = settings.models()
+    assert place == tmp_path / ".ollama" / "models"
+    assert str(service) in note
+    assert str(place) in note
+
+
+def test_without_any_home_the_error_says_which_option_to_give(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    settings = replace(resolve({}, {}), service_store=tmp_path / "none")
+    with pytest.raises(InvalidError, match="no home directory") as caught:
+        settings.models()
+    assert "--models" in caught.value.hint
+    with pytest.raises(InvalidError, match="no home directory"):
+        settings.key_file()
+
+
+# --- secrets -------------------------------------------------------------------------------------------
+
+
+def test_an_api_key_without_its_registry_is_refused(tmp_path: Path) -> None:
+    written(tmp_path, 'registry = "a.example"')
+    with pytest.raises(InvalidError, match="FERRY_REGISTRY"):
+        told(tmp_path, FERRY_API_KEY="hidden")
+    keys = told(tmp_path, FERRY_API_KEY="hidden", FERRY_REGISTRY="https://A.example").api_keys
+    assert keys == {"a.example": "hidden"}
+
+
+def test_secrets_are_in_no_repr(tmp_path: Path) -> None:
+    settings = told(
+        tmp_path,
+        FERRY_KEY="hidden",
+        FERRY_API_KEY="hidden",
+        FERRY_REGISTRY="a.example",
+        HTTPS_PROXY="http://u:hidden@p",
+    )
+    assert settings.key_text == "hidden"
+    assert "hidden" not in repr(settings)
+
+
+def test_a_key_option_beats_the_keys_text(tmp_path: Path) -> None:
+    settings = told(tmp_path, {"key": "/said"}, FERRY_KEY="text", FERRY_KEY_FILE="/file")
+    assert (settings.key_text, settings.key_file()) == ("", Path("/said"))
+    assert told(tmp_path, FERRY_KEY_FILE="/file").key_file() == Path("/file")
+
+
+# --- proxies -------------------------------------------------------------------------------------------
+
+
+def test_proxies_come_from_the_environment_and_are_handed_over_as_data(tmp_path: Path) -> None:
+    environ = {"https_proxy": "http://low", "HTTPS_PROXY": "http://up", "ALL_PROXY": "http://all"}
+    settings = told(tmp_path, **environ, NO_PROXY="a, b")
+    assert settings.proxies == {"http": "http://all", "https": "http://low"}
+    assert settings.no_proxy == ("a", "b")
+    assert told(tmp_path).proxies == {}
+    assert told(tmp_path).no_proxy == ()
