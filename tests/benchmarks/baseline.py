@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
+from urllib.parse import urljoin
 
 import requests
 
@@ -30,7 +31,7 @@ def pull(session: requests.Session, url: str, digest: str, path: Path) -> None:
 def push(session: requests.Session, url: str, digest: str, path: Path) -> None:
     began = session.post(url)
     began.raise_for_status()
-    location = requests.compat.urljoin(url, began.headers["Location"])  # type: ignore[attr-defined]
+    location = urljoin(url, began.headers["Location"])
     location += ("&" if "?" in location else "?") + f"digest={digest}"
     with path.open("rb") as file:
         session.put(

@@ -41,7 +41,7 @@ def ferry_pull(task: Task) -> Job:
 
 def ferry_push(task: Task) -> Job:
     name, models = f"{task.registry.host}/{REPOSITORY}:{TAG}", task.load.home / ".ollama" / "models"
-    command = [*ferry_command(), "push", LOCAL, name, "--models", models, "--progress", "none"]
+    command = [*ferry_command(), "push", LOCAL, name, "--models", str(models), "--progress", "none"]
     return Job(command, {"HOME": str(task.scratch)})
 
 
