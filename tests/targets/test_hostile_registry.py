@@ -312,14 +312,36 @@ def test_an_honest_upload_goes_through() -> None:
 
 def test_a_locations_query_is_kept_byte_for_byte() -> None:
     signed = f"{HERE}?sig=a%2Fb%2fc+d&_state=x%3D%3D"
-    script = Script([answer(202, Location=signed), answer(202, Location=signed, Range="0-9"), answer(201)])
+    script = Script([answer(202, Location=signed), answer(202, Location=signed, Range="0-3"), answer(201)])
     intake = start(Remote(Peer(script, ORIGIN)))
 
-    intake.write(Span(0, 10), [b"0123456789"])
+    intake.write(Span(0, 4), [b"0123"])
     intake.commit()
 
     assert script.asked[1].url == f"https://models.example{signed}"
     assert script.asked[2].url.startswith(f"https://models.example{signed}&digest=")
+
+
+def test_a_small_blob_goes_up_inside_the_closing_request() -> None:
+    script = Script([OPENED, answer(201)])
+    intake = start(Remote(Peer(script, ORIGIN)))
+
+    intake.write(Span(0, 10), [b"01234", b"56789"])
+    intake.commit()
+
+    assert [request.method for request in script.asked] == ["POST", "PUT"]
+    assert script.asked[1].body == b"0123456789"
+
+
+@pytest.mark.parametrize("chunks", [[b"012345678"], [b"0123456789", b"x"]], ids=["fewer", "more"])
+def test_other_bytes_than_announced_are_never_sent(chunks: list[bytes]) -> None:
+    script = Script([OPENED, answer(201)])
+    intake = start(Remote(Peer(script, ORIGIN)))
+
+    with pytest.raises(ProtocolError):
+        intake.write(Span(0, 10), chunks)
+
+    assert [request.method for request in script.asked] == ["POST"]
 
 
 def test_a_manifest_that_comes_back_changed_is_no_success() -> None:
