@@ -65,8 +65,8 @@ def error_of(
     answer; `now` Unix seconds, for a `Retry-After` that is a date.
     """
     status = response.status
-    said = _said(body)
-    message = f"{doing}: {host} answered {status}" + (f": {said}" if said else "")
+    words = said(body)
+    message = f"{doing}: {host} answered {status}" + (f": {words}" if words else "")
     if status == 401:
         return DeniedError(
             message, host=host, name=name, hint=f"sign in: ferry signin {host}, or ferry login {host}"
@@ -93,7 +93,7 @@ def error_of(
         )
     if status == 412:
         return ProtocolError(
-            f"{doing}: {host} wants a newer client for this model", host=host, name=name, hint=said
+            f"{doing}: {host} wants a newer client for this model", host=host, name=name, hint=words
         )
     return ProtocolError(message, host=host, name=name, hint="--debug shows the requests")
 
@@ -110,7 +110,7 @@ def retry_after(value: str, now: float) -> float | None:
     return min(max(0.0, moment - now), RETRY_AFTER_CEILING)
 
 
-def _said(body: bytes) -> str:
+def said(body: bytes) -> str:
     """The peer's own words, one line, bounded; what is not an error document is shown as its first text."""
     try:
         document = json.loads(body)

@@ -1,0 +1,261 @@
+"""The token dance, from a challenge to what goes into `Authorization`. Pure: it yields requests and is
+sent their answers; whoever drives it does the I/O (PROTOCOL section 4).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Collection, Generator, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from registry.auth import signing
+from registry.auth.keys import PrivateKey
+from registry.auth.secrets import ApiKey, IdentityToken, Login, Secret
+from registry.errors import DeniedError, InvalidError, ProtocolError, RegistryError
+from registry.wire import faults
+from registry.wire.bodies import read_body
+from registry.wire.challenges import Challenge
+from registry.wire.headers import Headers
+from registry.wire.messages import Origin, Request, Response
+from registry.wire.redirects import Reach
+
+ANSWER_BYTES = 64 * 1024
+TOKEN_LENGTH = 32 * 1024
+_DEFAULT_SECONDS = 60  # distribution's token specification, `expires_in`
+_LONGEST_SECONDS = 24 * 3600
+_REFUSED = (400, 401, 403)
+
+# Registries whose token server has another name: a signature for the one may go to the other.
+_PAIRS = {
+    Origin("https", "registry.ollama.ai", 443): Origin("https", "ollama.com", 443),
+    Origin("https", "hf.co", 443): Origin("https", "huggingface.co", 443),
+    Origin("https", "registry-1.docker.io", 443): Origin("https", "auth.docker.io", 443),
+    Origin("https", "registry.gitlab.com", 443): Origin("https", "gitlab.com", 443),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What opens the door: an `Authorization` value, good for `seconds` (None: as long as the secret is).
+
+    `refusal` is why it is nobody's in particular, although a secret was there: the error to raise where
+    it does not suffice.
+    """
+
+    authorization: str = field(repr=False)
+    seconds: float | None = None
+    refusal: RegistryError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks: for `origin`, with its `secret`; `realms` are other places that may be shown it.
+
+    `now` in Unix seconds, `nonce` fresh for this dance.
+    """
+
+    origin: Origin
+    secret: Secret
+    realms: Collection[Origin]
+    now: float
+    nonce: str
+
+    @property
+    def host(self) -> str:
+        """As messages name it."""
+        return self.origin.netloc
+
+    def trusts(self, realm: Origin) -> bool:
+        """Whether a signature or secret may be sent to `realm`."""
+        return realm == self.origin or realm == _PAIRS.get(self.origin) or realm in self.realms
+
+
+Dance = Generator[Request, Response, Grant]
+
+
+def dance(challenges: Sequence[Challenge], asker: Asker) -> Dance:
+    """The steps from a 401's challenges to a grant.
+
+    DeniedError if the secret is missing or refused, ProtocolError for a challenge or an answer that
+    cannot be used, TransientError if the token server is not well.
+    """
+    bearer = next((one for one in challenges if one.scheme == "bearer"), None)
+    if bearer is not None:
+        return (yield from _bearer(bearer, asker))
+    if any(one.scheme == "basic" for one in challenges):
+        return _basic(asker)
+    offered = ", ".join(faults.printable(one.scheme)[:20] for one in challenges) or "nothing"
+    raise ProtocolError(
+        f"{asker.host} wants to know who asks, and offers {offered}; Ferry speaks Bearer and Basic",
+        host=asker.host,
+    )
+
+
+def _basic(asker: Asker) -> Grant:
+    if isinstance(asker.secret, Login):
+        return Grant(_basic_value(asker.secret))
+    raise DeniedError(
+        f"{asker.host} wants a user name and a password", host=asker.host, hint=f"ferry login {asker.host}"
+    )
+
+
+def _bearer(challenge: Challenge, asker: Asker) -> Dance:
+    """With the secret where it may go; else, or where a key is not known, as nobody in particular."""
+    if not challenge.get("realm") and isinstance(asker.secret, ApiKey):
+        return Grant(f"Bearer {asker.secret.text}")
+    realm = _realm(challenge, asker)
+    refusal: RegistryError | None = None
+    if asker.secret is not None:
+        if asker.trusts(realm):
+            response = yield _request(challenge, asker)
+            if response.status not in _REFUSED:
+                return _granted(response, realm, asker)
+            refusal = _refused(response, realm, asker)
+        else:
+            refusal = _distrusted(realm, asker)
+        if not _reads_only(challenge) or (asker.trusts(realm) and not isinstance(asker.secret, PrivateKey)):
+            raise refusal
+    if realm != asker.origin and not (realm.scheme == "https" and Reach.of(realm.host) is Reach.WORLD):
+        raise refusal or _distrusted(realm, asker)
+    response = yield _anonymous(challenge)
+    if response.status in _REFUSED:
+        raise refusal or _refused(response, realm, asker)
+    grant = _granted(response, realm, asker)
+    return Grant(grant.authorization, grant.seconds, refusal)
+
+
+def _realm(challenge: Challenge, asker: Asker) -> Origin:
+    try:
+        return Origin.of(challenge.get("realm"))
+    except InvalidError as error:
+        raise ProtocolError(
+            f"{asker.host} sends for a token to {error.message}",
+            host=asker.host,
+            hint="its token realm is set up wrongly",
+        ) from None
+
+
+def _scopes(challenge: Challenge) -> list[str]:
+    return challenge.get("scope").split()
+
+
+def _reads_only(challenge: Challenge) -> bool:
+    return all(scope.rpartition(":")[2] == "pull" for scope in _scopes(challenge))
+
+
+# --- the request for a token ---------------------------------------------------------------------------
+
+
+def _request(challenge: Challenge, asker: Asker) -> Request:
+    """The token request that shows the secret."""
+    realm, service, scopes = challenge.get("realm"), challenge.get("service"), _scopes(challenge)
+    match asker.secret:
+        case PrivateKey() as key:
+            url = signing.token_url(realm, service, scopes, now=asker.now, nonce=asker.nonce)
+            return _get(url, signing.authorization(key, signing.token_text(url)))
+        case Login(user=user) as login:
+            return _get(_plain_url(challenge, ("account", user)), _basic_value(login))
+        case ApiKey(text=text):
+            return _get(_plain_url(challenge), f"Bearer {text}")
+        case IdentityToken(text=text):
+            form = {"grant_type": "refresh_token", "service": service, "scope": " ".join(scopes)}
+            body = urlencode({**form, "client_id": "ferry", "refresh_token": text}).encode()
+            headers = Headers({"Content-Type": "application/x-www-form-urlencoded"})
+            return Request("POST", realm.partition("#")[0], headers, body)
+        case None:
+            return _anonymous(challenge)
+
+
+def _anonymous(challenge: Challenge) -> Request:
+    return Request("GET", _plain_url(challenge))
+
+
+def _get(url: str, authorization: str) -> Request:
+    return Request("GET", url, Headers({"Authorization": authorization}))
+
+
+def _plain_url(challenge: Challenge, *more: tuple[str, str]) -> str:
+    """The realm with `service` and one `scope` each; a query it has is kept."""
+    base = urlsplit(challenge.get("realm"))
+    scopes = [("scope", scope) for scope in _scopes(challenge)]
+    service = [("service", challenge.get("service"))] if challenge.get("service") else []
+    pairs = (*parse_qsl(base.query, keep_blank_values=True), *service, *scopes, *more)
+    return base._replace(query=urlencode(pairs), fragment="").geturl()
+
+
+def _basic_value(login: Login) -> str:
+    return "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
+
+
+# --- its answer ----------------------------------------------------------------------------------------
+
+
+def _granted(response: Response, realm: Origin, asker: Asker) -> Grant:
+    """The grant in a token server's answer."""
+    doing = f"asking {realm.netloc} for a token"
+    body = read_body(response, ANSWER_BYTES, doing, asker.host)
+    if response.status != 200:
+        error = faults.error_of(response, body, doing, host=realm.netloc, now=asker.now)
+        if error.exit == ProtocolError.exit or response.status >= 500 or response.status in (408, 425, 429):
+            raise error
+        raise ProtocolError(error.message, host=asker.host, hint="its token realm is set up wrongly")
+    try:
+        answer = json.loads(body)
+        token = answer.get("token") or answer.get("access_token")
+    except (ValueError, AttributeError, RecursionError):
+        token = None
+    if not isinstance(token, str) or len(token) > TOKEN_LENGTH or not _one_word(token):
+        raise ProtocolError(f"{doing}: the answer has no token in it", host=asker.host)
+    return Grant(f"Bearer {token}", _seconds(answer.get("expires_in")))
+
+
+def _one_word(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return _DEFAULT_SECONDS
+    return min(float(value), _LONGEST_SECONDS)
+
+
+def _refused(response: Response, realm: Origin, asker: Asker) -> RegistryError:
+    """Why nobody gets in with this secret, in the server's own words where it has some."""
+    try:
+        body = read_body(response, ANSWER_BYTES, "asking for a token", asker.host)
+    except RegistryError:
+        body = b""
+    said = faults.said(body)
+    words = f": {said}" if said else ""
+    match asker.secret:
+        case PrivateKey() as key:
+            who, hint = f"the key {key.public.fingerprint}", _key_hint(asker, said)
+        case Login(user=user):
+            who, hint = (
+                f"the password of {faults.printable(user)}",
+                f"sign in again: ferry login {asker.host}",
+            )
+        case ApiKey() | IdentityToken():
+            who, hint = "the stored key", f"it may be revoked; get a new one, or ferry login {asker.host}"
+        case None:
+            who, hint = "a caller without a name", f"ferry signin {asker.host}, or ferry login {asker.host}"
+    return DeniedError(f"{realm.netloc} does not accept {who}{words}", host=asker.host, hint=hint)
+
+
+def _key_hint(asker: Asker, said: str) -> str:
+    if "clock" in said.lower():
+        return "set this machine's clock"
+    return (
+        f"make the key known there: ferry signin {asker.host}, or have its administrator add the .pub file; "
+        f"where a password is used instead: ferry login {asker.host}"
+    )
+
+
+def _distrusted(realm: Origin, asker: Asker) -> RegistryError:
+    return DeniedError(
+        f"{asker.host} asks for a signature at {realm}, which is another place; none was sent",
+        host=asker.host,
+        hint=f'if that is right, allow it in the settings: [host."{asker.host}"] realms = ["{realm}"]',
+    )

@@ -1,0 +1,55 @@
+"""The kinds of secret a person may have for a place. None of them shows itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from registry.auth.keys import PrivateKey
+from registry.errors import InvalidError
+
+SECRET_LENGTH = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user name and password."""
+
+    user: str
+    password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        _check("user name", self.user)
+        _check("password", self.password)
+        if ":" in self.user:  # RFC 7617 section 2
+            raise InvalidError("a user name with a colon cannot be sent")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A text that says who one is: sent as `Bearer`."""
+
+    text: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        _check("API key", self.text)
+        if not self.text.isascii() or " " in self.text or not self.text:
+            raise InvalidError("an API key is one word of ASCII characters")
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityToken:
+    """What a docker login left instead of a password: exchanged for tokens by OAuth2."""
+
+    text: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        _check("identity token", self.text)
+
+
+Secret = PrivateKey | Login | ApiKey | IdentityToken | None
+"""None: nobody in particular."""
+
+
+def _check(what: str, text: str) -> None:
+    if len(text) > SECRET_LENGTH or not all(character.isprintable() for character in text):
+        raise InvalidError(f"the {what} is too long, or has control characters in it")
