@@ -1,0 +1,173 @@
+"""The stock ollama client, unchanged, with Ferry's private registry and beside Ferry in one store."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from peers import Registry, Tool, ferry_server, ferry_tool, find, free_port, http_call, running
+from shelf import Model, make_model, models_of, shelve, unshelve
+
+BIG = 230_000_000  # three parts of stock's: 100 MB, 100 MB, 30 MB
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A computer with ollama on it: its home, its own key, its daemon, and Ferry for the same person."""
+
+    home: Path
+    ollama: Tool
+    ferry: Tool
+
+    @property
+    def public_key(self) -> Path:
+        return self.home / ".ollama" / "id_ed25519.pub"
+
+
+@contextlib.contextmanager
+def machine(home: Path) -> Iterator[Machine]:
+    """Starts `ollama serve` in a home of its own; it makes itself a key."""
+    path = find("ollama")
+    home.mkdir(parents=True)
+    host = f"127.0.0.1:{free_port()}"
+    models = models_of(home)
+    own = {"HOME": str(home), "OLLAMA_MODELS": str(models), "OLLAMA_HOST": host, "OLLAMA_NOPRUNE": "1"}
+    url = f"http://{host}/api/version"
+    log = home / "ollama.log"
+    with running([path, "serve"], log, lambda: http_call("GET", url).status == 200, {**os.environ, **own}):
+        yield Machine(home, Tool((path,), own), ferry_tool(home))
+
+
+@pytest.fixture(scope="module")
+def alice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with machine(tmp_path_factory.mktemp("alice") / "home") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with machine(tmp_path_factory.mktemp("stranger") / "home") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def private(alice: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A private registry that knows the key of alice's ollama."""
+    place = tmp_path_factory.mktemp("private")
+    admin = ferry_tool(place / "admin")
+    admin("admin", "user", "add", "alice", "--key", alice.public_key, "--data", place / "data")
+    with ferry_server(place, "--anonymous", "none") as registry:
+        yield registry
+
+
+def same(one: Model, other: Model) -> bool:
+    """Stock writes manifests in its own hand: the same content, perhaps not the same bytes."""
+    return json.loads(one.manifest) == json.loads(other.manifest) and one.blobs == other.blobs
+
+
+def test_ferry_pulls_what_stock_pushed_with_the_machines_own_key(
+    alice: Machine, private: Registry, tmp_path: Path
+) -> None:
+    model = make_model(41)
+    shelve(alice.home, model, "alice/pushed/v1", host=private.host)
+    other = ferry_tool(tmp_path / "home")
+
+    alice.ollama("push", "--insecure", f"{private.host}/alice/pushed:v1")
+    other("pull", f"{private.host}/alice/pushed:v1", "--key", alice.public_key.with_suffix(""))
+
+    assert same(unshelve(tmp_path / "home", private.host, "alice/pushed/v1"), model)
+
+
+def test_stock_pulls_what_ferry_pushed_and_knows_it(alice: Machine, private: Registry) -> None:
+    model = make_model(42)
+    name = f"{private.host}/alice/pulled:v1"
+    shelve(alice.home, model, "library/local/latest")
+    alice.ferry("push", "local", name)
+
+    alice.ollama("pull", "--insecure", name)
+
+    assert same(unshelve(alice.home, private.host, "alice/pulled/v1"), model)
+    assert name in alice.ollama("list").text
+
+
+@pytest.mark.patience(600)
+def test_stock_moves_a_model_of_several_parts_both_ways(
+    alice: Machine, private: Registry, tmp_path: Path
+) -> None:
+    model = make_model(43, weights=BIG)
+    name = f"{private.host}/alice/parts:v1"
+    shelve(alice.home, model, "alice/parts/v1", host=private.host)
+
+    alice.ollama("push", "--insecure", name)
+    alice.ollama("rm", name)
+    alice.ollama("pull", "--insecure", name)
+
+    assert same(unshelve(alice.home, private.host, "alice/parts/v1"), model)
+    ferry_home = tmp_path / "home"
+    ferry_tool(ferry_home)("pull", name, "--key", alice.public_key.with_suffix(""))
+    assert same(unshelve(ferry_home, private.host, "alice/parts/v1"), model)
+
+
+def test_a_strangers_stock_client_gets_nothing(alice: Machine, stranger: Machine, private: Registry) -> None:
+    name = f"{private.host}/alice/secret:v1"
+    shelve(alice.home, make_model(44), "library/local/latest")
+    alice.ferry("push", "local", name)
+
+    pull = stranger.ollama.run("pull", "--insecure", name)
+    shelve(stranger.home, make_model(45), "alice/secret/v1", host=private.host)
+    push = stranger.ollama.run("push", "--insecure", name)
+
+    assert pull.code != 0
+    assert push.code != 0
+    assert not (models_of(stranger.home) / "manifests" / private.host / "alice" / "other").exists()
+    other = ferry_tool(stranger.home)
+    assert other.run("pull", name, "--as", "library/stolen").code in (3, 4)
+
+
+def test_stock_is_refused_from_the_very_next_request_when_its_key_is_revoked(
+    private: Registry, tmp_path: Path
+) -> None:
+    with machine(tmp_path / "bob") as bob:
+        data = private.data
+        admin = ferry_tool(tmp_path / "admin")
+        admin("admin", "user", "add", "bob", "--key", bob.public_key, "--data", data)
+        model, name = make_model(46), f"{private.host}/bob/mine:v1"
+        shelve(bob.home, model, "bob/mine/v1", host=private.host)
+        bob.ollama("push", "--insecure", name)
+        bob.ollama("rm", name)
+
+        admin("admin", "user", "disable", "bob", "--data", data)
+
+        assert bob.ollama.run("pull", "--insecure", name).code != 0
+        assert not (models_of(bob.home) / "manifests" / private.host / "bob" / "mine" / "v1").exists()
+
+
+def test_stocks_own_signin_is_told_who_it_is_or_where_to_connect(
+    alice: Machine, stranger: Machine, private: Registry
+) -> None:
+    at = {"OLLAMA_AUTH": "1", "OLLAMA_HOST": f"http://{private.host}"}
+    known = Tool(alice.ollama.command, {**alice.ollama.env, **at}).run("signin")
+    unknown = Tool(stranger.ollama.command, {**stranger.ollama.env, **at}).run("signin")
+
+    assert "alice" in known.text + known.err
+    assert "/connect?" in unknown.text + unknown.err
+
+
+def test_what_ferry_pulls_into_stocks_store_stock_lists_shows_and_removes(
+    alice: Machine, lab_registry: Registry, tmp_path: Path
+) -> None:
+    maker = ferry_tool(tmp_path / "home")
+    shelve(tmp_path / "home", make_model(47), "library/tiny/latest")
+    name = f"{lab_registry.host}/beside/tiny:v1"
+    maker("push", "tiny", name)
+
+    alice.ferry("pull", name)
+
+    assert name in alice.ollama("list").text
+    alice.ollama("rm", name)
+    assert alice.ferry.run("show", name).code == 3
