@@ -164,7 +164,7 @@ class FaultProxy:
             pass
         finally:
             with self._lock:
-                self._open -= {client, server}  # type: ignore[arg-type]
+                self._open -= {client, server}
             for each in (client, server):
                 if each is not None:
                     with contextlib.suppress(OSError):
