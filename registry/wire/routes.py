@@ -100,6 +100,11 @@ def referrers(repository: str, digest: Digest) -> str:
     return f"/v2/{repository}/referrers/{digest}"
 
 
+def capability(link: str) -> str:
+    """`/v2/_capability/<link>`: one blob, by a link that carries its own permission."""
+    return f"/v2/_capability/{link}"
+
+
 def _page(after: str, limit: int) -> str:
     pairs = [f"n={limit}"] if limit else []
     if after:
