@@ -1,0 +1,162 @@
+"""Where one says who one is: the token endpoint, `/api/me` and `/api/signout` (PROTOCOL sections 3 and 4).
+
+Signatures are checked against text built from the server's own name, never from what a request claims.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from registry.auth import signing
+from registry.auth.keys import PublicKey
+from registry.contracts import Clock
+from registry.errors import DeniedError, InvalidError
+from registry.server.accounts import ANYBODY, Accounts, Principal, Right
+from registry.server.names import Known
+from registry.server.tokens import MOST_SCOPES, TOKEN_SECONDS, Access, Nonces, Tokens
+from registry.wire.faults import fault
+from registry.wire.headers import Headers
+from registry.wire.messages import Request, Response
+
+_NEEDED = {"pull": Right.READ, "push": Right.WRITE, "delete": Right.WRITE}
+_PRIVATE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Checks signatures against what `accounts` knows; `clock` in Unix seconds.
+
+    `anonymous` is what anybody may do everywhere: more than NONE makes a lab registry, for as long as
+    there are no accounts.
+    """
+
+    accounts: Accounts
+    tokens: Tokens
+    nonces: Nonces
+    clock: Clock
+    anonymous: Right = Right.NONE
+
+    def anybody(self) -> Principal:
+        """Who comes without a key. A lab registry closes by itself with its first account."""
+        if self.anonymous > Right.NONE and not self.accounts.any():
+            return Principal(floor=self.anonymous)
+        return ANYBODY
+
+    def holder(self, fingerprint: str) -> Principal:
+        """Who something was issued to, as of now; DeniedError if the key has lost its say."""
+        principal = self.accounts.principal(fingerprint) if fingerprint else self.anybody()
+        if principal is None:
+            raise DeniedError("the key this was issued to is not good any more")
+        return principal
+
+    def token(self, request: Request, here: Known) -> Response:
+        """A token for what was asked and may be had now: for a key (signed) or for anybody (unsigned).
+
+        403 to a signature that does not hold, is stale, was used, or is of an unknown key: a 401 here
+        would be asked again for ever.
+        """
+        if _only(request, "service") not in ("", here.spelled):
+            raise InvalidError(f"this server's service is {here.spelled}")
+        asked = _scopes(request)
+        principal = self.anybody()
+        if "Authorization" in request.headers and principal == ANYBODY:
+            principal = self._signer(request, here)
+        granted = [access for access in (self._granted(principal, each) for each in asked) if access.actions]
+        token = self.tokens.issue(str(here.origin), principal, granted)
+        issued = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.clock()))
+        body = {"token": token, "access_token": token, "expires_in": TOKEN_SECONDS, "issued_at": issued}
+        return _json(200, body)
+
+    def me(self, request: Request, here: Known) -> Response:
+        """Who the key of a signed call belongs to; 401 with where to connect it, if to nobody."""
+        try:
+            key = self._caller(request)
+        except DeniedError as error:
+            return _json(401, {"error": _sentence(error)})
+        principal = self.accounts.principal(key.fingerprint)
+        if principal is None or principal.user is None:
+            url = f"{here.base}/connect?key={key.connect}"
+            return _json(401, {"error": "unauthorized", "signin_url": url})
+        user = principal.user
+        return _json(200, {"id": user.id, "email": f"{user.name}@{here.origin.host}", "name": user.name})
+
+    def signout(self, request: Request, _here: Known) -> Response:
+        """200 to whoever can sign, and nothing changes: the server keeps no sessions.
+
+        It must not disconnect the key, as ollama.com does: a bare signed call is good at every server
+        while it is fresh, so any other one could pass it on. Keys are revoked by `ferry admin key revoke`.
+        """
+        try:
+            self._caller(request)
+        except DeniedError as error:
+            return _json(401, {"error": _sentence(error)})
+        return _json(200, {})
+
+    def root(self, _request: Request, _here: Known) -> Response:
+        """200: what stock asks before it signs in."""
+        return Response(200)
+
+    def _signer(self, request: Request, here: Known) -> Principal:
+        """Whose signature the token request bears: fresh, right, known, not seen before, in this order."""
+        claim = signing.Signature.parse(request.headers.get("Authorization"))
+        ts, now = _only(request, "ts"), self.clock()
+        signing.check_fresh(ts, now=now)
+        claim.check(signing.token_text(here.base + request.target))
+        principal = self.accounts.principal(claim.key.fingerprint)
+        if principal is None:
+            raise DeniedError(
+                f"the key {claim.key} is not one this registry knows",
+                hint="ask its administrator to add it: ferry admin key add",
+            )
+        self.nonces.spend(claim.key.fingerprint, _only(request, "nonce"), int(ts) + signing.FRESH_SECONDS + 1)
+        return principal
+
+    def _caller(self, request: Request) -> PublicKey:
+        """The key that signed a bare call, whether or not anybody has it. DeniedError."""
+        claim = signing.Signature.parse(request.headers.get("Authorization"))
+        signing.check_fresh(_only(request, "ts"), now=self.clock())
+        claim.check(signing.call_text(request.method, request.target))
+        return claim.key
+
+    def _granted(self, principal: Principal, asked: Access) -> Access:
+        """`asked` without the actions that may not be had now; unknown types get none."""
+        if asked.type == "registry" and asked.name == "catalog":
+            return asked
+        if asked.type != "repository":
+            return Access(asked.type, asked.name, ())
+        right = self.accounts.right(principal, asked.name)
+        wanted = tuple(_NEEDED) if "*" in asked.actions else asked.actions
+        allowed = tuple(each for each in wanted if each in _NEEDED and _NEEDED[each] <= right)
+        return Access(asked.type, asked.name, allowed)
+
+
+def refusal(error: DeniedError) -> Response:
+    """The answer to a token request that was refused."""
+    return fault("DENIED", _sentence(error))
+
+
+def _sentence(error: DeniedError) -> str:
+    return f"{error.message}; {error.hint}" if error.hint else error.message
+
+
+def _scopes(request: Request) -> list[Access]:
+    values = (value for key, value in request.query if key == "scope")
+    scopes = [scope for value in values for scope in value.split()]
+    if len(scopes) > MOST_SCOPES:
+        raise InvalidError(f"a token is good for at most {MOST_SCOPES} scopes, not {len(scopes)}")
+    return [Access.parse(scope) for scope in scopes]
+
+
+def _only(request: Request, name: str) -> str:
+    """The one value of a parameter, or ""; several would let two readers read it differently."""
+    values = [value for key, value in request.query if key == name]
+    if len(values) > 1:
+        raise InvalidError(f"{name} is there {len(values)} times")
+    return values[0] if values else ""
+
+
+def _json(status: int, document: object, more: Iterable[tuple[str, str]] = ()) -> Response:
+    return Response(status, Headers((*_PRIVATE.items(), *more)), json.dumps(document).encode() + b"\n")
