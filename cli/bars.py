@@ -1,10 +1,11 @@
-"""Bars in a terminal: one for each blob on its way, and one for the whole below them."""
+"""Bars in a terminal: one for each blob on its way, below one for the whole."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO, TypeAlias
 
 from tqdm import tqdm
 
@@ -20,7 +21,7 @@ _MOST_BARS = 6  # more blobs than this at once share the bar of the whole
 _LABEL = 24  # characters in front of each bar
 _FORMAT = "{desc} {percentage:3.0f}% {bar} {n_fmt}/{total_fmt} {rate_fmt} {remaining}"
 
-_Bar = tqdm[NoReturn]
+_Bar: TypeAlias = "tqdm[NoReturn]"
 tqdm.monitor_interval = 0  # no thread of its own
 
 
@@ -33,6 +34,7 @@ class Bars:
         self._tally = Tally((), 0.0)
         self._whole: _Bar | None = None
         self._bars: dict[Digest, _Bar] = {}
+        self._measured = _has_width(terminal.err)
 
     def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
         self._close()
@@ -93,7 +95,9 @@ class Bars:
             unit_divisor=1000,
             leave=leave,
             file=self._terminal.err,
-            dynamic_ncols=True,
+            dynamic_ncols=self._measured,
+            ncols=None if self._measured else 80,
+            nrows=None if self._measured else 24,
             mininterval=0.1,
             smoothing=0.1,
             bar_format=_FORMAT,
@@ -105,3 +109,11 @@ class Bars:
             bar.close()
         self._bars.clear()
         self._whole = None
+
+
+def _has_width(stream: TextIO) -> bool:
+    """Whether a terminal knows its width; some say 0, and then tqdm would draw nothing."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False

@@ -14,6 +14,7 @@ from cli import settings
 from cli.ending import Run
 from cli.render import Terminal
 from cli.settings import Settings
+from cli.settings.files import KEYS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,7 +63,7 @@ def command(*names: str, name: str | None = None, goes_on: bool = False) -> Call
     def decorate(function: F) -> click.Command:
         @functools.wraps(function)
         def work(*arguments: Any, **given: Any) -> object:
-            options = {key: given.pop(key) for key in tuple(given) if key in settings.KEYS}
+            options = {key: given.pop(key) for key in tuple(given) if key in KEYS}
             return function(_desk(options, goes_on), *arguments, **given)
 
         for option in reversed((*names, *OUTPUT)):

@@ -154,7 +154,7 @@ def test_an_api_key_without_its_registry_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidError, match="FERRY_REGISTRY"):
         told(tmp_path, FERRY_API_KEY="hidden")
     keys = told(tmp_path, FERRY_API_KEY="hidden", FERRY_REGISTRY="https://A.example").api_keys
-    assert keys == {"a.example": "hidden"}
+    assert keys == {"https://a.example": "hidden"}
 
 
 def test_secrets_are_in_no_repr(tmp_path: Path) -> None:

@@ -7,54 +7,19 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cli import values
-from registry.errors import InvalidError, StorageError
+from cli.settings import files
+from cli.settings.files import KEYS
+from registry.errors import InvalidError
 from registry.model.names import DEFAULT_HOST, Name, split_scheme
 
 SERVICE_STORE = Path("/usr/share/ollama/.ollama/models")  # where Ollama's Linux service keeps models
-_FILE_BYTES = 1024 * 1024
-_LINE_OF_ERROR = re.compile(r"\(at line (\d+), column \d+\)$")
-_TABLE = re.compile(r'\s*\[\s*host\s*\.\s*(?:"([^"]*)"|\'([^\']*)\'|([A-Za-z0-9_-]+))\s*\]')
 
-# Everything that can be set, and what its value may be. The environment spells it FERRY_<NAME>.
-KEYS: Mapping[str, values.Check] = {
-    "registry": values.host,
-    "models": values.path,
-    "key": values.path,
-    "format": values.choice("text", "json"),
-    "progress": values.choice("auto", "bar", "plain", "json", "none"),
-    "limit_rate": values.rate,
-    "jobs": values.whole(1, values.MOST_JOBS),
-    "plain_http": values.flag,
-    "tls_ca": values.path,
-    "insecure_tls": values.flag,
-    "proxy": values.proxy,
-    "dry_run": values.flag,
-    "quiet": values.flag,
-    "verbose": values.flag,
-    "debug": values.flag,
-    "yes": values.flag,
-    "data": values.path,
-    "listen": values.text,
-    "public_url": values.many(values.url),
-    "anonymous": values.choice("none", "read", "write"),
-    "tls_cert": values.path,
-    "tls_key": values.path,
-    "log_format": values.choice("text", "json"),
-    "capability_days": values.whole(1, 365),
-}
-HOST_KEYS: Mapping[str, values.Check] = {
-    **{key: KEYS[key] for key in ("plain_http", "tls_ca", "insecure_tls", "proxy")},
-    "realms": values.many(values.url),
-}
 # Spelled otherwise in the environment: OLLAMA_MODELS is the store, FERRY_KEY the key's text.
 _VARIABLE = {"models": "OLLAMA_MODELS", "key": "FERRY_KEY_FILE"}
 
@@ -85,7 +50,7 @@ class Settings:
     no_proxy: tuple[str, ...] = ()
     no_colour: bool = False
     key_text: str = field(default="", repr=False)
-    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)  # by host
+    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)  # by host, maybe with its scheme
 
     def get(self, key: str, default: Any = None) -> Any:
         """What was set for a key of KEYS, or `default`."""
@@ -147,16 +112,16 @@ class Settings:
 def resolve(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
     """The settings of a run whose options are `given` (None: not said). InvalidError says where."""
     home = _home_of(environ)
-    file, hosts = _read(_base(environ, "XDG_CONFIG_HOME", home, ".config"), home)
+    file, hosts = files.settings(_base(environ, "XDG_CONFIG_HOME", home, ".config"), home)
     chosen = dict(file)
     said = set()
     for key, check in KEYS.items():
         option = f"--{key.replace('_', '-')}"
         variable = _VARIABLE.get(key, f"FERRY_{key.upper()}")
         if given.get(key) not in (None, False, ()):
-            chosen[key] = _checked(check, given[key], option, home)
+            chosen[key] = files.checked(check, given[key], option, home)
         elif environ.get(variable):
-            chosen[key] = _checked(check, environ[variable], variable, home)
+            chosen[key] = files.checked(check, environ[variable], variable, home)
         else:
             continue
         said.add(key)
@@ -175,37 +140,9 @@ def resolve(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings
     )
 
 
-def certificates(path: Path) -> str:
-    """The PEM text of a file of certificate authorities."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_FILE_BYTES)
-    except OSError as error:
-        raise InvalidError(
-            f"reading the certificate authority in {path}: {error.strerror}", hint="check --tls-ca"
-        ) from None
-    if b"-----BEGIN CERTIFICATE-----" not in raw or not raw.isascii():
-        raise InvalidError(f"{path} holds no certificate in PEM form", hint="check --tls-ca")
-    return raw.decode()
-
-
 def environment() -> Mapping[str, str]:
     """The process's environment."""
     return os.environ
-
-
-def _checked(check: values.Check, value: object, where: str, home: Path | None) -> object:
-    try:
-        return _expanded(check(value), home)
-    except InvalidError as error:
-        raise InvalidError(f"{where}: {error.message}", hint=error.hint) from None
-
-
-def _expanded(value: object, home: Path | None) -> object:
-    """A path with `~` in front, as a settings file may say it, in the person's home."""
-    if isinstance(value, Path) and value.parts and value.parts[0] == "~" and home is not None:
-        return home.joinpath(*value.parts[1:])
-    return value
 
 
 def _exists(path: Path) -> bool:
@@ -260,79 +197,5 @@ def _api_keys(environ: Mapping[str, str]) -> dict[str, str]:
                 "FERRY_API_KEY is set but FERRY_REGISTRY is not, so it is not known whom the key is for",
                 hint="set FERRY_REGISTRY to the host the API key belongs to",
             )
-        keys[split_scheme(environ["FERRY_REGISTRY"])[1].rstrip("/").lower()] = environ["FERRY_API_KEY"]
+        keys[environ["FERRY_REGISTRY"].rstrip("/").lower()] = environ["FERRY_API_KEY"]
     return keys
-
-
-# --- the settings file ---------------------------------------------------------------------------------
-
-
-def _read(folder: Path | None, home: Path | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The file's own keys and its hosts' keys, checked. InvalidError names file, line and key."""
-    path = _below(folder, "settings.toml")
-    if path is None:
-        return {}, {}
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_FILE_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}, {}
-    except OSError as error:
-        hint = "make it readable for this user, or move it away"
-        raise StorageError(f"reading the settings in {path}: {error.strerror}", hint=hint) from None
-    if len(raw) > _FILE_BYTES:
-        raise InvalidError(f"{path}: longer than the {_FILE_BYTES} bytes that settings may have")
-    return _parse(path, raw, home)
-
-
-def _parse(path: Path, raw: bytes, home: Path | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    try:
-        text = raw.decode()
-        document = tomllib.loads(text)
-    except UnicodeDecodeError:
-        raise InvalidError(f"{path}: not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        found = _LINE_OF_ERROR.search(str(error))
-        line = found[1] if found else str(text.count("\n") + 1)
-        why = _LINE_OF_ERROR.sub("", str(error)).replace("(at end of document)", "").strip()
-        raise InvalidError(f"{path}:{line}: not TOML: {why}") from None
-    tables = document.pop("host", {})
-    own = _table(path, text, document, KEYS, "", home)
-    if not isinstance(tables, dict):
-        raise InvalidError(f'{path}:{_line(text, "", "host")}: host: must be a table, [host."name"]')
-    hosts = {}
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise InvalidError(f"{path}:{_line(text, '', 'host')}: host.{name}: must be a table")
-        hosts[name.lower()] = _table(path, text, table, HOST_KEYS, name, home)
-    return own, hosts
-
-
-def _table(
-    path: Path,
-    text: str,
-    table: Mapping[str, object],
-    keys: Mapping[str, values.Check],
-    host: str,
-    home: Path | None,
-) -> dict[str, Any]:
-    checked = {}
-    for key, value in table.items():
-        where = f"{path}:{_line(text, host, key)}: {f'host.{host}.' if host else ''}{key}"
-        if key not in keys:
-            raise InvalidError(f"{where}: no such setting", hint=f"there are: {', '.join(keys)}")
-        checked[key] = _checked(keys[key], value, where, home)
-    return checked
-
-
-def _line(text: str, host: str, key: str) -> int:
-    """The line on which `key` of a host's table (or of the file's head, "") stands; 1 if unknown."""
-    inside = ""
-    wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]|\s*\[\s*{re.escape(key)}[\].]")
-    for number, line in enumerate(text.splitlines(), 1):
-        table = _TABLE.match(line)
-        if table:
-            inside = table[1] or table[2] or table[3]
-        if inside == host and wanted.match(line):
-            return number
-    return 1

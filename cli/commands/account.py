@@ -1,0 +1,146 @@
+"""Who a registry takes us for, and what to do when it knows nothing of us."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import click
+
+from cli import places, values
+from cli.options import NETWORK, Desk, command
+from cli.render import visible
+from registry.auth import signing
+from registry.errors import DeniedError, NotFoundError, ProtocolError
+from registry.model.names import DEFAULT_HOST, split_scheme
+from registry.targets.peer import Peer
+from registry.wire.headers import Headers
+from registry.wire.messages import Origin, Request, Response
+
+_ANSWER_BYTES = 64 * 1024
+# Where people have their accounts, when that is not where the models are.
+_ACCOUNTS_OF = {DEFAULT_HOST: "ollama.com"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What `/api/me` said to our signature: a name, or "" for an unknown key."""
+
+    origin: Origin
+    name: str
+    fingerprint: str
+    public_line: str
+    connect: str
+
+    def document(self) -> dict[str, object]:
+        return {"host": self.origin.netloc, "name": self.name, "fingerprint": self.fingerprint}
+
+
+@command(*NETWORK)
+@click.argument("host", required=False)
+def whoami(desk: Desk, host: str | None) -> None:
+    """Say who HOST takes you for (else FERRY_REGISTRY, or ollama.com).
+
+    \b
+      ferry whoami models.acme.example
+      ferry whoami models.acme.example --format json
+    """
+    answer = _ask(desk, host)
+    if not answer.name:
+        raise DeniedError(
+            f"{answer.origin.netloc} does not know your key {answer.fingerprint}",
+            host=answer.origin.netloc,
+            hint=f"ferry signin {answer.origin.netloc} says what to do",
+        )
+    _tell(
+        desk, answer, f"{visible(answer.name)} at {answer.origin.netloc}, with the key {answer.fingerprint}"
+    )
+
+
+@command(*NETWORK)
+@click.argument("host", required=False)
+def signin(desk: Desk, host: str | None) -> int:
+    """Let HOST (else FERRY_REGISTRY, or ollama.com) know your key: says what to do.
+
+    \b
+      ferry signin models.acme.example
+      ferry signin
+    """
+    answer = _ask(desk, host)
+    if answer.name:
+        _tell(desk, answer, f"you are signed in at {answer.origin.netloc} as {visible(answer.name)}")
+        return 0
+    if desk.terminal.json:
+        raise DeniedError(
+            f"{answer.origin.netloc} does not know your key {answer.fingerprint}",
+            host=answer.origin.netloc,
+            hint=f"open {answer.connect} in a browser and approve it there",
+        )
+    for line in (
+        f"{answer.origin.netloc} does not know your key yet. Open this in a browser, and approve it there:",
+        f"  {answer.connect}",
+        "or give its administrator this line in a file, say you.pub:",
+        f"  {answer.public_line}",
+        "who then runs, where the registry is:",
+        "  ferry admin user add YOU --key you.pub",
+        f"After that, ferry whoami {answer.origin.netloc} knows your name.",
+    ):
+        desk.terminal.line(line)
+    return DeniedError.exit
+
+
+def _tell(desk: Desk, answer: _Answer, line: str) -> None:
+    if desk.terminal.json:
+        desk.terminal.document(answer.document())
+    else:
+        desk.terminal.line(line)
+
+
+def _ask(desk: Desk, host: str | None) -> _Answer:
+    """Ask `/api/me`, with a signature that this host and minute are good for (PROTOCOL section 4)."""
+    scheme, bare = split_scheme(str(values.host(host or desk.settings.registry)))
+    key = places.key(desk)
+    target = signing.call_target("/api/me", now=time.time())
+    headers = Headers({"Authorization": signing.authorization(key, signing.call_text("POST", target))})
+    with places.connections(desk) as opened:
+        origin = opened.origin_of(_ACCOUNTS_OF.get(bare, bare), scheme)
+        peer = Peer(opened.session(origin), origin)
+        name = _named(peer, peer.transport(Request("POST", f"{origin}{target}", headers)))
+    machine = quote(platform.node() or "ferry", safe="")
+    connect = f"{origin}/connect?name={machine}&key={key.public.connect}"
+    return _Answer(origin, name, key.public.fingerprint, key.public.line, connect)
+
+
+def _named(peer: Peer, response: Response) -> str:
+    """The name in the answer, "" for a key that is nobody's; the error any other answer means."""
+    doing = f"asking {peer.host} who we are"
+    if response.status == 404:
+        raise NotFoundError(
+            f"{doing}: it keeps no accounts of this kind",
+            host=peer.host,
+            hint="plain registries take the login that docker or podman made",
+        )
+    if response.status not in (200, 401):
+        raise peer.refusal(response, doing)
+    answer = _object(peer.read(response, _ANSWER_BYTES, doing))
+    name, error = answer.get("name"), answer.get("error", "unauthorized")
+    if response.status == 401 and error == "unauthorized":
+        return ""
+    if response.status == 401:
+        raise DeniedError(f"{doing}: {error}", host=peer.host, hint="check this machine's clock, and --key")
+    if not isinstance(name, str) or not name:
+        raise ProtocolError(f"{doing}: the answer has no name in it", host=peer.host)
+    return name
+
+
+def _object(raw: bytes) -> Mapping[str, object]:
+    """A JSON object, empty if it is none."""
+    try:
+        answer = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}

@@ -1,0 +1,80 @@
+"""What is where: the local store's models, a registry's models, a model's tags."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import click
+
+from cli import places, values
+from cli.options import NETWORK, STORE, Desk, command
+from cli.render import age, date, size
+from registry.contracts import Entry
+from registry.model.names import Name, split_scheme
+
+
+@command(*STORE, *NETWORK, name="list")
+@click.argument("place", metavar="[HOST[/NAMESPACE]]", required=False)
+def list_models(desk: Desk, place: str | None) -> None:
+    """List the local store's models, or those a registry lets you see.
+
+    \b
+      ferry list
+      ferry list models.acme.example/acme
+    """
+    _show(desk, _published(desk, place) if place else places.store(desk).entries())
+
+
+def _published(desk: Desk, place: str) -> list[Entry]:
+    """What the registry lets this person see, each tag with its manifest's digest and size."""
+    scheme, rest = split_scheme(place)
+    host, _, namespace = rest.strip("/").partition("/")
+    with places.connections(desk) as opened:
+        remote = opened.remote_at(opened.origin_of(values.host(host), scheme))
+        names = [
+            Name(host, repository, tag, scheme=scheme)
+            for repository in remote.repositories()
+            if f"{repository}/".startswith(f"{namespace}/" if namespace else "")
+            for tag in remote.tags(Name(host, repository, scheme=scheme))
+        ]
+        manifests = [(name, remote.resolve(name)) for name in names]
+    return [Entry(name, manifest.digest, manifest.total) for name, manifest in manifests]
+
+
+def _show(desk: Desk, entries: Iterable[Entry]) -> None:
+    found = sorted(entries, key=lambda entry: -(entry.modified or 0))
+    if desk.terminal.json:
+        desk.terminal.document([_document(entry) for entry in found])
+        return
+    now = time.time()
+    rows = [(str(e.name), e.digest.short, size(e.size), age(e.modified, now)) for e in found]
+    desk.terminal.table(("NAME", "ID", "SIZE", "MODIFIED"), rows)
+
+
+def _document(entry: Entry) -> dict[str, object]:
+    return {
+        "name": str(entry.name),
+        "digest": str(entry.digest),
+        "size": entry.size,
+        "modified": date(entry.modified),
+    }
+
+
+@command(*NETWORK)
+@click.argument("name")
+def tags(desk: Desk, name: str) -> None:
+    """List the tags of NAME at its registry.
+
+    \b
+      ferry tags models.acme.example/acme/tiny
+      ferry tags models.acme.example/acme/tiny --format json
+    """
+    model = desk.settings.name(name)
+    with places.connections(desk) as opened:
+        remote = opened.remote(model)
+        found = [(tag, remote.digest(model.with_reference(tag))) for tag in remote.tags(model)]
+    if desk.terminal.json:
+        desk.terminal.document([{"tag": tag, "digest": str(digest)} for tag, digest in found])
+    else:
+        desk.terminal.table(("TAG", "ID"), [(tag, digest.short) for tag, digest in found])

@@ -1,0 +1,177 @@
+"""Models on their way: from a registry into the local store, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+
+from cli import places, progress
+from cli.many import Document, each
+from cli.options import MOVING, NETWORK, STORE, Desk, command
+from cli.render import size
+from registry.connect import Connections
+from registry.contracts import Destination, How, Source
+from registry.errors import InvalidError
+from registry.model.names import DEFAULT_TAG, Name, split_scheme
+from registry.transfer.copy import Options, copy
+from registry.transfer.progress import Report
+
+
+@command(*STORE, *NETWORK, *MOVING, goes_on=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--as", "other", metavar="NAME", help="Keep it under another name.")
+def pull(desk: Desk, names: tuple[str, ...], other: str | None) -> int:
+    """Fetch models into the local store; what is there already does not move.
+
+    \b
+      ferry pull models.acme.example/acme/tiny:1.0
+      ferry pull models.acme.example/acme/tiny:1.0 --as tiny
+    """
+    if other and len(names) > 1:
+        raise InvalidError("--as gives one model another name", hint="pull the models one after another")
+    store = places.store(desk)
+    with places.connections(desk) as opened:
+        options = _options(desk, opened)
+
+        def fetch(name: Name) -> Document:
+            to = desk.settings.name(other) if other else name
+            places.storable(desk, to, "give it a name of its own here: --as NAME")
+            return _moved(desk, opened.remote(name), store, _Pair(name, to), options)
+
+        return each(desk, [desk.settings.name(name) for name in names], fetch, _said)
+
+
+@command(*STORE, *NETWORK, *MOVING, goes_on=True)
+@click.argument("names", metavar="NAME [DESTINATION]", nargs=-1, required=True)
+@click.option("--to", "place", metavar="HOST/NAMESPACE", help="Where several models go.")
+def push(desk: Desk, names: tuple[str, ...], place: str | None) -> int:
+    """Publish a local model at its registry, or as DESTINATION (with its own tag, unless said).
+
+    \b
+      ferry push models.acme.example/acme/tiny:1.0
+      ferry push tiny:1.0 models.acme.example/acme/tiny
+    """
+    store = places.store(desk)
+    with places.connections(desk) as opened:
+        options = _options(desk, opened)
+
+        def publish(pair: _Pair) -> Document:
+            return _moved(desk, store, opened.remote(pair.to), pair, options)
+
+        return each(desk, _pairs(desk, names, place), publish, _said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A model's name where it is, and where it goes."""
+
+    name: Name
+    to: Name
+
+    def __str__(self) -> str:
+        return str(self.to)
+
+
+def _pairs(desk: Desk, names: tuple[str, ...], place: str | None) -> list[_Pair]:
+    if place is None and len(names) > 2:
+        raise InvalidError(
+            "several models need a place to go", hint="ferry push NAME NAME --to HOST/NAMESPACE"
+        )
+    first = desk.settings.name(names[0])
+    if place is None:
+        return [_Pair(first, _destination(desk, names[1], first) if len(names) == 2 else first)]
+    scheme, rest = split_scheme(place)
+    host, slash, namespace = rest.strip("/").partition("/")
+    if not slash:
+        raise InvalidError(
+            f"--to {place}: says no namespace", hint="for example --to models.acme.example/acme"
+        )
+    models = [desk.settings.name(name) for name in names]
+    return [
+        _Pair(name, Name(host, f"{namespace}/{name.model}", name.tag or DEFAULT_TAG, scheme=scheme))
+        for name in models
+    ]
+
+
+def _destination(desk: Desk, text: str, source: Name) -> Name:
+    """What `text` says; the source's tag where it says none."""
+    to = desk.settings.name(text)
+    silent = to.digest is None and ":" not in text.rpartition("/")[2]
+    return to.with_reference(source.tag or DEFAULT_TAG) if silent else to
+
+
+def _options(desk: Desk, opened: Connections) -> Options:
+    watcher = progress.observer(desk.terminal, desk.settings.get("progress", "auto"))
+    return Options(observer=watcher, jobs=desk.settings.get("jobs"), interrupt=opened.interrupt)
+
+
+def _moved(desk: Desk, source: Source, destination: Destination, pair: _Pair, options: Options) -> Document:
+    """Move it, or say what would move."""
+    if desk.settings.on("dry_run"):
+        return _planned(source, destination, pair)
+    # What was pulled from a registry lies there under that name, and need not be sent again.
+    near = pair.name if pair.name.host == pair.to.host else None
+    return document(copy(source, destination, pair.name, to=pair.to, near=near, options=options))
+
+
+def _planned(source: Source, destination: Destination, pair: _Pair) -> Document:
+    """What would move, and how big it is; nothing does."""
+    manifest = source.resolve(pair.name)
+    blobs: list[Document] = []
+    moving = 0
+    for blob in manifest.blobs():
+        there = destination.size(pair.to, blob) is not None
+        moving += 0 if there else blob.size
+        blobs.append(
+            {
+                "digest": str(blob.digest),
+                "mediaType": blob.media_type,
+                "size": blob.size,
+                "transferred": 0,
+                "how": str(How.PRESENT) if there else None,
+            }
+        )
+    return {
+        "name": str(pair.to),
+        "digest": str(manifest.digest),
+        "size": manifest.total,
+        "transferred": 0,
+        "seconds": 0,
+        "blobs": blobs,
+        "would_transfer": moving,
+    }
+
+
+def document(report: Report) -> Document:
+    """What a copy did, as CLI.md writes it."""
+    return {
+        "name": str(report.name),
+        "digest": str(report.manifest.digest),
+        "size": report.size,
+        "transferred": report.transferred,
+        "seconds": round(report.seconds, 3),
+        "blobs": [
+            {
+                "digest": str(item.blob.digest),
+                "mediaType": item.blob.media_type,
+                "size": item.blob.size,
+                "transferred": item.transferred,
+                "how": str(item.how),
+            }
+            for item in report.blobs
+        ],
+    }
+
+
+def _said(told: Document) -> str:
+    """One line of what was done, or would be."""
+    whole, moved, seconds = (float(str(told[key])) for key in ("size", "transferred", "seconds"))
+    digest = str(told["digest"]).partition(":")[2][:12]
+    head = f"{told['name']}  {digest}  {size(int(whole))}"
+    if "would_transfer" in told:
+        return f"{head}, of which {size(int(str(told['would_transfer'])))} would move"
+    if not moved:
+        return f"{head}, all of it was there"
+    rate = f", {size(int(moved / seconds))}/s" if seconds >= 0.1 else ""
+    return f"{head}, {size(int(moved))} moved in {seconds:.1f} s{rate}"

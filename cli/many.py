@@ -1,0 +1,61 @@
+"""One act on several names: a failure stops only its own, and the worst decides the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from cli.options import Desk
+from cli.render import error_document, error_lines
+from registry.errors import RegistryError, exit_code
+
+T = TypeVar("T")
+Document = dict[str, object]
+
+
+def each(
+    desk: Desk, items: Sequence[T], act: Callable[[T], Document], said: Callable[[Document], str]
+) -> int:
+    """Do it to each item; the exit code.
+
+    One item: its document, and its error is raised. Several: the list of documents and errors, or a
+    line each and a table of what failed. `said` is the line of one document.
+    """
+    if len(items) == 1:
+        document = act(items[0])
+        _tell(desk, document, said)
+        return 0
+    documents: list[Document] = []
+    failures: list[tuple[str, RegistryError]] = []
+    for item in items:
+        try:
+            documents.append(act(item))
+        except RegistryError as error:
+            failures.append((str(item), error))
+            documents.append(error_document(error))
+            if not desk.terminal.json:
+                for line in error_lines(error, desk.terminal):
+                    desk.terminal.complain(line)
+        else:
+            if not desk.terminal.json:
+                desk.terminal.line(said(documents[-1]))
+    if desk.terminal.json:
+        desk.terminal.document(documents)
+    elif failures:
+        _table(desk, items, failures)
+    return exit_code([error.exit for _, error in failures])
+
+
+def _tell(desk: Desk, document: Document, said: Callable[[Document], str]) -> None:
+    if desk.terminal.json:
+        desk.terminal.document(document)
+    else:
+        desk.terminal.line(said(document))
+
+
+def _table(desk: Desk, items: Sequence[object], failures: Sequence[tuple[str, RegistryError]]) -> None:
+    """What became of each, at the end, where it is still on the screen."""
+    failed = {name: type(error).__name__ for name, error in failures}
+    desk.terminal.complain(f"{len(failures)} of {len(items)} failed:")
+    for item in items:
+        desk.terminal.complain(f"  {failed.get(str(item), 'ok'):<16} {item}")

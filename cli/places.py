@@ -1,0 +1,129 @@
+"""Where models live, opened as the settings say: the local store, and registries over the network.
+
+The heavy rooms of the library are imported only when a place of theirs is asked for.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from registry.targets.store import Store
+
+from cli.options import Desk
+from cli.render import visible
+from cli.settings import environment, files, logins
+from registry.contracts import Source
+from registry.errors import InvalidError
+from registry.model.manifests import Descriptor
+from registry.model.names import Name
+from registry.model.spans import Span
+
+if TYPE_CHECKING:
+    from registry.auth.credentials import Credentials
+    from registry.auth.keys import PrivateKey
+    from registry.connect import Connections, Way
+
+_KEY_COMMENT = "made by ferry"
+
+
+def store(desk: Desk) -> Store:
+    """The local store."""
+    place, note = desk.settings.models()
+    if note:
+        desk.terminal.note(f"ferry: {note}")
+    return Store(place)
+
+
+def storable(desk: Desk, name: Name, hint: str) -> Name:
+    """`name`, if the local store can hold it; InvalidError with `hint` if not. Warns of odd tags."""
+    problem = name.ollama_problem()
+    if problem:
+        raise InvalidError(f"an Ollama store cannot hold {name}: {problem}", hint=hint, name=str(name))
+    warning = name.tag_warning()
+    if warning:
+        desk.terminal.note(f"ferry: {name}: {warning}")
+    return name
+
+
+def read(source: Source, name: Name, blob: Descriptor, limit: int) -> bytes:
+    """A small blob's bytes; InvalidError if it has more than `limit`."""
+    if blob.size > limit:
+        raise InvalidError(f"blob {blob.digest.short} of {name} has {blob.size} bytes, too many to show")
+    reading = source.open(name, blob, Span(0, blob.size))
+    try:
+        return b"".join(reading.stream)
+    finally:
+        reading.stream.close()
+
+
+# --- registries ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def connections(desk: Desk) -> Iterator[Connections]:
+    """Everything the network is reached through, closed at the end."""
+    from registry.connect import Connections
+
+    settings = desk.settings
+    meter = None
+    if settings.get("limit_rate"):
+        from registry.transfer.limits import Bucket
+
+        meter = Bucket(settings.get("limit_rate")).meter
+    trace = (lambda line: desk.terminal.complain(visible(line))) if settings.on("debug") else None
+    opened = Connections(lambda host: way(desk, host), _credentials(desk), meter=meter, trace=trace)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def way(desk: Desk, host: str) -> Way:
+    """How the settings say that `host` is reached."""
+    from registry.connect import Way
+    from registry.net.network import Network
+    from registry.wire.messages import Origin
+
+    place = desk.settings.place(host)
+    proxy = place.proxy
+    network = Network(
+        agent="ferry",
+        proxies={"http": proxy, "https": proxy} if proxy else desk.settings.proxies,
+        no_proxy=() if proxy else desk.settings.no_proxy,
+        ca=files.certificates(place.tls_ca) if place.tls_ca else "",
+        insecure=place.insecure_tls,
+    )
+    if place.insecure_tls:
+        desk.terminal.note(f"ferry: the certificate of {visible(host)} is not checked (insecure TLS)")
+    return Way(network, place.plain_http, tuple(Origin.of(realm) for realm in place.realms))
+
+
+def _credentials(desk: Desk) -> Credentials:
+    """The key of this machine, API keys for their hosts, and what docker and Podman know."""
+    from registry.auth.credentials import Credentials, DockerConfig, origin_of
+    from registry.auth.secrets import ApiKey
+
+    settings = desk.settings
+    texts = logins.texts(environment(), settings.home)
+    return Credentials(
+        key=key(desk),
+        api_keys={origin_of(host): ApiKey(text) for host, text in settings.api_keys.items()},
+        docker=tuple(DockerConfig.parse(text, path) for path, text in texts),
+        run_helper=logins.ask_helper,
+    )
+
+
+def key(desk: Desk) -> PrivateKey:
+    """The ed25519 key that speaks for this person; the default one is made if there is none."""
+    from registry.auth.keys import SEED_BYTES, PrivateKey, ensure_key, load_key
+
+    settings = desk.settings
+    if settings.key_text:
+        return PrivateKey.parse(settings.key_text, "the key in FERRY_KEY")
+    path = settings.key_file()
+    if settings.get("key"):
+        return load_key(path)
+    return ensure_key(path, secrets.token_bytes(SEED_BYTES), _KEY_COMMENT)

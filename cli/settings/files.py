@@ -1,0 +1,145 @@
+"""The files a person keeps their settings in: read with a ceiling, checked, wrong lines named."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cli import values
+from registry.errors import InvalidError, StorageError
+
+_FILE_BYTES = 1024 * 1024
+_LINE_OF_ERROR = re.compile(r"\(at line (\d+), column \d+\)$")
+_TABLE = re.compile(r'\s*\[\s*host\s*\.\s*(?:"([^"]*)"|\'([^\']*)\'|([A-Za-z0-9_-]+))\s*\]')
+
+# Everything that can be set, and what its value may be. The environment spells it FERRY_<NAME>.
+KEYS: Mapping[str, values.Check] = {
+    "registry": values.host,
+    "models": values.path,
+    "key": values.path,
+    "format": values.choice("text", "json"),
+    "progress": values.choice("auto", "bar", "plain", "json", "none"),
+    "limit_rate": values.rate,
+    "jobs": values.whole(1, values.MOST_JOBS),
+    "plain_http": values.flag,
+    "tls_ca": values.path,
+    "insecure_tls": values.flag,
+    "proxy": values.proxy,
+    "dry_run": values.flag,
+    "quiet": values.flag,
+    "verbose": values.flag,
+    "debug": values.flag,
+    "yes": values.flag,
+    "data": values.path,
+    "listen": values.text,
+    "public_url": values.many(values.url),
+    "anonymous": values.choice("none", "read", "write"),
+    "tls_cert": values.path,
+    "tls_key": values.path,
+    "log_format": values.choice("text", "json"),
+    "capability_days": values.whole(1, 365),
+}
+HOST_KEYS: Mapping[str, values.Check] = {
+    **{key: KEYS[key] for key in ("plain_http", "tls_ca", "insecure_tls", "proxy")},
+    "realms": values.many(values.url),
+}
+
+
+def settings(folder: Path | None, home: Path | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The file's own keys and its hosts' keys, checked. InvalidError names file, line and key."""
+    path = folder / "settings.toml" if folder else None
+    raw = read(path, "the settings") if path else None
+    return ({}, {}) if path is None or raw is None else _parse(path, raw, home)
+
+
+def _parse(path: Path, raw: bytes, home: Path | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    try:
+        text = raw.decode()
+        document = tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise InvalidError(f"{path}: not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        found = _LINE_OF_ERROR.search(str(error))
+        line = found[1] if found else str(text.count("\n") + 1)
+        why = _LINE_OF_ERROR.sub("", str(error)).replace("(at end of document)", "").strip()
+        raise InvalidError(f"{path}:{line}: not TOML: {why}") from None
+    tables = document.pop("host", {})
+    own = _table(path, text, document, KEYS, "", home)
+    if not isinstance(tables, dict):
+        raise InvalidError(f'{path}:{_line(text, "", "host")}: host: must be a table, [host."name"]')
+    hosts = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise InvalidError(f"{path}:{_line(text, '', 'host')}: host.{name}: must be a table")
+        hosts[name.lower()] = _table(path, text, table, HOST_KEYS, name, home)
+    return own, hosts
+
+
+def _table(
+    path: Path,
+    text: str,
+    table: Mapping[str, object],
+    keys: Mapping[str, values.Check],
+    host: str,
+    home: Path | None,
+) -> dict[str, Any]:
+    own = {}
+    for key, value in table.items():
+        where = f"{path}:{_line(text, host, key)}: {f'host.{host}.' if host else ''}{key}"
+        if key not in keys:
+            raise InvalidError(f"{where}: no such setting", hint=f"there are: {', '.join(keys)}")
+        own[key] = checked(keys[key], value, where, home)
+    return own
+
+
+def _line(text: str, host: str, key: str) -> int:
+    """The line on which `key` of a host's table (or of the file's head, "") stands; 1 if unknown."""
+    inside = ""
+    wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]|\s*\[\s*{re.escape(key)}[\].]")
+    for number, line in enumerate(text.splitlines(), 1):
+        table = _TABLE.match(line)
+        if table:
+            inside = table[1] or table[2] or table[3]
+        if inside == host and wanted.match(line):
+            return number
+    return 1
+
+
+def checked(check: values.Check, value: object, where: str, home: Path | None) -> object:
+    try:
+        return _expanded(check(value), home)
+    except InvalidError as error:
+        raise InvalidError(f"{where}: {error.message}", hint=error.hint) from None
+
+
+def _expanded(value: object, home: Path | None) -> object:
+    """A path with `~` in front, as a settings file may say it, in the person's home."""
+    if isinstance(value, Path) and value.parts and value.parts[0] == "~" and home is not None:
+        return home.joinpath(*value.parts[1:])
+    return value
+
+
+def certificates(path: Path) -> str:
+    """The PEM text of a file of certificate authorities."""
+    raw = read(path, "the certificate authority")
+    if raw is None or b"-----BEGIN CERTIFICATE-----" not in raw or not raw.isascii():
+        raise InvalidError(f"{path} holds no certificate in PEM form", hint="check tls_ca, or --tls-ca")
+    return raw.decode()
+
+
+def read(path: Path, what: str) -> bytes | None:
+    """The whole of a small file, or None if there is none. StorageError, InvalidError (too long)."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_FILE_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        hint = "make it readable for this user, or move it away"
+        raise StorageError(f"reading {what} in {path}: {error.strerror}", hint=hint) from None
+    if len(raw) > _FILE_BYTES:
+        raise InvalidError(f"{path}: longer than the {_FILE_BYTES} bytes that {what} may have")
+    return raw

@@ -1,0 +1,177 @@
+"""Progress starts with what was there, never runs backwards, and fits who is watching."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import random
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from cli.bars import Bars
+from cli.progress import JsonLines, Plain, Tally, clock_face, observer
+from cli.render import Terminal
+from registry.contracts import How
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor
+from registry.model.names import Name
+from registry.transfer.progress import Silent
+
+NAME = Name.parse("tiny:1.0")
+BLOBS = [
+    Descriptor(f"application/vnd.ollama.image.{n}", Digest.of(n.encode()), 1000) for n in ("a", "b", "c")
+]
+
+
+class Clock:
+    """A clock that is told what time it is."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def terminal(err: io.StringIO, *, quiet: bool = False) -> Terminal:
+    return Terminal(io.StringIO(), err, quiet=quiet)
+
+
+def test_numbers_never_run_backwards() -> None:
+    tally = Tally(BLOBS, 0.0)
+    chance = random.Random(7)
+    seen = 0
+    for moment in range(500):
+        tally.at(chance.choice(BLOBS), chance.randrange(-50, 1500), float(moment))
+        assert seen <= tally.done <= tally.total
+        seen = tally.done
+
+
+def test_what_was_there_before_counts_from_the_start_but_for_no_rate() -> None:
+    tally = Tally(BLOBS, 0.0)
+    tally.at(BLOBS[0], 900, 0.0)
+    assert (tally.done, tally.moved, tally.rate(1.0)) == (900, 0, 0.0)
+    tally.at(BLOBS[0], 1000, 2.0)
+    assert tally.rate(2.0) == 50.0
+    assert tally.left(2.0) == 40.0
+
+
+def test_a_plain_line_comes_every_few_seconds_and_not_more_often() -> None:
+    err, clock = io.StringIO(), Clock()
+    plain = Plain(terminal(err), clock)
+    plain.begin(NAME, BLOBS)
+    for done in range(0, 1000, 10):
+        clock.now += 0.1
+        plain.at(BLOBS[0], done)
+    lines = err.getvalue().splitlines()
+    assert len(lines) == 1
+    assert re.fullmatch(r"tiny:1\.0: \d+%, \d+ B of 3\.0 KB, \d+ B/s, \d+:\d\d left", lines[0])
+
+
+def test_json_lines_have_the_documented_members_and_end_with_everything() -> None:
+    err, clock = io.StringIO(), Clock()
+    lines = JsonLines(err, clock)
+    lines.begin(NAME, BLOBS)
+    lines.at(BLOBS[0], 500)
+    clock.now += 1
+    lines.at(BLOBS[0], 600)
+    for blob in BLOBS:
+        lines.done(blob, How.FETCHED)
+    told = [json.loads(line) for line in err.getvalue().splitlines()]
+    assert all({"event", "name", "digest", "done", "total", "rate"} <= line.keys() for line in told)
+    assert [line["event"] for line in told] == ["begin", "progress", "progress", "done", "done", "done"]
+    assert told[0] == {
+        "event": "begin", "name": "tiny:1.0", "digest": None, "done": 0, "total": 3000, "rate": 0
+    }  # fmt: skip
+
+
+def test_a_note_of_a_peer_cannot_paint_the_terminal() -> None:
+    err = io.StringIO()
+    Plain(terminal(err)).note("wait \x1b[31mred\n")
+    assert err.getvalue() == "wait \\x1b[31mred\\n\n"
+
+
+@pytest.mark.parametrize(
+    ("wish", "quiet", "kind"),
+    [
+        ("auto", False, Plain),
+        ("plain", False, Plain),
+        ("json", False, JsonLines),
+        ("none", False, Silent),
+        ("auto", True, Silent),
+        ("json", True, JsonLines),
+        ("bar", False, Bars),
+    ],
+)
+def test_who_watches_is_who_was_wished_for(wish: str, quiet: bool, kind: type) -> None:
+    assert isinstance(observer(terminal(io.StringIO(), quiet=quiet), wish), kind)
+
+
+def test_time_left_is_shown_as_people_read_it() -> None:
+    assert [clock_face(seconds) for seconds in (None, 0, 61.2, 3725)] == ["?", "0:00", "1:01", "1:02:05"]
+
+
+PROGRAM = """
+import sys, time
+from cli.bars import Bars
+from cli.render import Terminal
+from registry.contracts import How
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor
+from registry.model.names import Name
+blobs = [Descriptor("x.model", Digest.of(bytes([n])), 10_000_000) for n in range(8)]
+bars = Bars(Terminal(sys.stdout, sys.stderr))
+bars.begin(Name.parse("tiny"), blobs)
+bars.at(blobs[0], 5_000_000)
+for step in range(5, 11):
+    time.sleep(0.12)
+    for blob in blobs:
+        bars.at(blob, step * 1_000_000)
+bars.note("a note")
+for blob in blobs:
+    bars.done(blob, How.FETCHED)
+bars.end(None)
+"""
+
+
+def in_terminal(program: str) -> str:
+    """What a terminal is sent by a Python program."""
+    leader, follower = pty.openpty()
+    env = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=follower, stderr=follower, env=env)
+    os.close(follower)
+    chunks: list[bytes] = []
+
+    def read() -> None:
+        while True:
+            try:
+                chunk = os.read(leader, 65536)
+            except OSError:
+                return
+            if not chunk:
+                return
+            chunks.append(chunk)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert process.wait(30) == 0
+    reader.join(10)
+    os.close(leader)
+    return b"".join(chunks).decode()
+
+
+def test_a_terminal_sees_bars_that_begin_with_what_was_there_and_only_grow() -> None:
+    text = in_terminal(PROGRAM)
+    whole = [int(found) for found in re.findall(r"tiny:latest +(\d+)%", text)]
+    assert whole == sorted(whole)
+    assert whole[-1] == 100
+    first = re.search(r"  [0-9a-f]{12} model +(\d+)%", text)
+    assert first is not None
+    assert first[1] == "50"
+    assert "a note" in text
