@@ -1,0 +1,154 @@
+"""A file that is written and read in many places at once, and can be locked: data, journals, uploads."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from registry.disk import system as calls
+from registry.disk.files import FILE_MODE, Owner, Status, attempt, failure, write_all
+from registry.errors import StorageError
+
+_BUSY = (errno.EAGAIN, errno.EACCES)
+
+
+class DataFile:
+    """An open file; safe from many threads. Every method raises StorageError for what the disk refuses.
+
+    Made by `open`. The descriptor is closed when `close` was called and the last call in progress ended,
+    so that a late write never reaches a file that was given the same number.
+    """
+
+    def __init__(self, path: Path, handle: int) -> None:
+        self.path = path
+        self._handle = handle
+        self._users = 1
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls, path: Path, *, create: bool = True, mode: int = FILE_MODE, owner: Owner | None = None
+    ) -> DataFile:
+        """The file at `path` for reading and writing. NotFoundError without `create`."""
+        flags = os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+        with attempt(f"opening {path}", path.parent):
+            handle = calls.system.open(path, flags, mode)
+            if create and owner is not None:
+                os.fchown(handle, owner.uid, owner.gid)
+        return cls(path, handle)
+
+    def write(self, data: bytes | memoryview, offset: int) -> None:
+        """All of `data` at `offset`. When the disk is full, some of it may have been written."""
+        with self._using("writing") as handle:
+            write_all(handle, data, offset)
+
+    def read(self, length: int, offset: int) -> bytes:
+        """At most `length` bytes from `offset`; fewer only at the end of the file."""
+        with self._using("reading") as handle:
+            return os.pread(handle, length, offset)
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fill `buffer` from `offset`; how many bytes there were."""
+        with self._using("reading") as handle:
+            return os.preadv(handle, [buffer], offset)
+
+    def sync_data(self) -> None:
+        """Make the bytes survive a power loss."""
+        with self._using("syncing") as handle:
+            calls.system.sync_data(handle)
+
+    def sync(self) -> None:
+        """Make the bytes, size, times and permissions survive a power loss."""
+        with self._using("syncing") as handle:
+            calls.system.sync(handle)
+
+    def truncate(self, size: int) -> None:
+        """Give it exactly `size` bytes."""
+        with self._using("writing") as handle:
+            calls.system.truncate(handle, size)
+
+    def allocate(self, size: int) -> None:
+        """Give it at least `size` bytes, with disk space behind each where the filesystem can promise it."""
+        with self._using("making room for") as handle:
+            calls.system.allocate(handle, size)
+            if os.fstat(handle).st_size < size:
+                calls.system.truncate(handle, size)
+
+    def set_mode(self, mode: int) -> None:
+        """Set its permissions, whatever the umask is."""
+        with self._using("writing") as handle:
+            os.fchmod(handle, mode)
+
+    def status(self) -> Status:
+        """What the disk says of it."""
+        with self._using("looking at") as handle:
+            return Status.of(os.fstat(handle))
+
+    def is_at(self, path: Path) -> bool:
+        """Whether `path` is a name of this very file still."""
+        mine = self.status()
+        try:
+            there = Status.of(path.lstat())
+        except OSError:
+            return False
+        return (there.inode, there.device) == (mine.inode, mine.device)
+
+    def lock(self, *, shared: bool = False, wait: bool = False) -> bool:
+        """Take the file's advisory lock until it is closed; False if another has it (only without `wait`)."""
+        operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+        try:
+            fcntl.flock(self._handle, operation)
+        except OSError as error:
+            if error.errno in _BUSY and not wait:
+                return False
+            raise failure(error, f"locking {self.path}") from None
+        return True
+
+    def close(self) -> None:
+        """Let go of it and of its lock, once every call in progress has ended. May come twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._leave()
+
+    @contextlib.contextmanager
+    def _using(self, verb: str) -> Iterator[int]:
+        doing = f"{verb} {self.path}"
+        with self._lock:
+            if self._closed:
+                raise StorageError(f"{doing}: it was closed already")
+            self._users += 1
+        try:
+            with attempt(doing, self.path.parent):
+                yield self._handle
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            last = self._users == 0
+        if last:
+            os.close(self._handle)
+
+
+def lock_file(path: Path, *, shared: bool = False, wait: bool = False) -> DataFile | None:
+    """The file at `path`, made if missing, with its lock taken; None if another has it (without `wait`).
+
+    Whoever removes such a file must hold its lock: then no two can hold the lock of one name.
+    """
+    while True:
+        file = DataFile.open(path)
+        if not file.lock(shared=shared, wait=wait):
+            file.close()
+            return None
+        if file.is_at(path):
+            return file
+        file.close()  # removed between open and lock: this lock is nobody's any more
