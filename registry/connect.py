@@ -1,0 +1,154 @@
+"""Introduces the parts to each other: sockets to sessions, sessions to targets, depots to both."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from registry.auth.credentials import Credentials
+from registry.auth.session import Session
+from registry.contracts import Clock
+from registry.disk import files
+from registry.model.names import Name
+from registry.model.spans import FileSpan
+from registry.net.http import Http
+from registry.net.network import Network
+from registry.net.throttle import Meter, Throttled
+from registry.targets.peer import Peer
+from registry.targets.remote import Remote
+from registry.targets.upload import Sessions
+from registry.wire.messages import (
+    Accept,
+    Exchange,
+    Origin,
+    Request,
+    Response,
+    Transport,
+    is_loopback,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one host is reached: over which network, plain or not, and who else may ask for a signature."""
+
+    network: Network = field(default_factory=Network)
+    plain_http: bool = False
+    realms: tuple[Origin, ...] = ()
+
+
+class Connections:
+    """Every registry this process speaks to: one pool of sockets per network, one session per origin."""
+
+    def __init__(
+        self,
+        way: Callable[[str], Way],
+        credentials: Credentials,
+        *,
+        uploads: Sessions | None = None,
+        meter: Meter | None = None,
+        trace: Callable[[str], None] | None = None,
+        now: Clock = time.time,
+    ) -> None:
+        """`way(host)` says how a host is reached; `meter` is what bodies pass through, both ways."""
+        self._way = way
+        self._credentials = credentials
+        self._uploads = uploads or Sessions()
+        self._meter = meter
+        self._trace = trace
+        self._now = now
+        self._pools: list[tuple[Network, Http]] = []
+        self._sessions: dict[Origin, Session] = {}
+        self._lock = threading.Lock()
+
+    def origin(self, name: Name) -> Origin:
+        """Where a name's registry is: loopback speaks plain HTTP, others HTTPS, unless something says else."""
+        return self.origin_of(name.host, name.scheme)
+
+    def origin_of(self, host: str, scheme: str = "") -> Origin:
+        """The origin of `host` (`name` or `name:port`)."""
+        secure = Origin.of(f"https://{host}")
+        if scheme == "https":
+            return secure
+        if scheme == "http" or is_loopback(secure.host) or self._way(host).plain_http:
+            return Origin.of(f"http://{host}")
+        return secure
+
+    def remote(self, name: Name) -> Remote:
+        """The registry a name is in."""
+        return self.remote_at(self.origin(name))
+
+    def remote_at(self, origin: Origin) -> Remote:
+        """The registry at `origin`."""
+        return Remote(Peer(self.session(origin), origin, self._now), self._uploads)
+
+    def session(self, origin: Origin) -> Transport:
+        """The transport that says who we are to `origin`."""
+        way = self._way(origin.netloc)
+        transport = self._pool(way.network)
+        with self._lock:
+            session = self._sessions.get(origin)
+            if session is None:
+                session = self._sessions[origin] = Session(
+                    transport,
+                    origin,
+                    self._credentials,
+                    clock=self._now,
+                    new_nonce=lambda: secrets.token_urlsafe(16),
+                    realms=way.realms,
+                )
+            return session
+
+    def interrupt(self) -> None:
+        """Shut every socket: whoever waits for a peer gets a TransientError within a moment."""
+        for _, http in self._pools:
+            http.abort()
+
+    def close(self) -> None:
+        """Close what is idle."""
+        for _, http in self._pools:
+            http.close()
+
+    def _pool(self, network: Network) -> Transport:
+        with self._lock:
+            http = next((http for known, http in self._pools if known == network), None)
+            if http is None:
+                http = Http(network, self._trace)
+                self._pools.append((network, http))
+        return Throttled(http, self._meter) if self._meter else http
+
+
+def in_process(exchange: Exchange) -> Transport:
+    """A whole system without a socket: the driver that the listener is on one, for requests made here."""
+
+    def transport(request: Request) -> Response:
+        streamed = not isinstance(request.body, bytes)
+        shown = replace(request, body=b"") if streamed else request
+        answer = exchange(shown)
+        if isinstance(answer, Accept):
+            answer = _fed(answer, request)
+        return _readable(answer, request)
+
+    return transport
+
+
+def _fed(accept: Accept, request: Request) -> Response:
+    body: Iterable[bytes] = (request.body,) if isinstance(request.body, bytes) else request.body
+    try:
+        for chunk in body:
+            accept.intake.write(chunk)
+        return accept.then()
+    finally:
+        accept.intake.close()
+
+
+def _readable(response: Response, request: Request) -> Response:
+    """The answer as a client sees it: no body to a HEAD, a file as a stream."""
+    if request.method == "HEAD":
+        return replace(response, body=b"", length=response.length)
+    if isinstance(response.body, FileSpan):
+        return replace(response, body=files.read_span(response.body), length=response.body.length)
+    return response
