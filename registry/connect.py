@@ -65,7 +65,7 @@ class Connections:
         self._lock = threading.Lock()
 
     def origin(self, name: Name) -> Origin:
-        """Where a name's registry is: loopback speaks plain HTTP, others HTTPS, unless something says else."""
+        """Where a name's registry is: plain HTTP on the loopback, else HTTPS, unless something says otherwise."""
         return self.origin_of(name.host, name.scheme)
 
     def origin_of(self, host: str, scheme: str = "") -> Origin:
