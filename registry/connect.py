@@ -19,7 +19,7 @@ from registry.net.network import Network
 from registry.net.throttle import Meter, Throttled
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
-from registry.targets.upload import Sessions
+from registry.targets.sessions import MemorySessions, Sessions
 from registry.wire.messages import (
     Accept,
     Exchange,
@@ -56,7 +56,7 @@ class Connections:
         """`way(host)` says how a host is reached; `meter` is what bodies pass through, both ways."""
         self._way = way
         self._credentials = credentials
-        self._uploads = uploads or Sessions()
+        self._uploads = uploads or MemorySessions()
         self._meter = meter
         self._trace = trace
         self._now = now
@@ -65,7 +65,7 @@ class Connections:
         self._lock = threading.Lock()
 
     def origin(self, name: Name) -> Origin:
-        """Where a name's registry is: plain HTTP on the loopback, else HTTPS, unless something says otherwise."""
+        """Where a registry is: plain HTTP on the loopback, else HTTPS, unless something says otherwise."""
         return self.origin_of(name.host, name.scheme)
 
     def origin_of(self, host: str, scheme: str = "") -> Origin:

@@ -25,7 +25,8 @@ from registry.model.manifests import (
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.peer import Peer
-from registry.targets.upload import Mounted, Sessions, UploadIntake
+from registry.targets.sessions import MemorySessions, Sessions
+from registry.targets.upload import Mounted, UploadIntake
 from registry.wire import routes
 from registry.wire.messages import Response
 
@@ -39,7 +40,7 @@ class Remote:
     """The registry `peer`; `sessions` remembers the uploads that were begun there."""
 
     peer: Peer
-    sessions: Sessions = field(default_factory=Sessions)
+    sessions: Sessions = field(default_factory=MemorySessions)
 
     # --- reading -----------------------------------------------------------------------------------
 

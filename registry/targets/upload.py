@@ -6,7 +6,6 @@ the registry proves what it got.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import quote
@@ -17,6 +16,7 @@ from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
 from registry.targets.peer import Peer
+from registry.targets.sessions import AGE, Session, Sessions
 from registry.wire import routes
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
@@ -27,40 +27,6 @@ MOST_PART = 1024 * MiB
 _CHUNK_MIN_CEILING = MOST_PART
 # A blob no larger than this goes up inside the closing PUT: one request less, and it can be replayed.
 CARRIED = 256 * 1024
-SESSION_AGE = 24 * 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """An upload that was begun: where it goes on, how far it is, when it was last heard of (Unix seconds)."""
-
-    location: str
-    received: int
-    least: int
-    touched: float
-
-
-class Sessions:
-    """Remembers uploads for as long as this process lives; one per registry, repository and blob."""
-
-    def __init__(self) -> None:
-        self._sessions: dict[str, Session] = {}
-        self._lock = threading.Lock()
-
-    def get(self, key: str) -> Session | None:
-        """The session remembered under `key`."""
-        with self._lock:
-            return self._sessions.get(key)
-
-    def put(self, key: str, session: Session) -> None:
-        """Remember."""
-        with self._lock:
-            self._sessions[key] = session
-
-    def forget(self, key: str) -> None:
-        """No longer remember."""
-        with self._lock:
-            self._sessions.pop(key, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +71,8 @@ class UploadIntake:
         self._name = name
         self._blob = blob
         self._key = f"{peer.origin}/{name.repository}@{blob.digest}"
-        self._session = Session("", 0, 0, 0.0)
+        self._session = Session("", 0, 0.0)
+        self._held = 0
         self._doing = f"uploading blob {blob.digest.short} to {name}"
         self._carried = b""
         self.how = How.UPLOADED
@@ -114,13 +81,13 @@ class UploadIntake:
 
     def remembered(self) -> bool:
         """Go on with the upload an earlier try began, if the registry still knows it."""
-        session = self._sessions.get(self._key)
-        if session is None or self._peer.now() - session.touched > SESSION_AGE:
+        session = self._sessions.get(self._key) if self._blob.size > CARRIED else None
+        if session is None or self._peer.now() - session.touched > AGE:
             return False
         self._session = session
         if not self._ask_what_arrived():
             return False
-        if self._session.received:
+        if self._held:
             self.how = How.RESUMED
         return True
 
@@ -130,7 +97,7 @@ class UploadIntake:
         response = self._peer.ask("POST", path, self._doing, ok=(201, 202))
         if response.status == 202:
             least = response.headers.get("OCI-Chunk-Min-Length")
-            self._session = Session("", 0, self._chunk_least(least), 0.0)
+            self._session = Session("", self._chunk_least(least), 0.0)
             self._moved(response, f"{self._peer.origin}{path}", 0)
         elif not query:
             raise ProtocolError(f"{self._doing}: {self._peer.host} says it is done before it began")
@@ -155,11 +122,11 @@ class UploadIntake:
 
     @property
     def received(self) -> Spans:
-        return Spans.of([Span(0, self._session.received + len(self._carried))])
+        return Spans.of([Span(0, self._held + len(self._carried))])
 
     def write(self, span: Span, chunks: Iterable[bytes]) -> None:
         """One PATCH. TransientError if it may go on after `resume`."""
-        if span.offset != self._session.received:
+        if span.offset != self._held:
             raise InvalidError(f"{self._doing}: byte {span.offset} does not follow what was sent")
         if span == Span(0, self._blob.size) and span.length <= CARRIED:
             self._carried = exactly(span, chunks)
@@ -198,14 +165,16 @@ class UploadIntake:
         headers = Headers({"Content-Type": "application/octet-stream"} if self._carried else {})
         response = self._peer.transport(Request("PUT", url, headers, self._carried))
         if response.status in (200, 201, 202, 204):
-            self._sessions.forget(self._key)
+            if self._blob.size > CARRIED:
+                self._sessions.forget(self._key)
             return
         refusal = self._peer.refusal(response, self._doing)
         if (
             response.status == 400
         ):  # DIGEST_INVALID: what arrived is not the blob; nothing of it is worth keeping
             self._sessions.forget(self._key)
-            self._session = replace(self._session, location="", received=0)
+            self._session = replace(self._session, location="")
+            self._held = 0
             raise CorruptError(
                 refusal.message,
                 host=self._peer.host,
@@ -260,8 +229,10 @@ class UploadIntake:
         url = self._peer.locate(location, base, self._doing) if location else self._session.location
         if not url:
             raise ProtocolError(f"{self._doing}: {self._peer.host} gave no upload location")
-        self._session = replace(self._session, location=url, received=received, touched=self._peer.now())
-        self._sessions.put(self._key, self._session)
+        self._held = received
+        self._session = replace(self._session, location=url, touched=self._peer.now())
+        if self._blob.size > CARRIED:
+            self._sessions.put(self._key, self._session)
 
     def _chunk_least(self, value: str) -> int:
         if not value:
