@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from handmade import MANIFEST, fetch, make_model, shelve, unshelve
 from peers import Registry, Tool, ferry_tool
-from shelf import MANIFEST, fetch, make_model, shelve, unshelve
 
 
 def home_of(tool: Tool) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from handmade import MANIFEST, Model, fetch, make_model, shelve, unshelve
 from peers import Registry, Tool
-from shelf import MANIFEST, Model, fetch, make_model, shelve, unshelve
 
 
 def pushed(ferry: Tool, registry: Registry, repository: str, seed: int) -> Model:

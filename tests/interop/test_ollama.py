@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from handmade import Model, make_model, models_of, shelve, unshelve
 from peers import Registry, Tool, ferry_server, ferry_tool, find, free_port, http_call, running
-from shelf import Model, make_model, models_of, shelve, unshelve
 
 BIG = 230_000_000  # three parts of stock's: 100 MB, 100 MB, 30 MB
 

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 
 import pytest
+from handmade import digest_of, make_model, shelve
 from peers import Registry, Tool
-from shelf import digest_of, make_model, shelve
 
 ARTIFACT = "application/vnd.example.weights"
 

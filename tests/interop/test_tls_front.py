@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from handmade import fetch, make_model, shelve, unshelve
 from peers import Front, Registry, Tool, tls_front
-from shelf import fetch, make_model, shelve, unshelve
 
 
 @pytest.fixture(scope="module")
