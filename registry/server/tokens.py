@@ -189,12 +189,13 @@ class Nonces:
 def secret_in(directory: Path, fresh: bytes) -> bytes:
     """The secret that signs this data directory's tokens, made of `fresh` (32 random bytes) if there is none.
 
+    It is kept as hex digits: the library looks whether a secret's bytes might be some other kind of key.
     DeniedError if others may read it; StorageError.
     """
     path = directory / "token-secret"
-    create_once(path, fresh, Digest.of(fresh).short)
-    secret = read_secret(path, _SECRET_BYTES)
-    if secret is None or len(secret) != _SECRET_BYTES:
+    create_once(path, fresh.hex().encode(), Digest.of(fresh).short)
+    secret = read_secret(path, 2 * _SECRET_BYTES)
+    if secret is None or len(secret) != 2 * _SECRET_BYTES:
         raise StorageError(
             f"{path} is damaged", hint="remove it: tokens and links then have to be asked anew"
         )

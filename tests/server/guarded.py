@@ -141,7 +141,7 @@ class Door:
         assert response.status == 200, response.body
         return str(document(response)["token"])
 
-    def call(self, who: PrivateKey, method: str, path: str, **changes: object) -> Response:
+    def call(self, who: PrivateKey, method: str, path: str, /, **changes: object) -> Response:
         """A bare signed call; `target`, `headers` or `ts` may be changed after it was signed."""
         ts = changes.pop("ts", self.now)
         assert isinstance(ts, float)

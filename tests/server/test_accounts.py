@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from guarded import Door, key
 
@@ -150,7 +152,7 @@ def test_a_scope_that_is_none_is_refused(accounts: Accounts, scope: str) -> None
 
 
 def test_mistakes_of_an_administrator_are_told(accounts: Accounts) -> None:
-    mistakes = {
+    mistakes: dict[str, Callable[[], object]] = {
         "there is an account bob": lambda: accounts.add_user("bob"),
         "no account 'eve'": lambda: accounts.add_key("eve", EVE.public),
         "no account 'carol'": lambda: accounts.disable("carol"),
