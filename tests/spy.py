@@ -78,6 +78,10 @@ class Talk:
         """Say nothing for a while, or until the spy is closed."""
         self.spy.closing.wait(seconds)
 
+    def hang_up(self) -> None:
+        """Close as one does (FIN)."""
+        self.socket.close()
+
     def reset(self) -> None:
         """Break the connection off (RST)."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -86,6 +90,7 @@ class Talk:
     def encrypt(self, context: ssl.SSLContext) -> None:
         """Begin TLS here, as behind a proxy's CONNECT."""
         self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.spy.talks.append(self.socket)
 
     def _receive(self) -> bytes:
         try:
@@ -104,13 +109,14 @@ class Spy:
 
     scripts: tuple[Script, ...]
     tls: ssl.SSLContext | None = None
+    greeting: bytes = b""  # said at once, whatever the client says
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
     closing: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._talks: list[socket.socket] = []
+        self.talks: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -137,7 +143,7 @@ class Spy:
 
     def __exit__(self, *_: object) -> None:
         self.closing.set()
-        for one in (self._listener, *self._talks):
+        for one in (self._listener, *self.talks):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
@@ -151,7 +157,7 @@ class Spy:
             except OSError:
                 return
             self.connections += 1
-            self._talks.append(connection)
+            self.talks.append(connection)
             thread = threading.Thread(target=self._talk, args=(connection,), daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -160,8 +166,9 @@ class Spy:
         with contextlib.suppress(OSError):
             if self.tls:
                 connection = self.tls.wrap_socket(connection, server_side=True)
-                self._talks.append(connection)
+                self.talks.append(connection)
             talk = Talk(self, connection)
+            talk.send(self.greeting)
             while (seen := talk.head()) is not None:
                 script = self.scripts[min(len(self.seen), len(self.scripts)) - 1]
                 if isinstance(script, bytes):

@@ -6,6 +6,7 @@ that comes while the body is still going out is noticed; the sockets can be shut
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import select
 import socket
@@ -82,12 +83,18 @@ class _Head:
     def __init__(self, file: Any) -> None:
         self._file = file
         self._left = HEAD_BYTES
+        self._begun = False
 
     def readline(self, limit: int = -1) -> bytes:
         line: bytes = self._file.readline(min(limit, self._left + 1) if limit >= 0 else self._left + 1)
         self._left -= len(line)
         if self._left < 0:
             raise http.client.LineTooLong("answer's head")
+        http = line and line[:5] == b"HTTP/"[: len(line)]
+        if not line.endswith(b"\n") and (http or self._begun):
+            # http.client takes the end of the connection for the end of the head.
+            raise http.client.RemoteDisconnected("in the middle of the head")
+        self._begun = True
         return line
 
     def close(self) -> None:
@@ -104,17 +111,35 @@ class Answer(http.client.HTTPResponse):
         """Read status line and headers."""
         if self.headers is not None:
             return
-        file = self.fp
-        self.fp = _Head(file)  # type: ignore[assignment]
-        try:
+        with self._bounded():
             super().begin()
             while 100 <= self.status < 200:
                 self.headers = None
                 super().begin()
-        finally:
-            self.fp = file
         assert_header_parsing(self.msg)
         self.will_close = self.will_close or self.last
+
+    def _read_and_discard_trailer(self) -> None:
+        """The headers behind a chunked body: http.client would read them for ever."""
+        with self._bounded():
+            super()._read_and_discard_trailer()  # type: ignore[misc]  # not in typeshed
+
+    def _read_next_chunk_size(self) -> int:
+        """http.client would take a negative one."""
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            raise http.client.IncompleteRead(b"")
+        return size
+
+    @contextlib.contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Lines read here come out of one budget."""
+        file = self.fp
+        self.fp = _Head(file)  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            self.fp = file
 
 
 class LastAnswer(Answer):

@@ -41,7 +41,7 @@ def explain(
         or _of_tls(causes, origin)
         or _of_name(causes, origin)
         or _of_grammar(causes, origin)
-        or _of_line(causes, origin, answered)
+        or _of_line(causes, origin, proxy, answered)
     )
 
 
@@ -133,13 +133,14 @@ def _of_grammar(causes: list[BaseException], origin: Origin) -> RegistryError | 
     )
 
 
-def _of_line(causes: list[BaseException], origin: Origin, answered: bool) -> RegistryError:
+def _of_line(causes: list[BaseException], origin: Origin, proxy: str, answered: bool) -> RegistryError:
     """Everything that may be better in a moment."""
     hint = "the same command goes on where this one stopped"
     if _first(causes, ConnectionRefusedError):
         hint = "is it running, and is the port right?"
+    way = f" (through the proxy {urlsplit(proxy).hostname})" if proxy else ""
     return TransientError(
-        f"{origin.netloc} {_words(causes)}", host=origin.netloc, hint=hint, answered=answered
+        f"{origin.netloc}{way} {_words(causes)}", host=origin.netloc, hint=hint, answered=answered
     )
 
 

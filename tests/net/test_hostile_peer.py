@@ -1,0 +1,260 @@
+"""A peer that lies, breaks off, or never ends: one clear error each, and no connection used again."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from conftest import STALL, Certificate
+from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
+from registry.net.connections import HEAD_BYTES
+from registry.net.http import Http
+from registry.wire.headers import Headers
+from registry.wire.messages import Request
+from spy import Script, Seen, Spy, Talk, reply
+
+Client = Callable[..., Http]
+
+
+def then(*parts: bytes, pause: float = 0.0, reset: bool = False) -> Callable[[Talk, Seen], None]:
+    """Say the parts, with a pause between them, and hang up."""
+
+    def script(talk: Talk, _seen: Seen) -> None:
+        for part in parts:
+            talk.send(part)
+            talk.wait(pause)
+        if reset:
+            talk.reset()
+        else:
+            talk.hang_up()
+
+    return script
+
+
+def endless(first: bytes, more: bytes) -> Callable[[Talk, Seen], None]:
+    """Say `first` and then `more` for ever."""
+
+    def script(talk: Talk, _seen: Seen) -> None:
+        talk.socket.sendall(first)
+        while not talk.spy.closing.is_set():
+            talk.socket.sendall(more)  # raises when the client hangs up
+
+    return script
+
+
+def silent(talk: Talk, _seen: Seen) -> None:
+    talk.wait(10)
+
+
+START = b"HTTP/1.1 200 x\r\n"
+HALF = START + b"Content-Length: 10\r\n\r\nhello"
+CHUNKED = START + b"Transfer-Encoding: chunked\r\n\r\n"
+
+# what the peer does | the error | a word of its sentence
+ANSWERS: dict[str, tuple[Script, type[RegistryError], str | None]] = {
+    "not HTTP": (b"SSH-2.0-OpenSSH_9\r\n\r\n", ProtocolError, "did not answer in HTTP"),
+    "a page and no head": (then(b"<html></html>"), ProtocolError, "did not answer in HTTP"),
+    "another protocol": (b"HTTP/2 200\r\n\r\n", ProtocolError, "did not answer in HTTP"),
+    "no status": (b"HTTP/1.1 abc x\r\n\r\n", ProtocolError, "did not answer in HTTP"),
+    "a status of four digits": (b"HTTP/1.1 2000 x\r\n\r\n", ProtocolError, "did not answer in HTTP"),
+    "a status of two digits": (b"HTTP/1.1 20 x\r\n\r\n", ProtocolError, "did not answer in HTTP"),
+    "zero bytes": (then(b"\0" * 4096), ProtocolError, "did not answer in HTTP"),
+    "switching protocols": (
+        b"HTTP/1.1 101 x\r\nUpgrade: h2c\r\n\r\nPRI *\r\n\r\n",
+        ProtocolError,
+        "did not answer in HTTP",
+    ),
+    "a status line without end": (endless(b"HTTP/1.1 200 ", b"x" * 9999), ProtocolError, "HTTP"),
+    "a header without end": (endless(START + b"X: ", b"x" * 9999), ProtocolError, "HTTP"),
+    "headers without end": (endless(START, b"X: y\r\n"), ProtocolError, "HTTP"),
+    "interim answers without end": (endless(b"", b"HTTP/1.1 102 x\r\n\r\n"), ProtocolError, "HTTP"),
+    "a head that is too big": (START + b"X: y\r\n" * 90 + b"Y: " + b"y" * HEAD_BYTES, ProtocolError, "HTTP"),
+    "a line that is no header": (START + b"nonsense\r\nContent-Length: 0\r\n\r\n", ProtocolError, "HTTP"),
+    "a control character in a header": (START + b"X: a\x1b[31m\r\n\r\n", ProtocolError, "cannot be read"),
+    "a space in a header's name": (
+        START + b"Content-Length : 5\r\n\r\nhello",
+        ProtocolError,
+        None,
+    ),
+    "two lengths": (START + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", ProtocolError, "HTTP"),
+    "a negative length": (START + b"Content-Length: -5\r\n\r\n", ProtocolError, "ends"),
+    "a length in words": (START + b"Content-Length: five\r\n\r\n", ProtocolError, "ends"),
+    "a length with a sign": (START + b"Content-Length: +5\r\n\r\nhello", ProtocolError, "ends"),
+    "a list of lengths": (START + b"Content-Length: 5, 5\r\n\r\nhello", ProtocolError, "ends"),
+    "an absurd length": (START + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n", ProtocolError, "ends"),
+    "another coding": (START + b"Transfer-Encoding: gzip, chunked\r\n\r\n", ProtocolError, "ends"),
+    "gzip": (reply(200, b"\x1f\x8b", Content_Encoding="gzip"), ProtocolError, "compressed"),
+    "deflate of a range": (reply(206, b"x", Content_Encoding="deflate"), ProtocolError, "compressed"),
+    "an unknown encoding": (reply(200, b"x", Content_Encoding="foo"), ProtocolError, "compressed"),
+    "nothing": (then(), TransientError, "closed the connection"),
+    "a reset": (then(reset=True), TransientError, "closed the connection"),
+    "half a status line": (then(START[:11]), TransientError, "closed"),
+    "half a word": (then(START[:3]), TransientError, "closed"),
+    "half a head": (then(START), TransientError, "closed"),
+    "half a header": (then(HALF[:30]), TransientError, "closed"),
+    "a head without its end": (then(START + b"Content-Length: 0\r\n"), TransientError, "closed"),
+    "silence": (silent, TransientError, "fell silent"),
+    "silence in the head": (then(START, b"", pause=STALL * 3), TransientError, "fell silent"),
+}
+
+BODIES: dict[str, tuple[Script, type[RegistryError], str | None]] = {
+    "a short body": (then(HALF), TransientError, "early"),
+    "a short body and a reset": (then(HALF, pause=0.2, reset=True), TransientError, "closed"),
+    "a body that stalls": (then(HALF, b"world", pause=STALL * 3), TransientError, "fell silent"),
+    "a chunk that is cut": (then(CHUNKED + b"9\r\nhello"), TransientError, None),
+    "chunks without an end": (then(CHUNKED + b"5\r\nhello\r\n"), TransientError, None),
+    "a chunk of garbage": (then(CHUNKED + b"zz\r\nhello\r\n"), TransientError, None),
+    "a chunk of negative size": (then(CHUNKED + b"-5\r\nhello\r\n0\r\n\r\n"), TransientError, None),
+    "trailers without end": (endless(CHUNKED + b"0\r\n", b"X: y\r\n"), ProtocolError, None),
+}
+
+
+WITHOUT_BYTES = ("a chunk of garbage", "a chunk of negative size", "trailers without end")
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_an_answer_that_cannot_be_used_is_one_error(case: str, client: Client) -> None:
+    script, error, word = ANSWERS[case]
+    with Spy((script, reply(200, b"fine"))) as spy:
+        http = client()
+        began = time.monotonic()
+        with pytest.raises(error, match=word) as caught:
+            http(Request("GET", spy.url + "/x"))
+
+        assert type(caught.value) is error
+        assert spy.netloc in caught.value.message and caught.value.host == spy.netloc
+        assert caught.value.message.isprintable()
+        assert time.monotonic() - began < STALL * 3
+        assert http(Request("GET", spy.url + "/next")).status == 200
+        assert spy.connections == 2, "a connection in an unknown state was used again"
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_a_body_that_does_not_end_as_it_should_is_one_error(case: str, client: Client) -> None:
+    script, error, word = BODIES[case]
+    with Spy((script, reply(200, b"fine"))) as spy:
+        http = client()
+        answer = http(Request("GET", spy.url + "/x"))
+        got = b""
+        with pytest.raises(error, match=word) as caught:
+            for piece in answer.body:  # type: ignore[union-attr]
+                got += piece
+
+        assert type(caught.value) is error
+        assert got == (b"" if case in WITHOUT_BYTES else b"hello"), "what came before the end was lost"
+        assert getattr(caught.value, "answered", True)
+        assert http(Request("GET", spy.url + "/next")).status == 200
+        assert spy.connections == 2
+
+
+def test_more_than_was_stated_is_never_read(client: Client) -> None:
+    with Spy(
+        (START + b"Content-Length: 5\r\n\r\nhello" + reply(200, b"smuggled"), reply(200, b"true"))
+    ) as spy:
+        http = client()
+        assert b"".join(http(Request("GET", spy.url + "/x")).body) == b"hello"  # type: ignore[arg-type]
+        time.sleep(0.05)
+        assert b"".join(http(Request("GET", spy.url + "/y")).body) == b"true"  # type: ignore[arg-type]
+
+
+def test_a_slow_body_is_read_as_long_as_it_moves(client: Client) -> None:
+    with Spy((then(HALF, *(b"world"[at : at + 1] for at in range(5)), pause=STALL / 3),)) as spy:
+        answer = client()(Request("GET", spy.url + "/x"))
+
+        assert b"".join(answer.body) == b"helloworld"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "word"),
+    [
+        ("http://127.0.0.1:1/", TransientError, "refused the connection"),
+        ("https://127.0.0.1:1/", TransientError, "refused the connection"),
+        ("http://models.invalid/", TransientError, "cannot be found"),
+        ("https://models.invalid/", TransientError, "cannot be found"),
+    ],
+)
+def test_a_place_that_is_not_there_is_told_plainly(
+    url: str, error: type[RegistryError], word: str, client: Client
+) -> None:
+    with pytest.raises(error, match=word) as caught:
+        client()(Request("GET", url))
+
+    assert isinstance(caught.value, TransientError) and not caught.value.answered
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "word"),
+    [
+        (b"HTTP/1.1 407 auth\r\n\r\n", DeniedError, "refused to connect to models.example"),
+        (b"HTTP/1.1 403 no\r\n\r\n", DeniedError, "refused to connect"),
+        (b"HTTP/1.1 502 no\r\n\r\n", TransientError, "502"),
+        (then(), TransientError, r"through the proxy 127\.0\.0\.1"),
+        (then(b"HTTP/1.1 200 ok\r\n\r\n"), TransientError, r"through the proxy 127\.0\.0\.1"),
+        (silent, TransientError, r"through the proxy 127\.0\.0\.1"),
+    ],
+)
+def test_a_proxy_that_fails_is_named(
+    script: Script, error: type[RegistryError], word: str, client: Client
+) -> None:
+    with Spy((script,)) as spy, pytest.raises(error, match=word):
+        client(proxies={"https": spy.url})(Request("GET", "https://models.example/"))
+
+
+def test_a_proxy_that_is_not_there_is_named(client: Client) -> None:
+    for scheme in ("http", "https"):
+        with pytest.raises(TransientError, match=r"proxy localhost .* refused"):
+            client(proxies={scheme: "http://localhost:1"})(Request("GET", f"{scheme}://models.example/"))
+
+
+# --- Ctrl-C: abort from another thread ------------------------------------------------------------------
+
+
+def _connect_nowhere() -> tuple[socket.socket, list[socket.socket]]:
+    """A listener whose queue is full: a connection to it is neither taken nor refused."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    filling = []
+    for _ in range(4):
+        one = socket.socket()
+        one.setblocking(False)
+        one.connect_ex(listener.getsockname())
+        filling.append(one)
+    return listener, filling
+
+
+@pytest.mark.parametrize("moment", ["head", "body", "sending", "tls", "handshake", "connecting"])
+def test_abort_ends_every_wait_within_a_second(moment: str, client: Client, certificate: Certificate) -> None:
+    http = client(stall=20, answer=20, connect=20, ca=certificate.pem)
+    ended = threading.Event()
+    script = then(HALF, pause=20) if moment == "body" else silent
+    listener, filling = _connect_nowhere()
+    with Spy((script,), tls=certificate.server if moment == "tls" else None) as spy:
+        url = {
+            "handshake": spy.url.replace("http:", "https:"),
+            "connecting": f"http://127.0.0.1:{listener.getsockname()[1]}",
+        }.get(moment, spy.url)
+
+        def work() -> None:
+            endless_body = (bytes(1 << 20) for _ in range(1 << 20))
+            request = Request("GET", url + "/x")
+            if moment == "sending":
+                request = Request("PATCH", url + "/x", Headers(), endless_body, 1 << 40)
+            with pytest.raises(TransientError):
+                b"".join(http(request).body)  # type: ignore[arg-type]
+            ended.set()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        time.sleep(0.4)
+        assert not ended.is_set()
+        began = time.monotonic()
+        http.abort()
+
+        assert ended.wait(1.0), f"still waiting after {time.monotonic() - began:.1f} s"
+        thread.join()
+        with pytest.raises(TransientError, match="stopped"):
+            http(Request("GET", spy.url + "/x"))
+    for one in (listener, *filling):
+        one.close()
