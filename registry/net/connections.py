@@ -90,8 +90,8 @@ class _Head:
         self._left -= len(line)
         if self._left < 0:
             raise http.client.LineTooLong("answer's head")
-        http = line and line[:5] == b"HTTP/"[: len(line)]
-        if not line.endswith(b"\n") and (http or self._begun):
+        a_beginning = line != b"" and line[:5] == b"HTTP/"[: len(line)]
+        if not line.endswith(b"\n") and (a_beginning or self._begun):
             # http.client takes the end of the connection for the end of the head.
             raise http.client.RemoteDisconnected("in the middle of the head")
         self._begun = True

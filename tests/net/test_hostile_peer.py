@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import STALL, Certificate
+from rude_kit import STALL, Certificate
+from spy import Script, Seen, Spy, Talk, reply
+
 from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
 from registry.net.connections import HEAD_BYTES
 from registry.net.http import Http
 from registry.wire.headers import Headers
 from registry.wire.messages import Request
-from spy import Script, Seen, Spy, Talk, reply
 
 Client = Callable[..., Http]
 

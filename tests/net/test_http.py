@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Certificate
+from rude_kit import Certificate
+from spy import Seen, Spy, Talk, reply
+
 from registry.errors import DeniedError, InvalidError, ProtocolError, TransientError
 from registry.net.http import Http
 from registry.net.network import Network
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response
-from spy import Seen, Spy, Talk, reply
 
 Client = Callable[..., Http]
 OK = reply(200, b"hello")

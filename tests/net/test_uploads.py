@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import STALL, Certificate
+from rude_kit import STALL, Certificate
+from spy import Seen, Spy, Talk, reply
+
 from registry.errors import ProtocolError, RegistryError, StorageError, TransientError
 from registry.net.http import Http
 from registry.wire.headers import Headers
 from registry.wire.messages import Request
-from spy import Seen, Spy, Talk, reply
 
 Client = Callable[..., Http]
 MIB = 1024 * 1024
