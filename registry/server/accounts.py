@@ -13,55 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Connection,
-    Engine,
-    Float,
-    ForeignKey,
-    MetaData,
-    String,
-    Table,
-    delete,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from registry.auth.keys import PublicKey
 from registry.contracts import Clock, NewId
 from registry.errors import InvalidError, NotFoundError, StorageError
-
-METADATA = MetaData()
-
-_USERS = Table(
-    "users",
-    METADATA,
-    Column("id", String(36), primary_key=True),
-    Column("name", String(80), nullable=False, unique=True),
-    Column("admin", Boolean, nullable=False),
-    Column("disabled", Boolean, nullable=False),
-    Column("created", Float, nullable=False),
-)
-_KEYS = Table(
-    "keys",
-    METADATA,
-    Column("fingerprint", String(50), primary_key=True),
-    Column("text", String(100), nullable=False),
-    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
-    Column("added", Float, nullable=False),
-    Column("revoked", Float, nullable=True),
-)
-_GRANTS = Table(
-    "grants",
-    METADATA,
-    Column("user_id", ForeignKey("users.id"), primary_key=True),
-    Column("scope", String(255), primary_key=True),
-    Column("permission", String(5), nullable=False),
-)
-_PUBLIC = Table("public_repositories", METADATA, Column("repository", String(255), primary_key=True))
+from registry.server.schema import GRANTS, KEYS, PUBLIC, USERS
 
 _NAME = re.compile(r"[a-z0-9_-]{1,80}")
 _PART = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
@@ -153,7 +111,7 @@ class Accounts:
         with self._writing() as database:
             try:
                 database.execute(
-                    insert(_USERS).values(
+                    insert(USERS).values(
                         id=user.id, name=name, admin=admin, disabled=False, created=user.created
                     )
                 )
@@ -164,7 +122,7 @@ class Accounts:
     def users(self) -> list[User]:
         """Every account, by name."""
         with self._reading() as database:
-            return [User(*row) for row in database.execute(select(_USERS).order_by(_USERS.c.name))]
+            return [User(*row) for row in database.execute(select(USERS).order_by(USERS.c.name))]
 
     def user(self, name: str) -> User:
         """The account `name`. NotFoundError."""
@@ -174,7 +132,7 @@ class Accounts:
     def any(self) -> bool:
         """Whether there is any account."""
         with self._reading() as database:
-            return database.execute(select(_USERS.c.id).limit(1)).first() is not None
+            return database.execute(select(USERS.c.id).limit(1)).first() is not None
 
     def disable(self, name: str) -> None:
         """From the next request on, every key of `name` is refused. NotFoundError."""
@@ -194,7 +152,7 @@ class Accounts:
             owner = _user(database, user)
             try:
                 database.execute(
-                    insert(_KEYS).values(
+                    insert(KEYS).values(
                         fingerprint=key.fingerprint, text=key.text, user_id=owner.id, added=added
                     )
                 )
@@ -207,19 +165,19 @@ class Accounts:
 
     def keys(self, user: str = "") -> list[Key]:
         """The keys of `user`, or of everybody, by account and age, revoked ones too. NotFoundError."""
-        columns = (_KEYS.c.fingerprint, _KEYS.c.text, _USERS.c.name, _KEYS.c.added, _KEYS.c.revoked)
-        query = select(*columns).join(_USERS).order_by(_USERS.c.name, _KEYS.c.added)
+        columns = (KEYS.c.fingerprint, KEYS.c.text, USERS.c.name, KEYS.c.added, KEYS.c.revoked)
+        query = select(*columns).join(USERS).order_by(USERS.c.name, KEYS.c.added)
         with self._reading() as database:
             if user:
-                query = query.where(_USERS.c.id == _user(database, user).id)
+                query = query.where(USERS.c.id == _user(database, user).id)
             return [Key(*row) for row in database.execute(query)]
 
     def revoke(self, fingerprint: str) -> None:
         """From the next request on, the key and everything issued to it are refused. NotFoundError."""
         with self._writing() as database:
             if not database.execute(
-                update(_KEYS)
-                .where(_KEYS.c.fingerprint == fingerprint, _KEYS.c.revoked.is_(None))
+                update(KEYS)
+                .where(KEYS.c.fingerprint == fingerprint, KEYS.c.revoked.is_(None))
                 .values(revoked=self.clock())
             ).rowcount:
                 raise NotFoundError(
@@ -238,16 +196,16 @@ class Accounts:
             if _owns(account, scope):
                 raise InvalidError(f"{scope} is {user}'s own, and grants do not change what owners may do")
             row = {"user_id": account.id, "scope": scope}
-            database.execute(delete(_GRANTS).filter_by(**row))
-            database.execute(insert(_GRANTS).values(**row, permission=right.name.lower()))
+            database.execute(delete(GRANTS).filter_by(**row))
+            database.execute(insert(GRANTS).values(**row, permission=right.name.lower()))
 
     def grants(self, user: str = "") -> list[Grant]:
         """The grants of `user`, or everybody's, by account and scope. NotFoundError."""
-        query = select(_USERS.c.name, _GRANTS.c.scope, _GRANTS.c.permission).join(_USERS)
+        query = select(USERS.c.name, GRANTS.c.scope, GRANTS.c.permission).join(USERS)
         with self._reading() as database:
             if user:
-                query = query.where(_USERS.c.id == _user(database, user).id)
-            rows = database.execute(query.order_by(_USERS.c.name, _GRANTS.c.scope))
+                query = query.where(USERS.c.id == _user(database, user).id)
+            rows = database.execute(query.order_by(USERS.c.name, GRANTS.c.scope))
             return [Grant(name, scope, Right.parse(right)) for name, scope, right in rows]
 
     def set_public(self, repository: str, public: bool) -> None:
@@ -258,18 +216,18 @@ class Accounts:
                 f"{repository!r} is a namespace", hint="visibility is said of one model: NAMESPACE/MODEL"
             )
         with self._writing() as database:
-            database.execute(delete(_PUBLIC).filter_by(repository=name))
+            database.execute(delete(PUBLIC).filter_by(repository=name))
             if public:
-                database.execute(insert(_PUBLIC).values(repository=name))
+                database.execute(insert(PUBLIC).values(repository=name))
 
     # --- what the server asks, on every request ------------------------------------------------------
 
     def principal(self, fingerprint: str) -> Principal | None:
         """Who the key speaks for; None if it is unknown or revoked, or its account disabled."""
         query = (
-            select(_USERS)
-            .join(_KEYS)
-            .where(_KEYS.c.fingerprint == fingerprint, _KEYS.c.revoked.is_(None), ~_USERS.c.disabled)
+            select(USERS)
+            .join(KEYS)
+            .where(KEYS.c.fingerprint == fingerprint, KEYS.c.revoked.is_(None), ~USERS.c.disabled)
         )
         with self._reading() as database:
             row = database.execute(query).first()
@@ -283,14 +241,14 @@ class Accounts:
         nearest = _nearest(name)
         with self._reading() as database:
             grants = _grants(database, principal, nearest)
-            public = database.execute(select(_PUBLIC).filter_by(repository=name)).first() is not None
+            public = database.execute(select(PUBLIC).filter_by(repository=name)).first() is not None
         return _decide(principal, name, grants, public)
 
     def reader(self, principal: Principal) -> Callable[[str], bool]:
         """Whether `principal` may read a repository, for asking about very many at one moment."""
         with self._reading() as database:
             grants = _grants(database, principal)
-            public = set(database.execute(select(_PUBLIC.c.repository)).scalars())
+            public = set(database.execute(select(PUBLIC.c.repository)).scalars())
 
         def readable(repository: str) -> bool:
             name = repository.lower()
@@ -303,7 +261,7 @@ class Accounts:
     def _set_disabled(self, name: str, disabled: bool) -> None:
         with self._writing() as database:
             if not database.execute(
-                update(_USERS).where(_USERS.c.name == name).values(disabled=disabled)
+                update(USERS).where(USERS.c.name == name).values(disabled=disabled)
             ).rowcount:
                 raise _no_account(name)
 
@@ -347,14 +305,14 @@ def _grants(
 ) -> Mapping[str, Right]:
     if principal.user is None:
         return {}
-    query = select(_GRANTS.c.scope, _GRANTS.c.permission).filter_by(user_id=principal.user.id)
+    query = select(GRANTS.c.scope, GRANTS.c.permission).filter_by(user_id=principal.user.id)
     if scopes is not None:
-        query = query.where(_GRANTS.c.scope.in_(scopes))
+        query = query.where(GRANTS.c.scope.in_(scopes))
     return {scope: Right.parse(right) for scope, right in database.execute(query)}
 
 
 def _user(database: Connection, name: str) -> User:
-    row = database.execute(select(_USERS).filter_by(name=name)).first()
+    row = database.execute(select(USERS).filter_by(name=name)).first()
     if row is None:
         raise _no_account(name)
     return User(*row)

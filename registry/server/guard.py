@@ -122,7 +122,8 @@ class Guard:
             return fault("NAME_UNKNOWN", "there is nothing at this path")
         need = TABLE.get((place.route, request.method))
         if need is None:
-            return fault("UNSUPPORTED", f"{request.method[:20]} is not done here")
+            allowed = ", ".join(method for route, method in TABLE if route is place.route)
+            return fault("UNSUPPORTED", "that is not done here", headers={"Allow": allowed})
         try:
             if here is None or need is Need.NOTHING:
                 return self._serve(request, self.desk.anybody(), here)
@@ -140,7 +141,10 @@ class Guard:
 
     def _here(self, request: Request) -> Known | None:
         """Which of the server's names the request is to; None if none, or if it says several."""
-        hosts = request.headers.all("Host") or [request.origin.netloc]
+        try:
+            hosts = request.headers.all("Host") or [request.origin.netloc]
+        except InvalidError:
+            return None
         return self.names.match(hosts[0]) if len(hosts) == 1 else None
 
     def _at_the_desk(self, request: Request, place: Place, here: Known) -> Response:

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jwt
-from sqlalchemy import Column, Engine, Float, String, Table, delete, insert
+from sqlalchemy import Engine, delete, insert
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from registry.contracts import Clock, NewId
 from registry.disk.secrets import create_once, read_secret
 from registry.errors import DeniedError, InvalidError, StorageError
 from registry.model.digests import Digest
-from registry.server.accounts import METADATA, Principal
+from registry.server.accounts import Principal
+from registry.server.schema import NONCES
 
 TOKEN_SECONDS = 300
 DAY = 86_400
@@ -31,14 +32,6 @@ _NONCE = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _SCOPE = re.compile(r"([a-z]{1,32}):([^:\s][^\s]{0,400}):([a-z*,]{0,64})")
 _ALGORITHM = "HS256"
 _CLAIMS = ["iss", "aud", "exp", "nbf", "jti"]
-
-_NONCES = Table(
-    "nonces",
-    METADATA,
-    Column("key", String(50), primary_key=True),
-    Column("nonce", String(128), primary_key=True),
-    Column("expires", Float, nullable=False, index=True),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +171,8 @@ class Nonces:
             raise DeniedError("the signed request has no usable nonce")
         try:
             with self.engine.begin() as database:
-                database.execute(delete(_NONCES).where(_NONCES.c.expires < self.clock()))
-                database.execute(insert(_NONCES).values(key=key, nonce=nonce, expires=expires))
+                database.execute(delete(NONCES).where(NONCES.c.expires < self.clock()))
+                database.execute(insert(NONCES).values(key=key, nonce=nonce, expires=expires))
         except IntegrityError:
             raise DeniedError("this signed request was used before") from None
         except SQLAlchemyError as error:

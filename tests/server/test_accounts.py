@@ -8,7 +8,8 @@ import pytest
 from guarded import Door, key
 
 from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
-from registry.server.accounts import ANYBODY, METADATA, Accounts, Grant, Principal, Right
+from registry.server.accounts import ANYBODY, Accounts, Grant, Principal, Right
+from registry.server.schema import METADATA
 
 ALICE, BOB, EVE = key(1), key(2), key(3)
 

@@ -11,9 +11,10 @@ from guarded import HOST, NOW, ORIGIN, PASSED, Door, Holders, document, key, tex
 from registry.auth.keys import PrivateKey
 from registry.errors import InvalidError
 from registry.model.digests import Digest
-from registry.server.accounts import METADATA, Right
+from registry.server.accounts import Right
 from registry.server.guard import check_anonymous
 from registry.server.names import Names
+from registry.server.schema import METADATA
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 
@@ -55,6 +56,13 @@ def test_another_host_is_told_so_before_anything_is_looked_at(door: Door, host: 
 def test_two_hosts_are_none(door: Door) -> None:
     headers = Headers([("Host", HOST), ("Host", "evil.example")])
     assert door.send(Request("GET", ORIGIN + TAGS, headers)).status == 421
+
+
+@pytest.mark.parametrize(
+    "url, status", [(ORIGIN + "/", 200), ("http://evil.example/", 421), ("http://a b/", 421)]
+)
+def test_without_a_host_header_the_url_says_which_name_is_meant(door: Door, url: str, status: int) -> None:
+    assert door.send(Request("HEAD", url)).status == status
 
 
 def test_a_request_reaches_the_application_under_the_public_name() -> None:
