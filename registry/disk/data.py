@@ -139,13 +139,15 @@ class DataFile:
             os.close(self._handle)
 
 
-def lock_file(path: Path, *, shared: bool = False, wait: bool = False) -> DataFile | None:
+def lock_file(
+    path: Path, *, shared: bool = False, wait: bool = False, owner: Owner | None = None
+) -> DataFile | None:
     """The file at `path`, made if missing, with its lock taken; None if another has it (without `wait`).
 
     Whoever removes such a file must hold its lock: then no two can hold the lock of one name.
     """
     while True:
-        file = DataFile.open(path)
+        file = DataFile.open(path, owner=owner)
         if not file.lock(shared=shared, wait=wait):
             file.close()
             return None

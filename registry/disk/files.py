@@ -160,11 +160,21 @@ def free_bytes(path: Path) -> int:
         return _free(path)
 
 
+def same_filesystem(one: Path, other: Path) -> bool:
+    """Whether a file could be renamed from one directory to the other; neither need exist yet."""
+    with attempt(f"looking at {one} and {other}"):
+        return _existing(one).stat().st_dev == _existing(other).stat().st_dev
+
+
 def _free(path: Path) -> int:
+    found = os.statvfs(_existing(path))
+    return found.f_bavail * found.f_frsize
+
+
+def _existing(path: Path) -> Path:
     while not path.exists() and path != path.parent:
         path = path.parent
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize
+    return path
 
 
 # --- reading -------------------------------------------------------------------------------------------
@@ -255,9 +265,9 @@ def owner_to_keep(directory: Path) -> Owner | None:
     """Whom to give what is made under `directory`: its owner when this process is root, else nobody."""
     if os.geteuid() != 0:
         return None
-    while (found := status(directory)) is None and directory != directory.parent:
-        directory = directory.parent
-    return Owner(found.uid, found.gid) if found and found.uid != 0 else None
+    with attempt(f"looking at {directory}"):
+        found = _existing(directory).stat()
+    return Owner(found.st_uid, found.st_gid) if found.st_uid != 0 else None
 
 
 def write_atomic(

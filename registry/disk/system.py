@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 _NOT_HERE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY)
 _F_FULLFSYNC = 51  # macOS: fsync alone leaves the bytes in the drive's own cache
@@ -35,8 +34,9 @@ class System:
         fallocate = _fallocate() if sys.platform == "linux" else None
         if fallocate is None:
             return
-        if fallocate(handle, 0, 0, size) != 0 and ctypes.get_errno() not in _NOT_HERE:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        error = fallocate(handle, size)
+        if error and error not in _NOT_HERE:
+            raise OSError(error, os.strerror(error))
 
     def sync(self, handle: int) -> None:
         """Make the file's bytes and everything needed to find them survive a power loss."""
@@ -79,15 +79,17 @@ class System:
 
 
 @cache
-def _fallocate() -> Any:
-    """Linux's own fallocate: the C library's posix_fallocate writes into every block of a filesystem that
-    has no such call (NFS), which takes hours for a large file."""
+def _fallocate() -> Callable[[int, int], int] | None:
+    """Linux's own fallocate, returning an error number: the C library's posix_fallocate writes into every
+    block of a filesystem that has no such call (NFS), which takes hours for a large file."""
+    import ctypes  # here, because `ferry list` never allocates and shall not wait for it
+
     try:
-        function = ctypes.CDLL(None, use_errno=True).fallocate
+        call = ctypes.CDLL(None, use_errno=True).fallocate
     except (OSError, AttributeError):
         return None
-    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    return function
+    call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return lambda handle, size: ctypes.get_errno() if call(handle, 0, 0, size) else 0
 
 
 system: System = System()

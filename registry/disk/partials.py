@@ -1,0 +1,99 @@
+"""Partials seen from outside: how far another process is, what is left behind, and how to be rid of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.disk.data import DataFile, lock_file
+from registry.disk.files import names, read_bounded, remove, status
+from registry.disk.journal import JOURNAL_BYTES, journal_key, read_sums, spans_of
+from registry.errors import InvalidError, RegistryError
+from registry.model.digests import Digest
+
+_DATA = ".data"
+_JOURNAL = ".journal"
+
+
+def data_path(directory: Path, digest: Digest) -> Path:
+    """Where a partial's bytes are."""
+    return directory / f"{digest.algorithm}-{digest.hex}{_DATA}"
+
+
+def journal_path(directory: Path, digest: Digest) -> Path:
+    """Where a partial's journal is; its lock is the partial's."""
+    return directory / f"{digest.algorithm}-{digest.hex}{_JOURNAL}"
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A partial that another process (or another part of this one) owns right now."""
+
+    journal: Path
+    digest: Digest
+    size: int
+
+    def received(self) -> int:
+        """How many bytes its owner has noted in the journal."""
+        try:
+            data = read_bounded(self.journal, JOURNAL_BYTES)
+        except RegistryError:
+            return 0
+        return spans_of(read_sums(data, journal_key(self.digest, self.size), self.size)).total
+
+    def over(self) -> bool:
+        """Whether it has no owner any more."""
+        try:
+            file = DataFile.open(self.journal, create=False)
+        except RegistryError:
+            return True
+        try:
+            return file.lock(shared=True)
+        finally:
+            file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A partial that nobody may be working on: the disk space behind it, when it last changed (seconds)."""
+
+    digest: Digest
+    held: int
+    modified: float
+
+
+def held(directory: Path, digest: Digest) -> int:
+    """The disk space that a partial of `digest` has already, in bytes."""
+    found = status(data_path(directory, digest))
+    return found.held if found else 0
+
+
+def leftovers(directory: Path) -> list[Leftover]:
+    """Every partial in `directory`, whether somebody owns it or not."""
+    found: dict[Digest, Leftover] = {}
+    for name in names(directory):
+        there = status(directory / name)
+        stem, dot, ending = name.rpartition(".")
+        if there is None or dot + ending not in (_DATA, _JOURNAL):
+            continue
+        try:
+            digest = Digest.parse(stem.replace("-", ":", 1))
+        except InvalidError:
+            continue
+        before = found.get(digest, Leftover(digest, 0, 0.0))
+        modified = max(before.modified, there.modified)
+        found[digest] = Leftover(digest, before.held + there.held, modified)
+    return list(found.values())
+
+
+def reclaim(directory: Path, digest: Digest) -> bool:
+    """Take a partial away; False while it has an owner."""
+    lock = lock_file(journal_path(directory, digest))
+    if lock is None:
+        return False
+    try:
+        remove(data_path(directory, digest))
+        remove(journal_path(directory, digest))
+    finally:
+        lock.close()
+    return True
