@@ -13,13 +13,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from registry.auth.keys import PublicKey
 from registry.contracts import Clock, NewId
 from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.server.schema import GRANTS, KEYS, PUBLIC, USERS
+
+# What is asked on every request is put together once: building a statement costs more than running it.
+_WHO = (
+    select(USERS)
+    .join(KEYS)
+    .where(KEYS.c.fingerprint == bindparam("fingerprint"), KEYS.c.revoked.is_(None), ~USERS.c.disabled)
+)
+_GRANTED = select(GRANTS.c.scope, GRANTS.c.permission).where(GRANTS.c.user_id == bindparam("user"))
+_GRANTED_NEAR = _GRANTED.where(GRANTS.c.scope.in_(bindparam("scopes", expanding=True)))
+_IS_PUBLIC = select(PUBLIC).where(PUBLIC.c.repository == bindparam("repository"))
 
 _NAME = re.compile(r"[a-z0-9_-]{1,80}")
 _PART = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
@@ -224,13 +234,8 @@ class Accounts:
 
     def principal(self, fingerprint: str) -> Principal | None:
         """Who the key speaks for; None if it is unknown or revoked, or its account disabled."""
-        query = (
-            select(USERS)
-            .join(KEYS)
-            .where(KEYS.c.fingerprint == fingerprint, KEYS.c.revoked.is_(None), ~USERS.c.disabled)
-        )
         with self._reading() as database:
-            row = database.execute(query).first()
+            row = database.execute(_WHO, {"fingerprint": fingerprint}).first()
         return Principal(User(*row), fingerprint) if row else None
 
     def right(self, principal: Principal, repository: str) -> Right:
@@ -238,11 +243,13 @@ class Accounts:
         name = repository.lower()
         if len(name) > _SCOPE_LENGTH:
             return principal.floor
-        nearest = _nearest(name)
+        if _everything(principal, name):
+            return Right.WRITE
         with self._reading() as database:
-            grants = _grants(database, principal, nearest)
-            public = database.execute(select(PUBLIC).filter_by(repository=name)).first() is not None
-        return _decide(principal, name, grants, public)
+            granted = max(principal.floor, _nearest(_grants(database, principal, _scopes(name)), name))
+            if granted is Right.NONE and database.execute(_IS_PUBLIC, {"repository": name}).first():
+                return Right.READ
+        return granted
 
     def reader(self, principal: Principal) -> Callable[[str], bool]:
         """Whether `principal` may read a repository, for asking about very many at one moment."""
@@ -252,7 +259,9 @@ class Accounts:
 
         def readable(repository: str) -> bool:
             name = repository.lower()
-            return _decide(principal, name, grants, name in public) >= Right.READ
+            if _everything(principal, name) or name in public:
+                return True
+            return max(principal.floor, _nearest(grants, name)) >= Right.READ
 
         return readable
 
@@ -282,33 +291,39 @@ class Accounts:
             raise _broken(error) from error
 
 
-def _decide(principal: Principal, name: str, grants: Mapping[str, Right], public: bool) -> Right:
-    """The one rule: administrators and owners may everything; else the nearest grant; public is readable."""
-    if principal.user and (principal.user.admin or _owns(principal.user, name)):
-        return Right.WRITE
-    granted = next((grants[scope] for scope in _nearest(name) if scope in grants), Right.NONE)
-    return max(granted, principal.floor, Right.READ if public else Right.NONE)
+def _everything(principal: Principal, name: str) -> bool:
+    """Whether it is an administrator, or the owner of the namespace: they need no grant."""
+    user = principal.user
+    return user is not None and (user.admin or _owns(user, name))
 
 
 def _owns(user: User, name: str) -> bool:
     return name.partition("/")[0] == user.name
 
 
-def _nearest(name: str) -> list[str]:
+def _scopes(name: str) -> list[str]:
     """The scopes a repository is in, nearest first: `a/b/c`, `a/b`, `a`."""
     parts = name.split("/")
     return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
+def _nearest(grants: Mapping[str, Right], name: str) -> Right:
+    """The grant nearest to a repository is the one that holds."""
+    return next((grants[scope] for scope in _scopes(name) if scope in grants), Right.NONE)
+
+
 def _grants(
     database: Connection, principal: Principal, scopes: Sequence[str] | None = None
 ) -> Mapping[str, Right]:
+    """The grants of `principal`, all of them or those in `scopes`."""
     if principal.user is None:
         return {}
-    query = select(GRANTS.c.scope, GRANTS.c.permission).filter_by(user_id=principal.user.id)
-    if scopes is not None:
-        query = query.where(GRANTS.c.scope.in_(scopes))
-    return {scope: Right.parse(right) for scope, right in database.execute(query)}
+    user = {"user": principal.user.id}
+    if scopes is None:
+        rows = database.execute(_GRANTED, user)
+    else:
+        rows = database.execute(_GRANTED_NEAR, {**user, "scopes": scopes})
+    return {scope: Right.parse(right) for scope, right in rows}
 
 
 def _user(database: Connection, name: str) -> User:

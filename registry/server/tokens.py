@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import jwt
 from sqlalchemy import Engine, delete, insert
@@ -30,6 +32,7 @@ _TOKEN_LENGTH = 8 * 1024
 _SECRET_BYTES = 32
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _SCOPE = re.compile(r"([a-z]{1,32}):([^:\s][^\s]{0,400}):([a-z*,]{0,64})")
+_REMEMBERED = 512  # tokens, of at most 8 KiB
 _ALGORITHM = "HS256"
 _CLAIMS = ["iss", "aud", "exp", "nbf", "jti"]
 
@@ -135,23 +138,7 @@ class Tokens:
         """The claims; the times are checked here, because the library asks the machine's clock."""
         if len(token) > _TOKEN_LENGTH:
             raise DeniedError("the token is too long to be one of ours")
-        try:
-            claims: Mapping[str, object] = jwt.decode(
-                token,
-                self.secret,
-                algorithms=[_ALGORITHM],
-                issuer=issuer,
-                audience=audience,
-                options={
-                    "require": _CLAIMS,
-                    "strict_aud": True,
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
-            )
-        except (jwt.InvalidTokenError, ValueError, RecursionError):
-            raise DeniedError("the token is not one of this server's") from None
+        claims = _claims(self.secret, issuer, audience, token)
         begins, ends = claims["nbf"], claims["exp"]
         if not (isinstance(begins, int) and isinstance(ends, int) and begins <= self.clock() < ends):
             raise DeniedError("the token has expired")
@@ -193,6 +180,30 @@ def secret_in(directory: Path, fresh: bytes) -> bytes:
             f"{path} is damaged", hint="remove it: tokens and links then have to be asked anew"
         )
     return secret
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _claims(secret: bytes, issuer: str, audience: str, token: str) -> Mapping[str, object]:
+    """The claims of a token that is ours. Remembered, because whether it was signed never changes."""
+    try:
+        return MappingProxyType(
+            jwt.decode(
+                token,
+                secret,
+                algorithms=[_ALGORITHM],
+                issuer=issuer,
+                audience=audience,
+                options={
+                    "require": _CLAIMS,
+                    "strict_aud": True,
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
+            )
+        )
+    except (jwt.InvalidTokenError, ValueError, RecursionError):
+        raise DeniedError("the token is not one of this server's") from None
 
 
 def _links(audience: str) -> str:
