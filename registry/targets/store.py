@@ -1,0 +1,354 @@
+"""The local store, in the layout Ollama runs from (PROTOCOL section 2).
+
+`blobs/` and `manifests/` are Ollama's: nothing unfinished is ever in them. What Ferry needs besides is in
+`.ferry/` beside them. Ollama, and other Ferry processes, read and write here at the same time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from registry.contracts import Clock, Elsewhere, Entry, Reading
+from registry.disk.data import lock_file
+from registry.disk.files import (
+    amount,
+    free_bytes,
+    make_directory,
+    owner_to_keep,
+    read_span,
+    same_filesystem,
+    status,
+    sync_directory,
+    touch,
+)
+from registry.disk.partial import GRAIN, Partial
+from registry.disk.partials import Busy, held
+from registry.disk.proven import Proven, prove_file
+from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor, Kind, Manifest
+from registry.model.names import Name
+from registry.model.spans import FileSpan, Span
+from registry.targets.claims import Claim
+from registry.targets.intake import StoreIntake
+from registry.targets.shelf import Shelf
+from registry.targets.sweep import Pruned, Sweep, file_name
+
+_AGED = 600.0  # seconds: a blob older than this is touched while its manifest is not written
+_LOOK_AGAIN = 60.0  # seconds between two looks at the blobs' ages
+
+
+def say_nothing(_text: str) -> None:
+    """Tell nobody."""
+
+
+class Store:
+    """The models in the directory `models`, which need not exist yet.
+
+    `grain`: the span size in bytes. `note` is told in one sentence what a person may want to know.
+    """
+
+    def __init__(
+        self,
+        models: Path,
+        *,
+        grain: int = GRAIN,
+        clock: Clock = time.time,
+        pause: Callable[[float], None] = time.sleep,
+        note: Callable[[str], None] = say_nothing,
+    ) -> None:
+        own = models / ".ferry"
+        self.models = models
+        self.blobs = models / "blobs"
+        self._partials = own / "partial"
+        self._sums = own / "sums"
+        self._claims_at = own / "claims"
+        self._lock_at = own / "lock"
+        self._owner = owner_to_keep(models)
+        self._grain = grain
+        self._clock = clock
+        self._note = note
+        self._proven = Proven(own / "proven", self._owner)
+        self._shelf = Shelf(models / "manifests", own / "drafts", self._owner, clock, pause)
+        self._sweep = Sweep(
+            self._shelf, self.blobs, self._partials, self._sums, self._claims_at, own / "drafts"
+        )
+        self._claims: dict[tuple[str, ...], Claim] = {}
+        self._to_read: dict[tuple[str, ...], frozenset[Digest]] = {}
+        self._relied_on: set[Digest] = set()  # here, but no manifest of ours names them yet
+        self._looked = 0.0
+        self._mutex = threading.Lock()
+
+    # --- reading -----------------------------------------------------------------------------------
+
+    def resolve(self, name: Name) -> Manifest:
+        """The manifest. NotFoundError; InvalidError if it cannot be read."""
+        manifest = self._shelf.read(self._shelf.find(name))
+        with self._mutex:
+            self._to_read[name.folded()] = frozenset(blob.digest for blob in manifest.blobs())
+        return manifest
+
+    def open(self, name: Name, blob: Descriptor, span: Span) -> Reading:
+        """Exactly `span`. NotFoundError if the blob is not there, or of another size."""
+        self._claim_to_read(name)
+        path = self._path(blob.digest)
+        there = status(path)
+        if there is None or not there.is_file or there.size != blob.size or span.end > blob.size:
+            raise NotFoundError(
+                f"blob {blob.digest.short} of {name} is not in {self.models}",
+                name=str(name),
+                hint=f"ferry pull {name} fetches what is missing",
+            )
+        return Reading(span, read_span(FileSpan(path, span.offset, span.length)))
+
+    def size(self, name: Name, blob: Descriptor) -> int | None:
+        """The blob's size if it is here and proven: what somebody else put here is hashed once."""
+        if blob.digest.algorithm != "sha256":
+            return None
+        there = status(self._path(blob.digest))
+        if there is None or not there.is_file or there.size != blob.size:
+            return None
+        if not self._proven.knows(blob.digest, there):
+            proven = prove_file(self._path(blob.digest), blob.digest)
+            if proven is None:
+                self._note(f"blob {blob.digest.short} in {self.models} is not what its name says")
+                return None
+            self._proven.note(blob.digest, proven)
+        self._rely_on(blob.digest)
+        return blob.size
+
+    def entries(self) -> Iterator[Entry]:
+        """Every model, in order; one whose manifest cannot be read is left out, and said."""
+        found = []
+        for name, path in self._shelf.names():
+            try:
+                manifest = self._shelf.read(path)
+                there = status(path)
+            except NotFoundError:
+                continue
+            except RegistryError as error:
+                self._note(f"{name} is left out: {error.message}")
+                continue
+            found.append(Entry(name, manifest.digest, manifest.total, there.modified if there else None))
+        return iter(found)
+
+    def tags(self, name: Name) -> Iterator[str]:
+        """Sorted. NotFoundError."""
+        tags = self._shelf.tags(name)
+        if not tags:
+            raise NotFoundError(f"{name.repository} is not in {self.models}", name=str(name))
+        return iter(tags)
+
+    # --- writing -----------------------------------------------------------------------------------
+
+    def prepare(self, name: Name, manifest: Manifest) -> None:
+        """Refuse what Ollama could not hold, or what does not fit; then claim the blobs that are here."""
+        _check_name(name)
+        _check_kind(name, manifest)
+        if not same_filesystem(self.blobs, self._partials):
+            raise StorageError(
+                f"{self.blobs} is on another filesystem than {self.models}",
+                hint=f"use the directory that {self.blobs} points into: --models DIR",
+            )
+        digests = [blob.digest for blob in manifest.blobs()]
+        with self._locked(shared=True), self._mutex:
+            claim = Claim.make(self._claims_at, digests, self._owner)
+            before, self._claims[name.folded()] = self._claims.get(name.folded()), claim
+        if before is not None:
+            before.release()
+        self.room_for(sum(self._needed(blob) for blob in manifest.blobs()))
+
+    def room_for(self, needed: int) -> None:
+        """StorageError if `needed` more bytes do not fit."""
+        free = free_bytes(self.models)
+        if needed > free:
+            raise StorageError(
+                f"not enough room in {self.models}: {amount(needed)} needed, {amount(free)} free",
+                hint=f"free {amount(needed - free)} there, or choose another place with --models DIR",
+            )
+
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> StoreIntake | Elsewhere:
+        """Go on with what is here of the blob; Elsewhere while another process receives it."""
+        if blob.digest.algorithm != "sha256":
+            raise InvalidError(f"an Ollama store holds sha256 blobs only, not {blob.digest.algorithm}")
+        partial = Partial.open(self._partials, blob.digest, blob.size, grain=self._grain, owner=self._owner)
+        if isinstance(partial, Busy):
+            return Elsewhere(partial.received, partial.over)
+        there = status(self._path(blob.digest))
+        if there is not None and there.size == blob.size and self._proven.knows(blob.digest, there):
+            partial.close()  # another process named it between the caller's question and now
+            return Elsewhere(lambda: blob.size, lambda: True)
+        return StoreIntake(partial, self._grain, self._named, self._stay_young)
+
+    def publish(self, name: Name, manifest: Manifest) -> None:
+        """Make `name` stand for the manifest's exact bytes. InvalidError while a blob is missing."""
+        _check_name(name)
+        _check_kind(name, manifest)
+        blobs = list(manifest.blobs())
+        for blob in blobs:
+            if self.size(name, blob) is None:
+                raise _missing(name, blob)
+        with self._locked():
+            for blob in blobs:  # proven above, but somebody may have taken it away meanwhile
+                if status(self._path(blob.digest)) is None:
+                    raise _missing(name, blob)
+            if blobs:
+                sync_directory(self.blobs)
+            self._shelf.write(name, manifest.raw)
+        with self._mutex:
+            self._relied_on -= {blob.digest for blob in blobs}
+            claim = self._claims.pop(name.folded(), None)
+        if claim is not None:
+            claim.release()
+
+    def copy_name(self, old: Name, new: Name) -> None:
+        """Make `new` stand for what `old` stands for. NotFoundError, InvalidError."""
+        _check_name(new)
+        with self._locked():
+            manifest = self._shelf.read(self._shelf.find(old))
+            for blob in manifest.blobs():
+                if status(self._path(blob.digest)) is None:
+                    raise _missing(new, blob)
+            self._shelf.write(new, manifest.raw)
+
+    # --- taking away -------------------------------------------------------------------------------
+
+    def remove(self, name: Name) -> None:
+        """Take `name` away, and the blobs that nothing else names and nobody uses. NotFoundError."""
+        with self._locked():
+            path = self._shelf.find(name)
+            try:
+                manifest = self._shelf.read(path)
+            except InvalidError:
+                self._shelf.remove(path)
+                self._note(f"the manifest of {name} could not be read: its blobs stay until ferry prune")
+                return
+            self._shelf.remove(path)
+            self._stop_reading(name)
+            kept = self._sweep.drop(blob.digest for blob in manifest.blobs())
+        if kept:
+            self._note(kept)
+
+    def prune(self, now: float, *, dry_run: bool = False) -> Pruned:
+        """Reclaim what nothing names and what broken transfers left, if it is older than an hour."""
+        with self._locked():
+            return self._sweep.prune(now, dry_run)
+
+    def close(self) -> None:
+        """Let go of every claim."""
+        with self._mutex:
+            claims = list(self._claims.values())
+            self._claims.clear()
+        for claim in claims:
+            claim.release()
+
+    # --- being here together -----------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _locked(self, *, shared: bool = False) -> Iterator[None]:
+        """The store's lock: alone to change names or take blobs away, shared to claim blobs."""
+        make_directory(self._lock_at.parent, self._owner)
+        lock = lock_file(self._lock_at, shared=shared, wait=True, owner=self._owner)
+        try:
+            yield
+        finally:
+            if lock is not None:
+                lock.close()
+
+    def _claim_to_read(self, name: Name) -> None:
+        """Claim the model's blobs when the first of them is read; a store that is read-only needs none."""
+        with self._mutex:
+            digests = self._to_read.pop(name.folded(), None)
+        if digests is None:
+            return
+        with contextlib.suppress(RegistryError), self._locked(shared=True), self._mutex:
+            key = ("reading", *name.folded())
+            if key not in self._claims:
+                self._claims[key] = Claim.make(self._claims_at, digests, self._owner)
+
+    def _stop_reading(self, name: Name) -> None:
+        with self._mutex:
+            claim = self._claims.pop(("reading", *name.folded()), None)
+        if claim is not None:
+            claim.release()
+
+    def _named(self, partial: Partial) -> None:
+        """Give a proven blob its name, and remember it as proven before its partial is let go."""
+        path = self._path(partial.digest)
+        # A small blob's name is made durable by `publish`, together with all the others.
+        partial.promote(path, sums=self._sums / path.name, durably=partial.size > GRAIN)
+        there = status(path)
+        if there is not None:
+            self._proven.note(partial.digest, there)
+        self._rely_on(partial.digest)
+
+    def _rely_on(self, digest: Digest) -> None:
+        with self._mutex:
+            self._relied_on.add(digest)
+        self._stay_young()
+
+    def _stay_young(self) -> None:
+        """Touch blobs before Ollama, starting meanwhile, takes them for an hour-old leftover."""
+        now = self._clock()
+        with self._mutex:
+            if now - self._looked < _LOOK_AGAIN:
+                return
+            self._looked = now
+            digests = list(self._relied_on)
+        for digest in digests:
+            there = status(self._path(digest))
+            if there is None or now - there.modified < _AGED or not self._proven.knows(digest, there):
+                continue
+            if touch(self._path(digest)) and (there := status(self._path(digest))) is not None:
+                self._proven.note(digest, there)
+
+    def _needed(self, blob: Descriptor) -> int:
+        there = status(self._path(blob.digest))
+        if there is not None and there.size == blob.size:
+            return 0
+        return max(0, blob.size - held(self._partials, blob.digest))
+
+    def _path(self, digest: Digest) -> Path:
+        return self.blobs / file_name(digest)
+
+
+def _check_name(name: Name) -> None:
+    if problem := name.ollama_problem():
+        raise InvalidError(
+            f"an Ollama store cannot hold {problem}",
+            name=str(name),
+            hint="choose a name for it here: --as NAME",
+        )
+
+
+def _check_kind(name: Name, manifest: Manifest) -> None:
+    if manifest.kind is Kind.INDEX:
+        children = ", ".join(str(child.digest) for child in manifest.children[:8])
+        more = len(manifest.children) - 8
+        raise InvalidError(
+            f"{name} is an index of other manifests, which an Ollama store cannot hold: {children}"
+            + (f" and {more} more" if more > 0 else ""),
+            name=str(name),
+            hint="pull one of them by its digest: NAME@sha256:… --as NAME",
+        )
+    if manifest.config is None:
+        raise InvalidError(f"{name} has no config, which an Ollama store needs", name=str(name))
+    for blob in manifest.blobs():
+        if blob.digest.algorithm != "sha256":
+            raise InvalidError(
+                f"{name}: an Ollama store holds sha256 blobs only, not {blob.digest.algorithm}",
+                name=str(name),
+                hint="ferry mirror copies it between registries",
+            )
+
+
+def _missing(name: Name, blob: Descriptor) -> InvalidError:
+    return InvalidError(
+        f"{name} cannot be published: blob {blob.digest} is missing",
+        name=str(name),
+        hint="it may have been removed meanwhile; run the same command again",
+    )
