@@ -1,0 +1,328 @@
+"""The token dance, step by step: what is asked of whom, and what is made of the answer."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, parse_qsl
+
+import pytest
+
+from registry.auth.flow import ANSWER_BYTES, Asker, Grant, dance
+from registry.auth.keys import PrivateKey
+from registry.auth.secrets import ApiKey, IdentityToken, Login, Secret
+from registry.errors import DeniedError, InvalidError, ProtocolError, RegistryError, TransientError
+from registry.wire.challenges import Challenge, parse_challenges
+from registry.wire.messages import Origin, Request, Response
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "signing.json").read_text())
+KEY = PrivateKey(bytes.fromhex(VECTORS["private_key_seed_hex"]))
+TOKENS = [case for case in VECTORS["cases"] if "url" in case]
+HERE = Origin("https", "models.example", 443)
+REALM = "https://models.example/token"
+TOKEN = Response(200, body=b'{"token":"T"}')
+REFUSED = Response(401, body=b'{"errors":[{"code":"UNAUTHORIZED","message":"key unknown"}]}')
+PULL = "repository:acme/tiny:pull"
+PUSH = "repository:acme/tiny:pull,push"
+
+
+def asker(secret: Secret, origin: Origin = HERE, realms: tuple[Origin, ...] = ()) -> Asker:
+    return Asker(origin, secret, realms, 1_795_421_748.9, "nonce")
+
+
+def bearer(realm: str = REALM, scope: str = PULL) -> list[Challenge]:
+    return [Challenge("bearer", {"realm": realm, "service": "s", "scope": scope})]
+
+
+def drive(challenges: list[Challenge], who: Asker, *answers: Response) -> tuple[Grant, list[Request]]:
+    """The grant, and every request that led to it."""
+    steps, asked, left = dance(challenges, who), [], list(answers)
+    try:
+        request = next(steps)
+        while True:
+            asked.append(request)
+            request = steps.send(left.pop(0))
+    except StopIteration as done:
+        return done.value, asked
+
+
+@pytest.mark.parametrize("case", TOKENS)
+def test_a_key_signs_exactly_what_an_ollama_client_signs(case: dict[str, str]) -> None:
+    (challenge,) = parse_challenges([case["challenge"]])
+    sent = parse_qs(case["url"].partition("?")[2])
+    who = Asker(Origin.of(case["url"]), KEY, (), float(sent["ts"][0]), sent["nonce"][0])
+
+    grant, (request,) = drive([challenge], who, TOKEN)
+
+    assert (request.method, request.url) == ("GET", case["url"])
+    assert request.headers.get("Authorization") == case["authorization"]
+    assert grant.authorization == "Bearer T"
+
+
+def test_a_login_shows_its_password_and_account() -> None:
+    _, (request,) = drive(bearer(), asker(Login("me", "pä:ss")), TOKEN)
+
+    assert request.headers.get("Authorization") == "Basic " + base64.b64encode("me:pä:ss".encode()).decode()
+    assert parse_qsl(request.target.partition("?")[2]) == [
+        ("service", "s"),
+        ("scope", PULL),
+        ("account", "me"),
+    ]
+
+
+def test_an_api_key_goes_as_bearer_to_the_realm() -> None:
+    _, (request,) = drive(bearer(), asker(ApiKey("K")), TOKEN)
+
+    assert request.headers.get("Authorization") == "Bearer K"
+
+
+def test_an_api_key_is_enough_where_there_is_no_realm() -> None:
+    grant, asked = drive([Challenge("bearer", {})], asker(ApiKey("K")))
+
+    assert (grant.authorization, grant.seconds, asked) == ("Bearer K", None, [])
+
+
+def test_an_identity_token_is_exchanged_by_oauth2() -> None:
+    answer = Response(200, body=b'{"access_token":"A","expires_in":300}')
+
+    grant, (request,) = drive(bearer(scope=f"{PULL} {PUSH}"), asker(IdentityToken("I")), answer)
+
+    assert (request.method, request.url) == ("POST", REALM)
+    assert "Authorization" not in request.headers
+    assert dict(parse_qsl(bytes(request.body).decode())) == {  # type: ignore[arg-type]
+        "grant_type": "refresh_token",
+        "service": "s",
+        "scope": f"{PULL} {PUSH}",
+        "client_id": "ferry",
+        "refresh_token": "I",
+    }
+    assert (grant.authorization, grant.seconds) == ("Bearer A", 300)
+
+
+def test_basic_needs_no_token() -> None:
+    grant, asked = drive([Challenge("basic", {"realm": "x"})], asker(Login("me", "pw")))
+
+    assert (grant.authorization, asked) == ("Basic bWU6cHc=", [])
+
+
+def test_bearer_is_preferred_to_basic() -> None:
+    grant, _ = drive([Challenge("basic", {}), *bearer()], asker(Login("me", "pw")), TOKEN)
+
+    assert grant.authorization == "Bearer T"
+
+
+def test_nobody_asks_for_a_token_without_a_name() -> None:
+    _, (request,) = drive(bearer("https://elsewhere.example/token?a=b"), asker(None), TOKEN)
+
+    assert len(request.headers) == 0
+    assert parse_qsl(request.target.partition("?")[2]) == [("a", "b"), ("service", "s"), ("scope", PULL)]
+
+
+PUBLIC = Origin("https", "registry.ollama.ai", 443)
+# our origin | realm | allowed realms | shown the secret | asked at all
+REALMS = [
+    (HERE, REALM, (), True, True),
+    (HERE, "https://models.example:443/t", (), True, True),
+    (PUBLIC, "https://ollama.com/token", (), True, True),
+    (Origin.of("https://hf.co"), "https://huggingface.co/t", (), True, True),
+    (Origin.of("https://registry-1.docker.io"), "https://auth.docker.io/token", (), True, True),
+    (Origin.of("https://registry.gitlab.com"), "https://gitlab.com/jwt/auth", (), True, True),
+    (HERE, "https://id.example/t", (Origin.of("https://id.example"),), True, True),
+    (HERE, "https://id.example/t", (), False, True),
+    (HERE, "https://id.example:8443/t", (Origin.of("https://id.example"),), False, True),
+    (HERE, "https://models.example:8443/t", (), False, True),
+    (HERE, "https://models.example.evil.example/t", (), False, True),
+    (HERE, "https://ollama.com/token", (), False, True),
+    (Origin.of("https://registry.ollama.ai:8443"), "https://ollama.com/token", (), False, True),
+    (Origin.of("http://registry.ollama.ai"), "https://ollama.com/token", (), False, True),
+    (Origin.of("http://127.0.0.1:5000"), "http://127.0.0.1:5000/token", (), True, True),
+    (Origin.of("http://127.0.0.1:5000"), "http://127.0.0.1:5001/token", (), False, False),
+    (HERE, "http://models.example/token", (), False, False),
+    (HERE, "http://id.example/token", (), False, False),
+    (HERE, "https://127.0.0.1/token", (), False, False),
+    (HERE, "https://localhost/token", (), False, False),
+    (HERE, "https://169.254.169.254/token", (), False, False),
+    (HERE, "https://10.0.0.1/token", (), False, False),
+    (HERE, "https://[::1]/token", (), False, False),
+]
+
+
+@pytest.mark.parametrize(("origin", "realm", "allowed", "shown", "asked"), REALMS)
+@pytest.mark.parametrize("secret", [KEY, Login("me", "pw"), ApiKey("K"), IdentityToken("I")])
+def test_a_secret_is_shown_only_to_its_origin_and_its_pair(
+    origin: Origin, realm: str, allowed: tuple[Origin, ...], shown: bool, asked: bool, secret: Secret
+) -> None:
+    try:
+        grant, requests = drive(bearer(realm), asker(secret, origin, allowed), TOKEN)
+    except DeniedError as error:
+        assert not asked
+        assert "another place" in error.message and "realms" in error.hint
+        return
+
+    assert asked
+    (request,) = requests
+    carries = "Authorization" in request.headers or bool(request.body)
+    assert (carries, request.origin) == (shown, Origin.of(realm))
+    assert (grant.refusal is None) is shown
+
+
+def test_nothing_is_asked_elsewhere_for_a_push() -> None:
+    with pytest.raises(DeniedError, match="another place"):
+        drive(bearer("https://id.example/t", PUSH), asker(KEY))
+
+
+@pytest.mark.parametrize("realm", ["", "token", "/token", "ftp://models.example/", "https://a:b@models.example/"])
+def test_a_realm_that_is_no_url_is_the_registrys_fault(realm: str) -> None:
+    with pytest.raises(ProtocolError, match=r"models\.example sends for a token"):
+        drive(bearer(realm), asker(KEY))
+
+
+# --- refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_key_that_is_not_known_reads_what_is_public(status: int) -> None:
+    grant, (signed, nameless) = drive(bearer(), asker(KEY), Response(status, body=REFUSED.body), TOKEN)
+
+    assert "Authorization" in signed.headers and "Authorization" not in nameless.headers
+    assert isinstance(grant.refusal, DeniedError)
+    assert KEY.public.fingerprint in grant.refusal.message and "key unknown" in grant.refusal.message
+    assert "ferry signin models.example" in grant.refusal.hint
+
+
+@pytest.mark.parametrize(
+    ("scope", "secret", "answers", "word"),
+    [
+        (PUSH, KEY, [REFUSED], "SHA256:"),
+        ("account", KEY, [REFUSED], "SHA256:"),
+        (PULL, KEY, [REFUSED, REFUSED], "SHA256:"),
+        (PULL, Login("me", "pw"), [REFUSED], "password of me"),
+        (PULL, ApiKey("K"), [REFUSED], "stored key"),
+        (PULL, IdentityToken("I"), [REFUSED], "stored key"),
+        (PULL, None, [REFUSED], "without a name"),
+    ],
+)
+def test_a_refused_secret_is_named_and_never_shown(
+    scope: str, secret: Secret, answers: list[Response], word: str
+) -> None:
+    with pytest.raises(DeniedError, match=word) as caught:
+        drive(bearer(scope=scope), asker(secret), *answers)
+
+    assert "key unknown" in caught.value.message and caught.value.hint
+    assert caught.value.host == "models.example"
+    assert "pw" not in caught.value.message + caught.value.hint
+
+
+def test_a_clock_that_is_off_is_said_in_the_servers_words() -> None:
+    words = b'{"errors":[{"code":"DENIED","message":"the clocks differ by 3600 s"}]}'
+    with pytest.raises(DeniedError, match="clocks differ by 3600 s") as caught:
+        drive(bearer(scope=PUSH), asker(KEY), Response(401, body=words))
+
+    assert caught.value.hint == "set this machine's clock"
+
+
+def test_control_characters_in_a_refusal_are_made_visible() -> None:
+    with pytest.raises(DeniedError) as caught:
+        drive(bearer(scope=PUSH), asker(KEY), Response(401, body=b"\x1b[31mred\r\n"))
+
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Response(200, body=b""), ProtocolError),
+        (Response(200, body=b"not JSON"), ProtocolError),
+        (Response(200, body=b"[]"), ProtocolError),
+        (Response(200, body=b"[" * 60_000), ProtocolError),
+        (Response(200, body=b"{}"), ProtocolError),
+        (Response(200, body=b'{"token":""}'), ProtocolError),
+        (Response(200, body=b'{"token":7}'), ProtocolError),
+        (Response(200, body=b'{"token":["T"]}'), ProtocolError),
+        (Response(200, body=b'{"token":"T\\r\\nX: y"}'), ProtocolError),
+        (Response(200, body=b'{"token":"T T"}'), ProtocolError),
+        (Response(200, body='{"token":"ü"}'.encode()), ProtocolError),
+        (Response(200, body=b'{"token":"' + b"T" * 40_000 + b'"}'), ProtocolError),
+        (Response(200, body=b" " * (ANSWER_BYTES + 1)), ProtocolError),
+        (Response(200, body=iter([b"x" * 1024] * 1_000_000)), ProtocolError),
+        (Response(204), ProtocolError),
+        (Response(302), ProtocolError),
+        (Response(404), ProtocolError),
+        (Response(410), ProtocolError),
+        (Response(451), ProtocolError),
+        (Response(429), TransientError),
+        (Response(500), TransientError),
+        (Response(503), TransientError),
+    ],
+)
+def test_an_answer_without_a_token_is_one_error(answer: Response, error: type[RegistryError]) -> None:
+    with pytest.raises(error) as caught:
+        drive(bearer(), asker(KEY), answer)
+
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("expires", "seconds"),
+    [("300", 300), ("0.5", 0.5), ("0", 60), ("-1", 60), ("true", 60), ('"9"', 60), ("1e99", 86400), ("null", 60)],
+)
+def test_a_tokens_life_has_bounds(expires: str, seconds: float) -> None:
+    answer = Response(200, body=f'{{"token":"T","expires_in":{expires}}}'.encode())
+
+    assert drive(bearer(), asker(KEY), answer)[0].seconds == seconds
+
+
+@pytest.mark.parametrize("scheme", ["negotiate", "digest", ""])
+def test_another_scheme_is_said(scheme: str) -> None:
+    with pytest.raises(ProtocolError, match=scheme or "nothing"):
+        drive([Challenge(scheme, {})] if scheme else [], asker(KEY))
+
+
+def test_basic_without_a_password_says_how_to_give_one() -> None:
+    with pytest.raises(DeniedError) as caught:
+        drive([Challenge("basic", {})], asker(KEY))
+
+    assert caught.value.hint == "ferry login models.example"
+
+
+# --- the challenge itself ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (['Bearer realm="r",service="s",scope="a b"'], [("bearer", {"realm": "r", "service": "s", "scope": "a b"})]),
+        (["bearer REALM=r"], [("bearer", {"realm": "r"})]),
+        (['Basic realm="a, b=\\"c\\""'], [("basic", {"realm": 'a, b="c"'})]),
+        (["Negotiate", "Basic realm=x"], [("negotiate", {}), ("basic", {"realm": "x"})]),
+        (["Negotiate YWJj==, Bearer realm=x"], [("negotiate", {}), ("bearer", {"realm": "x"})]),
+        (['Bearer realm="x" , error = "invalid_token"'], [("bearer", {"realm": "x", "error": "invalid_token"})]),
+        (["Bearer realm=x, Basic realm=y"], [("bearer", {"realm": "x"}), ("basic", {"realm": "y"})]),
+        ([""], []),
+        ([" , ,"], []),
+        ([], []),
+    ],
+)
+def test_challenges_are_read_as_written(fields: list[str], expected: list[tuple[str, dict[str, str]]]) -> None:
+    assert [(one.scheme, dict(one.parameters)) for one in parse_challenges(fields)] == expected
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ['Bearer realm="unclosed'],
+        lambda: ['realm="x"'],
+        lambda: ["Bearer realm=a, realm=b"],
+        lambda: ["Bearer =x"],
+        lambda: ["Bearer (x)"],
+        lambda: ["Bearer realm=x" * 2000],
+        lambda: ["Basic"] * 9,
+        lambda: ["Bearer " + ",".join(f"p{number}=x" for number in range(17))],
+        lambda: ['Bearer a="' + "\\" * 8000],
+    ],
+)
+def test_a_challenge_that_cannot_be_read_is_refused(make: Callable[[], list[str]]) -> None:
+    with pytest.raises(InvalidError):
+        parse_challenges(make())
