@@ -8,17 +8,17 @@ The SQL is plain enough for PostgreSQL.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from registry.auth.keys import PublicKey
 from registry.contracts import Clock, NewId
-from registry.errors import InvalidError, NotFoundError, StorageError
+from registry.errors import InvalidError, NotFoundError
+from registry.server.database import reading, writing
 from registry.server.schema import GRANTS, KEYS, PUBLIC, USERS
 
 # What is asked on every request is put together once: building a statement costs more than running it.
@@ -118,7 +118,7 @@ class Accounts:
                 f"{name[:80]!r} cannot be an account's name", hint="1 to 80 of a-z, 0-9, '-' and '_'"
             )
         user = User(self.new_id(), name, admin, False, self.clock())
-        with self._writing() as database:
+        with writing(self.engine) as database:
             try:
                 database.execute(
                     insert(USERS).values(
@@ -131,17 +131,17 @@ class Accounts:
 
     def users(self) -> list[User]:
         """Every account, by name."""
-        with self._reading() as database:
+        with reading(self.engine) as database:
             return [User(*row) for row in database.execute(select(USERS).order_by(USERS.c.name))]
 
     def user(self, name: str) -> User:
         """The account `name`. NotFoundError."""
-        with self._reading() as database:
+        with reading(self.engine) as database:
             return _user(database, name)
 
     def any(self) -> bool:
         """Whether there is any account."""
-        with self._reading() as database:
+        with reading(self.engine) as database:
             return database.execute(select(USERS.c.id).limit(1)).first() is not None
 
     def disable(self, name: str) -> None:
@@ -158,7 +158,7 @@ class Accounts:
         A revoked key stays revoked: what was issued to it would come back to life with it.
         """
         added = self.clock()
-        with self._writing() as database:
+        with writing(self.engine) as database:
             owner = _user(database, user)
             try:
                 database.execute(
@@ -177,14 +177,14 @@ class Accounts:
         """The keys of `user`, or of everybody, by account and age, revoked ones too. NotFoundError."""
         columns = (KEYS.c.fingerprint, KEYS.c.text, USERS.c.name, KEYS.c.added, KEYS.c.revoked)
         query = select(*columns).join(USERS).order_by(USERS.c.name, KEYS.c.added)
-        with self._reading() as database:
+        with reading(self.engine) as database:
             if user:
                 query = query.where(USERS.c.id == _user(database, user).id)
             return [Key(*row) for row in database.execute(query)]
 
     def revoke(self, fingerprint: str) -> None:
         """From the next request on, the key and everything issued to it are refused. NotFoundError."""
-        with self._writing() as database:
+        with writing(self.engine) as database:
             if not database.execute(
                 update(KEYS)
                 .where(KEYS.c.fingerprint == fingerprint, KEYS.c.revoked.is_(None))
@@ -201,7 +201,7 @@ class Accounts:
         and takes an earlier grant back. NotFoundError; InvalidError for a bad scope or the user's own.
         """
         scope = _scope(scope)
-        with self._writing() as database:
+        with writing(self.engine) as database:
             account = _user(database, user)
             if _owns(account, scope):
                 raise InvalidError(f"{scope} is {user}'s own, and grants do not change what owners may do")
@@ -212,7 +212,7 @@ class Accounts:
     def grants(self, user: str = "") -> list[Grant]:
         """The grants of `user`, or everybody's, by account and scope. NotFoundError."""
         query = select(USERS.c.name, GRANTS.c.scope, GRANTS.c.permission).join(USERS)
-        with self._reading() as database:
+        with reading(self.engine) as database:
             if user:
                 query = query.where(USERS.c.id == _user(database, user).id)
             rows = database.execute(query.order_by(USERS.c.name, GRANTS.c.scope))
@@ -225,7 +225,7 @@ class Accounts:
             raise InvalidError(
                 f"{repository!r} is a namespace", hint="visibility is said of one model: NAMESPACE/MODEL"
             )
-        with self._writing() as database:
+        with writing(self.engine) as database:
             database.execute(delete(PUBLIC).filter_by(repository=name))
             if public:
                 database.execute(insert(PUBLIC).values(repository=name))
@@ -234,26 +234,23 @@ class Accounts:
 
     def principal(self, fingerprint: str) -> Principal | None:
         """Who the key speaks for; None if it is unknown or revoked, or its account disabled."""
-        with self._reading() as database:
-            row = database.execute(_WHO, {"fingerprint": fingerprint}).first()
-        return Principal(User(*row), fingerprint) if row else None
+        with reading(self.engine) as database:
+            return _principal(database, fingerprint)
 
     def right(self, principal: Principal, repository: str) -> Right:
         """What `principal` may do in `repository` now. Whether it exists makes no difference."""
-        name = repository.lower()
-        if len(name) > _SCOPE_LENGTH:
-            return principal.floor
-        if _everything(principal, name):
-            return Right.WRITE
-        with self._reading() as database:
-            granted = max(principal.floor, _nearest(_grants(database, principal, _scopes(name)), name))
-            if granted is Right.NONE and database.execute(_IS_PUBLIC, {"repository": name}).first():
-                return Right.READ
-        return granted
+        with reading(self.engine) as database:
+            return _right(database, principal, repository)
+
+    def standing(self, fingerprint: str, repository: str) -> tuple[Principal, Right] | None:
+        """Who the key speaks for and what they may do in `repository`, in one look at the database."""
+        with reading(self.engine) as database:
+            principal = _principal(database, fingerprint)
+            return (principal, _right(database, principal, repository)) if principal else None
 
     def reader(self, principal: Principal) -> Callable[[str], bool]:
         """Whether `principal` may read a repository, for asking about very many at one moment."""
-        with self._reading() as database:
+        with reading(self.engine) as database:
             grants = _grants(database, principal)
             public = set(database.execute(select(PUBLIC.c.repository)).scalars())
 
@@ -265,30 +262,30 @@ class Accounts:
 
         return readable
 
-    # --- the database --------------------------------------------------------------------------------
-
     def _set_disabled(self, name: str, disabled: bool) -> None:
-        with self._writing() as database:
+        with writing(self.engine) as database:
             if not database.execute(
                 update(USERS).where(USERS.c.name == name).values(disabled=disabled)
             ).rowcount:
                 raise _no_account(name)
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        try:
-            with self.engine.connect() as database:
-                yield database
-        except SQLAlchemyError as error:
-            raise _broken(error) from error
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        try:
-            with self.engine.begin() as database:
-                yield database
-        except SQLAlchemyError as error:
-            raise _broken(error) from error
+def _principal(database: Connection, fingerprint: str) -> Principal | None:
+    row = database.execute(_WHO, {"fingerprint": fingerprint}).first()
+    return Principal(User(*row), fingerprint) if row else None
+
+
+def _right(database: Connection, principal: Principal, repository: str) -> Right:
+    """Administrators and owners may everything; else the nearest grant holds; what is public is readable."""
+    name = repository.lower()
+    if len(name) > _SCOPE_LENGTH:
+        return principal.floor
+    if _everything(principal, name):
+        return Right.WRITE
+    granted = max(principal.floor, _nearest(_grants(database, principal, _scopes(name)), name))
+    if granted is Right.NONE and database.execute(_IS_PUBLIC, {"repository": name}).first():
+        return Right.READ
+    return granted
 
 
 def _everything(principal: Principal, name: str) -> bool:
@@ -343,10 +340,3 @@ def _scope(text: str) -> str:
     if len(scope) > _SCOPE_LENGTH or not all(_PART.fullmatch(part) for part in scope.split("/")):
         raise InvalidError(f"{text[:80]!r} is not NAMESPACE or NAMESPACE/MODEL")
     return scope
-
-
-def _broken(error: SQLAlchemyError) -> StorageError:
-    cause = str(getattr(error, "orig", None) or type(error).__name__)
-    return StorageError(
-        f"the registry's database failed: {cause}", hint="check the data directory's disk and permissions"
-    )

@@ -45,12 +45,18 @@ class Desk:
             return Principal(floor=self.anonymous)
         return ANYBODY
 
-    def holder(self, fingerprint: str) -> Principal:
-        """Who something was issued to, as of now; DeniedError if the key has lost its say."""
-        principal = self.accounts.principal(fingerprint) if fingerprint else self.anybody()
-        if principal is None:
+    def standing(self, fingerprint: str, repository: str) -> tuple[Principal, Right]:
+        """Who something was issued to ("" is anybody), and their right in `repository` ("" is none), now.
+
+        DeniedError if the key has lost its say.
+        """
+        if not fingerprint:
+            anybody = self.anybody()
+            return anybody, self.accounts.right(anybody, repository)
+        standing = self.accounts.standing(fingerprint, repository)
+        if standing is None:
             raise DeniedError("the key this was issued to is not good any more")
-        return principal
+        return standing
 
     def token(self, request: Request, here: Known) -> Response:
         """A token for what was asked and may be had now: for a key (signed) or for anybody (unsigned).

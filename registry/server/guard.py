@@ -87,9 +87,10 @@ class Application(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Whoever asks, and what their token is for; None if they came without one."""
+    """Whoever asks, their right in the repository asked for, and what their token is for, if there is one."""
 
     principal: Principal
+    right: Right
     claim: Claim | None
 
     @property
@@ -164,10 +165,10 @@ class Guard:
         gone = fault("BLOB_UNKNOWN", "this link is not good, or not any more")
         try:
             link = self.desk.tokens.read_capability(str(here.origin), place.reference)
-            principal = self.desk.holder(link.key)
+            principal, right = self.desk.standing(link.key, link.repository)
         except DeniedError:
             return gone
-        if not self._reads(principal, link.repository):
+        if right < Right.READ:
             return gone
         blob = replace(request, url=here.base + routes.blob(link.repository, link.digest))
         return self._serve(blob, principal, here, link=request.path)
@@ -175,13 +176,12 @@ class Guard:
     def _admitted(self, request: Request, place: Place, need: Need, here: Known) -> Answer:
         """What needs a token or a right: 401 where a token could help, 403 or 404 where none would."""
         try:
-            visitor = self._visitor(request, here)
+            visitor = self._visitor(request, place.repository, here)
         except DeniedError as error:
             return self._challenge(place, need, here, error.message)
         kind, name, action = _scope(place, need)
         if place.repository:
-            right = self.desk.accounts.right(visitor.principal, place.repository)
-            if right < _RIGHTS[need]:
+            if visitor.right < _RIGHTS[need]:
                 return self._refused(visitor, place, need, here)
         elif visitor.could_sign_in:
             return self._challenge(place, need, here, "a token is needed")
@@ -191,17 +191,16 @@ class Guard:
             request = self._with_readable_source(request, visitor.principal)
         return self._serve(request, visitor.principal, here)
 
-    def _visitor(self, request: Request, here: Known) -> Visitor:
+    def _visitor(self, request: Request, repository: str, here: Known) -> Visitor:
         """Who comes, by the Bearer token they bring; DeniedError if it is none of ours, or not any more."""
         fields = request.headers.all("Authorization")
-        anybody = self.desk.anybody()
-        if not fields or anybody.floor > Right.NONE:
-            return Visitor(anybody, None)
+        if not fields or self.desk.anybody().floor > Right.NONE:
+            return Visitor(*self.desk.standing("", repository), None)
         scheme, _, token = fields[0].partition(" ")
         if len(fields) > 1 or scheme.lower() != "bearer":
             raise DeniedError("only Bearer tokens are taken here")
         claim = self.desk.tokens.read(str(here.origin), token.strip())
-        return Visitor(self.desk.holder(claim.key), claim)
+        return Visitor(*self.desk.standing(claim.key, repository), claim)
 
     def _refused(self, visitor: Visitor, place: Place, need: Need, here: Known) -> Response:
         """The answer to a right that is not there; the same for a private repository and for none."""

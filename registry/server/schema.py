@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, MetaData, String, Table
+from sqlalchemy import Boolean, Column, Float, ForeignKey, String, Table
 
-METADATA = MetaData()
+from registry.server.database import METADATA
 
 USERS = Table(
     "users",

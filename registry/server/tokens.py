@@ -14,13 +14,14 @@ from types import MappingProxyType
 
 import jwt
 from sqlalchemy import Engine, delete, insert
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from registry.contracts import Clock, NewId
 from registry.disk.secrets import create_once, read_secret
 from registry.errors import DeniedError, InvalidError, StorageError
 from registry.model.digests import Digest
 from registry.server.accounts import Principal
+from registry.server.database import writing
 from registry.server.schema import NONCES
 
 TOKEN_SECONDS = 300
@@ -156,14 +157,12 @@ class Nonces:
         """Use `nonce` of `key` up; DeniedError if it was used before or is none. Kept until `expires`."""
         if not _NONCE.fullmatch(nonce):
             raise DeniedError("the signed request has no usable nonce")
-        try:
-            with self.engine.begin() as database:
-                database.execute(delete(NONCES).where(NONCES.c.expires < self.clock()))
+        with writing(self.engine) as database:
+            database.execute(delete(NONCES).where(NONCES.c.expires < self.clock()))
+            try:
                 database.execute(insert(NONCES).values(key=key, nonce=nonce, expires=expires))
-        except IntegrityError:
-            raise DeniedError("this signed request was used before") from None
-        except SQLAlchemyError as error:
-            raise StorageError("the registry's database failed while a nonce was kept") from error
+            except IntegrityError:
+                raise DeniedError("this signed request was used before") from None
 
 
 def secret_in(directory: Path, fresh: bytes) -> bytes:

@@ -16,10 +16,10 @@ from registry.auth.keys import PrivateKey
 from registry.contracts import Depot
 from registry.model.digests import Digest
 from registry.server.accounts import Accounts, Right
+from registry.server.database import METADATA
 from registry.server.desk import Desk
 from registry.server.guard import Application, Guard
 from registry.server.names import Names
-from registry.server.schema import METADATA
 from registry.server.tokens import Nonces, Tokens
 from registry.wire.headers import Headers
 from registry.wire.messages import Exchange, Request, Response

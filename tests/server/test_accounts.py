@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from guarded import Door, key
+from guarded import NOW, Door, key
+from sqlalchemy import Engine
 
 from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
 from registry.server.accounts import ANYBODY, Accounts, Grant, Principal, Right
-from registry.server.schema import METADATA
+from registry.server.database import METADATA, open_database
 
 ALICE, BOB, EVE = key(1), key(2), key(3)
 
@@ -117,13 +121,42 @@ def test_a_disabled_account_is_nobody_until_enabled(accounts: Accounts) -> None:
     assert accounts.principal(BOB.public.fingerprint) is not None
 
 
-def test_a_second_process_is_believed_at_once(accounts: Accounts) -> None:
-    other = Accounts(accounts.engine, accounts.clock, accounts.new_id)
-    bob = principal(accounts)
-    other.grant("bob", "alice", Right.READ)
-    assert accounts.right(bob, "alice/tiny") is Right.READ
-    other.grant("bob", "alice", Right.NONE)
-    assert accounts.right(bob, "alice/tiny") is Right.NONE
+def test_what_another_process_changes_holds_at_once(tmp_path: Path) -> None:
+    server = Accounts(open_database(tmp_path), lambda: NOW, lambda: "id of alice")
+    admin = Accounts(open_database(tmp_path), lambda: NOW, lambda: "id of bob")
+    server.add_user("alice")
+    admin.add_user("bob")
+    admin.add_key("bob", BOB.public)
+    bob = principal(server)
+    rights = [server.right(bob, "alice/tiny")]
+    for granted in (Right.READ, Right.NONE, Right.WRITE):
+        admin.grant("bob", "alice", granted)
+        rights.append(server.right(bob, "alice/tiny"))
+    admin.revoke(BOB.public.fingerprint)
+    assert rights == [Right.NONE, Right.READ, Right.NONE, Right.WRITE]
+    assert server.principal(BOB.public.fingerprint) is None
+    server.engine.dispose()
+    admin.engine.dispose()
+
+
+def test_many_administrators_at_once_lose_nothing(tmp_path: Path) -> None:
+    numbers = itertools.count()
+    databases = [open_database(tmp_path) for _ in range(4)]
+
+    def work(engine: Engine) -> None:
+        accounts = Accounts(engine, lambda: NOW, lambda: str(next(numbers)))
+        for number in range(10):
+            accounts.add_user(f"u{id(engine)}-{number}")
+            accounts.set_public("acme/tiny", number % 2 == 0)
+
+    threads = [threading.Thread(target=work, args=(engine,)) for engine in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(Accounts(databases[0], lambda: NOW, str).users()) == 40
+    for engine in databases:
+        engine.dispose()
 
 
 def test_what_was_set_can_be_listed(accounts: Accounts) -> None:

@@ -12,8 +12,8 @@ from guarded import HOST, NOW, ORIGIN, SECRET, Door, Holders, key, text
 
 from registry.model.digests import Digest
 from registry.server.accounts import Principal, Right
+from registry.server.database import METADATA
 from registry.server.guard import Guard
-from registry.server.schema import METADATA
 from registry.wire.headers import Headers
 from registry.wire.messages import Request
 

@@ -12,9 +12,9 @@ from registry.auth.keys import PrivateKey
 from registry.errors import InvalidError
 from registry.model.digests import Digest
 from registry.server.accounts import Right
+from registry.server.database import METADATA
 from registry.server.guard import check_anonymous
 from registry.server.names import Names
-from registry.server.schema import METADATA
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 
