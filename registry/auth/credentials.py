@@ -47,13 +47,14 @@ class DockerConfig:
             raise InvalidError(f"{where} is not JSON") from None
         if not isinstance(document, dict):
             raise InvalidError(f"{where} is not a JSON object")
-        auths, helpers, store = (document.get(key) for key in ("auths", "credHelpers", "credsStore"))
-        if not _is_table(auths or {}) or not _is_table(helpers or {}):
+        auths, helpers = document.get("auths", {}), document.get("credHelpers", {})
+        store = document.get("credsStore", "")
+        if not _is_table(auths) or not _is_table(helpers):
             raise InvalidError(f"{where}: auths and credHelpers are objects")
-        programs = {key: _program(value, f"{where}: credHelpers") for key, value in (helpers or {}).items()}
+        programs = {key: _program(value, f"{where}: credHelpers") for key, value in helpers.items()}
         logins = {
             _host_of(key): login
-            for key, value in (auths or {}).items()
+            for key, value in auths.items()
             if (login := _docker_login(value, f"{where}: auths: {key[:80]}")) is not None
         }
         return cls(logins, programs, _program(store, f"{where}: credsStore") if store else "")
@@ -156,10 +157,16 @@ def _host_of(key: str) -> str:
 def _docker_login(value: object, where: str) -> Login | IdentityToken | None:
     if not _is_table(value):
         raise InvalidError(f"{where} is not an object")
-    token = value.get("identitytoken")
+    try:
+        return _identity_or_login(value)
+    except InvalidError as error:
+        raise InvalidError(f"{where}: {error.message}") from None
+
+
+def _identity_or_login(value: Mapping[str, object]) -> Login | IdentityToken | None:
+    token, pair = value.get("identitytoken"), value.get("auth")
     if isinstance(token, str) and token:
         return IdentityToken(token)
-    pair = value.get("auth")
     if not isinstance(pair, str) or not pair:  # a credential store leaves empty entries behind
         return None
     try:
@@ -167,9 +174,9 @@ def _docker_login(value: object, where: str) -> Login | IdentityToken | None:
             raise ValueError
         user, colon, password = base64.b64decode(pair, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
-        raise InvalidError(f"{where}: auth is not base64 of user and password") from None
+        raise InvalidError("auth is not base64 of user and password") from None
     if not colon:
-        raise InvalidError(f"{where}: auth is not base64 of user and password")
+        raise InvalidError("auth is not base64 of user and password")
     return Login(user, password.rstrip("\0"))  # docker pads some with zero bytes
 
 

@@ -173,7 +173,9 @@ def test_nothing_is_asked_elsewhere_for_a_push() -> None:
         drive(bearer("https://id.example/t", PUSH), asker(KEY))
 
 
-@pytest.mark.parametrize("realm", ["", "token", "/token", "ftp://models.example/", "https://a:b@models.example/"])
+@pytest.mark.parametrize(
+    "realm", ["", "token", "/token", "ftp://models.example/", "https://a:b@models.example/"]
+)
 def test_a_realm_that_is_no_url_is_the_registrys_fault(realm: str) -> None:
     with pytest.raises(ProtocolError, match=r"models\.example sends for a token"):
         drive(bearer(realm), asker(KEY))
@@ -266,7 +268,17 @@ def test_an_answer_without_a_token_is_one_error(answer: Response, error: type[Re
 
 @pytest.mark.parametrize(
     ("expires", "seconds"),
-    [("300", 300), ("0.5", 0.5), ("0", 60), ("-1", 60), ("true", 60), ('"9"', 60), ("1e99", 86400), ("null", 60)],
+    [
+        ("300", 300),
+        ("0.5", 0.5),
+        ("0", 60),
+        ("-1", 60),
+        ("true", 60),
+        ('"9"', 60),
+        ("1e99", 86400),
+        ("NaN", 60),
+        ("null", 60),
+    ],
 )
 def test_a_tokens_life_has_bounds(expires: str, seconds: float) -> None:
     answer = Response(200, body=f'{{"token":"T","expires_in":{expires}}}'.encode())
@@ -293,19 +305,27 @@ def test_basic_without_a_password_says_how_to_give_one() -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        (['Bearer realm="r",service="s",scope="a b"'], [("bearer", {"realm": "r", "service": "s", "scope": "a b"})]),
+        (
+            ['Bearer realm="r",service="s",scope="a b"'],
+            [("bearer", {"realm": "r", "service": "s", "scope": "a b"})],
+        ),
         (["bearer REALM=r"], [("bearer", {"realm": "r"})]),
         (['Basic realm="a, b=\\"c\\""'], [("basic", {"realm": 'a, b="c"'})]),
         (["Negotiate", "Basic realm=x"], [("negotiate", {}), ("basic", {"realm": "x"})]),
         (["Negotiate YWJj==, Bearer realm=x"], [("negotiate", {}), ("bearer", {"realm": "x"})]),
-        (['Bearer realm="x" , error = "invalid_token"'], [("bearer", {"realm": "x", "error": "invalid_token"})]),
+        (
+            ['Bearer realm="x" , error = "invalid_token"'],
+            [("bearer", {"realm": "x", "error": "invalid_token"})],
+        ),
         (["Bearer realm=x, Basic realm=y"], [("bearer", {"realm": "x"}), ("basic", {"realm": "y"})]),
         ([""], []),
         ([" , ,"], []),
         ([], []),
     ],
 )
-def test_challenges_are_read_as_written(fields: list[str], expected: list[tuple[str, dict[str, str]]]) -> None:
+def test_challenges_are_read_as_written(
+    fields: list[str], expected: list[tuple[str, dict[str, str]]]
+) -> None:
     assert [(one.scheme, dict(one.parameters)) for one in parse_challenges(fields)] == expected
 
 
