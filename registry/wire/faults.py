@@ -10,10 +10,13 @@ import json
 from collections.abc import Mapping
 
 from registry.errors import (
+    CorruptError,
     DeniedError,
+    InvalidError,
     NotFoundError,
     ProtocolError,
     RegistryError,
+    StorageError,
     TransientError,
 )
 from registry.wire.headers import Headers
@@ -130,3 +133,20 @@ def said(body: bytes) -> str:
 def printable(text: str) -> str:
     """`text` with its control characters made visible, on one line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def answer_to(error: RegistryError) -> Response:
+    """The standard error document for an error raised while a request was served."""
+    code, status = next((answer for kind, answer in _ANSWERS if isinstance(error, kind)), ("UNKNOWN", 500))
+    headers = {"Retry-After": "1"} if isinstance(error, TransientError) else None
+    return fault(code, error.message, status=status, headers=headers)
+
+
+_ANSWERS: tuple[tuple[type[RegistryError], tuple[str, int]], ...] = (
+    (CorruptError, ("DIGEST_INVALID", 400)),
+    (InvalidError, ("UNSUPPORTED", 400)),
+    (NotFoundError, ("NAME_UNKNOWN", 404)),
+    (DeniedError, ("DENIED", 403)),
+    (TransientError, ("TOOMANYREQUESTS", 429)),
+    (StorageError, ("UNAVAILABLE", 503)),
+)

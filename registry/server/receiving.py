@@ -1,0 +1,151 @@
+"""How a blob comes in: one request of an upload session, from the first POST to the closing PUT.
+
+OCI distribution specification 1.1, "Pushing blobs"; PROTOCOL section 3 for what stock Ollama does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from registry.contracts import Depot, Upload
+from registry.errors import InvalidError, NotFoundError
+from registry.model.digests import Digest
+from registry.wire import routes
+from registry.wire.faults import fault
+from registry.wire.headers import Headers
+from registry.wire.messages import Accept, Request, Response
+from registry.wire.routes import Place
+
+MOST_BYTES = 2**44  # 16 TiB: the largest blob, and so the largest body
+_STOCK = "ollama"  # how stock's user agents begin
+
+
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """One request to the uploads of a repository; `here` is the server's address as the client used it."""
+
+    depot: Depot
+    readable: Callable[[str], bool]
+    request: Request
+    place: Place
+    here: str
+
+    def begin(self) -> Response | Accept:
+        """`POST`: a mount, the whole blob at once, or a new session."""
+        mount = self.request.parameter("mount")
+        if mount is not None:
+            mounted = Digest.parse(mount)
+            source = self.request.parameter("from")
+            if source and self.readable(source) and self.depot.mount(self.place.repository, mounted, source):
+                return self._created(mounted)
+        wanted = self.request.parameter("digest")
+        digest = Digest.parse(wanted) if wanted else None
+        upload = self.depot.begin(self.place.repository)
+        # Stock opens a session by an empty POST that names the digest: only a body makes it the blob itself.
+        if digest is not None and (self.request.length != 0 or digest == Digest.of(b"", digest.algorithm)):
+            return Accept(upload, partial(self._commit, upload, digest), MOST_BYTES)
+        response = self._accepted(upload)
+        upload.close()
+        return response
+
+    def status(self) -> Response:
+        """`GET`: how much is here."""
+        upload = self._upload()
+        if upload is None:
+            return self._unknown()
+        response = self._told(upload, 204)
+        upload.close()
+        return response
+
+    def cancel(self) -> Response:
+        """`DELETE`: forget it."""
+        upload = self._upload()
+        if upload is None:
+            return self._unknown()
+        upload.cancel()
+        upload.close()
+        return Response(204)
+
+    def patch(self) -> Response | Accept:
+        """`PATCH`: more bytes, kept as far as they arrive."""
+        upload = self._upload()
+        if upload is None:
+            return self._unknown()
+        refusal = self._refusal(upload)
+        if refusal is not None:
+            upload.close()
+            return refusal
+        return Accept(upload, lambda: self._accepted(upload), MOST_BYTES)
+
+    def finish(self) -> Response | Accept:
+        """`PUT`: perhaps the last bytes, then the blob. May be repeated when its answer was lost."""
+        wanted = self.request.parameter("digest")
+        if wanted is None:
+            return fault("DIGEST_INVALID", "the closing PUT must say the digest")
+        digest = Digest.parse(wanted)
+        upload = self._upload()
+        if upload is None:
+            if self.depot.blob(self.place.repository, digest) is not None:
+                return self._created(digest)
+            return self._unknown()
+        refusal = self._refusal(upload)
+        if refusal is not None:
+            upload.close()
+            return refusal
+        return Accept(upload, partial(self._commit, upload, digest), MOST_BYTES)
+
+    def _commit(self, upload: Upload, digest: Digest) -> Response:
+        upload.commit(digest)
+        return self._created(digest)
+
+    def _upload(self) -> Upload | None:
+        try:
+            return self.depot.upload(self.place.repository, self.place.reference)
+        except NotFoundError:
+            return None
+
+    def _refusal(self, upload: Upload) -> Response | None:
+        """Why this body cannot follow what is here; rewinds where it begins before that."""
+        value = self.request.headers.get("Content-Range")
+        if not value:
+            return None
+        try:
+            first, last = routes.read_upload_range(value)
+        except InvalidError as error:
+            return fault("BLOB_UPLOAD_INVALID", error.message)
+        length = self.request.length
+        if last < first or (length is not None and length != last - first + 1):
+            if length == 0 and self.request.method == "PUT":
+                return None
+            return fault("SIZE_INVALID", f"the body has {length} bytes, its Content-Range is {value[:60]}")
+        if first > upload.received or (last < upload.received and not self._is_stock()):
+            refused = fault("RANGE_INVALID", f"{upload.received} bytes are here")
+            return Response(
+                refused.status, Headers((*self._told(upload, 416).headers, *refused.headers)), refused.body
+            )
+        upload.rewind(first)
+        return None
+
+    def _is_stock(self) -> bool:
+        """Whether an `ollama` asks: after a lost answer it sends a part again that is here already."""
+        return self.request.headers.get("User-Agent").lower().startswith(_STOCK)
+
+    def _accepted(self, upload: Upload) -> Response:
+        return self._told(upload, 202)
+
+    def _told(self, upload: Upload, status: int) -> Response:
+        headers = {
+            "Location": f"{self.here}{routes.upload(self.place.repository, upload.id)}",
+            "Range": f"0-{max(upload.received - 1, 0)}",
+            "Docker-Upload-UUID": upload.id,
+        }
+        return Response(status, Headers(headers))
+
+    def _created(self, digest: Digest) -> Response:
+        location = f"{self.here}{routes.blob(self.place.repository, digest)}"
+        return Response(201, Headers({"Location": location, "Docker-Content-Digest": str(digest)}))
+
+    def _unknown(self) -> Response:
+        return fault("BLOB_UPLOAD_UNKNOWN", f"{self.place.repository} has no such upload")
