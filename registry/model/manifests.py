@@ -19,9 +19,11 @@ from registry.model.digests import Digest
 MANIFEST_BYTES = 4 * 1024 * 1024
 JSON_DEPTH = 64
 MAX_DESCRIPTORS = 50_000
+JSON_PIECES = 400_000  # strings and brackets: 4 MiB of `{},{},…` would fill 100 MB of memory
 MAX_SIZE = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 _INTEGER_DIGITS = 20
-_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+# Possessive, and true of a string that never ends too: no text makes it look at a character twice.
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -130,7 +132,8 @@ class Manifest:
         document = decode_json(raw, where)
         if not isinstance(document, dict):
             _refuse(where, "is not a JSON object")
-        if document.get("schemaVersion") != 2 or isinstance(document.get("schemaVersion"), bool):
+        version = document.get("schemaVersion")
+        if version != 2 or not isinstance(version, int):
             _refuse(f"{where}.schemaVersion", "is not 2")
         media_type, kind = _media_type(document, content_type.partition(";")[0].strip(), where)
         subject = document.get("subject")
@@ -191,7 +194,7 @@ def decode_json(raw: bytes, where: str) -> object:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidError(f"{where}: not UTF-8 at byte {error.start}") from None
-    _check_depth(text, where)
+    _check_shape(text, where)
     try:
         document: object = json.loads(
             text,
@@ -206,17 +209,19 @@ def decode_json(raw: bytes, where: str) -> object:
     return document
 
 
-def _check_depth(text: str, where: str) -> None:
-    """Refuse deep nesting before the recursive parser sees it."""
+def _check_shape(text: str, where: str) -> None:
+    """Refuse deep nesting before the recursive parser sees it, and more pieces than memory is for."""
     depth = 0
-    for token in _STRING_OR_BRACKET.finditer(text):
+    for count, token in enumerate(_STRING_OR_BRACKET.finditer(text)):
         first = token[0][0]
         if first in "[{":
             depth += 1
-            if depth > JSON_DEPTH:
-                raise InvalidError(f"{where}: nested deeper than {JSON_DEPTH}")
         elif first in "]}":
             depth -= 1
+        if depth > JSON_DEPTH:
+            raise InvalidError(f"{where}: nested deeper than {JSON_DEPTH}")
+        if count > JSON_PIECES:
+            raise InvalidError(f"{where}: more than {JSON_PIECES} strings and brackets")
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -69,7 +69,7 @@ class Name:
     def parse(cls, text: str, default_host: str = DEFAULT_HOST) -> Name:
         """The name `text` spells; `default_host` may carry a scheme. InvalidError says what is wrong."""
         if len(text) > _LONGEST:
-            raise InvalidError(f"a name longer than {_LONGEST} characters is not one")
+            raise InvalidError(f"a name longer than {_LONGEST} characters is not one", hint=_FORM)
         if not text or not text.isascii() or not text.isprintable():
             raise InvalidError(f"{text!r} is not a model name", hint=_FORM)
         try:
