@@ -1,0 +1,79 @@
+"""A process to be killed: puts a model into a store, span by span, slowly enough to be caught at it.
+
+    python writer.py STORE SEED SIZES PAUSE
+
+Prints `ready`, then `fetched <bytes>` whenever bytes were asked for, then `done`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "targets"))
+
+from contract import Model, blobs_of, get_blob  # noqa: E402
+
+from registry.contracts import Elsewhere  # noqa: E402
+from registry.model.manifests import Descriptor  # noqa: E402
+from registry.model.names import Name  # noqa: E402
+from registry.model.spans import Span  # noqa: E402
+from registry.targets.store import Store  # noqa: E402
+
+GRAIN = 64 * 1024
+WORKERS = 3
+NAME = Name.parse("models.example/acme/killed:1")
+
+
+def fetch(store: Store, blob: Descriptor, data: bytes, pause: float) -> None:
+    """One blob, by several workers, each span in four chunks."""
+    while store.size(NAME, blob) is None:
+        intake = store.receive(NAME, blob, None)
+        if isinstance(intake, Elsewhere):
+            while not intake.over():
+                time.sleep(0.01)
+            continue
+        left = [piece for gap in intake.received.missing(blob.size) for piece in gap.cut(GRAIN)][::-1]
+
+        def chunks(piece: Span) -> Iterator[bytes]:
+            for part in piece.cut(GRAIN // 4):
+                time.sleep(pause)
+                os.write(1, f"fetched {part.length}\n".encode())  # whole lines, whichever thread
+                yield data[part.offset : part.end]
+
+        def work() -> None:
+            while left:
+                try:
+                    piece = left.pop()
+                except IndexError:
+                    return
+                intake.write(piece, chunks(piece))  # noqa: B023
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(WORKERS)]
+        for thread in threads:
+            thread.start()
+        intake.prove()
+        for thread in threads:
+            thread.join()
+        intake.commit()
+
+
+def main(directory: str, seed: str, sizes: str, pause: str) -> None:
+    model = Model.random(int(seed), *(int(size) for size in sizes.split(",")))
+    store = Store(Path(directory), grain=GRAIN)
+    print("ready", flush=True)
+    store.prepare(NAME, model.manifest)
+    for blob in blobs_of(model):
+        fetch(store, blob, model.blobs[blob.digest], float(pause))
+    store.publish(NAME, model.manifest)
+    for blob in blobs_of(model):
+        assert get_blob(store, NAME, blob) == model.blobs[blob.digest]
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
