@@ -16,13 +16,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "targets"))
 
-from contract import Model, blobs_of, get_blob  # noqa: E402
+from contract import Model, blobs_of, get_blob
 
-from registry.contracts import Elsewhere  # noqa: E402
-from registry.model.manifests import Descriptor  # noqa: E402
-from registry.model.names import Name  # noqa: E402
-from registry.model.spans import Span  # noqa: E402
-from registry.targets.store import Store  # noqa: E402
+from registry.contracts import Elsewhere, Intake
+from registry.model.manifests import Descriptor
+from registry.model.names import Name
+from registry.model.spans import Span
+from registry.targets.store import Store
 
 GRAIN = 64 * 1024
 WORKERS = 3
@@ -38,28 +38,30 @@ def fetch(store: Store, blob: Descriptor, data: bytes, pause: float) -> None:
                 time.sleep(0.01)
             continue
         left = [piece for gap in intake.received.missing(blob.size) for piece in gap.cut(GRAIN)][::-1]
-
-        def chunks(piece: Span) -> Iterator[bytes]:
-            for part in piece.cut(GRAIN // 4):
-                time.sleep(pause)
-                os.write(1, f"fetched {part.length}\n".encode())  # whole lines, whichever thread
-                yield data[part.offset : part.end]
-
-        def work() -> None:
-            while left:
-                try:
-                    piece = left.pop()
-                except IndexError:
-                    return
-                intake.write(piece, chunks(piece))  # noqa: B023
-
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(WORKERS)]
+        arguments = (intake, left, data, pause)
+        threads = [threading.Thread(target=work, args=arguments, daemon=True) for _ in range(WORKERS)]
         for thread in threads:
             thread.start()
         intake.prove()
         for thread in threads:
             thread.join()
         intake.commit()
+
+
+def work(intake: Intake, left: list[Span], data: bytes, pause: float) -> None:
+    while left:
+        try:
+            piece = left.pop()
+        except IndexError:  # another worker was faster
+            return
+        intake.write(piece, chunks(piece, data, pause))
+
+
+def chunks(piece: Span, data: bytes, pause: float) -> Iterator[bytes]:
+    for part in piece.cut(GRAIN // 4):
+        time.sleep(pause)
+        os.write(1, f"fetched {part.length}\n".encode())  # whole lines, whichever thread
+        yield data[part.offset : part.end]
 
 
 def main(directory: str, seed: str, sizes: str, pause: str) -> None:
