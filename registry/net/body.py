@@ -69,7 +69,8 @@ class Body:
         gathered = 0
         try:
             while gathered < GATHER_BYTES and self._left != 0:
-                piece = self._raw.read1(READ_BYTES, decode_content=False)
+                wanted = GATHER_BYTES - gathered if pieces else READ_BYTES  # joining copies, so join little
+                piece = self._raw.read1(wanted, decode_content=False)
                 if not piece:
                     break
                 pieces.append(piece)

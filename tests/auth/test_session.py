@@ -275,7 +275,7 @@ def test_a_redirect_and_back_carries_no_secret_either(http: Http) -> None:
     with Spy((registry := Registry(),)) as spy:
         talk = session(http, spy)
         talk(Request("GET", spy.url + BLOB)).close()
-        with Spy((reply(307, Location=spy.url + "/back"),)) as middle:
+        with Spy((reply(307, Location=spy.url + BLOB),)) as middle:
             spy.scripts = (reply(307, Location=middle.url + "/x"), reply(200, b"end"))
             spy.seen.clear()
 

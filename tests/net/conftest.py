@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from rude_kit import STALL, Certificate, certificate_in
+from rude_kit import PATIENT, Certificate, certificate_in
 
 from registry.net.http import Http
 from registry.net.network import Network
@@ -17,7 +17,9 @@ def client() -> Iterator[Callable[..., Http]]:
     made: list[Http] = []
 
     def make(*, trace: Callable[[str], None] | None = None, **settings: object) -> Http:
-        made.append(Http(Network(**{"stall": STALL, "answer": STALL, "connect": STALL, **settings}), trace))  # type: ignore[arg-type]
+        made.append(
+            Http(Network(**{"stall": PATIENT, "answer": PATIENT, "connect": PATIENT, **settings}), trace)
+        )  # type: ignore[arg-type]
         return made[-1]
 
     yield make

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-STALL = 0.6  # seconds
+STALL = 1.0  # seconds: for what has to wait until patience ends
+PATIENT = 15.0  # seconds: for everything else, also on a busy machine
 
 
 @dataclass(frozen=True)

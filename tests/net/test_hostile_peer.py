@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from rude_kit import STALL, Certificate
+from rude_kit import PATIENT, STALL, Certificate
 from spy import Script, Seen, Spy, Talk, reply
 
 from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
@@ -120,7 +120,7 @@ WITHOUT_BYTES = ("a chunk of garbage", "a chunk of negative size", "trailers wit
 def test_an_answer_that_cannot_be_used_is_one_error(case: str, client: Client) -> None:
     script, error, word = ANSWERS[case]
     with Spy((script, reply(200, b"fine"))) as spy:
-        http = client()
+        http = client(stall=STALL if "silence" in case else PATIENT)
         began = time.monotonic()
         with pytest.raises(error, match=word) as caught:
             http(Request("GET", spy.url + "/x"))
@@ -128,7 +128,7 @@ def test_an_answer_that_cannot_be_used_is_one_error(case: str, client: Client) -
         assert type(caught.value) is error
         assert spy.netloc in caught.value.message and caught.value.host == spy.netloc
         assert caught.value.message.isprintable()
-        assert time.monotonic() - began < STALL * 3
+        assert time.monotonic() - began < PATIENT
         assert http(Request("GET", spy.url + "/next")).status == 200
         assert spy.connections == 2, "a connection in an unknown state was used again"
 
@@ -137,7 +137,7 @@ def test_an_answer_that_cannot_be_used_is_one_error(case: str, client: Client) -
 def test_a_body_that_does_not_end_as_it_should_is_one_error(case: str, client: Client) -> None:
     script, error, word = BODIES[case]
     with Spy((script, reply(200, b"fine"))) as spy:
-        http = client()
+        http = client(stall=STALL if "stalls" in case else PATIENT)
         answer = http(Request("GET", spy.url + "/x"))
         got = b""
         with pytest.raises(error, match=word) as caught:
@@ -162,8 +162,8 @@ def test_more_than_was_stated_is_never_read(client: Client) -> None:
 
 
 def test_a_slow_body_is_read_as_long_as_it_moves(client: Client) -> None:
-    with Spy((then(HALF, *(b"world"[at : at + 1] for at in range(5)), pause=STALL / 3),)) as spy:
-        answer = client()(Request("GET", spy.url + "/x"))
+    with Spy((then(HALF, *(b"world"[at : at + 1] for at in range(5)), pause=STALL / 4),)) as spy:
+        answer = client(stall=STALL)(Request("GET", spy.url + "/x"))
 
         assert b"".join(answer.body) == b"helloworld"  # type: ignore[arg-type]
 
@@ -201,7 +201,9 @@ def test_a_proxy_that_fails_is_named(
     script: Script, error: type[RegistryError], word: str, client: Client
 ) -> None:
     with Spy((script,)) as spy, pytest.raises(error, match=word):
-        client(proxies={"https": spy.url})(Request("GET", "https://models.example/"))
+        client(proxies={"https": spy.url}, stall=STALL, connect=STALL)(
+            Request("GET", "https://models.example/")
+        )
 
 
 def test_a_proxy_that_is_not_there_is_named(client: Client) -> None:

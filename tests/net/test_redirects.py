@@ -79,6 +79,7 @@ def test_a_redirect_is_followed_byte_for_byte(base: str, location: str, url: str
         (BLOB, "https://[fd00::1]/"),
         ("https://8.8.8.8/", "https://10.0.0.1/"),
         ("https://10.0.0.1/", "https://127.0.0.1/"),
+        ("https://10.0.0.1/", "https://[::ffff:127.0.0.1]/"),
         ("https://10.0.0.1/", "https://localhost/"),
     ],
 )
