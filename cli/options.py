@@ -45,6 +45,7 @@ _COMMON: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "quiet": (("-q", "--quiet"), {**_FLAG, "help": "Only the result and errors."}),
     "verbose": (("-v", "--verbose"), {**_FLAG, "help": "Say more."}),
     "debug": (("--debug",), {**_FLAG, "help": "Show requests and tracebacks, never secrets."}),
+    "data": (("--data",), {"metavar": "DIR", "help": "The registry's data [~/.local/share/ferry/serve]."}),
     "yes": (("-y", "--yes"), {**_FLAG, "help": "No questions."}),
 }
 

@@ -6,11 +6,9 @@ The heavy rooms of the library are imported only when a place of theirs is asked
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-
-from registry.targets.store import Store
 
 from cli.options import Desk
 from cli.render import visible
@@ -20,6 +18,7 @@ from registry.errors import InvalidError
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
+from registry.targets.store import Store
 
 if TYPE_CHECKING:
     from registry.auth.credentials import Credentials
@@ -29,12 +28,17 @@ if TYPE_CHECKING:
 _KEY_COMMENT = "made by ferry"
 
 
-def store(desk: Desk) -> Store:
-    """The local store."""
-    place, note = desk.settings.models()
-    if note:
-        desk.terminal.note(f"ferry: {note}")
-    return Store(place)
+@contextmanager
+def store(desk: Desk, note: Callable[[str], None] | None = None) -> Iterator[Store]:
+    """The local store; `note` is told what a person may want to know of it (else standard error)."""
+    place, about = desk.settings.models()
+    if about:
+        desk.terminal.note(f"ferry: {about}")
+    opened = Store(place, note=note or (lambda text: desk.terminal.note(f"ferry: {visible(text)}")))
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 def storable(desk: Desk, name: Name, hint: str) -> Name:
@@ -66,6 +70,7 @@ def read(source: Source, name: Name, blob: Descriptor, limit: int) -> bytes:
 def connections(desk: Desk) -> Iterator[Connections]:
     """Everything the network is reached through, closed at the end."""
     from registry.connect import Connections
+    from registry.targets.sessions import FileSessions, MemorySessions
 
     settings = desk.settings
     meter = None
@@ -74,7 +79,10 @@ def connections(desk: Desk) -> Iterator[Connections]:
 
         meter = Bucket(settings.get("limit_rate")).meter
     trace = (lambda line: desk.terminal.complain(visible(line))) if settings.on("debug") else None
-    opened = Connections(lambda host: way(desk, host), _credentials(desk), meter=meter, trace=trace)
+    uploads = FileSessions(settings.state / "uploads") if settings.state else MemorySessions()
+    opened = Connections(
+        lambda host: way(desk, host), _credentials(desk), uploads=uploads, meter=meter, trace=trace
+    )
     try:
         yield opened
     finally:

@@ -23,7 +23,11 @@ def list_models(desk: Desk, place: str | None) -> None:
       ferry list
       ferry list models.acme.example/acme
     """
-    _show(desk, _published(desk, place) if place else places.store(desk).entries())
+    if place:
+        _show(desk, _published(desk, place))
+        return
+    with places.store(desk) as store:
+        _show(desk, store.entries())
 
 
 def _published(desk: Desk, place: str) -> list[Entry]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import click
-from registry.targets.store import Store
 
 from cli import modelfile, places
 from cli.options import STORE, Desk, command
@@ -13,6 +12,8 @@ from cli.render import columns, size, visible
 from registry.errors import InvalidError
 from registry.model.manifests import Descriptor, Manifest, decode_json
 from registry.model.names import Name
+from registry.targets.store import Store
+from registry.targets.sweep import file_name
 
 _TEXT_BYTES = 4 * 1024 * 1024  # the longest template, licence or parameter list that is shown
 
@@ -29,17 +30,17 @@ def show(desk: Desk, name: str, form: str | None) -> None:
       ferry show tiny
       ferry show tiny --modelfile
     """
-    store = places.store(desk)
     model = desk.settings.name(name)
-    manifest = store.resolve(model)
-    if form == "manifest":
-        desk.terminal.raw(manifest.raw)
-    elif form == "modelfile":
-        desk.terminal.raw(_modelfile(store, model, manifest).encode())
-    elif desk.terminal.json:
-        desk.terminal.document(_document(store, model, manifest))
-    else:
-        _show(desk, store, model, manifest, whole=form is None)
+    with places.store(desk) as store:
+        manifest = store.resolve(model)
+        if form == "manifest":
+            desk.terminal.raw(manifest.raw)
+        elif form == "modelfile":
+            desk.terminal.raw(_modelfile(store, model, manifest).encode())
+        elif desk.terminal.json:
+            desk.terminal.document(_document(store, model, manifest))
+        else:
+            _show(desk, store, model, manifest, whole=form is None)
 
 
 def _document(store: Store, name: Name, manifest: Manifest) -> dict[str, object]:
@@ -83,7 +84,7 @@ def _modelfile(store: Store, name: Name, manifest: Manifest) -> str:
         kind = modelfile.kind(layer.media_type)
         if kind in modelfile.SMALL:
             return kind, places.read(store, name, layer, _TEXT_BYTES).decode("utf-8", "replace")
-        return kind, str(store.path(layer.digest))
+        return kind, str(store.blobs / file_name(layer.digest))
 
     return modelfile.written(
         str(name), [part(layer) for layer in manifest.layers], _config(store, name, manifest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli import places
-from cli.many import each
+from cli.many import Document, each
 from cli.options import STORE, Desk, command
 from registry.errors import InvalidError
 from registry.model.names import Name
@@ -21,14 +21,15 @@ def cp(desk: Desk, source: str, destination: str) -> None:
       ferry cp tiny:1.0 models.acme.example/acme/tiny:1.0
       ferry cp tiny tiny:backup
     """
-    store = places.store(desk)
     name, to = desk.settings.name(source), desk.settings.name(destination)
-    manifest = store.resolve(name)
-    store.publish(places.storable(desk, to, "choose another name"), manifest)
+    places.storable(desk, to, "choose another name for it")
+    with places.store(desk) as store:
+        store.copy_name(name, to)
+        digest = store.resolve(to).digest
     if desk.terminal.json:
-        desk.terminal.document({"name": str(to), "digest": str(manifest.digest)})
+        desk.terminal.document({"name": str(to), "digest": str(digest)})
     else:
-        desk.terminal.line(f"{to} is {name}, {manifest.digest.short}")
+        desk.terminal.line(f"{to} is {name}, {digest.short}")
 
 
 @command(*STORE, "yes")
@@ -40,17 +41,14 @@ def rm(desk: Desk, names: tuple[str, ...]) -> int:
       ferry rm tiny
       ferry rm tiny:1.0 tiny:2.0 --format json
     """
-    store = places.store(desk)
+    models = [desk.settings.name(name) for name in names]
+    with places.store(desk) as store:
 
-    def remove(name: Name) -> dict[str, object]:
-        if name.digest is not None:
-            raise InvalidError(
-                f"{name}: the local store removes by name and tag", hint="leave the digest out"
-            )
-        digest = store.resolve(name).digest
-        store.remove(name)
-        return {"name": str(name), "digest": str(digest)}
+        def remove(name: Name) -> Document:
+            if name.digest is not None:
+                raise InvalidError(f"{name}: local models go by name and tag", hint="leave the digest out")
+            digest = store.resolve(name).digest
+            store.remove(name)
+            return {"name": str(name), "digest": str(digest)}
 
-    return each(
-        desk, [desk.settings.name(name) for name in names], remove, lambda told: f"removed {told['name']}"
-    )
+        return each(desk, models, remove, lambda told: f"removed {told['name']}")

@@ -15,7 +15,7 @@ from registry.contracts import Destination, How, Source
 from registry.errors import InvalidError
 from registry.model.names import DEFAULT_TAG, Name, split_scheme
 from registry.transfer.copy import Options, copy
-from registry.transfer.progress import Report
+from registry.transfer.progress import Observer, Report
 
 
 @command(*STORE, *NETWORK, *MOVING, goes_on=True)
@@ -30,9 +30,9 @@ def pull(desk: Desk, names: tuple[str, ...], other: str | None) -> int:
     """
     if other and len(names) > 1:
         raise InvalidError("--as gives one model another name", hint="pull the models one after another")
-    store = places.store(desk)
-    with places.connections(desk) as opened:
-        options = _options(desk, opened)
+    watcher = progress.observer(desk.terminal, desk.settings.get("progress", "auto"))
+    with places.store(desk, watcher.note) as store, places.connections(desk) as opened:
+        options = _options(desk, watcher, opened)
 
         def fetch(name: Name) -> Document:
             to = desk.settings.name(other) if other else name
@@ -52,9 +52,9 @@ def push(desk: Desk, names: tuple[str, ...], place: str | None) -> int:
       ferry push models.acme.example/acme/tiny:1.0
       ferry push tiny:1.0 models.acme.example/acme/tiny
     """
-    store = places.store(desk)
-    with places.connections(desk) as opened:
-        options = _options(desk, opened)
+    watcher = progress.observer(desk.terminal, desk.settings.get("progress", "auto"))
+    with places.store(desk, watcher.note) as store, places.connections(desk) as opened:
+        options = _options(desk, watcher, opened)
 
         def publish(pair: _Pair) -> Document:
             return _moved(desk, store, opened.remote(pair.to), pair, options)
@@ -68,6 +68,7 @@ class _Pair:
 
     name: Name
     to: Name
+    near: Name | None = None  # what is known to hold the blobs at the destination already
 
     def __str__(self) -> str:
         return str(self.to)
@@ -80,18 +81,21 @@ def _pairs(desk: Desk, names: tuple[str, ...], place: str | None) -> list[_Pair]
         )
     first = desk.settings.name(names[0])
     if place is None:
-        return [_Pair(first, _destination(desk, names[1], first) if len(names) == 2 else first)]
+        return [_to(first, _destination(desk, names[1], first) if len(names) == 2 else first)]
     scheme, rest = split_scheme(place)
     host, slash, namespace = rest.strip("/").partition("/")
     if not slash:
-        raise InvalidError(
-            f"--to {place}: says no namespace", hint="for example --to models.acme.example/acme"
-        )
+        raise InvalidError(f"--to {place}: no namespace", hint="for example --to models.acme.example/acme")
     models = [desk.settings.name(name) for name in names]
     return [
-        _Pair(name, Name(host, f"{namespace}/{name.model}", name.tag or DEFAULT_TAG, scheme=scheme))
+        _to(name, Name(host, f"{namespace}/{name.model}", name.tag or DEFAULT_TAG, scheme=scheme))
         for name in models
     ]
+
+
+def _to(name: Name, to: Name) -> _Pair:
+    """What was pulled from a registry lies there under that name, and need not be sent again."""
+    return _Pair(name, to, name if name.host == to.host else None)
 
 
 def _destination(desk: Desk, text: str, source: Name) -> Name:
@@ -101,8 +105,7 @@ def _destination(desk: Desk, text: str, source: Name) -> Name:
     return to.with_reference(source.tag or DEFAULT_TAG) if silent else to
 
 
-def _options(desk: Desk, opened: Connections) -> Options:
-    watcher = progress.observer(desk.terminal, desk.settings.get("progress", "auto"))
+def _options(desk: Desk, watcher: Observer, opened: Connections) -> Options:
     return Options(observer=watcher, jobs=desk.settings.get("jobs"), interrupt=opened.interrupt)
 
 
@@ -110,9 +113,7 @@ def _moved(desk: Desk, source: Source, destination: Destination, pair: _Pair, op
     """Move it, or say what would move."""
     if desk.settings.on("dry_run"):
         return _planned(source, destination, pair)
-    # What was pulled from a registry lies there under that name, and need not be sent again.
-    near = pair.name if pair.name.host == pair.to.host else None
-    return document(copy(source, destination, pair.name, to=pair.to, near=near, options=options))
+    return document(copy(source, destination, pair.name, to=pair.to, near=pair.near, options=options))
 
 
 def _planned(source: Source, destination: Destination, pair: _Pair) -> Document:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 from aiohttp import ClientError, web
@@ -66,6 +67,25 @@ class Address:
     def scheme(self) -> str:
         """What clients speak."""
         return "https" if self.tls else "http"
+
+
+def tls_from(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the certificate chain and unencrypted key in two PEM files. InvalidError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+
+    def no_password() -> str:
+        raise InvalidError(f"{key} is encrypted", hint="give a key without a password: openssl pkey")
+
+    try:
+        context.load_cert_chain(certificate, key, no_password)
+    except (ssl.SSLError, OSError) as error:
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise InvalidError(
+            f"reading the certificate {certificate} and its key {key}: {why or error}",
+            hint="both are PEM files, and the key is the certificate's own",
+        ) from None
+    return context
 
 
 class Listener:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FERRY, Ferry
+from person import FERRY, Ferry
 
 from cli import ending
 from cli.main import app

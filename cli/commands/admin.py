@@ -1,0 +1,274 @@
+"""Accounts, keys and rights of an embedded registry, in its data directory: also while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli import served
+from cli.options import Desk, command
+from cli.render import date, size
+from registry.disk import files
+from registry.errors import InvalidError
+
+if TYPE_CHECKING:
+    from registry.auth.keys import PublicKey
+
+_KEY_BYTES = 16 * 1024
+Document = dict[str, object]
+
+
+@click.group()
+def admin() -> None:
+    """Accounts, keys and rights of an embedded registry; also while it runs.
+
+    \b
+      ferry admin user add ada --key ada.pub
+      ferry admin grant ada acme read
+    """
+
+
+@admin.group()
+def user() -> None:
+    """Accounts: each owns the namespace of its name.
+
+    \b
+      ferry admin user add ada --key ada.pub --admin
+      ferry admin user list
+    """
+
+
+@admin.group()
+def key() -> None:
+    """Keys: each speaks for one account.
+
+    \b
+      ferry admin key add ada ada.pub
+      ferry admin key list ada
+    """
+
+
+@command("data", name="add")
+@click.argument("name")
+@click.option("--key", "line", metavar="FILE.pub", help="The account's first public key.")
+@click.option("--admin", "is_admin", is_flag=True, help="May do everything.")
+def user_add(desk: Desk, name: str, line: str | None, is_admin: bool) -> None:
+    """Make the account NAME.
+
+    \b
+      ferry admin user add ada --key ada.pub
+      ferry admin user add root --key root.pub --admin
+    """
+    public = _public_key(line) if line else None
+    with served.accounts(desk) as accounts:
+        made = accounts.add_user(name, admin=is_admin)
+        if public is not None:
+            accounts.add_key(name, public)
+    document = {"name": made.name, "admin": made.admin, "fingerprint": public.fingerprint if public else None}
+    _tell(desk, document, f"{name} has an account" + (f", with the key {public}" if public else ""))
+
+
+@command("data", name="list")
+def user_list(desk: Desk) -> None:
+    """List the accounts.
+
+    \b
+      ferry admin user list
+      ferry admin user list --format json
+    """
+    with served.accounts(desk) as accounts:
+        found = accounts.users()
+        keys = [key for key in accounts.keys("") if key.revoked is None]
+    documents: list[Document] = [
+        {
+            "name": each.name,
+            "admin": each.admin,
+            "disabled": each.disabled,
+            "created": date(each.created),
+            "keys": [key.fingerprint for key in keys if key.user == each.name],
+        }
+        for each in found
+    ]
+    rows = [
+        (
+            each.name,
+            "admin" if each.admin else "",
+            "disabled" if each.disabled else "",
+            str(date(each.created)),
+        )
+        for each in found
+    ]
+    _list(desk, documents, ("NAME", "ADMIN", "STATE", "CREATED"), rows)
+
+
+@command("data", name="disable")
+@click.argument("name")
+def user_disable(desk: Desk, name: str) -> None:
+    """Refuse every key of NAME from the next request on.
+
+    \b
+      ferry admin user disable ada
+      ferry admin user disable ada --data /srv/ferry
+    """
+    with served.accounts(desk) as accounts:
+        accounts.disable(name)
+    _tell(desk, {"name": name, "disabled": True}, f"{name} is disabled")
+
+
+@command("data", name="enable")
+@click.argument("name")
+def user_enable(desk: Desk, name: str) -> None:
+    """Let a disabled account in again.
+
+    \b
+      ferry admin user enable ada
+      ferry admin user enable ada --data /srv/ferry
+    """
+    with served.accounts(desk) as accounts:
+        accounts.enable(name)
+    _tell(desk, {"name": name, "disabled": False}, f"{name} is enabled")
+
+
+@command("data", name="add")
+@click.argument("name", metavar="USER")
+@click.argument("line", metavar="FILE.pub")
+def key_add(desk: Desk, name: str, line: str) -> None:
+    """Let the public key in FILE.pub (or -) speak for USER.
+
+    \b
+      ferry admin key add ada ada.pub
+      ferry admin key add ada - < ada.pub
+    """
+    public = _public_key(line)
+    with served.accounts(desk) as accounts:
+        accounts.add_key(name, public)
+    _tell(desk, {"user": name, "fingerprint": public.fingerprint}, f"{public} speaks for {name}")
+
+
+@command("data", name="list")
+@click.argument("name", metavar="[USER]", required=False)
+def key_list(desk: Desk, name: str | None) -> None:
+    """List everybody's keys, or USER's; revoked ones too.
+
+    \b
+      ferry admin key list
+      ferry admin key list ada
+    """
+    with served.accounts(desk) as accounts:
+        found = accounts.keys(name or "")
+    documents: list[Document] = [
+        {
+            "fingerprint": each.fingerprint,
+            "user": each.user,
+            "added": date(each.added),
+            "revoked": date(each.revoked),
+        }
+        for each in found
+    ]
+    rows = [
+        (each.fingerprint, each.user, str(date(each.added)), "revoked" if each.revoked else "")
+        for each in found
+    ]
+    _list(desk, documents, ("KEY", "USER", "ADDED", "STATE"), rows)
+
+
+@command("data", name="revoke")
+@click.argument("fingerprint")
+def key_revoke(desk: Desk, fingerprint: str) -> None:
+    """Refuse the key, and everything issued to it, from the next request on.
+
+    \b
+      ferry admin key revoke SHA256:4Wj0ghrkO1QfJqBmVdRNSbG5XYp1hYVvuYY0hPUH0Xw
+      ferry admin key list
+    """
+    with served.accounts(desk) as accounts:
+        accounts.revoke(fingerprint)
+    _tell(desk, {"fingerprint": fingerprint, "revoked": True}, f"{fingerprint} is revoked")
+
+
+@command("data")
+@click.argument("name", metavar="USER")
+@click.argument("scope", metavar="NAMESPACE[/MODEL]")
+@click.argument("right", metavar="read|write|none")
+def grant(desk: Desk, name: str, scope: str, right: str) -> None:
+    """Say what USER may do in somebody else's namespace, or with one model of it.
+
+    \b
+      ferry admin grant ada acme read
+      ferry admin grant ada acme/tiny none
+    """
+    with served.accounts(desk) as accounts:
+        from registry.server.accounts import Right
+
+        accounts.grant(name, scope, Right.parse(right))
+    document: Document = {"user": name, "scope": scope.lower(), "right": right.lower()}
+    _tell(desk, document, f"{name} may {_MAY.get(right.lower(), right)} {scope}")
+
+
+_MAY = {"read": "read", "write": "read and write", "none": "do nothing in"}
+
+
+@command("data")
+@click.argument("repository", metavar="NAMESPACE/MODEL")
+@click.argument("state", metavar="private|public")
+def visibility(desk: Desk, repository: str, state: str) -> None:
+    """Let anybody read a model, or only those with a right.
+
+    \b
+      ferry admin visibility acme/tiny public
+      ferry admin visibility acme/tiny private
+    """
+    if state not in ("private", "public"):
+        raise InvalidError(f"{state!r} is neither private nor public")
+    with served.accounts(desk) as accounts:
+        accounts.set_public(repository, state == "public")
+    _tell(desk, {"repository": repository.lower(), "visibility": state}, f"{repository} is {state}")
+
+
+@command("data")
+def gc(desk: Desk) -> None:
+    """Reclaim what no model needs any more and broken uploads left, if it is older than a day.
+
+    \b
+      ferry admin gc
+      ferry admin gc --data /srv/ferry
+    """
+    reclaimed = served.collect(desk)
+    _tell(desk, {"reclaimed": reclaimed}, f"{size(reclaimed)} reclaimed")
+
+
+_Commands = tuple[tuple[click.Group, tuple[click.Command, ...]], ...]
+_COMMANDS: _Commands = (
+    (user, (user_add, user_list, user_disable, user_enable)),
+    (key, (key_add, key_list, key_revoke)),
+    (admin, (grant, visibility, gc)),
+)
+for _group, _commands in _COMMANDS:
+    for _command in _commands:
+        _group.add_command(_command)
+
+
+def _public_key(place: str) -> PublicKey:
+    """The public key in a `.pub` file, or on standard input."""
+    from registry.auth.keys import PublicKey
+
+    if place == "-":
+        return PublicKey.parse_line(click.get_text_stream("stdin").read(_KEY_BYTES))
+    return PublicKey.parse_line(files.read_bounded(Path(place), _KEY_BYTES).decode("utf-8", "replace"))
+
+
+def _tell(desk: Desk, document: Document, line: str) -> None:
+    if desk.terminal.json:
+        desk.terminal.document(document)
+    else:
+        desk.terminal.line(line)
+
+
+def _list(desk: Desk, documents: list[Document], head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    if desk.terminal.json:
+        desk.terminal.document(documents)
+    else:
+        desk.terminal.table(head, rows)

@@ -1,0 +1,142 @@
+"""The whole story on this machine: a private model is published, refused to strangers, pulled and proven."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from cli import extra, story
+from cli.options import Desk, command
+from cli.render import visible
+from cli.stage import Stage
+from registry.errors import RegistryError
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What became of one step."""
+
+    title: str
+    commands: tuple[str, ...]
+    says: str
+    ok: bool
+    seconds: float
+
+
+@command()
+@click.option("--keep", is_flag=True, help="Leave the directory, and say how to go on.")
+def demo(desk: Desk, keep: bool) -> int:
+    """Show the whole story on this machine, in under a minute; cleans up after itself.
+
+    \b
+      ferry demo
+      ferry demo --keep
+    """
+    extra.need_server("ferry demo")
+    folder = Path(tempfile.mkdtemp(prefix="ferry-demo-"))
+    stage = Stage(folder)
+    began = time.monotonic()
+    try:
+        _introduce(desk, folder)
+        steps = _play(desk, stage)
+    finally:
+        stage.stop()
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    ok = len(steps) == len(story.STEPS) and all(step.ok for step in steps)
+    _close(desk, stage, steps, keep, ok, time.monotonic() - began)
+    return 0 if ok else RegistryError.exit
+
+
+def _play(desk: Desk, stage: Stage) -> list[_Told]:
+    """Every step in order, up to the first that does not do what it says."""
+    told: list[_Told] = []
+    for number, (title, step) in enumerate(story.STEPS, 1):
+        told.append(_step(stage, title, step))
+        _show(desk, number, told[-1])
+        if not told[-1].ok:
+            break
+    return told
+
+
+def _step(stage: Stage, title: str, step: Callable[[Stage], str]) -> _Told:
+    stage.typed.clear()
+    began = time.monotonic()
+    ok = True
+    try:
+        says = step(stage)
+    except RegistryError as error:
+        says, ok = error.message, False
+    return _Told(title, tuple(stage.typed), says, ok, round(time.monotonic() - began, 3))
+
+
+# --- what is seen ----------------------------------------------------------------------------------------
+
+
+def _introduce(desk: Desk, folder: Path) -> None:
+    if not desk.terminal.json:
+        desk.terminal.line(f"Ferry on this machine alone, in {folder}:")
+        desk.terminal.line("a private model is published, refused to strangers, pulled and proven.")
+
+
+def _show(desk: Desk, number: int, step: _Told) -> None:
+    terminal = desk.terminal
+    if terminal.json:
+        return
+    terminal.line()
+    terminal.line(f"{number:>2}  {terminal.paint(step.title, 'bold')}")
+    for typed in step.commands:
+        terminal.line(f"      {terminal.paint(typed, 'dim')}")
+    mark = terminal.paint("✓", "green") if step.ok else terminal.paint("✗", "red")
+    terminal.line(f"    {mark} {visible(step.says)}")
+    terminal.out.flush()
+
+
+def _close(desk: Desk, stage: Stage, steps: list[_Told], keep: bool, ok: bool, seconds: float) -> None:
+    folder = str(stage.folder)
+    if desk.terminal.json:
+        desk.terminal.document(
+            {
+                "ok": ok,
+                "seconds": round(seconds, 3),
+                "directory": folder if keep else None,
+                "steps": [
+                    {
+                        "title": step.title,
+                        "commands": list(step.commands),
+                        "says": step.says,
+                        "ok": step.ok,
+                        "seconds": step.seconds,
+                    }
+                    for step in steps
+                ],
+            }
+        )
+        return
+    desk.terminal.line()
+    done = sum(step.ok for step in steps)
+    desk.terminal.line(f"{done} of {len(story.STEPS)} steps did what they say, in {seconds:.1f} s.")
+    if keep:
+        _go_on(desk, stage)
+
+
+def _go_on(desk: Desk, stage: Stage) -> None:
+    """What a person types to play on in the directory that was kept."""
+    for line in (
+        "",
+        f"Everything is still in {stage.folder}. To go on, start the registry again:",
+        f"  cd {stage.folder}",
+        f"  ferry serve --data registry --listen {stage.host}",
+        "and, in another terminal there, be Ada or Ben:",
+        f"  HOME=$PWD/ada ferry list {stage.host}",
+        f"  HOME=$PWD/ben ferry pull {stage.name(story.MODEL)}",
+        "  ferry admin user list --data registry",
+        f"It is yours to remove: rm -r {stage.folder}",
+    ):
+        desk.terminal.line(line)

@@ -1,0 +1,179 @@
+"""The steps of `ferry demo`: what each is called, what is typed, and what must be true afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cli.render import size
+from cli.stage import Stage, SurpriseError
+from registry.contracts import Source
+from registry.disk.data import DataFile
+from registry.model.manifests import Descriptor
+from registry.model.names import Name
+from registry.model.spans import Span
+from registry.targets.store import Store
+
+MODEL = "ada/tiny:1.0"
+_MISSING = "ada/never-was:1.0"
+_NO_SUCH = 3
+_DENIED = 4
+_CORRUPT = 5
+
+_MODELFILE = '''FROM ./tiny.gguf
+TEMPLATE """{{ if .System }}{{ .System }} {{ end }}{{ .Prompt }}"""
+SYSTEM You are a very small model.
+PARAMETER temperature 0.7
+PARAMETER stop "</s>"
+LICENSE """This model was made up by ferry demo. Do with it as you like."""
+'''
+
+
+def _serve(stage: Stage) -> str:
+    stage.serve()
+    return f"ready on http://{stage.host}, for this machine only"
+
+
+def _people(stage: Stage) -> str:
+    """Two accounts and two keys. `signin` makes the key, and says what to do about it."""
+    for person in ("ada", "ben"):
+        stage.ferry(person, "signin", stage.host, ends=_DENIED)
+        public = f"{person}/.ollama/id_ed25519.pub"
+        stage.ferry("host", "admin", "user", "add", person, "--key", public, "--data", "registry")
+    names = [stage.ferry(person, "whoami", stage.host)["name"] for person in ("ada", "ben")]
+    _expect(names == ["ada", "ben"], f"the registry takes them for {names}")
+    return "two keys, two accounts; no password anywhere"
+
+
+def _create(stage: Stage) -> str:
+    from registry.publish.gguf import tiny
+
+    from registry.disk import files
+
+    folder = stage.home("ada")
+    files.write_atomic(folder / "tiny.gguf", tiny(), scratch=folder)
+    files.write_atomic(folder / "Modelfile", _MODELFILE.encode(), scratch=folder)
+    stage.ferry("ada", "create", stage.name(MODEL), "-f", "ada/Modelfile")
+    shown = stage.ferry("ada", "show", stage.name(MODEL))
+    kinds = [layer["mediaType"].rpartition(".")[2] for layer in shown["layers"]]
+    _expect(
+        kinds == ["model", "template", "system", "license", "params"],
+        f"the model has the layers {kinds}",
+    )
+    weights = shown["layers"][0]["size"]
+    return f"{size(weights)} of weights, a template, a system prompt, a licence and parameters"
+
+
+def _publish(stage: Stage) -> str:
+    told = stage.ferry("ada", "push", stage.name(MODEL))
+    _expect(all(blob["how"] == "uploaded" for blob in told["blobs"]), "not every blob was uploaded")
+    _expect(told["transferred"] == told["size"], "it moved another number of bytes than the model has")
+    again = stage.ferry("ada", "push", stage.name(MODEL))
+    _expect(again["transferred"] == 0, "a second push moved something")
+    return f"{size(told['transferred'])} moved, read back and the same; a second push moved nothing"
+
+
+def _refuse(stage: Stage) -> str:
+    """An unknown key, and a known one without the right, hear the same of this model as of none."""
+    for person, ends in (("eve", _DENIED), ("ben", _NO_SUCH)):
+        answers = [
+            _without_name(stage.ferry(person, "pull", stage.name(model), ends=ends), model)
+            for model in (MODEL, _MISSING)
+        ]
+        _expect(answers[0] == answers[1], f"{person} can tell the private model from none: {answers}")
+        _expect(stage.ferry(person, "list") == [], f"{person} has a model now")
+    return "a stranger is refused; and neither she nor Ben can tell that the model exists"
+
+
+def _without_name(told: Any, model: str) -> str:
+    """An error document with the model's name blotted out: what is left must be the same for both."""
+    text = str(told["error"])
+    path, _, tag = model.partition(":")
+    for word in (model, path, f"{path.rpartition('/')[2]}:{tag}", path.rpartition("/")[2]):
+        text = text.replace(word, "…")
+    return text
+
+
+def _pull(stage: Stage) -> str:
+    stage.ferry("host", "admin", "grant", "ben", "ada/tiny", "read", "--data", "registry")
+    told = stage.ferry("ben", "pull", stage.name(MODEL))
+    _expect(all(blob["how"] == "fetched" for blob in told["blobs"]), "not every blob was fetched")
+    return f"{size(told['transferred'])} in {told['seconds']:.2f} s, into a store that was empty"
+
+
+def _prove(stage: Stage) -> str:
+    """Hash everything Ben has, here, and compare it with what Ada made."""
+    name = Name.parse(stage.name(MODEL))
+    ada, ben = (Store(stage.models(person)) for person in ("ada", "ben"))
+    manifest = ben.resolve(name)
+    _expect(manifest.raw == ada.resolve(name).raw, "Ben's manifest is not Ada's")
+    for blob in manifest.blobs():
+        found = _hash(ben, name, blob)
+        _expect(found == blob.digest.hex, f"blob {blob.digest.short} hashes to {found[:12]}")
+    stage.typed.append("ben$ sha256sum .ollama/models/blobs/*")
+    count = len(list(manifest.blobs()))
+    return f"{count} blobs hash to their names; the manifest is Ada's to the byte ({manifest.digest.short})"
+
+
+def _hash(source: Source, name: Name, blob: Descriptor) -> str:
+    hasher = hashlib.sha256()
+    for chunk in source.open(name, blob, Span(0, blob.size)).stream:
+        hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def _corrupt(stage: Stage) -> str:
+    """Turn one bit of the weights, on the registry's disk: whoever pulls now must notice."""
+    name = Name.parse(stage.name(MODEL))
+    weights = max(Store(stage.models("ada")).resolve(name).layers, key=lambda layer: layer.size)
+    path = _blob_file(stage.folder / "registry", weights.digest.hex)
+    _flip(path, weights.size // 2)
+    stage.typed.append(f"host$ # one bit of {path.relative_to(stage.folder)} is turned")
+    other = str(stage.folder / "ben" / "other-store")
+    told = stage.ferry("ben", "pull", stage.name(MODEL), "--models", other, ends=_CORRUPT)
+    _expect(stage.ferry("ben", "list", "--models", other) == [], "a model with a wrong byte is visible")
+    _flip(path, weights.size // 2)
+    stage.ferry("ben", "pull", stage.name(MODEL), "--models", other)
+    return f"noticed: “{told['error']['message']}”; nothing was published, and once mended it is pulled"
+
+
+def _blob_file(registry: Path, digest_hex: str) -> Path:
+    found = [path for path in registry.rglob(f"*{digest_hex}*") if path.is_file()]
+    _expect(len(found) == 1, f"the registry holds the weights in {len(found)} files")
+    return found[0]
+
+
+def _flip(path: Path, offset: int) -> None:
+    file = DataFile.open(path, create=False)
+    try:
+        byte = file.read(1, offset)
+        file.write(bytes([byte[0] ^ 1]), offset)
+    finally:
+        file.close()
+
+
+def _stop(stage: Stage) -> str:
+    code = stage.stop()
+    _expect(code == 0, f"the registry ended with {code}")
+    stage.typed.append("host$ kill %1")
+    return "the registry finished what it was doing, and ended with 0"
+
+
+def _expect(true: bool, otherwise: str) -> None:
+    if not true:
+        raise SurpriseError(otherwise)
+
+
+STEPS: tuple[tuple[str, Callable[[Stage], str]], ...] = (
+    ("A private registry is started", _serve),
+    ("Ada and Ben make their keys, and get accounts", _people),
+    ("Ada makes a model from a GGUF file and a Modelfile", _create),
+    ("Ada publishes it", _publish),
+    ("Strangers are refused", _refuse),
+    ("Ada's model is shared with Ben, who pulls it", _pull),
+    ("Every byte is proven", _prove),
+    ("One bit is turned on the registry's disk", _corrupt),
+    ("The registry is stopped", _stop),
+)

@@ -1,0 +1,80 @@
+"""Ferry as its users meet it: a process with arguments, an environment, two outputs and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+FERRY = (sys.executable, "-m", "cli")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as exactly one JSON document."""
+        return json.loads(self.out)
+
+    def well(self) -> Done:
+        """Itself, if it ended with 0."""
+        assert self.code == 0, f"exit {self.code}\n{self.out}\n{self.err}"
+        return self
+
+
+@dataclass(frozen=True)
+class Ferry:
+    """Runs ferry in a home of its own, with nothing else in its environment."""
+
+    home: Path
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def models(self) -> Path:
+        return self.home / ".ollama" / "models"
+
+    def env(self, **more: str | None) -> dict[str, str]:
+        base = {"HOME": str(self.home), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self.environ}
+        return {key: value for key, value in {**base, **more}.items() if value is not None}
+
+    def __call__(self, *words: str | Path, seconds: float = 60, stdin: str = "", **env: str | None) -> Done:
+        done = subprocess.run(
+            [*FERRY, *map(str, words)],
+            env=self.env(**env),
+            cwd=self.home,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *words: str | Path, **env: str | None) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*FERRY, *map(str, words)],
+            env=self.env(**env),
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def settings(self, text: str) -> Path:
+        """Write the person's settings file."""
+        path = self.home / ".config" / "ferry" / "settings.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path

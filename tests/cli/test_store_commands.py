@@ -1,0 +1,156 @@
+"""What list, show, cp and rm do to the local store, and say about it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+
+import pytest
+from person import Ferry
+from shelf import CONFIG, LAYERS, put_model
+
+from registry.model.digests import Digest
+
+HEAVY = {
+    "requests",
+    "urllib3",
+    "cryptography",
+    "aiohttp",
+    "sqlalchemy",
+    "tqdm",
+    "jwt",
+    "zstandard",
+    "asyncio",
+}
+
+
+def test_an_empty_store_lists_nothing_and_makes_nothing(ferry: Ferry) -> None:
+    done = ferry("list").well()
+    assert done.out.split() == ["NAME", "ID", "SIZE", "MODIFIED"]
+    assert ferry("list", "--format", "json").json == []
+    assert list(ferry.home.iterdir()) == []
+
+
+def test_list_shows_what_is_there_as_ollama_names_it(ferry: Ferry) -> None:
+    raw = put_model(ferry.models)
+    put_model(ferry.models, "127.0.0.1:5050/acme/tiny/1.0", b"more")
+    listed = {entry["name"]: entry for entry in ferry("list", "--format", "json").json}
+    assert set(listed) == {"tiny:latest", "127.0.0.1:5050/acme/tiny:1.0"}
+    tiny = listed["tiny:latest"]
+    assert tiny.keys() == {"name", "digest", "size", "modified"}
+    assert tiny["digest"] == str(Digest.of(raw))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", tiny["modified"])
+    line = next(line for line in ferry("list").out.splitlines() if line.startswith("tiny"))
+    assert re.fullmatch(rf"tiny:latest +{hashlib.sha256(raw).hexdigest()[:12]} +4\.\d KB +just now", line)
+
+
+def test_list_starts_without_any_heavy_module(ferry: Ferry) -> None:
+    put_model(ferry.models)
+    program = "import sys\nfrom cli import main\ntry: main.main(['list'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], env=ferry.env(), capture_output=True, text=True)
+    assert "tiny:latest" in done.stdout
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "registry" in loaded
+    assert loaded & HEAVY == set()
+
+
+def test_show_tells_config_and_layers(ferry: Ferry) -> None:
+    raw = put_model(ferry.models)
+    told = ferry("show", "tiny", "--format", "json").json
+    assert told.keys() == {"name", "digest", "config", "layers"}
+    assert told["digest"] == str(Digest.of(raw))
+    assert told["config"] == CONFIG
+    assert [layer["size"] for layer in told["layers"]] == [len(data) for data in LAYERS.values()]
+    text = ferry("show", "tiny").well().out
+    assert "model family" in text
+    assert "llama" in text
+
+
+def test_show_gives_the_manifest_byte_for_byte(ferry: Ferry) -> None:
+    raw = put_model(ferry.models)
+    assert ferry("show", "tiny", "--manifest").well().out.encode() == raw
+
+
+def test_show_writes_a_modelfile(ferry: Ferry) -> None:
+    put_model(ferry.models)
+    lines = ferry("show", "tiny", "--modelfile").well().out.splitlines()
+    blob = ferry.models / "blobs" / f"sha256-{Digest.of(LAYERS['model']).hex}"
+    assert f"FROM {blob}" in lines
+    assert "TEMPLATE {{ .Prompt }}" in lines
+    assert 'SYSTEM """Say "hello"' in lines
+    assert "PARAMETER stop <a>" in lines
+    assert "PARAMETER temperature 0.5" in lines
+
+
+def test_what_a_model_says_of_itself_cannot_paint_the_terminal(ferry: Ferry) -> None:
+    put_model(ferry.models, config={**CONFIG, "model_family": "\x1b[31m"})
+    shown = ferry("show", "tiny").well().out
+    assert "\\x1b[31m" in shown
+    assert "\x1b" not in shown
+
+
+def test_cp_makes_a_second_name_and_rm_keeps_what_another_name_needs(ferry: Ferry) -> None:
+    put_model(ferry.models)
+    told = ferry("cp", "tiny", "models.acme.example/acme/tiny:1.0", "--format", "json").json
+    assert told["name"] == "models.acme.example/acme/tiny:1.0"
+    blobs = sorted((ferry.models / "blobs").iterdir())
+    assert ferry("rm", "tiny").well().out == "removed tiny:latest\n"
+    assert sorted((ferry.models / "blobs").iterdir()) == blobs
+    assert [entry["name"] for entry in ferry("list", "--format", "json").json] == [told["name"]]
+    ferry("rm", told["name"]).well()
+    assert list((ferry.models / "blobs").iterdir()) == []
+
+
+def test_several_names_go_on_after_a_failure_and_end_with_its_code(ferry: Ferry) -> None:
+    put_model(ferry.models)
+    done = ferry("rm", "nothing", "tiny", "--format", "json")
+    assert done.code == 3
+    first, second = done.json
+    assert first["error"]["class"] == "NotFoundError"
+    assert second["name"] == "tiny:latest"
+    put_model(ferry.models)
+    done = ferry("rm", "nothing", "tiny")
+    assert done.code == 3
+    assert done.out == "removed tiny:latest\n"
+    assert "1 of 2 failed" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["show", "nothing"], 3),
+        (["rm", "nothing"], 3),
+        (["cp", "nothing", "x"], 3),
+        (["show", "a b"], 2),
+        (["show", "../x"], 2),
+        (["show", "x:" + "y" * 200], 2),
+        (["cp", "tiny", "h/a/b/c:1"], 2),
+        (["cp", "tiny", "tiny@sha256:" + "0" * 64], 2),
+        (["rm", "tiny@sha256:" + "0" * 64], 2),
+        (["show", "ftp://x/y/z"], 2),
+    ],
+)
+def test_wrong_names_get_one_sentence_and_their_code(ferry: Ferry, words: list[str], code: int) -> None:
+    put_model(ferry.models)
+    done = ferry(*words)
+    assert done.code == code, done.err
+    assert done.err.startswith("ferry: ")
+    assert "Traceback" not in done.err
+    assert done.err.count("\n") <= 2
+
+
+def test_a_store_elsewhere_is_used_when_said(ferry: Ferry) -> None:
+    elsewhere = ferry.home / "elsewhere"
+    put_model(elsewhere)
+    assert len(ferry("list", "--models", elsewhere, "--format", "json").json) == 1
+    assert len(ferry("list", "--format", "json", OLLAMA_MODELS=str(elsewhere)).json) == 1
+    assert ferry("list", "--format", "json").json == []
+
+
+def test_a_store_that_is_no_directory_is_said(ferry: Ferry) -> None:
+    (ferry.home / "file").write_text("")
+    done = ferry("rm", "tiny", "--models", ferry.home / "file")
+    assert done.code in (3, 8)
+    assert "Traceback" not in done.err
