@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -193,6 +194,7 @@ def main() -> None:
     options.client = wanted
     for name in [name for name in os.environ if name.startswith(("FERRY_", "OLLAMA_", "XDG_", "DOCKER_"))]:
         del os.environ[name]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     place = Path(tempfile.mkdtemp(prefix="ferry-bench-", dir=options.place))
     try:
         rows = run(options, place)
