@@ -1,0 +1,183 @@
+"""The depot in memory: the fake that keeps the contract of the one on disk."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from registry.contracts import Blob, Upload
+from registry.errors import CorruptError, InvalidError, NotFoundError, TransientError
+from registry.model.digests import Digest
+from registry.model.manifests import Manifest
+
+
+@dataclass(slots=True)
+class _Repository:
+    blobs: set[Digest] = field(default_factory=set)
+    manifests: dict[Digest, Manifest] = field(default_factory=dict)
+    tags: dict[str, Digest] = field(default_factory=dict)
+
+
+class MemoryDepot:
+    """What a registry holds for as long as the process lives."""
+
+    def __init__(self) -> None:
+        self._repositories: dict[str, _Repository] = {}
+        self._blobs: dict[Digest, bytes] = {}
+        self._uploads: dict[tuple[str, str], MemoryUpload] = {}
+        self._ids = itertools.count(1)
+        self._lock = threading.RLock()
+
+    # --- repositories and blobs --------------------------------------------------------------------
+
+    def repositories(self, after: str, limit: int, readable: Callable[[str], bool]) -> list[str]:
+        with self._lock:
+            names = sorted(self._repositories)
+        return [name for name in names if name > after.lower() and readable(name)][:limit]
+
+    def exists(self, repository: str) -> bool:
+        return repository.lower() in self._repositories
+
+    def blob(self, repository: str, digest: Digest) -> Blob | None:
+        with self._lock:
+            if digest not in self._at(repository).blobs:
+                return None
+            return Blob(len(self._blobs[digest]), self._blobs[digest])
+
+    def holders(self, digest: Digest) -> list[str]:
+        with self._lock:
+            return sorted(name for name, each in self._repositories.items() if digest in each.blobs)
+
+    def mount(self, repository: str, digest: Digest, source: str) -> bool:
+        with self._lock:
+            if digest not in self._at(source).blobs:
+                return False
+            self._made(repository).blobs.add(digest)
+            return True
+
+    def delete_blob(self, repository: str, digest: Digest) -> None:
+        with self._lock:
+            here = self._at(repository)
+            if digest not in here.blobs:
+                raise NotFoundError(f"{repository} holds no blob {digest}")
+            for manifest in here.manifests.values():
+                if any(part.digest == digest for part in manifest.blobs()):
+                    raise InvalidError(f"manifest {manifest.digest} of {repository} needs this blob")
+            here.blobs.discard(digest)
+
+    # --- uploads -----------------------------------------------------------------------------------
+
+    def begin(self, repository: str) -> Upload:
+        with self._lock:
+            self._made(repository)
+            upload = MemoryUpload(f"upload-{next(self._ids)}", self, repository)
+            self._uploads[repository.lower(), upload.id] = upload
+        return upload.taken()
+
+    def upload(self, repository: str, session: str) -> Upload:
+        with self._lock:
+            upload = self._uploads.get((repository.lower(), session))
+        if upload is None:
+            raise NotFoundError(f"{repository} has no upload {session[:40]}")
+        return upload.taken()
+
+    def take(self, repository: str, session: str, data: bytes, digest: Digest | None) -> None:
+        """End a session: as the blob `digest`, or as nothing."""
+        with self._lock:
+            self._uploads.pop((repository.lower(), session), None)
+            if digest is not None:
+                self._blobs[digest] = data
+                self._made(repository).blobs.add(digest)
+
+    # --- manifests ---------------------------------------------------------------------------------
+
+    def manifest(self, repository: str, reference: Digest | str) -> Manifest | None:
+        with self._lock:
+            here = self._at(repository)
+            digest = reference if isinstance(reference, Digest) else here.tags.get(reference)
+            return here.manifests.get(digest) if digest else None
+
+    def publish(self, repository: str, manifest: Manifest, tag: str | None) -> None:
+        with self._lock:
+            here = self._at(repository)
+            for blob in manifest.blobs():
+                if blob.digest not in here.blobs:
+                    raise NotFoundError(f"blob {blob.digest} is not in {repository}")
+            for child in manifest.children:
+                if child.digest not in here.manifests:
+                    raise NotFoundError(f"manifest {child.digest} is not in {repository}")
+            here = self._made(repository)
+            here.manifests[manifest.digest] = manifest
+            if tag is not None:
+                here.tags[tag] = manifest.digest
+
+    def delete_manifest(self, repository: str, digest: Digest) -> None:
+        with self._lock:
+            here = self._at(repository)
+            if here.manifests.pop(digest, None) is None:
+                raise NotFoundError(f"{repository} has no manifest {digest}")
+            here.tags = {tag: each for tag, each in here.tags.items() if each != digest}
+
+    def delete_tag(self, repository: str, tag: str) -> None:
+        with self._lock:
+            if self._at(repository).tags.pop(tag, None) is None:
+                raise NotFoundError(f"{repository} has no tag {tag}")
+
+    def tags(self, repository: str, after: str, limit: int) -> list[str]:
+        with self._lock:
+            return sorted(tag for tag in self._at(repository).tags if tag > after)[:limit]
+
+    def referrers(self, repository: str, digest: Digest) -> list[Manifest]:
+        with self._lock:
+            manifests = list(self._at(repository).manifests.values())
+        return [each for each in manifests if each.subject and each.subject.digest == digest]
+
+    def _at(self, repository: str) -> _Repository:
+        return self._repositories.get(repository.lower()) or _Repository()
+
+    def _made(self, repository: str) -> _Repository:
+        return self._repositories.setdefault(repository.lower(), _Repository())
+
+
+class MemoryUpload:
+    """One upload session; it has one writer at a time."""
+
+    def __init__(self, session: str, depot: MemoryDepot, repository: str) -> None:
+        self.id = session
+        self._depot = depot
+        self._repository = repository
+        self._data = bytearray()
+        self._busy = threading.Lock()
+
+    def taken(self) -> MemoryUpload:
+        """Itself, for one writer. TransientError while it has another."""
+        if not self._busy.acquire(blocking=False):
+            raise TransientError("another request is writing to this upload", retry_after=1)
+        return self
+
+    @property
+    def received(self) -> int:
+        return len(self._data)
+
+    def rewind(self, offset: int) -> None:
+        if offset > len(self._data):
+            raise InvalidError(f"byte {offset} does not follow the {len(self._data)} that are here")
+        del self._data[offset:]
+
+    def write(self, data: bytes) -> None:
+        self._data += data
+
+    def commit(self, digest: Digest) -> None:
+        proven = Digest.of(bytes(self._data), digest.algorithm) == digest
+        self._depot.take(self._repository, self.id, bytes(self._data), digest if proven else None)
+        if not proven:
+            raise CorruptError(f"the {len(self._data)} bytes that arrived are not {digest}")
+
+    def cancel(self) -> None:
+        self._depot.take(self._repository, self.id, b"", None)
+
+    def close(self) -> None:
+        if self._busy.locked():
+            self._busy.release()
