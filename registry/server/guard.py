@@ -21,7 +21,7 @@ from registry.server.desk import Desk, refusal
 from registry.server.names import Known, Names
 from registry.server.tokens import Claim
 from registry.wire import routes
-from registry.wire.faults import fault
+from registry.wire.faults import answer_to, fault
 from registry.wire.messages import Accept, Exchange, Request, Response
 from registry.wire.routes import Place, Route
 
@@ -136,7 +136,7 @@ class Guard:
                 return self._download(request, place, here)
             return self._admitted(request, place, need, here)
         except InvalidError as error:
-            return fault("UNKNOWN", error.message, status=400)
+            return answer_to(error)
         except StorageError:
             return fault("UNAVAILABLE", "the registry's database cannot be used just now")
 

@@ -6,21 +6,35 @@ registry without a row here fails, and so does a method that nobody expects.
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
-from guarded import HOST, ORIGIN, PASSED, Door, key
+from guarded import HOST, ORIGIN, Door, database, key, text
 
 from registry.auth import signing
-from registry.auth.keys import PrivateKey
 from registry.model.digests import Digest
+from registry.model.manifests import DOCKER_CONFIG, DOCKER_MANIFEST, Descriptor, Manifest
 from registry.server.accounts import Principal, Right
+from registry.server.app import App
+from registry.server.depot import DiskDepot
+from registry.server.guard import Guard
+from registry.server.metrics import Metrics
 from registry.server.tokens import TOKEN_SECONDS
+from registry.wire.messages import Exchange
 from registry.wire.routes import Route
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW")
-BLOB = Digest.of(b"blob")
+CONFIG, LOOSE = b"{}", b"a blob that no manifest names"
+BLOB = Digest.of(LOOSE)
+DESCRIPTOR = Descriptor(DOCKER_CONFIG, Digest.of(CONFIG), len(CONFIG))
+MANIFEST = json.dumps(
+    {"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": DESCRIPTOR.as_json(), "layers": []}
+).encode()
 
 # Repository -> what each principal may do there. r: read, w: write too; a dash: nothing.
 # `acme` is the owner's account; the reader was granted the two repositories, the writer the namespace.
@@ -39,27 +53,37 @@ MAY = {
     "expired token": "xxx",
 }
 
-# What a route and method needs of a repository, and the path below it.
-IN_REPOSITORY = {
-    Route.MANIFEST: ("manifests/latest", {"GET": "r", "HEAD": "r", "PUT": "w", "DELETE": "w"}),
-    Route.BLOB: (f"blobs/{BLOB}", {"GET": "r", "HEAD": "r", "DELETE": "w"}),
-    Route.UPLOADS: ("blobs/uploads/", {"POST": "w"}),
-    Route.UPLOAD: ("blobs/uploads/1", {"GET": "w", "PATCH": "w", "PUT": "w", "DELETE": "w"}),
-    Route.TAGS: ("tags/list", {"GET": "r"}),
-    Route.REFERRERS: (f"referrers/{BLOB}", {"GET": "r"}),
+# Below a repository: the path, and for each method what it needs, and what it then gets where the
+# repository is there, and where it is not.
+IN_REPOSITORY: dict[Route, tuple[str, dict[str, tuple[str, int, int]]]] = {
+    Route.MANIFEST: (
+        "manifests/latest",
+        {"GET": ("r", 200, 404), "HEAD": ("r", 200, 404), "PUT": ("w", 201, 404), "DELETE": ("w", 202, 404)},
+    ),
+    Route.BLOB: (
+        f"blobs/{BLOB}",
+        {"GET": ("r", 200, 404), "HEAD": ("r", 200, 404), "DELETE": ("w", 202, 404)},
+    ),
+    Route.UPLOADS: ("blobs/uploads/", {"POST": ("w", 202, 202)}),
+    Route.UPLOAD: (
+        f"blobs/uploads/UPLOAD?digest={BLOB}",
+        {"GET": ("w", 204, 404), "PATCH": ("w", 202, 404), "PUT": ("w", 201, 404), "DELETE": ("w", 204, 404)},
+    ),
+    Route.TAGS: ("tags/list", {"GET": ("r", 200, 404)}),
+    Route.REFERRERS: (f"referrers/{BLOB}", {"GET": ("r", 200, 200)}),
 }
 
 # Where there is no repository: the path, and the status for each method, one for everybody or by principal.
 # 1: those whose token is good; 2: those who came without one; 3: those whose token is not good any more.
 ELSEWHERE: dict[Route, tuple[str, dict[str, tuple[int, int, int]]]] = {
     Route.ROOT: ("/", {"HEAD": (200, 200, 200)}),
-    Route.BASE: ("/v2/", {"GET": (PASSED, 401, 401), "HEAD": (PASSED, 401, 401)}),
-    Route.CATALOG: ("/v2/_catalog", {"GET": (PASSED, 401, 401)}),
+    Route.BASE: ("/v2/", {"GET": (200, 401, 401), "HEAD": (200, 401, 401)}),
+    Route.CATALOG: ("/v2/_catalog", {"GET": (200, 401, 401)}),
     Route.TOKEN: ("/v2/token", {"GET": (403, 200, 403)}),  # a Bearer token is no signature
     Route.ME: ("/api/me?ts=1", {"POST": (401, 401, 401)}),
     Route.SIGNOUT: ("/api/signout?ts=1", {"POST": (401, 401, 401)}),
-    Route.HEALTH: ("/healthz", {"GET": (PASSED, PASSED, PASSED), "HEAD": (PASSED, PASSED, PASSED)}),
-    Route.METRICS: ("/metrics", {"GET": (PASSED, PASSED, PASSED)}),
+    Route.HEALTH: ("/healthz", {"GET": (200, 200, 200), "HEAD": (200, 200, 200)}),
+    Route.METRICS: ("/metrics", {"GET": (200, 200, 200)}),
     Route.CAPABILITY: ("/v2/_capability/x", {"GET": (404, 404, 404), "HEAD": (404, 404, 404)}),
 }
 
@@ -69,6 +93,7 @@ class Cell:
     """One cell of the table."""
 
     principal: str
+    repository: str
     method: str
     target: str
     status: int
@@ -77,14 +102,15 @@ class Cell:
         return f"{self.principal}, {self.method} {self.target.replace(str(BLOB), 'DIGEST')}"
 
 
-def in_repository(principal: str, may: str, need: str | None) -> int:
-    """The status for somebody who `may` do this where that is needed."""
-    if need is None:
+def in_repository(principal: str, may: str, row: tuple[str, int, int] | None, there: bool) -> int:
+    """The status for somebody who `may` do this much, by the row of a route and method."""
+    if row is None:
         return 405
+    need, present, missing = row
     if may == "x":
         return 401
-    if (need == "r" and may in "rw") or need == may:
-        return PASSED
+    if may == "w" or may == need:
+        return present if there else missing
     if principal == "anonymous":
         return 401
     return 404 if need == "r" else 403
@@ -95,15 +121,56 @@ def cells() -> Iterator[Cell]:
         for repository, may in zip(REPOSITORIES, rights, strict=True):
             for rest, needs in IN_REPOSITORY.values():
                 for method in METHODS:
-                    status = in_repository(principal, may, needs.get(method))
-                    yield Cell(principal, method, f"/v2/{repository}/{rest}", status)
+                    there = repository != "acme/missing"
+                    status = in_repository(principal, may, needs.get(method), there)
+                    yield Cell(principal, repository, method, f"/v2/{repository}/{rest}", status)
         column = 1 if principal == "anonymous" else 2 if rights == "xxx" else 0
         for target, statuses in ELSEWHERE.values():
             for method in METHODS:
-                yield Cell(principal, method, target, statuses.get(method, (405,) * 3)[column])
+                yield Cell(principal, "", method, target, statuses.get(method, (405,) * 3)[column])
 
 
 KEYS = {name: key(number) for number, name in enumerate(MAY, 1) if "anonymous" not in name}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is there: two repositories with a tag, a blob that no manifest names, and an open upload each."""
+
+    depot: DiskDepot
+    uploads: dict[str, str]
+
+    @classmethod
+    def set(cls, directory: Path) -> Stage:
+        numbers = itertools.count()
+        depot = DiskDepot(directory, database(), lambda: 0.0, lambda: f"s{next(numbers)}")
+        uploads = {"acme/missing": "s0"}
+        for repository in ("acme/private", "acme/public"):
+            for data in (CONFIG, LOOSE):
+                upload = depot.begin(repository)
+                upload.write(data)
+                upload.commit(Digest.of(data))
+                upload.close()
+            depot.publish(repository, Manifest.parse(MANIFEST), "latest")
+            upload = depot.begin(repository)
+            upload.write(LOOSE)
+            upload.close()
+            uploads[repository] = upload.id
+        return cls(depot, uploads)
+
+    def behind(self, guard: Guard) -> Guard:
+        """The guard, in front of this."""
+
+        def application(**view: Any) -> Exchange:
+            return Metrics().beside(App(self.depot, **view))
+
+        return replace(guard, depot=self.depot, application=application)
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """For requests that are refused, or only read."""
+    return Stage.set(tmp_path_factory.mktemp("unchanged"))
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +203,20 @@ def tokens(door: Door) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("cell", [*cells()], ids=str)
-def test_every_cell_of_the_table(door: Door, tokens: dict[str, str], cell: Cell) -> None:
-    response = door.ask(cell.method, cell.target, token=tokens.get(cell.principal, ""))
+def test_every_cell_of_the_table(
+    door: Door,
+    tokens: dict[str, str],
+    unchanged: Stage,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    cell: Cell,
+) -> None:
+    changes = cell.method not in ("GET", "HEAD") and cell.status < 300
+    stage = Stage.set(tmp_path_factory.mktemp("changed")) if changes else unchanged
+    monkeypatch.setattr(door, "guard", stage.behind(door.guard))
+    target = cell.target.replace("UPLOAD", stage.uploads.get(cell.repository, ""))
+    body = MANIFEST if cell.method == "PUT" and "manifests" in target else b""
+    response = door.ask(cell.method, target, token=tokens.get(cell.principal, ""), body=body)
     assert response.status == cell.status
     assert ("WWW-Authenticate" in response.headers) is (cell.status == 401 and "/api/" not in cell.target)
 
@@ -151,50 +230,92 @@ def test_every_route_has_a_row() -> None:
 WHO: dict[str, tuple[int, int, int]] = {
     # principal: /v2/token signed, /api/me signed, a link given before
     "stranger": (200, 200, 404),
-    "reader": (200, 200, PASSED),
-    "writer": (200, 200, PASSED),
-    "owner": (200, 200, PASSED),
-    "admin": (200, 200, PASSED),
+    "reader": (200, 200, 200),
+    "writer": (200, 200, 200),
+    "owner": (200, 200, 200),
+    "admin": (200, 200, 200),
     "disabled": (403, 401, 404),
     "revoked key": (403, 401, 404),
-    "expired token": (200, 200, PASSED),  # only the token is over, not the key
+    "expired token": (200, 200, 200),  # only the token is over, not the key
     "unknown key": (403, 401, 404),
 }
 
 
-@pytest.mark.usefixtures("tokens")
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage.set(tmp_path)
+
+
+@pytest.fixture
+def ended(door: Door, stage: Stage, tokens: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Door:
+    """The door to the real thing, after three of them lost their say."""
+    assert tokens
+    monkeypatch.setattr(door, "guard", stage.behind(door.guard))
+    return door
+
+
 @pytest.mark.parametrize("principal", [*WHO])
-def test_every_signature_and_link(door: Door, principal: str) -> None:
+def test_every_signature_and_link(ended: Door, principal: str) -> None:
     who = KEYS.get(principal, key(99))
-    holder = Principal(key=who.public.fingerprint)
-    link = door.tokens.capability(ORIGIN, holder, "acme/private", BLOB)
+    link = ended.tokens.capability(ORIGIN, Principal(key=who.public.fingerprint), "acme/private", BLOB)
     got = (
-        door.send(door.token_request(who, "repository:acme/private:pull")).status,
-        door.call(who, "POST", "/api/me").status,
-        door.ask("GET", f"/v2/_capability/{link}").status,
+        ended.send(ended.token_request(who, "repository:acme/private:pull")).status,
+        ended.call(who, "POST", "/api/me").status,
+        ended.ask("GET", f"/v2/_capability/{link}").status,
     )
     assert got == WHO[principal]
-    assert door.call(who, "POST", "/api/signout").status == 200
-    assert door.call(who, "HEAD", "/").status == 200
+    assert ended.call(who, "POST", "/api/signout").status == 200
+    assert ended.call(who, "HEAD", "/").status == 200
 
 
-@pytest.mark.usefixtures("tokens")
-@pytest.mark.parametrize("repository, status", [("acme/private", 404), ("acme/public", PASSED)])
-def test_a_link_given_to_anybody(door: Door, repository: str, status: int) -> None:
-    link = door.tokens.capability(ORIGIN, Principal(), repository, BLOB)
-    assert door.ask("GET", f"/v2/_capability/{link}").status == status
+@pytest.mark.parametrize("repository, status", [("acme/private", 404), ("acme/public", 200)])
+def test_a_link_given_to_anybody(ended: Door, repository: str, status: int) -> None:
+    link = ended.tokens.capability(ORIGIN, Principal(), repository, BLOB)
+    assert ended.ask("GET", f"/v2/_capability/{link}").status == status
 
 
-def stolen(who: PrivateKey, method: str, target: str) -> str:
-    return signing.authorization(who, signing.call_text(method, target))
-
-
-@pytest.mark.usefixtures("tokens")
 @pytest.mark.parametrize("repository", REPOSITORIES)
 @pytest.mark.parametrize("route", IN_REPOSITORY, ids=lambda route: route.name)
-def test_a_bare_signature_of_the_owner_opens_no_repository(door: Door, route: Route, repository: str) -> None:
+def test_a_bare_signature_of_the_owner_opens_no_repository(
+    ended: Door, route: Route, repository: str
+) -> None:
     rest, needs = IN_REPOSITORY[route]
     for method in needs:
-        target = signing.call_target(f"/v2/{repository}/{rest}", now=door.now)
-        value = stolen(KEYS["owner"], method, target)
-        assert door.ask(method, target, Host=HOST, Authorization=value).status == 401
+        target = f"/v2/{repository}/{rest}"
+        target += f"{'&' if '?' in target else '?'}ts={ended.now:.0f}"
+        value = signing.authorization(KEYS["owner"], signing.call_text(method, target))
+        assert ended.ask(method, target, Host=HOST, Authorization=value).status == 401
+
+
+# --- what an upload and a mount may reach, with the real depot behind the guard -------------------------
+
+
+def test_an_upload_is_reached_through_its_own_repository_only(ended: Door, stage: Stage) -> None:
+    upload = stage.uploads["acme/private"]
+    owner = ended.token(KEYS["owner"], "repository:acme/public:push", "repository:acme/private:push")
+    stranger = ended.token(KEYS["stranger"], "repository:stranger/x:push")
+    for repository, token in (("acme/public", owner), ("stranger/x", stranger)):
+        for method in ("GET", "PATCH", "PUT", "DELETE"):
+            target = f"/v2/{repository}/blobs/uploads/{upload}?digest={Digest.of(b'other')}"
+            assert ended.ask(method, target, token=token).status == 404
+    assert ended.ask("GET", f"/v2/acme/private/blobs/uploads/{upload}", token=owner).status == 204
+
+
+def test_a_blob_cannot_be_mounted_out_of_a_private_repository(ended: Door, stage: Stage) -> None:
+    token = ended.token(KEYS["stranger"], "repository:stranger/x:pull,push")
+    for query in (f"mount={BLOB}&from=acme/private", f"mount={BLOB}&from=ACME/Private"):
+        assert ended.ask("POST", f"/v2/stranger/x/blobs/uploads/?{query}", token=token).status == 202
+    assert ended.ask("GET", f"/v2/stranger/x/blobs/{BLOB}", token=token).status == 404
+    assert ended.ask("POST", f"/v2/stranger/x/blobs/uploads/?mount={BLOB}", token=token).status == 201
+    assert stage.depot.blob("stranger/x", BLOB) is not None  # out of acme/public, which anybody may read
+
+
+def test_the_catalogue_lists_what_one_may_read(ended: Door) -> None:
+    def listed(token: str) -> object:
+        return json.loads(text(ended.ask("GET", "/v2/_catalog", token=token)))["repositories"]
+
+    everything, public = ["acme/private", "acme/public"], ["acme/public"]
+    scope = "registry:catalog:*"
+    assert listed(ended.token(None, scope)) == listed(ended.token(KEYS["stranger"], scope)) == public
+    assert listed(ended.token(KEYS["reader"], scope)) == everything
+    assert listed(ended.token(KEYS["admin"], scope)) == everything

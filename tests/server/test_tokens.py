@@ -91,6 +91,7 @@ FORGERIES = {
     "an expiry that is none": forged(exp="9999999999"),
     "endless": GOOD + "A" * 100_000,
     "deep": f"{HEAD}.{base64.urlsafe_b64encode(b'[' * 5000).decode()}.{SIGNATURE}",
+    "signed, but longer than any of ours": forged(more="x" * 9000),
     "a bad letter": GOOD[:-2] + "é" + GOOD[-1],
 }
 
@@ -126,6 +127,13 @@ def test_a_link_is_no_token_and_a_token_no_link(door: Door) -> None:
         door.tokens.read(ORIGIN, door.tokens.capability(ORIGIN, ANYBODY, "acme/tiny", BLOB))
     with pytest.raises(DeniedError):
         door.tokens.read_capability(ORIGIN, door.tokens.issue(ORIGIN, ANYBODY, [PULL]))
+
+
+def test_a_link_is_known_by_its_audience_not_by_what_it_happens_to_hold(door: Door) -> None:
+    mixed = forged(repository="acme/tiny", digest=str(BLOB))
+    assert door.tokens.read(ORIGIN, mixed)
+    with pytest.raises(DeniedError):
+        door.tokens.read_capability(ORIGIN, mixed)
 
 
 def test_no_repr_shows_the_secret(door: Door) -> None:
