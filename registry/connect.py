@@ -148,7 +148,9 @@ def _fed(accept: Accept, request: Request) -> Response:
 def _readable(response: Response, request: Request) -> Response:
     """The answer as a client sees it: no body to a HEAD, a file as a stream."""
     if request.method == "HEAD":
-        return replace(response, body=b"", length=response.length)
+        return replace(
+            response, headers=response.headers.with_("Content-Length", str(response.length)), body=b""
+        )
     if isinstance(response.body, FileSpan):
         return replace(response, body=files.read_span(response.body), length=response.body.length)
     return response

@@ -26,7 +26,7 @@ _LET_GO_WITHIN = 0.8  # seconds all threads together get to let go once they wer
 class Engine:
     """Two targets and what it takes to move blobs from one to the other.
 
-    `interrupt` wakes every thread that waits for a peer.
+    `interrupt` wakes every thread that waits for a peer, for good.
     """
 
     source: Source
@@ -56,6 +56,7 @@ class Engine:
                 self.workers.measure(self.clock(), trip.moved, run.calls, run.wanted())
         except BaseException:
             run.fail(Stopped())
+            self.interrupt()
             raise
         finally:
             self._let_go(run, threads, flights)
@@ -64,8 +65,6 @@ class Engine:
         return [flight.report() for flight in flights]
 
     def _let_go(self, run: _Run, threads: Sequence[threading.Thread], flights: Sequence[Flight]) -> None:
-        if run.failure is not None:
-            self.interrupt()
         deadline = self.clock() + _LET_GO_WITHIN
         for thread in threads:
             thread.join(max(0.0, deadline - self.clock()))

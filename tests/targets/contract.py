@@ -11,13 +11,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from registry.auth.credentials import Credentials
+from registry.connect import Connections, Way, in_process
 from registry.contracts import Elsewhere, Intake, Target
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest, image
 from registry.model.names import Name
 from registry.model.spans import Span
+from registry.server.accounts import Right
+from registry.server.app import App
+from registry.server.depot_memory import MemoryDepot
+from registry.server.service import Plan, Service
 from registry.targets.memory import Memory
+from registry.targets.peer import Peer
+from registry.targets.remote import Remote
+from registry.targets.sessions import FileSessions
 from registry.targets.store import Store
+from registry.wire.messages import Origin
 
 KiB = 1024
 GRAIN = 64 * KiB
@@ -59,7 +69,38 @@ def store(directory: Path, undo: contextlib.ExitStack) -> Place:
     return Place(again(), again)
 
 
-PLACES: dict[str, Open] = {"memory": memory, "store": store}
+def remote_in_process(directory: Path, _undo: contextlib.ExitStack) -> Place:
+    """A registry over its application, without a socket."""
+    depot = MemoryDepot()
+
+    def again() -> Remote:
+        peer = Peer(in_process(App(depot)), Origin("https", "models.example", 443))
+        return Remote(peer, FileSessions(directory / "state"))
+
+    return Place(again(), again, shared=False, keeps_blobs=True)
+
+
+def remote_over_sockets(directory: Path, undo: contextlib.ExitStack) -> Place:
+    """The embedded registry as it is served, over loopback."""
+    service = Service(Plan(directory / "data", anonymous=Right.WRITE))
+    undo.callback(service.stop)
+    host = service.start().removeprefix("http://")
+
+    def again() -> Remote:
+        uploads = FileSessions(directory / "state")
+        connections = Connections(lambda _: Way(), Credentials(), uploads=uploads)
+        undo.callback(connections.close)
+        return connections.remote_at(Origin.of(f"http://{host}"))
+
+    return Place(again(), again, host=host, shared=False, keeps_blobs=True)
+
+
+PLACES: dict[str, Open] = {
+    "memory": memory,
+    "store": store,
+    "remote in process": remote_in_process,
+    "remote over sockets": remote_over_sockets,
+}
 
 
 @dataclass(frozen=True)
