@@ -6,15 +6,25 @@ a line of it, costs one more hash.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
 from pathlib import Path
 
 from registry.disk.data import lock_file
-from registry.disk.files import CHUNK, Owner, Status, attempt, open_for_reading, read_bounded, status
+from registry.disk.files import (
+    CHUNK,
+    Owner,
+    Status,
+    attempt,
+    make_directory,
+    open_for_reading,
+    read_bounded,
+    status,
+)
 from registry.disk.journal import seal, unseal
-from registry.errors import RegistryError
+from registry.errors import NotFoundError, RegistryError, StorageError
 from registry.model.digests import Digest
 
 _LONGEST = 64 * 1024 * 1024
@@ -58,16 +68,24 @@ class Proven:
             return self._marks.get(str(digest)) == _mark(found)
 
     def note(self, digest: Digest, found: Status) -> None:
-        """Remember that the file that `found` tells of was proven to have `digest`."""
+        """Remember that the file that `found` tells of was proven to have `digest`.
+
+        Where nothing can be written it is remembered for as long as this process lives.
+        """
         mark = _mark(found)
         with self._lock:
             self._marks[str(digest)] = mark
-            file = lock_file(self._path, wait=True, owner=self._owner)
-            if file is not None:
-                try:
-                    file.write(seal(" ".join(map(str, (digest, *mark))), _KEY), file.status().size)
-                finally:
-                    file.close()
+            with contextlib.suppress(StorageError, NotFoundError):
+                self._append(seal(" ".join(map(str, (digest, *mark))), _KEY))
+
+    def _append(self, line: bytes) -> None:
+        make_directory(self._path.parent, self._owner)
+        file = lock_file(self._path, wait=True, owner=self._owner)
+        if file is not None:
+            try:
+                file.write(line, file.status().size)
+            finally:
+                file.close()
 
     def _read(self) -> None:
         """Read the record if it changed since."""
