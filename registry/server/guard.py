@@ -118,7 +118,9 @@ class Guard:
         place = routes.match(request.path)
         here = self._here(request)
         if here is None and not (place and place.route is Route.HEALTH):
-            return fault("DENIED", "this server does not go by that name", status=421)
+            return fault(
+                "DENIED", "this server does not go by that name; --public-url gives it one", status=421
+            )
         if place is None:
             return fault("NAME_UNKNOWN", "there is nothing at this path")
         need = TABLE.get((place.route, request.method))

@@ -83,6 +83,7 @@ BROKEN = {
     "a short signature": KEY.public.text + ":" + base64.b64encode(bytes(63)).decode(),
     "a long signature": KEY.public.text + ":" + base64.b64encode(bytes(65)).decode(),
     "unpadded": GOOD.rstrip("="),
+    "the same bytes, spelled otherwise": GOOD[:-3] + chr(ord(GOOD[-3]) + 1) + "==",
     "url-safe": GOOD.replace("+", "-").replace("/", "_"),
     "spaces": GOOD + " ",
     "a scheme word": "Ed25519 " + GOOD,

@@ -88,7 +88,14 @@ def test_a_token_may_be_asked_for_nothing_or_several_things(door: Door, scopes: 
 
 
 def test_a_token_holds_only_what_may_be_had(door: Door) -> None:
-    token = door.token(BOB, PUSH, "repository:bob/x:*", "registry:catalog:*", "plugin:x:pull")
+    token = door.token(
+        BOB,
+        PUSH,
+        "repository:bob/x:*",
+        "registry:catalog:*",
+        "plugin:x:pull",
+        "repository(plugin):bob/x:pull",
+    )
     claim = door.tokens.read(ORIGIN, token)
     assert [(access.name, access.actions) for access in claim.access] == [
         ("bob/x", ("pull", "push", "delete")),
