@@ -218,3 +218,8 @@ def test_a_public_line_may_have_a_comment_of_several_words() -> None:
 def test_a_key_has_exactly_one_spelling(other: str) -> None:
     with pytest.raises(InvalidError):
         PublicKey.parse(other)
+
+
+def test_another_kind_of_key_is_named_as_such() -> None:
+    with pytest.raises(InvalidError, match="not an ed25519 public key"):
+        PublicKey.parse("AAAAB3NzaC1yc2EAAAADAQABAAAA")
