@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import writer
-from contract import Model
+from goods import Model
 from invariants import check_store, snapshot
 
 from registry.targets.store import Store

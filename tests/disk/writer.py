@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "targets"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from contract import Model, blobs_of, get_blob
+from goods import Model, blobs_of, get_blob
 
 from registry.contracts import Elsewhere, Intake
 from registry.model.manifests import Descriptor

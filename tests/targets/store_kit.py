@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from contract import GRAIN, Model
+from goods import GRAIN, Model
 
 from registry.model.digests import Digest
 from registry.model.names import Name

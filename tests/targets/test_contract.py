@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from contract import (
+from contract import PLACES, Place
+from goods import (
     GRAIN,
-    PLACES,
     KiB,
     Model,
-    Place,
     blobs_of,
     breaking,
     chunked,

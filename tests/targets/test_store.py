@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from contract import GRAIN, KiB, Model, chunked, describe, get, put, put_blob, receive
+from goods import GRAIN, KiB, Model, chunked, describe, get, put, put_blob, receive
 from invariants import check_store, snapshot
 from store_kit import MODEL, NAME, OTHER, age, blob_path
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from contract import GRAIN, KiB, Model, describe, fill, get, get_blob, put, put_blob
+from goods import GRAIN, KiB, Model, describe, fill, get, get_blob, put, put_blob
 from invariants import check_store
 from store_kit import HOUR, MODEL, NAME, OTHER, age, blob_path
 
