@@ -77,19 +77,21 @@ def _publish(stage: Stage) -> str:
 
 def _refuse(stage: Stage) -> str:
     """An unknown key, and a known one without the right, hear the same of this model as of none."""
+    heard = []
     for person, ends in (("eve", _DENIED), ("ben", _NO_SUCH)):
-        answers = [
-            _without_name(stage.ferry(person, "pull", stage.name(model), ends=ends), model)
-            for model in (MODEL, _MISSING)
-        ]
-        _expect(answers[0] == answers[1], f"{person} can tell the private model from none: {answers}")
+        private, none = (
+            stage.ferry(person, "pull", stage.name(model), ends=ends)["error"] for model in (MODEL, _MISSING)
+        )
+        same = _without_name(private, MODEL) == _without_name(none, _MISSING)
+        _expect(same, f"{person} can tell the private model from none: {private} {none}")
         _expect(stage.ferry(person, "list") == [], f"{person} has a model now")
-    return "a stranger is refused; and neither she nor Ben can tell that the model exists"
+        heard.append(f"{person} hears: {private['message'].rpartition(': ')[2]}")
+    return "\n".join(["Eve's key is refused; neither she nor Ben can tell that the model exists", *heard])
 
 
-def _without_name(told: Any, model: str) -> str:
-    """An error document with the model's name blotted out: what is left must be the same for both."""
-    text = str(told["error"])
+def _without_name(error: Any, model: str) -> str:
+    """An error with the model's name blotted out: what is left must be the same for both."""
+    text = str(error)
     path, _, tag = model.partition(":")
     for word in (model, path, f"{path.rpartition('/')[2]}:{tag}", path.rpartition("/")[2]):
         text = text.replace(word, "…")
@@ -112,7 +114,7 @@ def _prove(stage: Stage) -> str:
     for blob in manifest.blobs():
         found = _hash(ben, name, blob)
         _expect(found == blob.digest.hex, f"blob {blob.digest.short} hashes to {found[:12]}")
-    stage.typed.append("ben$ sha256sum .ollama/models/blobs/*")
+    stage.typed.append("ben$ # every blob is hashed, and compared with what Ada made")
     count = len(list(manifest.blobs()))
     return f"{count} blobs hash to their names; the manifest is Ada's to the byte ({manifest.digest.short})"
 
@@ -125,18 +127,20 @@ def _hash(source: Source, name: Name, blob: Descriptor) -> str:
 
 
 def _corrupt(stage: Stage) -> str:
-    """Turn one bit of the weights, on the registry's disk: whoever pulls now must notice."""
+    """Flip one byte of the weights, on the registry's disk: whoever pulls now must notice."""
     name = Name.parse(stage.name(MODEL))
     weights = max(Store(stage.models("ada")).resolve(name).layers, key=lambda layer: layer.size)
     path = _blob_file(stage.folder / "registry", weights.digest.hex)
+    pull = ("pull", stage.name(MODEL), "--models", "ben/second-store")
     _flip(path, weights.size // 2)
-    stage.typed.append(f"host$ # one bit of {path.relative_to(stage.folder)} is turned")
-    other = str(stage.folder / "ben" / "other-store")
-    told = stage.ferry("ben", "pull", stage.name(MODEL), "--models", other, ends=_CORRUPT)
-    _expect(stage.ferry("ben", "list", "--models", other) == [], "a model with a wrong byte is visible")
+    stage.typed.append(f"host$ # byte {weights.size // 2} of the weights is flipped in registry/blobs")
+    told = stage.ferry("ben", *pull, ends=_CORRUPT)
+    _expect(stage.ferry("ben", "list", *pull[2:]) == [], "a model with a wrong byte is visible")
     _flip(path, weights.size // 2)
-    stage.ferry("ben", "pull", stage.name(MODEL), "--models", other)
-    return f"noticed: “{told['error']['message']}”; nothing was published, and once mended it is pulled"
+    stage.typed.append("host$ # and flipped back")
+    stage.ferry("ben", *pull)
+    why = told["error"]["message"].rpartition(": ")[2]
+    return f"noticed: {why}\nno model was made of it; from the mended disk it is pulled"
 
 
 def _blob_file(registry: Path, digest_hex: str) -> Path:
@@ -149,7 +153,7 @@ def _flip(path: Path, offset: int) -> None:
     file = DataFile.open(path, create=False)
     try:
         byte = file.read(1, offset)
-        file.write(bytes([byte[0] ^ 1]), offset)
+        file.write(bytes([byte[0] ^ 0xFF]), offset)
     finally:
         file.close()
 
@@ -174,6 +178,6 @@ STEPS: tuple[tuple[str, Callable[[Stage], str]], ...] = (
     ("Strangers are refused", _refuse),
     ("Ada's model is shared with Ben, who pulls it", _pull),
     ("Every byte is proven", _prove),
-    ("One bit is turned on the registry's disk", _corrupt),
+    ("One byte on the registry's disk is flipped", _corrupt),
     ("The registry is stopped", _stop),
 )

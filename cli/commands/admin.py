@@ -140,7 +140,7 @@ def key_add(desk: Desk, name: str, line: str) -> None:
 
     \b
       ferry admin key add ada ada.pub
-      ferry admin key add ada - < ada.pub
+      ferry admin key add ada - < laptop.pub
     """
     public = _public_key(line)
     with served.accounts(desk) as accounts:
@@ -181,7 +181,7 @@ def key_revoke(desk: Desk, fingerprint: str) -> None:
     """Refuse the key, and everything issued to it, from the next request on.
 
     \b
-      ferry admin key revoke SHA256:4Wj0ghrkO1QfJqBmVdRNSbG5XYp1hYVvuYY0hPUH0Xw
+      ferry admin key revoke SHA256:HF3uvmDtT/wWyTcgb2DwyyKdwdqDv4ODKzdyZ0qIbV8
       ferry admin key list
     """
     with served.accounts(desk) as accounts:

@@ -94,7 +94,10 @@ def _show(desk: Desk, number: int, step: _Told) -> None:
     for typed in step.commands:
         terminal.line(f"      {terminal.paint(typed, 'dim')}")
     mark = terminal.paint("✓", "green") if step.ok else terminal.paint("✗", "red")
-    terminal.line(f"    {mark} {visible(step.says)}")
+    first, *rest = step.says.splitlines()
+    terminal.line(f"    {mark} {visible(first)}")
+    for line in rest:
+        terminal.line(f"      {visible(line)}")
     terminal.out.flush()
 
 

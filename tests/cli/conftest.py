@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from house import House
 from person import Ferry
 
 
@@ -16,13 +17,26 @@ def ferry(tmp_path: Path) -> Ferry:
     return Ferry(home)
 
 
-@pytest.fixture
-def new_ferry(tmp_path: Path) -> Callable[[str], Ferry]:
-    """Ferry as another person on the same machine."""
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Ferry]:
+    """People on one machine, each with a home that lasts as long as the tests."""
+    homes = tmp_path_factory.mktemp("homes")
 
-    def make(name: str) -> Ferry:
-        home = tmp_path / name
-        home.mkdir()
-        return Ferry(home)
+    def person(name: str) -> Ferry:
+        (homes / name).mkdir(exist_ok=True)
+        return Ferry(homes / name)
 
-    return make
+    return person
+
+
+@pytest.fixture(scope="session")
+def house(people: Callable[[str], Ferry]) -> Iterator[House]:
+    """A registry in which ada and ben have accounts."""
+    opened = House(people("host")).open()
+    try:
+        for name in ("ada", "ben"):
+            opened.welcome(people(name), name)
+        yield opened
+    finally:
+        code = opened.close()
+    assert code == 0

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 FERRY = (sys.executable, "-m", "cli")
@@ -61,14 +61,16 @@ class Ferry:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *words: str | Path, **env: str | None) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str | Path, stderr: IO[str] | int = subprocess.PIPE, **env: str | None
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*FERRY, *map(str, words)],
             env=self.env(**env),
             cwd=self.home,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
 

@@ -11,7 +11,6 @@ import pytest
 from person import FERRY, Ferry
 
 from cli import ending
-from cli.main import app
 from registry.errors import NotFoundError
 
 
@@ -125,21 +124,6 @@ def test_closed_standard_streams_do_no_harm(ferry: Ferry, closed: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-
-
-# --- help ------------------------------------------------------------------------------------------------
-
-COMMANDS = sorted(app.list_commands(app.make_context("ferry", ["--help"], resilient_parsing=True)))
-
-
-def test_help_fits_a_screen_and_shows_two_examples(ferry: Ferry) -> None:
-    for command in ["", *COMMANDS]:
-        done = ferry(*filter(None, [command]), "--help").well()
-        lines = done.out.splitlines()
-        examples = [line for line in lines if line.startswith("    ferry ") or 'eval "$(ferry' in line]
-        assert len(lines) <= 30, f"{command}: {len(lines)} lines"
-        assert max(map(len, lines)) <= 80
-        assert len(examples) >= 2, command
 
 
 def test_a_command_that_is_not_asked_for_is_not_imported(ferry: Ferry) -> None:

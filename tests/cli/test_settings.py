@@ -180,7 +180,7 @@ def test_a_key_option_beats_the_keys_text(tmp_path: Path) -> None:
 
 def test_proxies_come_from_the_environment_and_are_handed_over_as_data(tmp_path: Path) -> None:
     environ = {"https_proxy": "http://low", "HTTPS_PROXY": "http://up", "ALL_PROXY": "http://all"}
-    settings = told(tmp_path, **environ, NO_PROXY="a, b")
+    settings = resolve({}, {"HOME": str(tmp_path), "NO_PROXY": "a, b", **environ})
     assert settings.proxies == {"http": "http://all", "https": "http://low"}
     assert settings.no_proxy == ("a", "b")
     assert told(tmp_path).proxies == {}

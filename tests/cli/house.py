@@ -1,0 +1,57 @@
+"""A registry that `ferry serve` runs in a process of its own, and its administrator."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from pathlib import Path
+
+from person import Done, Ferry
+
+
+class House:
+    """`ferry serve` on a free port, from `open` to `close`."""
+
+    def __init__(self, admin: Ferry, *words: str) -> None:
+        self.admin = admin
+        self.data = admin.home / "data"
+        self.host = ""
+        self.ready = ""
+        self._words = words
+        self._process: subprocess.Popen[str] | None = None
+
+    def open(self) -> House:
+        log = (self.admin.home / "log").open("w")
+        self._process = self.admin.start(
+            "serve", "--data", self.data, "--listen", self.host or "127.0.0.1:0", *self._words, stderr=log
+        )
+        log.close()
+        watchdog = threading.Timer(30, self._process.kill)
+        watchdog.start()
+        assert self._process.stdout is not None
+        self.ready = self._process.stdout.readline()
+        watchdog.cancel()
+        assert self.ready.startswith("ferry serve: ready on http://"), self.log
+        self.host = self.ready.split("//")[1].split()[0]
+        return self
+
+    def close(self) -> int:
+        """Its exit code after SIGTERM."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        self._process.terminate()
+        code = self._process.wait(60)
+        self._process.stdout.close()
+        return code
+
+    @property
+    def log(self) -> str:
+        return (self.admin.home / "log").read_text()
+
+    def welcome(self, person: Ferry, name: str) -> None:
+        """Give a person an account."""
+        assert person("signin", self.host).code == 4
+        self("user", "add", name, "--key", person.home / ".ollama" / "id_ed25519.pub").well()
+
+    def __call__(self, *words: str | Path) -> Done:
+        return self.admin("admin", *words, "--data", self.data)

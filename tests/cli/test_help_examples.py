@@ -1,0 +1,124 @@
+"""Every example in a help text works as it stands, in a home where what it names is there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+from house import House
+from person import Ferry
+from shelf import put_model
+
+from cli.main import app
+
+ROOT = Path(__file__).resolve().parents[2]
+KEYS = {
+    "ada.pub": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF7xVYAomqO1w7CLpUZxGk7QqpNpFTHOmGkzoTmHZZD/",
+    "laptop.pub": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHWyAH9u6MTjlxJgKtlGiBoAI5KBYpOqRD8xOeBBZX7",
+    "root.pub": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHuy9ybDCh4YoAYHh+DDSl0Qk5iVnbOXJoUm3qgXo5Dl",
+}
+LASTING = ("ferry serve", "ferry demo")  # test_serve_commands and test_demo run these
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+def examples(help_text: str) -> list[str]:
+    """The indented lines that begin with ferry, without what is explained behind two spaces."""
+    lines = [line.strip() for line in help_text.splitlines() if re.match(r"^    \S", line)]
+    found = [re.split(r"  +", line)[0] for line in lines if "ferry " in line]
+    return [line for line in found if re.match(r'(ferry |eval "\$\(ferry )', line)]
+
+
+@pytest.fixture(scope="module")
+def acme(house: House, people: Callable[[str], Ferry]) -> Ferry:
+    """The owner of the namespace acme, in which tiny:1.0 is published."""
+    owner = people("acme")
+    house.welcome(owner, "acme")
+    put_model(owner.models, f"{house.host}/acme/tiny/1.0")
+    put_model(owner.models, f"{house.host}/acme/tiny/latest")
+    owner("push", f"{house.host}/acme/tiny:1.0").well()
+    return owner
+
+
+@pytest.fixture
+def shell(tmp_path: Path, house: House, acme: Ferry) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """A shell in a home with what the examples name: models, keys, files, a registry's data."""
+    home = tmp_path / "home"
+    (home / ".config" / "fish" / "completions").mkdir(parents=True)
+    (home / "bin").mkdir()
+    shim = home / "bin" / "ferry"
+    shim.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m cli "$@"\n')
+    shim.chmod(0o755)
+    for file, line in KEYS.items():
+        (home / file).write_text(line + "\n")
+    models = home / ".ollama" / "models"
+    for tag in ("latest", "1.0", "2.0"):
+        put_model(models, f"registry.ollama.ai/library/tiny/{tag}")
+    put_model(models, f"{house.host}/acme/tiny/1.0")
+    shutil.copy(ROOT / "fixtures" / "Modelfile", home) if (ROOT / "fixtures" / "Modelfile").exists() else None
+    for gguf in (ROOT / "fixtures").glob("*.gguf"):
+        shutil.copy(gguf, home)
+    env = {
+        "HOME": str(home),
+        "PATH": f"{home / 'bin'}:/usr/bin:/bin",
+        "FERRY_KEY": (acme.home / ".ollama" / "id_ed25519").read_text(),
+        "FERRY_REGISTRY": "",
+        "FERRY_DATA": str(home / "served"),
+    }
+
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        line = line.replace("models.acme.example", house.host).replace("/srv/ferry", str(home / "served"))
+        registry = house.host if line.split()[1:] == ["signin"] else ""
+        return subprocess.run(
+            ["bash", "-c", line],
+            cwd=home,
+            env={**env, "FERRY_REGISTRY": registry},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=" ".join(path)) for path in commands(app)])
+def test_help_fits_a_screen_and_its_two_examples_work(
+    path: tuple[str, ...], ferry: Ferry, shell: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    text = ferry(*path, "--help").well().out
+    assert text.count("\n") <= 30
+    assert max(map(len, text.splitlines())) <= 80
+    found = examples(text)
+    assert len(found) == 2
+    if (path[0] == "admin" and path[-1] not in ("admin", "add", "user")) or path[-2:] == ("key", "add"):
+        shell("ferry admin user add ada").check_returncode()
+    if path[-1] == "revoke":
+        shell("ferry admin key add ada ada.pub").check_returncode()
+    for line in found:
+        if not line.startswith(LASTING):
+            done = shell(line)
+            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+def test_the_first_help_fits_a_screen_and_its_examples_work(
+    ferry: Ferry, shell: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    text = ferry("--help").well().out
+    assert text.count("\n") <= 32
+    demo, pull = examples(text)
+    assert demo == "ferry demo"
+    assert shell(pull).returncode == 0

@@ -1,0 +1,136 @@
+"""How ferry serve starts, refuses to start, and ends; how ferry admin works while it runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from house import House
+from person import Ferry
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF7xVYAomqO1w7CLpUZxGk7QqpNpFTHOmGkzoTmHZZD/"
+OPEN = ["--listen", "0.0.0.0:0", "--public-url", "https://m.example"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--listen", "0.0.0.0:0"], "cannot know its own name"),
+        (OPEN, "plain HTTP"),
+        (["--anonymous", "all"], "none, read, write"),
+        (["--listen", "5050"], "not HOST:PORT"),
+        (["--listen", "127.0.0.1:99999"], "not HOST:PORT"),
+        (["--tls-cert", "/dev/null"], "go together"),
+        (["--tls-cert", "/dev/null", "--tls-key", "/dev/null"], "certificate"),
+        (["--public-url", "models.acme.example"], "--public-url"),
+        (["--public-url", "https://m.example/path"], "public URL"),
+        (["--capability-days", "0"], "between 1 and 365"),
+        (["--log-format", "xml"], "text, json"),
+        (
+            [
+                "--listen",
+                "0.0.0.0:0",
+                "--public-url",
+                "https://m.example",
+                "--plain-http",
+                "--anonymous",
+                "write",
+            ],
+            "anybody on the network",
+        ),
+    ],
+)
+def test_an_unsafe_or_impossible_start_is_refused(ferry: Ferry, words: list[str], said: str) -> None:
+    done = ferry("serve", "--data", ferry.home / "data", *words, seconds=20)
+    assert done.code == 2, done.err
+    assert said in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_port_in_use_and_data_in_use_are_said(house: House, ferry: Ferry) -> None:
+    taken = ferry("serve", "--data", ferry.home / "data", "--listen", house.host)
+    assert taken.code == 2
+    assert "address already in use" in taken.err
+    second = ferry("serve", "--data", house.data, "--listen", "127.0.0.1:0")
+    assert second.code == 8
+    assert "by another process" in second.err
+
+
+def test_sigterm_drains_and_ends_with_0_and_the_data_is_there_again(ferry: Ferry) -> None:
+    house = House(ferry).open()
+    house("user", "add", "ada").well()
+    assert house.close() == 0
+    house.open()
+    assert [user["name"] for user in house("user", "list", "--format", "json").json] == ["ada"]
+    assert house.close() == 0
+
+
+def test_each_request_is_one_line_as_text_or_json(ferry: Ferry, house: House) -> None:
+    assert "nobody has an account yet" in house.log
+    assert " POST /api/me" in house.log
+    lab = House(ferry, "--log-format", "json", "--anonymous", "read").open()
+    ferry("tags", f"{lab.host}/a/b")
+    lab.close()
+    lines = [json.loads(line) for line in lab.log.splitlines()]
+    assert {"time", "peer", "method", "path", "status", "received", "sent", "seconds"} == lines[0].keys()
+
+
+def test_anonymous_is_refused_on_data_with_accounts(ferry: Ferry) -> None:
+    ferry("admin", "user", "add", "ada", "--data", ferry.home / "data").well()
+    done = ferry("serve", "--data", ferry.home / "data", "--listen", "127.0.0.1:0", "--anonymous", "read")
+    assert done.code == 2
+    assert "accounts" in done.err
+
+
+def test_accounts_keys_and_rights_are_kept_while_it_runs(
+    house: House, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    public = tmp_path_factory.mktemp("keys") / "cleo.pub"
+    public.write_text(KEY + " cleo@laptop\n")
+    made = house("user", "add", "cleo", "--key", public, "--admin", "--format", "json").well().json
+    assert made["name"] == "cleo"
+    assert made["admin"] is True
+    fingerprint = made["fingerprint"]
+    assert house("user", "add", "cleo").code == 2
+    assert house("user", "add", "Cleo Patra").code == 2
+    assert house("user", "disable", "cleo").well().out == "cleo is disabled\n"
+    told = {user["name"]: user for user in house("user", "list", "--format", "json").json}
+    assert told["cleo"]["disabled"] is True
+    assert told["cleo"]["keys"] == [fingerprint]
+    house("user", "enable", "cleo").well()
+    house("key", "revoke", fingerprint).well()
+    assert house("key", "revoke", fingerprint).code == 3
+    keys = house("key", "list", "cleo", "--format", "json").json
+    assert [(key["fingerprint"], key["revoked"] is None) for key in keys] == [(fingerprint, False)]
+    house("visibility", "cleo/tiny", "public").well()
+    assert house("visibility", "cleo/tiny", "hidden").code == 2
+    assert house("grant", "nobody", "ada", "read").code == 3
+    assert house("grant", "ben", "ada", "maybe").code == 2
+    assert house("gc", "--format", "json").json == {"reclaimed": 0}
+
+
+def test_a_key_can_come_on_standard_input_and_a_private_one_is_refused(
+    house: House, people: Callable[[str], Ferry]
+) -> None:
+    house("user", "add", "dora").well()
+    line = people("dora")("signin", house.host).out.splitlines()[3].strip()
+    done = house.admin("admin", "key", "add", "dora", "-", "--data", house.data, stdin=line)
+    assert "speaks for dora" in done.well().out
+    private = people("dora").home / ".ollama" / "id_ed25519"
+    refused = house("key", "add", "dora", private)
+    assert refused.code == 2
+    assert private.read_text().splitlines()[1] not in refused.err
+
+
+def test_without_the_servers_libraries_one_sentence_says_what_to_install(ferry: Ferry) -> None:
+    for words in (["serve"], ["demo"], ["admin", "user", "list"]):
+        program = f"import sys\nsys.modules['sqlalchemy'] = None\nfrom cli import main\nmain.main({words!r})"
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=ferry.env(), capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 2
+        assert "sqlalchemy is not installed" in done.stderr
+        assert "pip install 'modelferry[server]'" in done.stderr
