@@ -154,7 +154,7 @@ class MemoryUpload:
     def taken(self) -> MemoryUpload:
         """Itself, for one writer. TransientError while it has another."""
         if not self._busy.acquire(blocking=False):
-            raise TransientError("another request is writing to this upload", retry_after=1)
+            raise TransientError("another request is writing to this upload")
         return self
 
     @property

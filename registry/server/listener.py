@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,7 @@ T = TypeVar("T")
 
 PIECE = 1024 * 1024  # what a thread writes or reads at once
 _THREADS = 16
+_BUFFER = 64 * 1024  # what the engine may hold of a body: it is lost when the line breaks
 _HEAD_BYTES = 16 * 1024
 _KEEPALIVE = 75.0
 _IDLE = 120.0  # seconds without a byte after which a body is given up
@@ -145,7 +147,7 @@ class Listener:
             lingering_time=_LINGER,
             max_line_size=_HEAD_BYTES,
             max_field_size=_HEAD_BYTES,
-            read_bufsize=PIECE,
+            read_bufsize=_BUFFER,
             auto_decompress=False,
         )
         self._sockets = await self._loop.create_server(
@@ -272,29 +274,40 @@ class _Visit:
         return bytes(body)
 
     async def _take(self, accept: Accept, request: Request) -> Response:
-        """Feed what arrives to the intake, about PIECE at a time, then ask for the answer."""
+        """Feed what arrives to the intake, then ask for the answer. What came before a break is fed too."""
         if (request.length or 0) > accept.limit:
             return fault("SIZE_INVALID", f"a blob has at most {accept.limit} bytes", status=413)
         self._go_on()
         try:
-            while pieces := await self._piece():
-                if self.received > accept.limit:
-                    return fault("SIZE_INVALID", f"a blob has at most {accept.limit} bytes", status=413)
-                await self.listener.in_pool(lambda pieces=pieces: _write(accept, pieces))  # type: ignore[misc]
+            if not await self._feed(accept):
+                return fault("BLOB_UPLOAD_INVALID", "the request broke off; what arrived is kept", status=400)
+            if self.received > accept.limit:
+                return fault("SIZE_INVALID", f"a blob has at most {accept.limit} bytes", status=413)
             return await self.listener.in_pool(accept.then)
         except RegistryError as error:
             return answer_to(error)
-        except _GONE:
-            return fault("BLOB_UPLOAD_INVALID", "the request broke off; what arrived is kept", status=400)
 
-    async def _piece(self) -> list[bytes]:
-        """What arrived, up to about PIECE bytes; empty at the end."""
-        pieces = [await self._arriving()]
-        size = len(pieces[0])
-        while pieces[-1] and size < PIECE and self.incoming.content.total_bytes > self.received:
-            pieces.append(await self._arriving())
-            size += len(pieces[-1])
-        return [piece for piece in pieces if piece]
+    async def _feed(self, accept: Accept) -> bool:
+        """Write what arrives, about PIECE at a time, while more arrives. False if the request broke off."""
+        held: list[bytes] = []
+        writing: asyncio.Future[None] | None = None
+        whole = True
+        try:
+            while self.received <= accept.limit and (data := await self._arriving()):
+                held.append(data)
+                if writing is None or writing.done() or sum(map(len, held)) >= PIECE:
+                    if writing is not None:
+                        await writing
+                    writing, held = self.listener.in_pool(partial(_write, accept, held)), []
+        except _GONE:
+            whole = False
+            # What came before the break is still in the engine's buffer, but its readers only raise.
+            held.append(self.incoming.content._read_nowait(-1))
+        finally:
+            if writing is not None:
+                await writing
+        await self.listener.in_pool(partial(_write, accept, held))
+        return whole
 
     async def _arriving(self) -> bytes:
         async with asyncio.timeout(_IDLE):
@@ -369,4 +382,5 @@ def _brings_a_blob(request: Request) -> bool:
 
 
 def _write(accept: Accept, pieces: list[bytes]) -> None:
-    accept.intake.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+    if pieces:
+        accept.intake.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))

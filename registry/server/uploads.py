@@ -34,7 +34,7 @@ class Ledger:
         """The session, for one writer at a time. TransientError while it has another."""
         with self._lock:
             if session in self._busy:
-                raise TransientError("another request is writing to this upload", retry_after=1)
+                raise TransientError("another request is writing to this upload")
             self._busy.add(session)
             return self._running.pop(session, None) or Running()
 

@@ -138,8 +138,9 @@ def printable(text: str) -> str:
 def answer_to(error: RegistryError) -> Response:
     """The standard error document for an error raised while a request was served."""
     code, status = next((answer for kind, answer in _ANSWERS if isinstance(error, kind)), ("UNKNOWN", 500))
-    headers = {"Retry-After": "1"} if isinstance(error, TransientError) else None
-    return fault(code, error.message, status=status, headers=headers)
+    # A failing disk is the operator's business: its paths are not for whoever asks.
+    message = "the registry cannot do that just now" if isinstance(error, StorageError) else error.message
+    return fault(code, message, status=status)
 
 
 _ANSWERS: tuple[tuple[type[RegistryError], tuple[str, int]], ...] = (

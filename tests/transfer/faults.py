@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from registry.contracts import Elsewhere, Intake, Reading, Source, Target
+from goods import GRAIN, Model, put
+
+from registry.contracts import Elsewhere, Intake, Reading, Target
 from registry.errors import TransientError
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import Span
+from registry.targets.memory import Memory
+from registry.transfer.copy import Options
+from registry.transfer.retry import Patience, Rule
 
 
 @dataclass
@@ -139,18 +144,15 @@ class Flipping(Wrapped):
             offset += len(chunk)
 
 
-def raising(error: Exception) -> Callable[..., Reading]:
-    """An `open` that always fails."""
-
-    def opened(*_: object) -> Reading:
-        raise error
-
-    return opened
+NAME = Name.parse("models.example/acme/tiny:1")
+QUICK = Rule(give_up_after=5, first_pause=0.001, longest_pause=0.01)
 
 
-def read_all(source: Source, name: Name, blob: Descriptor) -> bytes:
-    """Every byte of a blob, straight from a source."""
-    reading = source.open(name, blob, Span(0, blob.size))
-    data = b"".join(reading.stream)
-    reading.stream.close()
-    return data
+def quick(**options: object) -> Options:
+    return Options(patience=lambda: Patience(QUICK), **options)  # type: ignore[arg-type]
+
+
+def filled(model: Model, name: Name = NAME) -> Memory:
+    memory = Memory(grain=GRAIN)
+    put(memory, name, model)
+    return memory
