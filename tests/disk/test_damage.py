@@ -72,7 +72,7 @@ def test_a_hash_over_bytes_that_were_discarded_meanwhile_begins_anew(tmp_path: P
     partial = opened(tmp_path)
     bad = b"\x00" * GRAIN
     partial.write(Span(0, GRAIN), [bad])
-    prover = threading.Thread(target=partial.prove)
+    prover = threading.Thread(target=partial.prove, daemon=True)
     prover.start()
     time.sleep(0.05)
 

@@ -99,6 +99,19 @@ def test_a_disk_that_is_too_full_for_a_blob_is_noticed_when_it_begins(small_disk
     check_store(small_disk / "models")
 
 
+def test_room_that_was_taken_in_vain_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Greedy(System):
+        def allocate(self, handle: int, size: int) -> None:
+            self.truncate(handle, size - 1)  # ext4 keeps what it could get
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(calls, "system", Greedy())
+    with pytest.raises(StorageError, match="the disk is full"):
+        Partial.open(tmp_path, Digest.of(b"x" * MiB), MiB)
+
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 0
+
+
 def test_a_disk_that_fills_up_in_the_middle_keeps_what_is_there_and_the_next_run_goes_on(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

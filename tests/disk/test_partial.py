@@ -166,8 +166,8 @@ def test_it_is_proven_while_workers_write_anywhere(seed: int, tmp_path: Path) ->
         for piece in mine:
             partial.write(piece, part(piece, data))
 
-    threads = [threading.Thread(target=guarded, args=(partial.prove,))]
-    threads += [threading.Thread(target=guarded, args=(work, pieces[at::5])) for at in range(5)]
+    threads = [threading.Thread(target=guarded, args=(partial.prove,), daemon=True)]
+    threads += [threading.Thread(target=guarded, args=(work, pieces[at::5]), daemon=True) for at in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -197,7 +197,7 @@ def test_proving_follows_a_single_long_write_instead_of_waiting_for_its_end(
             return self.inner.hexdigest()
 
     monkeypatch.setattr(Digest, "hasher", lambda _self: Hasher())
-    prover = threading.Thread(target=partial.prove)
+    prover = threading.Thread(target=partial.prove, daemon=True)
     prover.start()
 
     def chunks() -> Iterator[bytes]:
@@ -230,7 +230,7 @@ def test_closing_ends_a_prover_that_waits(tmp_path: Path) -> None:
         except StorageError as error:
             ended.append(error)
 
-    prover = threading.Thread(target=prove)
+    prover = threading.Thread(target=prove, daemon=True)
     prover.start()
     time.sleep(0.05)
     partial.close()

@@ -257,8 +257,8 @@ def test_writes_come_in_any_order_and_side_by_side_where_no_order_is_wanted(plac
         for piece in mine:
             intake.write(piece, chunked(data[piece.offset : piece.end]))
 
-    prover = threading.Thread(target=intake.prove)
-    workers = [threading.Thread(target=work, args=(pieces[number::4],)) for number in range(4)]
+    prover = threading.Thread(target=intake.prove, daemon=True)
+    workers = [threading.Thread(target=work, args=(pieces[number::4],), daemon=True) for number in range(4)]
     for thread in (prover, *workers):
         thread.start()
     for thread in (*workers, prover):

@@ -174,7 +174,7 @@ def test_a_tag_is_the_old_model_or_the_new_one_at_every_instant(store: Store, mo
         while not stop.is_set():
             seen.add(path.read_bytes())
 
-    reader = threading.Thread(target=look)
+    reader = threading.Thread(target=look, daemon=True)
     reader.start()
     for _ in range(30):
         store.publish(NAME, new.manifest)
@@ -207,7 +207,7 @@ def test_put_remove_and_prune_at_random_side_by_side_leave_a_whole_store(seed: i
         finally:
             store.close()
 
-    threads = [threading.Thread(target=life, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=life, args=(number,), daemon=True) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
