@@ -25,11 +25,10 @@ CUTS = 12
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
-    with monkeypatch.context() as patch:
-        patch.setattr(calls, "system", recorder)
-        yield recorder
+    monkeypatch.setattr(calls, "system", recorder)
+    return recorder
 
 
 def moments(recorder: Recorder, chance: random.Random) -> Iterator[int]:
