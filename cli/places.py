@@ -5,7 +5,6 @@ The heavy rooms of the library are imported only when a place of theirs is asked
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -126,6 +125,8 @@ def _credentials(desk: Desk) -> Credentials:
 
 def key(desk: Desk) -> PrivateKey:
     """The ed25519 key that speaks for this person; the default one is made if there is none."""
+    import secrets
+
     from registry.auth.keys import SEED_BYTES, PrivateKey, ensure_key, load_key
 
     settings = desk.settings

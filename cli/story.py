@@ -48,9 +48,8 @@ def _people(stage: Stage) -> str:
 
 
 def _create(stage: Stage) -> str:
-    from registry.publish.gguf import tiny
-
     from registry.disk import files
+    from registry.publish.writer import tiny
 
     folder = stage.home("ada")
     files.write_atomic(folder / "tiny.gguf", tiny(), scratch=folder)

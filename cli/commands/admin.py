@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -256,7 +257,7 @@ def _public_key(place: str) -> PublicKey:
     from registry.auth.keys import PublicKey
 
     if place == "-":
-        return PublicKey.parse_line(click.get_text_stream("stdin").read(_KEY_BYTES))
+        return PublicKey.parse_line(sys.stdin.read(_KEY_BYTES) if sys.stdin else "")
     return PublicKey.parse_line(files.read_bounded(Path(place), _KEY_BYTES).decode("utf-8", "replace"))
 
 

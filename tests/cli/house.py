@@ -12,9 +12,9 @@ from person import Done, Ferry
 class House:
     """`ferry serve` on a free port, from `open` to `close`."""
 
-    def __init__(self, admin: Ferry, *words: str) -> None:
+    def __init__(self, admin: Ferry, *words: str, data: Path | None = None) -> None:
         self.admin = admin
-        self.data = admin.home / "data"
+        self.data = data or admin.home / "data"
         self.host = ""
         self.ready = ""
         self._words = words

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,10 +13,10 @@ import pytest
 from house import House
 from person import Ferry
 from shelf import put_model
+from shell import ROOT, bash, put_ferry
 
 from cli.main import app
 
-ROOT = Path(__file__).resolve().parents[2]
 KEYS = {
     "ada.pub": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF7xVYAomqO1w7CLpUZxGk7QqpNpFTHOmGkzoTmHZZD/",
     "laptop.pub": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHWyAH9u6MTjlxJgKtlGiBoAI5KBYpOqRD8xOeBBZX7",
@@ -58,22 +57,16 @@ def shell(tmp_path: Path, house: House, acme: Ferry) -> Callable[[str], subproce
     """A shell in a home with what the examples name: models, keys, files, a registry's data."""
     home = tmp_path / "home"
     (home / ".config" / "fish" / "completions").mkdir(parents=True)
-    (home / "bin").mkdir()
-    shim = home / "bin" / "ferry"
-    shim.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m cli "$@"\n')
-    shim.chmod(0o755)
     for file, line in KEYS.items():
         (home / file).write_text(line + "\n")
     models = home / ".ollama" / "models"
     for tag in ("latest", "1.0", "2.0"):
         put_model(models, f"registry.ollama.ai/library/tiny/{tag}")
     put_model(models, f"{house.host}/acme/tiny/1.0")
-    shutil.copy(ROOT / "fixtures" / "Modelfile", home) if (ROOT / "fixtures" / "Modelfile").exists() else None
-    for gguf in (ROOT / "fixtures").glob("*.gguf"):
-        shutil.copy(gguf, home)
+    shutil.copytree(ROOT / "fixtures", home, dirs_exist_ok=True)
     env = {
         "HOME": str(home),
-        "PATH": f"{home / 'bin'}:/usr/bin:/bin",
+        "PATH": f"{put_ferry(tmp_path / 'bin')}:/usr/bin:/bin",
         "FERRY_KEY": (acme.home / ".ollama" / "id_ed25519").read_text(),
         "FERRY_REGISTRY": "",
         "FERRY_DATA": str(home / "served"),
@@ -82,15 +75,7 @@ def shell(tmp_path: Path, house: House, acme: Ferry) -> Callable[[str], subproce
     def run(line: str) -> subprocess.CompletedProcess[str]:
         line = line.replace("models.acme.example", house.host).replace("/srv/ferry", str(home / "served"))
         registry = house.host if line.split()[1:] == ["signin"] else ""
-        return subprocess.run(
-            ["bash", "-c", line],
-            cwd=home,
-            env={**env, "FERRY_REGISTRY": registry},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return bash(line, home, {**env, "FERRY_REGISTRY": registry})
 
     return run
 

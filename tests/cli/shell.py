@@ -1,0 +1,34 @@
+"""A bare shell in which `ferry` is on the PATH, as a person or a CI runner has it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def put_ferry(folder: Path) -> Path:
+    """Put a program `ferry` into `folder`; the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "ferry"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m cli "$@"\n')
+    program.chmod(0o755)
+    return folder
+
+
+def bash(
+    script: str, cwd: Path, env: Mapping[str, str], seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a script with this environment and no terminal."""
+    return subprocess.run(
+        ["bash", "-c", script],
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )

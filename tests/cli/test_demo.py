@@ -1,0 +1,69 @@
+"""`ferry demo` does what it says, on a machine and in a home where nothing is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from person import Ferry
+from shell import bash, put_ferry
+
+TITLES = 9
+
+
+@pytest.fixture
+def tmp(tmp_path: Path) -> Path:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    return folder
+
+
+def test_every_step_does_what_it_says_and_nothing_is_left(ferry: Ferry, tmp: Path) -> None:
+    began = time.monotonic()
+    done = ferry("demo", "--format", "json", TMPDIR=str(tmp), seconds=120).well()
+    assert time.monotonic() - began < 60
+    told = done.json
+    assert told.keys() == {"ok", "seconds", "directory", "steps"}
+    assert (told["ok"], told["directory"]) == (True, None)
+    assert [step["ok"] for step in told["steps"]] == [True] * TITLES
+    assert all(step.keys() == {"title", "commands", "says", "ok", "seconds"} for step in told["steps"])
+    assert list(tmp.iterdir()) == []
+    assert list(ferry.home.iterdir()) == []
+
+
+def test_keep_leaves_everything_and_says_how_to_go_on(ferry: Ferry, tmp: Path) -> None:
+    done = ferry("demo", "--keep", TMPDIR=str(tmp), LC_ALL="C", PYTHONUTF8="0", seconds=120).well()
+    assert done.out.isascii()
+    assert f"{TITLES} of {TITLES} steps" in done.out
+    folder = next(tmp.iterdir())
+    typed = [line.strip() for line in done.out[done.out.index("To go on") :].splitlines() if line[:2] == "  "]
+    assert typed[0] == f"cd {folder}"
+    assert typed[1].startswith("ferry serve")
+    env = {"HOME": str(ferry.home), "PATH": f"{put_ferry(tmp.parent / 'bin')}:/usr/bin:/bin"}
+    script = "\n".join(
+        ["set -e", typed[0], f"{typed[1]} > ready &", "while ! grep -q ready ready; do sleep 0.2; done"]
+    )
+    script += "\n" + "\n".join(typed[2:]) + "\nkill %1\nwait %1\n"
+    went_on = bash(script, tmp, env)
+    assert went_on.returncode == 0, went_on.stderr
+    assert "/ada/tiny:1.0" in went_on.stdout
+
+
+def test_ctrl_c_in_the_middle_cleans_up(ferry: Ferry, tmp: Path) -> None:
+    process = ferry.start("demo", TMPDIR=str(tmp), stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "ready on" in line:
+            break
+    folder = next(tmp.iterdir())
+    registry = folder / "registry"
+    assert registry.is_dir()
+    os.kill(process.pid, signal.SIGINT)
+    process.stdout.read()
+    assert process.wait(30) == 130
+    process.stdout.close()
+    assert list(tmp.iterdir()) == []

@@ -1,0 +1,176 @@
+"""What the README tells people to type works as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from house import House
+from person import Ferry
+from shelf import put_model
+from shell import ROOT, Ended, bash, put_ferry
+
+from registry import errors
+
+README = (ROOT / "README.md").read_text()
+FIXTURES = ROOT / "fixtures"
+BEN = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF7xVYAomqO1w7CLpUZxGk7QqpNpFTHOmGkzoTmHZZD/ ben@laptop\n"
+
+
+def recipe(mark: str) -> str:
+    """The script that the blocks marked `run=mark` make together."""
+    blocks = re.findall(rf"^```sh run={mark}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert blocks, f"the README has no recipe {mark}"
+    return "".join(blocks)
+
+
+def put_sources(folder: Path) -> None:
+    """A Modelfile and what it names."""
+    shutil.copytree(FIXTURES, folder, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """PATH and a home, nothing else."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return {"HOME": str(home), "PATH": f"{put_ferry(tmp_path / 'bin')}:/usr/bin:/bin"}
+
+
+def test_the_two_commands_stand_there_word_for_word() -> None:
+    demo = "python3 -m venv .venv && .venv/bin/pip install '.[server]' && .venv/bin/ferry demo\n"
+    assert f"\n{demo}" in README
+    assert "\ntests/run\n" in README
+    assert (ROOT / "tests" / "run").stat().st_mode & 0o111
+
+
+def test_a_private_registry_in_five_minutes(bare: dict[str, str]) -> None:
+    home = Path(bare["HOME"])
+    put_sources(home)
+    (home / "ben.pub").write_text(BEN)
+    script = recipe("registry")
+    serve, rest = script.split("\n", 1)
+    assert serve == "ferry serve --data registry &"
+    house = House(Ferry(home), data=home / "registry").open()
+    try:
+        for line in rest.strip().splitlines():
+            done = bash(line.replace("127.0.0.1:5050", house.host), home, bare)
+            assert done.returncode == (4 if "ends with 4" in line else 0), f"{line}\n{done.stderr}"
+    finally:
+        house.close()
+
+
+def test_pull_on_a_laptop_that_runs_ollama(
+    bare: dict[str, str], house: House, people: Callable[[str], Ferry]
+) -> None:
+    ada = people("ada")
+    put_model(ada.models, f"{house.host}/ada/tiny/1.0")
+    ada("push", f"{house.host}/ada/tiny:1.0").well()
+    env = {**bare, "FERRY_KEY": (ada.home / ".ollama" / "id_ed25519").read_text()}
+    done = bash("set -e\n" + recipe("laptop").replace("127.0.0.1:5050", house.host), Path(env["HOME"]), env)
+    assert done.returncode == 0, done.stderr
+    assert "tiny:latest" in done.stdout
+    model = Path(env["HOME"]) / ".ollama/models/manifests/registry.ollama.ai/library/tiny/latest"
+    assert model.is_file()
+
+
+def test_every_documented_exit_code_is_the_code_of_its_error() -> None:
+
+    rows = {
+        int(found)
+        for cell in re.findall(r"^\| ([\d, ]+) \|", README, re.MULTILINE)
+        for found in cell.split(",")
+    }
+    known = {error.exit for error in errors.RegistryError.__subclasses__()}
+    assert rows == known | {0, 1, errors.INTERRUPTED, errors.TERMINATED}
+
+
+def test_the_settings_it_shows_are_accepted(ferry: Ferry) -> None:
+    blocks = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for text in blocks:
+        ferry.settings(text)
+        ferry("list").well()
+
+
+# --- publishing from CI ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ci_key(house: House, people: Callable[[str], Ferry]) -> str:
+    """The text of the key that may publish in the namespace acme."""
+    runner = people("ci")
+    if not (runner.home / ".ollama").exists():
+        house.welcome(runner, "ci")
+        house("user", "add", "acme")
+        house("grant", "ci", "acme", "write").well()
+    return (runner.home / ".ollama" / "id_ed25519").read_text()
+
+
+def in_ci(tmp_path: Path, key: str, house: House) -> Ended:
+    """Run the recipe as CI does: no HOME, no terminal, a read-only root but for $TMPDIR.
+
+    What it leaves in pushed.json is read out of there at the end, as standard output.
+    """
+    work, tmp = tmp_path / "work", tmp_path / "tmp"
+    for folder in (work, tmp):
+        folder.mkdir()
+    put_sources(work)
+    path = f"{put_ferry(tmp_path / 'bin')}:/usr/bin:/bin"
+    recipe_then_result = f'sh -eu -c "$1"; code=$?; cat {tmp}/pushed.json; exit $code'
+    runner = (
+        f"mount -o remount,ro,bind / && mount -t tmpfs none {tmp} && cd {work} && "
+        f'exec env -i PATH={path} TMPDIR={tmp} VERSION=1.0 FERRY_KEY="$KEY" '
+        f"sh -c '{recipe_then_result}' ci \"$SCRIPT\""
+    )
+    script = recipe("ci").replace("models.acme.example", house.host)
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", runner],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "KEY": key, "SCRIPT": script},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def may_unshare() -> bool:
+    probe = ["unshare", "--mount", "sh", "-c", "mount -o remount,ro,bind /"]
+    try:
+        return subprocess.run(probe, capture_output=True, timeout=10).returncode == 0
+    except OSError:
+        return False
+
+
+needs_mounts = pytest.mark.skipif(not may_unshare(), reason="a read-only root needs the right to mount")
+
+
+@needs_mounts
+def test_publishing_from_ci_works_as_written(
+    house: House, people: Callable[[str], Ferry], ci_key: str, tmp_path: Path
+) -> None:
+    done = in_ci(tmp_path, ci_key, house)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert told["name"] == f"{house.host}/acme/tiny:1.0"
+    assert {blob["how"] for blob in told["blobs"]} == {"uploaded"}
+    tags = people("ci")("tags", f"{house.host}/acme/tiny", "--format", "json").well().json
+    assert tags == [{"tag": "1.0", "digest": told["digest"]}]
+
+
+@needs_mounts
+def test_publishing_from_ci_with_an_unknown_key_says_so_as_data(
+    house: House, people: Callable[[str], Ferry], tmp_path: Path
+) -> None:
+    stranger = people("stranger")
+    stranger("whoami", house.host)
+    key = (stranger.home / ".ollama" / "id_ed25519").read_text()
+    done = in_ci(tmp_path, key, house)
+    assert done.returncode == 4
+    assert json.loads(done.stdout)["error"]["class"] == "DeniedError"
+    assert key.splitlines()[1] not in done.stdout + done.stderr
