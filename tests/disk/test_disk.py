@@ -7,6 +7,8 @@ import os
 import random
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -304,6 +306,21 @@ def test_a_lock_is_one_owners_until_it_is_closed_also_when_its_file_was_removed(
     second.close()
     shared = [lock_file(tmp_path / "lock", shared=True) for _ in range(2)]
     assert all(shared) and lock_file(tmp_path / "lock") is None
+
+
+def test_whoever_waited_for_a_lock_whose_file_was_removed_takes_that_of_the_new_file(tmp_path: Path) -> None:
+    first = lock_file(tmp_path / "lock")
+    got: list[DataFile | None] = []
+    waiter = threading.Thread(target=lambda: got.append(lock_file(tmp_path / "lock", wait=True)), daemon=True)
+    waiter.start()
+    time.sleep(0.1)
+
+    remove(tmp_path / "lock")
+    assert first is not None
+    first.close()
+    waiter.join(5)
+
+    assert got[0] is not None and got[0].is_at(tmp_path / "lock")
 
 
 def test_a_descriptor_lives_until_the_last_call_in_progress_has_ended(

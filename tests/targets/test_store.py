@@ -150,6 +150,14 @@ def test_a_link_in_place_of_a_blob_is_not_followed_and_its_target_stays(
     assert dangling or snapshot(target) == before
 
 
+def test_a_link_as_long_as_the_blob_is_no_blob_either(store: Store, models: Path) -> None:
+    blob = describe(b"0123456789")
+    blob_path(models, blob.digest).parent.mkdir(parents=True)
+    blob_path(models, blob.digest).symlink_to("ten-letter")
+
+    assert store.size(NAME, blob) is None
+
+
 def test_no_bytes_move_for_a_name_whose_blobs_ollama_has_already(store: Store) -> None:
     put(store, NAME, MODEL)
 

@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
-from goods import GRAIN, KiB, Model, describe, fill, get, get_blob, put, put_blob
+from goods import GRAIN, KiB, Model, describe, fill, get, get_blob, put, put_blob, receive
 from invariants import check_store
 from store_kit import HOUR, MODEL, NAME, OTHER, age, blob_path
 
 from registry.contracts import Elsewhere
+from registry.disk.data import lock_file
 from registry.errors import InvalidError, NotFoundError
 from registry.model.names import Name
+from registry.model.spans import Span
 from registry.targets.store import Store
 
 
@@ -87,6 +89,39 @@ def test_removing_leaves_what_another_process_is_sending(store: Store, models: P
 
     assert [get_blob(pusher, NAME, blob) for blob in rest] == [MODEL.blobs[blob.digest] for blob in rest]
     pusher.close()
+
+
+def test_what_an_earlier_run_left_stays_for_whoever_is_about_to_go_on_with_it(
+    store: Store, models: Path
+) -> None:
+    blob = MODEL.manifest.layers[0]
+    intake = receive(store, NAME, blob)
+    intake.write(Span(0, GRAIN), [MODEL.blobs[blob.digest][:GRAIN]])
+    intake.close()
+    puller = Store(models, grain=GRAIN)
+    puller.prepare(NAME, MODEL.manifest)
+
+    claimed = store.prune(time.time() + 2 * HOUR).items
+    puller.close()
+    unclaimed = store.prune(time.time() + 2 * HOUR).items
+
+    assert claimed == ()
+    assert [item.path.name for item in unclaimed] == [blob_path(models, blob.digest).name]
+
+
+def test_nobody_claims_blobs_while_somebody_takes_blobs_away(store: Store, models: Path) -> None:
+    put(store, NAME, MODEL)
+    taking_away = lock_file(models / ".ferry" / "lock")
+    assert taking_away is not None
+    puller = threading.Thread(target=store.prepare, args=(OTHER, MODEL.manifest), daemon=True)
+
+    puller.start()
+    puller.join(0.2)
+    waited = puller.is_alive()
+    taking_away.close()
+    puller.join(5)
+
+    assert waited and not puller.is_alive()
 
 
 def test_prune_takes_what_nothing_names_after_an_hour_and_says_what(store: Store, models: Path) -> None:
