@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from cli.options import Desk
 from cli.render import visible
 from cli.settings import environment, files, logins
 from registry.contracts import Source
-from registry.errors import InvalidError
+from registry.errors import InvalidError, StorageError
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
@@ -79,16 +80,15 @@ def connections(desk: Desk) -> Iterator[Connections]:
         meter = Bucket(settings.get("limit_rate")).meter
     trace = (lambda line: desk.terminal.complain(visible(line))) if settings.on("debug") else None
     uploads = FileSessions(settings.state / "uploads") if settings.state else MemorySessions()
-    opened = Connections(
-        lambda host: way(desk, host), _credentials(desk), uploads=uploads, meter=meter, trace=trace
-    )
+    ways = cache(lambda host: _way(desk, host))  # one look at its files, and one warning, a host
+    opened = Connections(ways, _credentials(desk), uploads=uploads, meter=meter, trace=trace)
     try:
         yield opened
     finally:
         opened.close()
 
 
-def way(desk: Desk, host: str) -> Way:
+def _way(desk: Desk, host: str) -> Way:
     """How the settings say that `host` is reached."""
     from registry.connect import Way
     from registry.net.network import Network
@@ -104,7 +104,7 @@ def way(desk: Desk, host: str) -> Way:
         insecure=place.insecure_tls,
     )
     if place.insecure_tls:
-        desk.terminal.note(f"ferry: the certificate of {visible(host)} is not checked (insecure TLS)")
+        desk.terminal.complain(f"ferry: the certificate of {visible(host)} is not checked (insecure TLS)")
     return Way(network, place.plain_http, tuple(Origin.of(realm) for realm in place.realms))
 
 
@@ -116,11 +116,22 @@ def _credentials(desk: Desk) -> Credentials:
     settings = desk.settings
     texts = logins.texts(environment(), settings.home)
     return Credentials(
-        key=key(desk),
+        key=_key_or_none(desk),
         api_keys={origin_of(host): ApiKey(text) for host, text in settings.api_keys.items()},
         docker=tuple(DockerConfig.parse(text, path) for path, text in texts),
         run_helper=logins.ask_helper,
     )
+
+
+def _key_or_none(desk: Desk) -> PrivateKey | None:
+    """The key; none, and a line that says so, where the default one can neither be read nor made."""
+    try:
+        return key(desk)
+    except (StorageError, InvalidError) as error:
+        if desk.settings.key_text or desk.settings.get("key"):
+            raise
+        desk.terminal.note(f"ferry: asking as nobody in particular: {visible(error.message)}")
+        return None
 
 
 def key(desk: Desk) -> PrivateKey:

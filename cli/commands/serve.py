@@ -52,16 +52,21 @@ def serve(desk: Desk) -> None:
         _Log(terminal, settings.get("log_format", "text")),
     )
     service = Service(plan)
-    try:
-        stopped = _when_told()
-        where = service.start()
-        terminal.line(f"ferry serve: ready on {where} with the data in {plan.directory}")
-        terminal.out.flush()
-        if plan.anonymous is Right.NONE and not service.accounts.any():
-            terminal.note("ferry serve: nobody has an account yet; make one: ferry admin user add --help")
-        stopped.wait()
-    finally:
-        service.stop()
+    stopped = _when_told()
+    where = service.start()
+    _say_ready(desk, where, plan.directory)
+    if plan.anonymous is Right.NONE and not service.accounts.any():
+        terminal.note("ferry serve: nobody has an account yet; make one: ferry admin user add --help")
+    stopped.wait()
+    service.stop()  # Ctrl-C does not come here: it drops what is running, and loses nothing that was answered
+
+
+def _say_ready(desk: Desk, where: str, directory: Path) -> None:
+    if desk.terminal.json:
+        desk.terminal.document({"url": where, "data": str(directory)})
+    else:
+        desk.terminal.line(f"ferry serve: ready on {where} with the data in {directory}")
+        desk.terminal.out.flush()
 
 
 def _when_told() -> threading.Event:

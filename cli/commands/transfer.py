@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import click
 
 from cli import places, progress
 from cli.many import Document, each
 from cli.options import MOVING, NETWORK, STORE, Desk, command
-from cli.render import size
+from cli.render import size, visible
+from cli.reports import document, summary
 from registry.connect import Connections
 from registry.contracts import Destination, How, Source
 from registry.errors import InvalidError
 from registry.model.names import DEFAULT_TAG, Name, split_scheme
 from registry.transfer.copy import Options, copy
-from registry.transfer.progress import Observer, Report
+from registry.transfer.progress import Observer
 
 
 @command(*STORE, *NETWORK, *MOVING, goes_on=True)
@@ -39,7 +41,12 @@ def pull(desk: Desk, names: tuple[str, ...], other: str | None) -> int:
             places.storable(desk, to, "give it a name of its own here: --as NAME")
             return _moved(desk, opened.remote(name), store, _Pair(name, to), options)
 
-        return each(desk, [desk.settings.name(name) for name in names], fetch, _said)
+        return each(
+            desk,
+            [desk.settings.name(name) for name in names],
+            fetch,
+            partial(_said, verbose=desk.settings.on("verbose")),
+        )
 
 
 @command(*STORE, *NETWORK, *MOVING, goes_on=True)
@@ -59,7 +66,9 @@ def push(desk: Desk, names: tuple[str, ...], place: str | None) -> int:
         def publish(pair: _Pair) -> Document:
             return _moved(desk, store, opened.remote(pair.to), pair, options)
 
-        return each(desk, _pairs(desk, names, place), publish, _said)
+        return each(
+            desk, _pairs(desk, names, place), publish, partial(_said, verbose=desk.settings.on("verbose"))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,35 +153,13 @@ def _planned(source: Source, destination: Destination, pair: _Pair) -> Document:
     }
 
 
-def document(report: Report) -> Document:
-    """What a copy did, as CLI.md writes it."""
-    return {
-        "name": str(report.name),
-        "digest": str(report.manifest.digest),
-        "size": report.size,
-        "transferred": report.transferred,
-        "seconds": round(report.seconds, 3),
-        "blobs": [
-            {
-                "digest": str(item.blob.digest),
-                "mediaType": item.blob.media_type,
-                "size": item.blob.size,
-                "transferred": item.transferred,
-                "how": str(item.how),
-            }
-            for item in report.blobs
-        ],
-    }
-
-
-def _said(told: Document) -> str:
-    """One line of what was done, or would be."""
-    whole, moved, seconds = (float(str(told[key])) for key in ("size", "transferred", "seconds"))
-    digest = str(told["digest"]).partition(":")[2][:12]
-    head = f"{told['name']}  {digest}  {size(int(whole))}"
-    if "would_transfer" in told:
-        return f"{head}, of which {size(int(str(told['would_transfer'])))} would move"
-    if not moved:
-        return f"{head}, all of it was there"
-    rate = f", {size(int(moved / seconds))}/s" if seconds >= 0.1 else ""
-    return f"{head}, {size(int(moved))} moved in {seconds:.1f} s{rate}"
+def _said(told: Document, verbose: bool) -> str:
+    """One line of what was done, or would be; with --verbose, and one a blob."""
+    lines = [summary(told)]
+    blobs = told["blobs"]
+    if verbose and isinstance(blobs, list):
+        lines += [
+            f"  {blob['how'] or 'missing':<9} {blob['digest']}  {size(blob['size'])}  {blob['mediaType']}"
+            for blob in blobs
+        ]
+    return "\n".join(visible(line) for line in lines)
