@@ -208,7 +208,7 @@ class Flight:
         last = max(piece.end for piece in pieces)
         if intake.appetite.ordered:
             front = intake.received.front
-            return Span(front, last - front) if front < last else None
+            return Span(front, min(last - front, intake.appetite.most)) if front < last else None
         missing = intake.received.missing(self.blob.size)
         return min((gap for piece in pieces for gap in missing.within(piece)), default=None)
 
