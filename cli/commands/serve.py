@@ -31,6 +31,9 @@ _LISTEN = "127.0.0.1:5050"
 @click.option("--tls-key", metavar="FILE", help="...and its key.")
 @click.option("--log-format", metavar="text|json", help="One line for each request, on standard error.")
 @click.option("--capability-days", metavar="N", help="How long a stock client's download may take [7].")
+@click.option(
+    "--direct-upload", is_flag=True, help="Let clients that ask put a whole blob at once, by a link."
+)
 def serve(desk: Desk) -> None:
     """Run the embedded private registry until SIGTERM or Ctrl-C.
 
@@ -50,6 +53,7 @@ def serve(desk: Desk) -> None:
         Right.parse(settings.get("anonymous", "none")),
         settings.get("capability_days", 7),
         _Log(terminal, settings.get("log_format", "text")),
+        settings.on("direct_upload"),
     )
     service = Service(plan)
     stopped = _when_told()

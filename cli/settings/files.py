@@ -41,6 +41,7 @@ KEYS: Mapping[str, values.Check] = {
     "tls_key": values.path,
     "log_format": values.choice("text", "json"),
     "capability_days": values.whole(1, 365),
+    "direct_upload": values.flag,
 }
 HOST_KEYS: Mapping[str, values.Check] = {
     **{key: KEYS[key] for key in ("plain_http", "tls_ca", "insecure_tls", "proxy")},

@@ -40,11 +40,14 @@ class App:
 
     `readable` says which repositories there are for them; `capability(repository, digest)` is the path
     of a link to a blob that is good without a token, or None where every link is (a lab registry).
+    `deposit(repository, session, size)` is the path at which all bytes of an upload can be put at once
+    without a token, or None where there is no direct upload.
     """
 
     depot: Depot
     readable: Callable[[str], bool] = everybody
     capability: Callable[[str, Digest], str] | None = None
+    deposit: Callable[[str, str, int], str] | None = None
 
     def __call__(self, request: Request) -> Response | Accept:
         place = routes.match(request.path)
@@ -220,11 +223,17 @@ class App:
     def finish(self, request: Request, place: Place) -> Response | Accept:
         return self._receiving(request, place).finish()
 
+    def content(self, request: Request, place: Place) -> Response | Accept:
+        if self.deposit is None:
+            return fault("NAME_UNKNOWN", "there is nothing at this path")
+        return self._receiving(request, place).content()
+
     def cancel(self, request: Request, place: Place) -> Response | Accept:
         return self._receiving(request, place).cancel()
 
     def _receiving(self, request: Request, place: Place) -> Receiving:
-        return Receiving(self.depot, self.readable, request, place, _absolute(request, ""))
+        here = _absolute(request, "")
+        return Receiving(self.depot, self.readable, request, place, here, self.deposit)
 
 
 Handler = Callable[[App, Request, Place], Response | Accept]
@@ -239,6 +248,7 @@ _HANDLERS: Mapping[Route, Mapping[str, Handler]] = {
     Route.BLOB: {"GET": App.blob, "DELETE": App.delete_blob},
     Route.UPLOADS: {"POST": App.begin},
     Route.UPLOAD: {"GET": App.status, "PATCH": App.patch, "PUT": App.finish, "DELETE": App.cancel},
+    Route.CONTENT: {"PUT": App.content},
 }
 
 

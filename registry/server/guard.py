@@ -19,6 +19,7 @@ from registry.model.digests import Digest
 from registry.server.accounts import Principal, Right
 from registry.server.desk import Desk, refusal
 from registry.server.names import Known, Names
+from registry.server.receiving import bears_signed
 from registry.server.tokens import Claim
 from registry.wire import routes
 from registry.wire.faults import answer_to, fault
@@ -33,7 +34,8 @@ class Need(Enum):
 
     NOTHING = ""
     SIGNATURE = "signature"  # the desk looks at it itself
-    LINK = "link"  # the path carries its own permission
+    LINK = "link"  # the path carries its own permission, to read
+    DEPOSIT = "deposit"  # the path carries its own permission, to write
     TOKEN = "token"  # any good token, anybody's too
     CATALOG = "*"
     READ = "pull"
@@ -58,6 +60,7 @@ TABLE: Mapping[tuple[Route, str], Need] = {
     (Route.CATALOG, "GET"): Need.CATALOG,
     (Route.CAPABILITY, "GET"): Need.LINK,
     (Route.CAPABILITY, "HEAD"): Need.LINK,
+    (Route.STORAGE, "PUT"): Need.DEPOSIT,
     (Route.MANIFEST, "GET"): Need.READ,
     (Route.MANIFEST, "HEAD"): Need.READ,
     (Route.MANIFEST, "PUT"): Need.WRITE,
@@ -77,11 +80,16 @@ TABLE: Mapping[tuple[Route, str], Need] = {
 
 class Application(Protocol):
     """Makes what answers one visitor: `readable` says which repositories there are for them at all,
-    `capability(repository, digest)` is the path of a link to a blob that stays good without a token.
+    `capability(repository, digest)` is the path of a link to a blob that stays good without a token,
+    `deposit(repository, session, size)` that of one where an upload's bytes can be put without a token.
     """
 
     def __call__(
-        self, *, readable: Callable[[str], bool], capability: Callable[[str, Digest], str]
+        self,
+        *,
+        readable: Callable[[str], bool],
+        capability: Callable[[str, Digest], str],
+        deposit: Callable[[str, str, int], str],
     ) -> Exchange: ...
 
 
@@ -136,6 +144,8 @@ class Guard:
                 return self._at_the_desk(request, place, here)
             if need is Need.LINK:
                 return self._download(request, place, here)
+            if need is Need.DEPOSIT:
+                return self._store(request, place, here)
             return self._admitted(request, place, need, here)
         except InvalidError as error:
             return answer_to(error)
@@ -174,6 +184,21 @@ class Guard:
             return gone
         blob = replace(request, url=here.base + routes.blob(link.repository, link.digest))
         return self._serve(blob, principal, here, link=request.path)
+
+    def _store(self, request: Request, place: Place, here: Known) -> Answer:
+        """An upload's bytes, by their link. Whatever is wrong with a link, it looks as if it had expired."""
+        gone = fault("DENIED", "this link is not good, or not any more")
+        try:
+            link = self.desk.tokens.read_deposit(str(here.origin), place.reference)
+            principal, right = self.desk.standing(link.key, link.repository)
+        except DeniedError:
+            return gone
+        if right < Right.WRITE or not bears_signed(request):
+            return gone
+        if request.length != link.size:
+            return fault("SIZE_INVALID", f"this link is for {link.size} bytes")
+        content = replace(request, url=here.base + routes.content(link.repository, link.session))
+        return self._serve(content, principal, here)
 
     def _admitted(self, request: Request, place: Place, need: Need, here: Known) -> Answer:
         """What needs a token or a right: 401 where a token could help, 403 or 404 where none would."""
@@ -251,10 +276,14 @@ class Guard:
                 self.desk.tokens.capability(audience, principal, repository, digest)
             )
 
+        def deposit(repository: str, session: str, size: int) -> str:
+            audience = str(here.origin) if here else ""
+            return routes.storage(self.desk.tokens.deposit(audience, principal, repository, session, size))
+
         place = routes.match(request.path)
         catalog = place is not None and place.route is Route.CATALOG
         readable = self.desk.accounts.reader(principal) if catalog else partial(self._reads, principal)
-        return self.application(readable=readable, capability=capability)(request)
+        return self.application(readable=readable, capability=capability, deposit=deposit)(request)
 
 
 def _scope(place: Place, need: Need) -> tuple[str, str, str]:

@@ -378,7 +378,7 @@ def _brings_a_blob(request: Request) -> bool:
     if request.method not in ("POST", "PATCH", "PUT"):
         return False
     place = routes.match(request.path)
-    return place is not None and place.route in (Route.UPLOADS, Route.UPLOAD)
+    return place is not None and place.route in (Route.UPLOADS, Route.UPLOAD, Route.STORAGE)
 
 
 def _write(accept: Accept, pieces: list[bytes]) -> None:

@@ -5,6 +5,7 @@ OCI distribution specification 1.1, "Pushing blobs"; PROTOCOL section 3 for what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,21 +20,28 @@ from registry.wire.messages import Accept, Request, Response
 from registry.wire.routes import Place
 
 MOST_BYTES = 2**44  # 16 TiB: the largest blob, and so the largest body
+_SIZE = re.compile(r"[0-9]{1,14}")
+_SIGNED = {"Content-Type": "application/octet-stream"}  # what a direct upload must bear, as a signed URL's
 _STOCK = "ollama"  # how stock's user agents begin
 
 
 @dataclass(frozen=True, slots=True)
 class Receiving:
-    """One request to the uploads of a repository; `here` is the server's address as the client used it."""
+    """One request to the uploads of a repository; `here` is the server's address as the client used it.
+
+    `deposit(repository, session, size)` is the path at which all bytes of an upload can be put without
+    a token; None where there is no direct upload.
+    """
 
     depot: Depot
     readable: Callable[[str], bool]
     request: Request
     place: Place
     here: str
+    deposit: Callable[[str, str, int], str] | None = None
 
     def begin(self) -> Response | Accept:
-        """`POST`: a mount, the whole blob at once, or a new session."""
+        """`POST`: a mount, the whole blob at once, or a new session, perhaps with a direct way into it."""
         mount = self.request.parameter("mount")
         if mount is not None:
             mounted = Digest.parse(mount)
@@ -42,11 +50,16 @@ class Receiving:
                 return self._created(mounted)
         wanted = self.request.parameter("digest")
         digest = Digest.parse(wanted) if wanted else None
+        size = self._announced() if digest is not None else 0
+        if digest is not None and size:
+            held = self.depot.blob(self.place.repository, digest)
+            if held is not None and held.size == size:
+                return self._created(digest)
         upload = self.depot.begin(self.place.repository)
         # Stock opens a session by an empty POST that names the digest: only a body makes it the blob itself.
         if digest is not None and (self.request.length != 0 or digest == Digest.of(b"", digest.algorithm)):
             return Accept(upload, partial(self._commit, upload, digest), MOST_BYTES)
-        response = self._accepted(upload)
+        response = self._offered(upload, size) if size else self._accepted(upload)
         upload.close()
         return response
 
@@ -95,6 +108,35 @@ class Receiving:
             upload.close()
             return refusal
         return Accept(upload, partial(self._commit, upload, digest), MOST_BYTES)
+
+    def content(self) -> Response | Accept:
+        """`PUT` of all bytes at once, as a direct upload brings them. May be repeated."""
+        upload = self._upload()
+        if upload is None:
+            return self._unknown()
+        upload.rewind(0)
+        return Accept(upload, lambda: Response(200), MOST_BYTES)
+
+    def _announced(self) -> int:
+        """The size of the blob that a request for a direct upload announces; 0 if it is none."""
+        headers = self.request.headers
+        if self.deposit is None or headers.get("X-Redirect-Uploads") != "2" or self.request.length != 0:
+            return 0
+        text = headers.get("X-Content-Length")
+        if not _SIZE.fullmatch(text) or int(text) > MOST_BYTES:
+            raise InvalidError(f"X-Content-Length {text[:40]!r} is not the size of a blob")
+        return int(text)
+
+    def _offered(self, upload: Upload, size: int) -> Response:
+        """A new session, and where its bytes can be put at once (PROTOCOL section 3, "Direct upload")."""
+        if self.deposit is None:
+            return self._accepted(upload)
+        link = self.deposit(self.place.repository, upload.id, size)
+        signed = ((f"X-Signed-Header-{name}", value) for name, value in _SIGNED.items())
+        begun = self._accepted(upload)
+        return Response(
+            begun.status, Headers((*begun.headers, ("X-Direct-Upload-URL", f"{self.here}{link}"), *signed))
+        )
 
     def _commit(self, upload: Upload, digest: Digest) -> Response:
         upload.commit(digest)
@@ -149,3 +191,9 @@ class Receiving:
 
     def _unknown(self) -> Response:
         return fault("BLOB_UPLOAD_UNKNOWN", f"{self.place.repository} has no such upload")
+
+
+def bears_signed(request: Request) -> bool:
+    """Whether a direct upload bears the headers its URL was given with, and, as at S3, nobody's name."""
+    headers = request.headers
+    return "Authorization" not in headers and all(headers.all(name) == [_SIGNED[name]] for name in _SIGNED)

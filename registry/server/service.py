@@ -51,6 +51,7 @@ class Plan:
     """What is served, and to whom.
 
     `public` are the server's own URLs; without any it goes by the loopback spellings of its address.
+    `direct_upload` offers clients that ask for it one PUT of a whole blob to a link (PROTOCOL section 3).
     """
 
     directory: Path
@@ -59,6 +60,7 @@ class Plan:
     anonymous: Right = Right.NONE
     capability_days: int = 7
     served: Callable[[Served], None] = lambda _: None
+    direct_upload: bool = False
 
 
 class Service:
@@ -108,7 +110,7 @@ class Service:
         tokens = Tokens(self._secret, time.time, new_id, capability_seconds=days * DAY)
         nonces = Nonces(self.depot.engine, time.time)
         desk = Desk(self.accounts, tokens, nonces, time.time, self._plan.anonymous)
-        application = partial(_application, self.depot, self._metrics)
+        application = partial(_application, self.depot, self._metrics, self._plan.direct_upload)
         return Guard(self.depot, application, names, desk)
 
     def _served(self, request: Served) -> None:
@@ -131,11 +133,13 @@ class _Gate:
 def _application(
     depot: Depot,
     metrics: Metrics,
+    direct_upload: bool,
     *,
     readable: Callable[[str], bool],
     capability: Callable[[str, Digest], str],
+    deposit: Callable[[str, str, int], str],
 ) -> Exchange:
-    return metrics.beside(App(depot, readable, capability))
+    return metrics.beside(App(depot, readable, capability, deposit if direct_upload else None))
 
 
 def _taken(directory: Path) -> DataFile:

@@ -25,6 +25,7 @@ from registry.server.database import writing
 from registry.server.schema import NONCES
 
 TOKEN_SECONDS = 300
+DEPOSIT_SECONDS = 3600  # a direct upload must have begun by then
 DAY = 86_400
 MOST_SCOPES = 16
 _SCOPE_LENGTH = 512
@@ -87,6 +88,16 @@ class Capability:
 
 
 @dataclass(frozen=True, slots=True)
+class Deposit:
+    """What a storage link is good for: all `size` bytes of one upload, on behalf of one key or anybody."""
+
+    key: str
+    repository: str
+    session: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """Issues and reads what is signed with `secret`; `audience` is always the origin it is used at."""
 
@@ -128,6 +139,19 @@ class Tokens:
         except InvalidError:
             raise DeniedError("the link names no blob") from None
         return Capability(_text(claims, "key"), _text(claims, "repository"), digest)
+
+    def deposit(self, audience: str, principal: Principal, repository: str, session: str, size: int) -> str:
+        """A storage link's secret: one upload, begun within the hour, while the right behind it lasts."""
+        claims = {"key": principal.key, "repository": repository, "session": session, "size": size}
+        return self._sign(audience, _deposits(audience), DEPOSIT_SECONDS, claims)
+
+    def read_deposit(self, audience: str, token: str) -> Deposit:
+        """What a storage link is good for; DeniedError if it is forged, expired, or no such link."""
+        claims = self._verify(audience, _deposits(audience), token)
+        size = claims.get("size")
+        if not isinstance(size, int):
+            raise DeniedError("the link says no size")
+        return Deposit(_text(claims, "key"), _text(claims, "repository"), _text(claims, "session"), size)
 
     def _sign(self, issuer: str, audience: str, seconds: int, claims: Mapping[str, object]) -> str:
         now = int(self.clock())
@@ -208,6 +232,11 @@ def _claims(secret: bytes, issuer: str, audience: str, token: str) -> Mapping[st
 def _links(audience: str) -> str:
     """The audience of download links: they are no tokens, and tokens are no links."""
     return f"{audience}/v2/_capability"
+
+
+def _deposits(audience: str) -> str:
+    """The audience of storage links: who may read a blob by a link cannot write by it."""
+    return f"{audience}/v2/_storage"
 
 
 def _text(claims: Mapping[str, object], key: str) -> str:

@@ -73,14 +73,22 @@ def next_hop(request: Request, response: Response) -> Request:
         after = Origin.of(url)
     except InvalidError as error:
         raise _refusal(before, f"to {error.message}") from None
-    if before.scheme == "https" and after.scheme == "http":
-        raise _refusal(before, f"from HTTPS to plain HTTP at {after.netloc}")
-    if before.host != after.host and Reach.of(after.host) < Reach.of(before.host):
-        raise _refusal(before, f"into this machine or its network, to {after.netloc}")
+    wrong = hop_fault(before, after)
+    if wrong:
+        raise _refusal(before, wrong)
     if after == before:
         return Request(request.method, url, request.headers)
     kept = Headers((key, value) for key, value in request.headers if key.lower() in _HARMLESS)
     return Request(request.method, url, kept)
+
+
+def hop_fault(before: Origin, after: Origin) -> str:
+    """Why a peer at `before` may not send us on to `after`, or "" if it may."""
+    if before.scheme == "https" and after.scheme == "http":
+        return f"from HTTPS to plain HTTP at {after.netloc}"
+    if before.host != after.host and Reach.of(after.host) < Reach.of(before.host):
+        return f"into this machine or its network, to {after.netloc}"
+    return ""
 
 
 def _located(request: Request, location: str) -> str:
@@ -103,9 +111,9 @@ def _refusal(origin: Origin, where: str) -> ProtocolError:
 
 
 def shown(url: str) -> str:
-    """`url` for a log: what may carry a permission (the query, a capability in the path) as `…`."""
+    """`url` for a log: what may carry a permission (the query, a link in the path) as `…`."""
     path, question, _ = url.partition("?")
-    before, capability, _ = path.partition("/v2/_capability/")
-    if capability:
-        return f"{before}{capability}…"
+    for link in ("/v2/_capability/", "/v2/_storage/"):
+        if link in path:
+            return f"{path.partition(link)[0]}{link}…"
     return f"{path}?…" if question else path

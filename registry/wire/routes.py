@@ -29,9 +29,11 @@ class Route(Enum):
     HEALTH = r"/healthz"
     METRICS = r"/metrics"
     CAPABILITY = r"/v2/_capability/(?P<reference>[A-Za-z0-9_.-]{1,2048})"
+    STORAGE = r"/v2/_storage/(?P<reference>[A-Za-z0-9_.-]{1,2048})"
     MANIFEST = rf"/v2/{_REPOSITORY}/manifests/{_REFERENCE}"
     UPLOADS = rf"/v2/{_REPOSITORY}/blobs/uploads/?"
     UPLOAD = rf"/v2/{_REPOSITORY}/blobs/uploads/(?P<reference>[A-Za-z0-9_-]{{1,128}})"
+    CONTENT = rf"/v2/{_REPOSITORY}/blobs/uploads/(?P<reference>[A-Za-z0-9_-]{{1,128}})/content"
     BLOB = rf"/v2/{_REPOSITORY}/blobs/{_REFERENCE}"
     TAGS = rf"/v2/{_REPOSITORY}/tags/list"
     REFERRERS = rf"/v2/{_REPOSITORY}/referrers/{_REFERENCE}"
@@ -103,6 +105,16 @@ def referrers(repository: str, digest: Digest) -> str:
 def capability(link: str) -> str:
     """`/v2/_capability/<link>`: one blob, by a link that carries its own permission."""
     return f"/v2/_capability/{link}"
+
+
+def content(repository: str, session: str) -> str:
+    """`/v2/<repository>/blobs/uploads/<session>/content`: all bytes of an upload at once."""
+    return f"/v2/{repository}/blobs/uploads/{session}/content"
+
+
+def storage(link: str) -> str:
+    """`/v2/_storage/<link>`: all bytes of one upload, by a link that carries its own permission."""
+    return f"/v2/_storage/{link}"
 
 
 def _page(after: str, limit: int) -> str:

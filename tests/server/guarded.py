@@ -61,11 +61,16 @@ class Passed:
     requests: list[Request] = field(default_factory=list)
     readable: Callable[[str], bool] = bool
     capability: Callable[[str, Digest], str] = "{}{}".format
+    deposit: Callable[[str, str, int], str] = "{}{}{}".format
 
     def __call__(
-        self, *, readable: Callable[[str], bool], capability: Callable[[str, Digest], str]
+        self,
+        *,
+        readable: Callable[[str], bool],
+        capability: Callable[[str, Digest], str],
+        deposit: Callable[[str, str, int], str],
     ) -> Exchange:
-        self.readable, self.capability = readable, capability
+        self.readable, self.capability, self.deposit = readable, capability, deposit
         return self._answer
 
     def _answer(self, request: Request) -> Response:

@@ -25,7 +25,7 @@ from registry.server.depot import DiskDepot
 from registry.server.guard import Guard
 from registry.server.metrics import Metrics
 from registry.server.tokens import TOKEN_SECONDS
-from registry.wire.messages import Exchange
+from registry.wire.messages import Exchange, Response
 from registry.wire.routes import Route
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW")
@@ -69,6 +69,7 @@ IN_REPOSITORY: dict[Route, tuple[str, dict[str, tuple[str, int, int]]]] = {
         f"blobs/uploads/UPLOAD?digest={BLOB}",
         {"GET": ("w", 204, 404), "PATCH": ("w", 202, 404), "PUT": ("w", 201, 404), "DELETE": ("w", 204, 404)},
     ),
+    Route.CONTENT: ("blobs/uploads/UPLOAD/content", {}),  # only the guard goes there, by a storage link
     Route.TAGS: ("tags/list", {"GET": ("r", 200, 404)}),
     Route.REFERRERS: (f"referrers/{BLOB}", {"GET": ("r", 200, 200)}),
 }
@@ -85,6 +86,7 @@ ELSEWHERE: dict[Route, tuple[str, dict[str, tuple[int, int, int]]]] = {
     Route.HEALTH: ("/healthz", {"GET": (200, 200, 200), "HEAD": (200, 200, 200)}),
     Route.METRICS: ("/metrics", {"GET": (200, 200, 200)}),
     Route.CAPABILITY: ("/v2/_capability/x", {"GET": (404, 404, 404), "HEAD": (404, 404, 404)}),
+    Route.STORAGE: ("/v2/_storage/x", {"PUT": (403, 403, 403)}),
 }
 
 
@@ -227,17 +229,17 @@ def test_every_route_has_a_row() -> None:
 
 # --- where a signature or a link says who one is -------------------------------------------------------
 
-WHO: dict[str, tuple[int, int, int]] = {
-    # principal: /v2/token signed, /api/me signed, a link given before
-    "stranger": (200, 200, 404),
-    "reader": (200, 200, 200),
-    "writer": (200, 200, 200),
-    "owner": (200, 200, 200),
-    "admin": (200, 200, 200),
-    "disabled": (403, 401, 404),
-    "revoked key": (403, 401, 404),
-    "expired token": (200, 200, 200),  # only the token is over, not the key
-    "unknown key": (403, 401, 404),
+WHO: dict[str, tuple[int, int, int, int]] = {
+    # principal: /v2/token signed, /api/me signed, a link to a blob given before, one into an upload
+    "stranger": (200, 200, 404, 403),
+    "reader": (200, 200, 200, 403),
+    "writer": (200, 200, 200, 200),
+    "owner": (200, 200, 200, 200),
+    "admin": (200, 200, 200, 200),
+    "disabled": (403, 401, 404, 403),
+    "revoked key": (403, 401, 404, 403),
+    "expired token": (200, 200, 200, 200),  # only the token is over, not the key
+    "unknown key": (403, 401, 404, 403),
 }
 
 
@@ -255,13 +257,16 @@ def ended(door: Door, stage: Stage, tokens: dict[str, str], monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("principal", [*WHO])
-def test_every_signature_and_link(ended: Door, principal: str) -> None:
+def test_every_signature_and_link(ended: Door, stage: Stage, principal: str) -> None:
     who = KEYS.get(principal, key(99))
-    link = ended.tokens.capability(ORIGIN, Principal(key=who.public.fingerprint), "acme/private", BLOB)
+    known = Principal(key=who.public.fingerprint)
+    link = ended.tokens.capability(ORIGIN, known, "acme/private", BLOB)
+    upload = ended.tokens.deposit(ORIGIN, known, "acme/private", stage.uploads["acme/private"], len(LOOSE))
     got = (
         ended.send(ended.token_request(who, "repository:acme/private:pull")).status,
         ended.call(who, "POST", "/api/me").status,
         ended.ask("GET", f"/v2/_capability/{link}").status,
+        put(ended, upload).status,
     )
     assert got == WHO[principal]
     assert ended.call(who, "POST", "/api/signout").status == 200
@@ -272,6 +277,17 @@ def test_every_signature_and_link(ended: Door, principal: str) -> None:
 def test_a_link_given_to_anybody(ended: Door, repository: str, status: int) -> None:
     link = ended.tokens.capability(ORIGIN, Principal(), repository, BLOB)
     assert ended.ask("GET", f"/v2/_capability/{link}").status == status
+
+
+@pytest.mark.parametrize("repository", ["acme/private", "acme/public"])
+def test_a_storage_link_given_to_anybody_stores_nothing(ended: Door, stage: Stage, repository: str) -> None:
+    upload = stage.uploads[repository]
+    assert put(ended, ended.tokens.deposit(ORIGIN, Principal(), repository, upload, len(LOOSE))).status == 403
+
+
+def put(door: Door, link: str) -> Response:
+    """A direct upload of LOOSE."""
+    return door.ask("PUT", f"/v2/_storage/{link}", body=LOOSE, Content_Type="application/octet-stream")
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)
