@@ -17,6 +17,7 @@ from registry.model.spans import FileSpan
 from registry.net.http import Http
 from registry.net.network import Network
 from registry.net.throttle import Meter, Throttled
+from registry.targets.direct import Direct
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.targets.sessions import MemorySessions, Sessions
@@ -83,7 +84,8 @@ class Connections:
 
     def remote_at(self, origin: Origin) -> Remote:
         """The registry at `origin`."""
-        return Remote(Peer(self.session(origin), origin, self._now), self._uploads)
+        bare = self._pool(self._way(origin.netloc).network)  # for storage: nobody's name, no secret
+        return Remote(Peer(self.session(origin), origin, self._now), self._uploads, Direct(bare))
 
     def session(self, origin: Origin) -> Transport:
         """The transport that says who we are to `origin`."""

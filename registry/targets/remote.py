@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from registry.contracts import Intake, Reading
+from registry.contracts import How, Intake, Reading
 from registry.errors import CorruptError, InvalidError, ProtocolError
 from registry.model.digests import Digest
 from registry.model.manifests import (
@@ -24,9 +24,10 @@ from registry.model.manifests import (
 )
 from registry.model.names import Name
 from registry.model.spans import Span
+from registry.targets.direct import Direct
 from registry.targets.peer import Peer
 from registry.targets.sessions import MemorySessions, Sessions
-from registry.targets.upload import Mounted, UploadIntake
+from registry.targets.upload import CARRIED, Mounted, UploadIntake
 from registry.wire import routes
 from registry.wire.messages import Response
 
@@ -37,10 +38,14 @@ _NAMES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """The registry `peer`; `sessions` remembers the uploads that were begun there."""
+    """The registry `peer`; `sessions` remembers the uploads that were begun there.
+
+    With `direct`, blobs go past it to its storage where it offers that.
+    """
 
     peer: Peer
     sessions: Sessions = field(default_factory=MemorySessions)
+    direct: Direct | None = None
 
     # --- reading -----------------------------------------------------------------------------------
 
@@ -111,14 +116,24 @@ class Remote:
         """A registry says itself what it does not take."""
 
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake:
-        """A mount where `near` is another repository here, else an upload; a remembered one goes on."""
+        """A mount where `near` is another repository here, else an upload; a remembered one goes on.
+
+        A blob that fits into the closing PUT is not worth asking for storage.
+        """
         intake = UploadIntake(self.peer, self.sessions, name, blob)
         if intake.remembered():
             return intake
-        query = ""
         if near is not None and near.repository != name.repository:
             query = f"?mount={quote(str(blob.digest), safe='')}&from={quote(near.repository, safe='')}"
-        return Mounted(blob) if intake.begin(query).status == 201 else intake
+            return Mounted(blob) if intake.begin(query).status == 201 else intake
+        if self.direct is not None and blob.size > CARRIED:
+            begun = self.direct.begin(self.peer, intake, blob)
+            if begun is not None:
+                return begun
+            if self.size(name, blob) is not None:  # it said so, and now it must be seen
+                return Mounted(blob, How.PRESENT)
+        intake.begin()
+        return intake
 
     def publish(self, name: Name, manifest: Manifest) -> None:
         """Put the manifest and read it back: done only when exactly those bytes are returned."""

@@ -6,7 +6,7 @@ the registry proves what it got.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
@@ -31,7 +31,7 @@ CARRIED = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """A blob the registry took from another of its repositories: nothing is left to send."""
+    """A blob the registry has, mostly from another of its repositories: nothing is left to send."""
 
     blob: Descriptor
     how: How = How.MOUNTED
@@ -85,16 +85,16 @@ class UploadIntake:
         if session is None or self._peer.now() - session.touched > AGE:
             return False
         self._session = session
-        if not self._ask_what_arrived():
+        if not self.known():
             return False
         if self._held:
             self.how = How.RESUMED
         return True
 
-    def begin(self, query: str = "") -> Response:
-        """A new session, or with a mount `query` perhaps the blob itself (201)."""
+    def begin(self, query: str = "", headers: Mapping[str, str] | None = None) -> Response:
+        """A new session, or with a `query` that names the blob perhaps the blob itself (201)."""
         path = routes.uploads(self._name.repository) + query
-        response = self._peer.ask("POST", path, self._doing, ok=(201, 202))
+        response = self._peer.ask("POST", path, self._doing, ok=(201, 202), headers=headers)
         if response.status == 202:
             least = response.headers.get("OCI-Chunk-Min-Length")
             self._session = Session("", self._chunk_least(least), 0.0)
@@ -106,7 +106,7 @@ class UploadIntake:
     def resume(self) -> None:
         """Ask what arrived; a session that vanished is begun anew."""
         self._carried = b""
-        if not self._session.location or not self._ask_what_arrived():
+        if not self._session.location or not self.known():
             self.begin()
 
     # --- the bytes ---------------------------------------------------------------------------------
@@ -190,8 +190,8 @@ class UploadIntake:
 
     # --- what the registry says --------------------------------------------------------------------
 
-    def _ask_what_arrived(self) -> bool:
-        """`GET <location>`: False if the registry no longer knows the session."""
+    def known(self) -> bool:
+        """`GET <location>`: what arrived; False if the registry no longer knows the session."""
         url = self._session.location
         response = self._peer.transport(Request("GET", url))
         if response.status in (200, 202, 204):

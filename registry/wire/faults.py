@@ -85,7 +85,7 @@ def error_of(
             name=name,
             hint="check the name; a private model looks the same as none to a key without the right",
         )
-    if status in _TRANSIENT or status >= 500:
+    if passes(status):
         return TransientError(
             message,
             host=host,
@@ -99,6 +99,11 @@ def error_of(
             f"{doing}: {host} wants a newer client for this model", host=host, name=name, hint=words
         )
     return ProtocolError(message, host=host, name=name, hint="--debug shows the requests")
+
+
+def passes(status: int) -> bool:
+    """Whether the same request may be answered better a while later."""
+    return status in _TRANSIENT or status >= 500
 
 
 def retry_after(value: str, now: float) -> float | None:

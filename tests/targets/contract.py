@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from goods import GRAIN
@@ -20,11 +21,13 @@ from registry.server.accounts import Right
 from registry.server.app import App
 from registry.server.depot_memory import MemoryDepot
 from registry.server.service import Plan, Service
+from registry.targets.direct import Direct
 from registry.targets.memory import Memory
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.targets.sessions import FileSessions
 from registry.targets.store import Store
+from registry.wire import routes
 from registry.wire.messages import Origin
 
 
@@ -64,20 +67,26 @@ def store(directory: Path, undo: contextlib.ExitStack) -> Place:
     return Place(again(), again)
 
 
-def remote_in_process(directory: Path, _undo: contextlib.ExitStack) -> Place:
+def remote_in_process(directory: Path, _undo: contextlib.ExitStack, direct: bool = False) -> Place:
     """A registry over its application, without a socket."""
-    depot = MemoryDepot()
+    app = App(MemoryDepot(), deposit=unguarded if direct else None)
 
     def again() -> Remote:
-        peer = Peer(in_process(App(depot)), Origin("https", "models.example", 443))
-        return Remote(peer, FileSessions(directory / "state"))
+        transport = in_process(app)
+        peer = Peer(transport, Origin("https", "models.example", 443))
+        return Remote(peer, FileSessions(directory / "state"), Direct(transport))
 
     return Place(again(), again, shared=False, keeps_blobs=True)
 
 
-def remote_over_sockets(directory: Path, undo: contextlib.ExitStack) -> Place:
+def unguarded(repository: str, session: str, _size: int) -> str:
+    """Where the bytes of an upload go at once, in a registry without a guard."""
+    return routes.content(repository, session)
+
+
+def remote_over_sockets(directory: Path, undo: contextlib.ExitStack, direct: bool = False) -> Place:
     """The embedded registry as it is served, over loopback."""
-    service = Service(Plan(directory / "data", anonymous=Right.WRITE))
+    service = Service(Plan(directory / "data", anonymous=Right.WRITE, direct_upload=direct))
     undo.callback(service.stop)
     host = service.start().removeprefix("http://")
 
@@ -95,4 +104,6 @@ PLACES: dict[str, Open] = {
     "store": store,
     "remote in process": remote_in_process,
     "remote over sockets": remote_over_sockets,
+    "remote in process, direct upload": partial(remote_in_process, direct=True),
+    "remote over sockets, direct upload": partial(remote_over_sockets, direct=True),
 }
