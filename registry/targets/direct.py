@@ -200,13 +200,15 @@ class DirectIntake:
 
     def resume(self) -> None:
         """Go on with what the session says arrived; if that is nothing, ask for another storage URL."""
-        if self._stored and self._upload.known():
+        known = self._upload.known()
+        if self._stored and known:
             return
         self._stored = False
         offer, self._offer = self._offer, None
-        self._upload.resume()
-        if offer is not None and self._chances and not self._upload.received:
+        if offer is not None and self._chances and not (known and self._upload.received):
             self._offer = self._again()
+        elif not known:
+            self._upload.begin()
 
     def prove(self) -> None:
         """The registry proves the blob when the session is closed."""

@@ -106,7 +106,7 @@ class UploadIntake:
     def resume(self) -> None:
         """Ask what arrived; a session that vanished is begun anew."""
         self._carried = b""
-        if not self._session.location or not self.known():
+        if not self.known():
             self.begin()
 
     # --- the bytes ---------------------------------------------------------------------------------
@@ -193,6 +193,8 @@ class UploadIntake:
     def known(self) -> bool:
         """`GET <location>`: what arrived; False if the registry no longer knows the session."""
         url = self._session.location
+        if not url:
+            return False
         response = self._peer.transport(Request("GET", url))
         if response.status in (200, 202, 204):
             self._moved(response, url, self._arrived(response, 0))
