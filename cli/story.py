@@ -84,7 +84,7 @@ def _refuse(stage: Stage) -> str:
         same = _without_name(private, MODEL) == _without_name(none, _MISSING)
         _expect(same, f"{person} can tell the private model from none: {private} {none}")
         _expect(stage.ferry(person, "list") == [], f"{person} has a model now")
-        heard.append(f"{person} hears: {private['message'].rpartition(': ')[2]}")
+        heard.append(f"{person} hears: {private['message']}")
     return "\n".join(["Eve's key is refused; neither she nor Ben can tell that the model exists", *heard])
 
 

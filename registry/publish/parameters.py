@@ -70,18 +70,22 @@ def _value(name: str, text: str) -> Value:
 
 def _single(name: str, text: str) -> float:
     """A number rounded to 32 bits, as the shortest decimal that means the same 32 bits."""
-    try:
-        packed = struct.pack("<f", float(text))
-    except OverflowError:
-        packed = struct.pack("<f", math.inf)
-    (value,) = struct.unpack("<f", packed)
+    value = _rounded(float(text))
     if math.isinf(value):
         raise InvalidError(f"parameter {name}: {text[:40]!r} is too large")
-    for digits in range(1, 10):
-        shortest = float(f"{value:.{digits}g}")
-        if struct.pack("<f", shortest) == packed:
-            return shortest
-    return float(value)
+    return next(
+        (short for digits in range(1, 9) if _rounded(short := float(f"{value:.{digits}g}")) == value),
+        float(f"{value:.9g}"),
+    )
+
+
+def _rounded(value: float) -> float:
+    """The nearest 32-bit float; infinity beyond the largest."""
+    try:
+        (rounded,) = struct.unpack("<f", struct.pack("<f", value))
+    except OverflowError:
+        return math.copysign(math.inf, value)
+    return float(rounded)
 
 
 def written(document: object) -> bytes:
