@@ -12,6 +12,7 @@ from registry.auth.credentials import Credentials
 from registry.auth.session import Session
 from registry.contracts import Clock
 from registry.disk import files
+from registry.errors import ProtocolError
 from registry.model.names import Name
 from registry.model.spans import FileSpan
 from registry.net.http import Http
@@ -139,9 +140,15 @@ def in_process(exchange: Exchange) -> Transport:
 
 def _fed(accept: Accept, request: Request) -> Response:
     body: Iterable[bytes] = (request.body,) if isinstance(request.body, bytes) else request.body
+    left = request.length or 0
     try:
         for chunk in body:
+            left -= len(chunk)
+            if left < 0:
+                break
             accept.intake.write(chunk)
+        if left:
+            raise ProtocolError("a request's body has another length than was stated")
         return accept.then()
     finally:
         accept.intake.close()
