@@ -146,6 +146,7 @@ class Asked:
         try:
             return Offer.of(response, self.peer.origin, self.blob.size)
         except InvalidError as error:
+            self.upload.forget()  # or the next run would take its session, and say nothing
             raise ProtocolError(
                 f"{self.doing}: it gave {error.message}",
                 host=self.peer.host,

@@ -109,6 +109,10 @@ class UploadIntake:
         if not self.known():
             self.begin()
 
+    def forget(self) -> None:
+        """No later run goes on with this session."""
+        self._sessions.forget(self._key)
+
     # --- the bytes ---------------------------------------------------------------------------------
 
     @property

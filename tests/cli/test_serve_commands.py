@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from house import House
+from peers import http_call
 from person import Ferry
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF7xVYAomqO1w7CLpUZxGk7QqpNpFTHOmGkzoTmHZZD/"
@@ -57,6 +58,18 @@ def test_a_port_in_use_and_data_in_use_are_said(house: House, ferry: Ferry) -> N
     second = ferry("serve", "--data", house.data, "--listen", "127.0.0.1:0")
     assert second.code == 8
     assert "by another process" in second.err
+
+
+@pytest.mark.parametrize("words", [(), ("--direct-upload",)])
+def test_a_direct_upload_is_offered_only_where_that_was_wished(ferry: Ferry, words: tuple[str, ...]) -> None:
+    house = House(ferry, "--anonymous", "write", *words).open()
+    asking = {"X-Redirect-Uploads": "2", "X-Content-Length": "5"}
+    url = f"http://{house.host}/v2/acme/tiny/blobs/uploads/?digest=sha256:{'0' * 64}"
+
+    begun = http_call("POST", url, headers=asking)
+
+    assert house.close() == 0
+    assert (begun.status, "x-direct-upload-url" in begun.headers) == (202, bool(words))
 
 
 def test_sigterm_drains_and_ends_with_0_and_the_data_is_there_again(ferry: Ferry) -> None:

@@ -47,7 +47,7 @@ class Office:
         """The POST that asks for a direct upload of DATA."""
         headers = {"X_Redirect_Uploads": "2", "X_Content_Length": str(len(DATA)), **fields}
         target = f"/v2/{repository}/blobs/uploads/?digest={DIGEST}"
-        return self.door.ask("POST", target, token=token or self.token, **headers)
+        return self.door.ask("POST", target, token=token or self.token, body=b"", **headers)
 
     def begin(self) -> tuple[str, str]:
         """The paths of the session and of its link."""

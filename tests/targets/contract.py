@@ -6,11 +6,12 @@ A further place is one line in PLACES.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pytest
 from goods import GRAIN
 
 from registry.auth.credentials import Credentials
@@ -67,9 +68,11 @@ def store(directory: Path, undo: contextlib.ExitStack) -> Place:
     return Place(again(), again)
 
 
-def remote_in_process(directory: Path, _undo: contextlib.ExitStack, direct: bool = False) -> Place:
+def remote_in_process(directory: Path, undo: contextlib.ExitStack, direct: bool = False) -> Place:
     """A registry over its application, without a socket."""
     app = App(MemoryDepot(), deposit=unguarded if direct else None)
+    if direct:
+        undo.enter_context(nothing_carried())
 
     def again() -> Remote:
         transport = in_process(app)
@@ -77,6 +80,15 @@ def remote_in_process(directory: Path, _undo: contextlib.ExitStack, direct: bool
         return Remote(peer, FileSessions(directory / "state"), Direct(transport))
 
     return Place(again(), again, shared=False, keeps_blobs=True)
+
+
+@contextlib.contextmanager
+def nothing_carried() -> Iterator[None]:
+    """Small blobs are worth a direct upload too."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("remote", "upload"):
+            patch.setattr(f"registry.targets.{module}.CARRIED", 0)
+        yield
 
 
 def unguarded(repository: str, session: str, _size: int) -> str:

@@ -77,8 +77,8 @@ class Far:
                 self.patched += len(chunk)
         if request.method == "PUT":
             return self._finish(request, session)
-        held = {"Location": request.path, "Range": f"0-{max(len(session) - 1, 0)}"}
-        return Response(202 if request.method == "PATCH" else 204, Headers(held))
+        told = {"Location": request.path, "Range": f"0-{max(len(session) - 1, 0)}"}
+        return Response(202 if request.method == "PATCH" else 204, Headers(told))
 
     def storage(self, request: Request) -> Response:
         self.stored.append(request)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 from far_storage import BLOB, DATA, NAME, ORIGIN, SIZE, URL, Far, Fields, offering, push, remote
-from goods import chunked, describe
+from goods import breaking, chunked, describe
 
 from registry.contracts import How
 from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
@@ -86,6 +86,32 @@ def test_whatever_storage_answers_the_model_arrives(case: str) -> None:
     assert (len(far.stored), far.patched) == (ends.puts, SIZE if ends.by == "session" else 0)
     assert ends.puts <= CHANCES
     assert max(pauses, default=0.0) <= faults.RETRY_AFTER_CEILING
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("7", 7.0), ("3155760000", faults.RETRY_AFTER_CEILING), ("9" * 5000, None), ("soon", None), ("", None)],
+)
+def test_storage_may_ask_for_a_pause_within_reason(said: str, seconds: float | None) -> None:
+    intake = remote(Far(storing=[answer(503, Retry_After=said)])).receive(NAME, BLOB, None)
+    assert isinstance(intake, DirectIntake)
+
+    with pytest.raises(TransientError) as caught:
+        intake.write(Span(0, SIZE), chunked(DATA))
+
+    assert caught.value.retry_after == seconds
+    assert caught.value.answered
+
+
+def test_the_ordinary_way_after_storage_keeps_to_its_own_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    for measure in ("FIRST_PART", "MOST_PART"):
+        monkeypatch.setattr(f"registry.targets.upload.{measure}", 100_000)
+    far = Far(storing=[answer(413)])
+
+    push(far)
+
+    parts = [request.length for request in far.asked if request.method == "PATCH"]
+    assert parts == [100_000, 100_000, 100_000, 7200]
 
 
 def test_each_put_goes_to_a_url_of_its_own() -> None:
@@ -203,6 +229,15 @@ def test_an_offer_that_may_not_be_taken_is_refused_before_a_byte_moves(case: str
     assert len(str(caught.value)) < 1000
 
 
+def test_an_offer_that_may_not_be_taken_is_refused_every_time() -> None:
+    far = Far(offers=[offering("https://127.0.0.1/x")])
+    door = remote(far)
+
+    for _ in range(2):
+        with pytest.raises(ProtocolError):
+            door.receive(NAME, BLOB, None)
+
+
 def test_a_second_offer_is_looked_at_like_the_first() -> None:
     far = Far(offers=[offering(), offering("https://127.0.0.1/x")], storing=[answer(403), answer(200)])
 
@@ -271,8 +306,8 @@ def test_a_registry_that_has_it_already_is_sent_nothing() -> None:
 
     intake = remote(far).receive(NAME, BLOB, None)
 
-    assert intake.received.total == SIZE  # type: ignore[union-attr]
-    assert intake.how is How.PRESENT  # type: ignore[union-attr]
+    assert intake.received.total == SIZE
+    assert intake.how is How.PRESENT
     assert far.asks == 1
 
 
@@ -351,7 +386,8 @@ def test_an_error_of_the_source_passes_through(monkeypatch: pytest.MonkeyPatch) 
     broken = TransientError("the source went away")
 
     def storage(request: Request) -> Response:
-        for _ in request.body:  # type: ignore[union-attr]
+        assert not isinstance(request.body, bytes)
+        for _ in request.body:
             pass
         return Response(200)
 
@@ -360,12 +396,8 @@ def test_an_error_of_the_source_passes_through(monkeypatch: pytest.MonkeyPatch) 
     intake = remote(far).receive(NAME, BLOB, None)
     assert isinstance(intake, DirectIntake)
 
-    def chunks():  # type: ignore[no-untyped-def]
-        yield DATA[:1000]
-        raise broken
-
     with pytest.raises(TransientError) as caught:
-        intake.write(Span(0, SIZE), chunks())
+        intake.write(Span(0, SIZE), breaking(DATA[:1000], broken))
 
     assert caught.value is broken
     assert not intake.received

@@ -189,33 +189,66 @@ def test_wrong_bytes_are_refused_and_leave_nothing(house: House) -> None:
     assert not list((house.directory / "state").glob("*"))
 
 
-def test_other_storage_is_never_told_who_we_are() -> None:
-    """A registry that wants a password for everything, and storage at another address."""
-    app = App(MemoryDepot(), deposit=lambda *_: "/bucket")
-    target = "/a%2Fb/../c+d?X-Sig=%2b&X-Sig=1"
+class Locked:
+    """A registry that wants a password for everything, and says `offer` to who asks for a direct upload."""
 
-    def registry(request: Request) -> Response | Accept:
+    def __init__(self, offer: str = "") -> None:
+        self.offer = offer
+        self.stored: list[Request] = []
+        self._app = App(MemoryDepot(), deposit=lambda *_: "")
+        self._listener = Listener(self)
+        self.origin = Origin("http", "127.0.0.1", self._listener.start())
+        credentials = Credentials(logins={self.origin: Login("ada", "password")})
+        self._connections = Connections(lambda _: Way(), credentials)
+
+    def __call__(self, request: Request) -> Response | Accept:
+        if request.parameter("sig"):
+            self.stored.append(request)
+            return Response(200)
         if "Authorization" not in request.headers:
             return Response(401, Headers({"WWW-Authenticate": 'Basic realm="x"'}))
-        answer = app(request)
+        answer = self._app(request)
         if isinstance(answer, Response) and "X-Direct-Upload-URL" in answer.headers:
-            headers = answer.headers.with_("X-Direct-Upload-URL", f"{storage.url}{target}")
+            headers = answer.headers.with_("X-Direct-Upload-URL", self.offer)
             return Response(answer.status, headers.with_("X-Signed-Header-X-Once", "1"))
         return answer
 
-    listener = Listener(registry)
-    origin = Origin("http", "127.0.0.1", listener.start())
-    credentials = Credentials(logins={origin: Login("ada", "password")})
-    connections = Connections(lambda _: Way(), credentials)
-    name = Name.parse(f"{origin.netloc}/acme/tiny:1")
-    try:
-        with Spy((reply(200, ETag='"x"'),)) as storage:
-            intake = connections.remote_at(origin).receive(name, BLOB, None)
-            intake.write(Span(0, SIZE), chunked(DATA))  # type: ignore[union-attr]
-            [seen] = storage.seen
-    finally:
-        connections.close()
-        listener.stop()
+    def upload(self) -> None:
+        """As much of a push as goes to storage."""
+        name = Name.parse(f"{self.origin.netloc}/acme/tiny:1")
+        intake = self._connections.remote_at(self.origin).receive(name, BLOB, None)
+        assert isinstance(intake, DirectIntake)
+        intake.write(Span(0, SIZE), chunked(DATA))
+
+    def close(self) -> None:
+        self._connections.close()
+        self._listener.stop()
+
+
+@pytest.fixture
+def locked() -> Iterator[Locked]:
+    registry = Locked()
+    yield registry
+    registry.close()
+
+
+def test_storage_at_the_registrys_own_address_is_not_told_who_we_are(locked: Locked) -> None:
+    locked.offer = f"{locked.origin}/v2/acme/tiny/blobs/uploads/1?sig=1"
+
+    locked.upload()
+
+    [stored] = locked.stored
+    assert (stored.method, stored.headers.get("X-Once")) == ("PUT", "1")
+    assert "Authorization" not in stored.headers
+
+
+def test_storage_elsewhere_is_not_told_who_we_are(locked: Locked) -> None:
+    target = "/a%2Fb/../c+d?X-Sig=%2b&X-Sig=1"
+
+    with Spy((reply(200, ETag='"x"'),)) as storage:
+        locked.offer = f"{storage.url}{target}"
+        locked.upload()
+        [seen] = storage.seen
 
     assert seen.line == f"PUT {target} HTTP/1.1".encode()
     assert seen.body == DATA
