@@ -300,6 +300,19 @@ def test_without_an_offer_the_ordinary_way_is_taken(case: str) -> None:
     assert push(Far(offers=[offer])).transferred
 
 
+def test_a_registry_that_does_not_answer_is_not_asked_twice_at_once() -> None:
+    asked: list[Request] = []
+
+    def gone(request: Request) -> Response:
+        asked.append(request)
+        raise TransientError("nobody answers")
+
+    with pytest.raises(TransientError):
+        Remote(Peer(gone, ORIGIN), direct=Direct(gone)).receive(NAME, BLOB, None)
+
+    assert len(asked) == 1
+
+
 def test_a_registry_that_has_it_already_is_sent_nothing() -> None:
     far = Far(offers=[answer(201)])
     far.hold(DATA)
