@@ -1,6 +1,6 @@
 """Blobs that go past the registry to its storage: every answer on record is met, and no secret goes along.
 
-One row a case. That client and embedded registry speak the same is in `test_direct_served.py`.
+One row a case. What happens on the way, and that client and embedded registry speak the same, is beside it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 from far_storage import BLOB, DATA, NAME, ORIGIN, SIZE, URL, Far, Fields, offering, push, remote
-from goods import breaking, chunked, describe
+from goods import chunked, describe
 
 from registry.contracts import How
 from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
@@ -340,77 +340,3 @@ def test_without_a_bare_transport_an_upload_is_what_it_always_was() -> None:
 
     [post] = far.asked
     assert (post.url, list(post.headers)) == ("https://models.example/v2/acme/tiny/blobs/uploads/", [])
-
-
-# --- what happens on the way -----------------------------------------------------------------------------
-
-
-def test_a_closing_put_that_failed_is_repeated_without_the_bytes() -> None:
-    far = Far(closing=[answer(503), answer(503)])
-
-    push(far)
-
-    assert (len(far.stored), far.patched) == (1, 0)
-
-
-def test_a_session_that_vanished_before_it_was_closed_takes_the_bytes_anew() -> None:
-    far = Far()
-    intake = remote(far).receive(NAME, BLOB, None)
-    assert isinstance(intake, DirectIntake)
-    intake.write(Span(0, SIZE), chunked(DATA))
-    far.drop_sessions()
-
-    with pytest.raises(TransientError):
-        intake.commit()
-    intake.resume()
-
-    assert not intake.received
-    intake.write(Span(0, SIZE), chunked(DATA))
-    intake.commit()
-    assert (len(far.stored), far.asks) == (2, 2)
-
-
-def test_a_blob_in_parts_goes_to_the_session() -> None:
-    far = Far()
-    intake = remote(far).receive(NAME, BLOB, None)
-    assert isinstance(intake, DirectIntake)
-
-    for part in Span(0, SIZE).cut(100_000):
-        intake.write(part, chunked(DATA[part.offset : part.end]))
-    intake.commit()
-
-    assert (far.stored, far.patched) == ([], SIZE)
-
-
-def test_nothing_is_closed_that_was_not_sent() -> None:
-    far = Far(storing=[answer(403)])
-    intake = remote(far).receive(NAME, BLOB, None)
-    assert isinstance(intake, DirectIntake)
-    with pytest.raises(TransientError):
-        intake.write(Span(0, SIZE), chunked(DATA))
-
-    with pytest.raises(RegistryError):
-        intake.commit()
-
-    assert not [request for request in far.asked if request.method == "PUT"]
-
-
-def test_an_error_of_the_source_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = TransientError("the source went away")
-
-    def storage(request: Request) -> Response:
-        assert not isinstance(request.body, bytes)
-        for _ in request.body:
-            pass
-        return Response(200)
-
-    far = Far()
-    monkeypatch.setattr(far, "storage", storage)
-    intake = remote(far).receive(NAME, BLOB, None)
-    assert isinstance(intake, DirectIntake)
-
-    with pytest.raises(TransientError) as caught:
-        intake.write(Span(0, SIZE), breaking(DATA[:1000], broken))
-
-    assert caught.value is broken
-    assert not intake.received
