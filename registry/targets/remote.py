@@ -27,7 +27,7 @@ from registry.model.spans import Span
 from registry.targets.direct import Direct
 from registry.targets.peer import Peer
 from registry.targets.sessions import MemorySessions, Sessions
-from registry.targets.upload import CARRIED, Mounted, UploadIntake
+from registry.targets.upload import CARRIED, FIRST_PART, Mounted, UploadIntake
 from registry.wire import routes
 from registry.wire.messages import Response
 
@@ -40,12 +40,14 @@ _NAMES = 1_000_000
 class Remote:
     """The registry `peer`; `sessions` remembers the uploads that were begun there.
 
-    With `direct`, blobs go past it to its storage where it offers that.
+    With `direct`, blobs go past it to its storage where it offers that. `first_part` is how many bytes an
+    upload's first PATCH brings.
     """
 
     peer: Peer
     sessions: Sessions = field(default_factory=MemorySessions)
     direct: Direct | None = None
+    first_part: int = FIRST_PART
 
     # --- reading -----------------------------------------------------------------------------------
 
@@ -120,7 +122,7 @@ class Remote:
 
         A blob that fits into the closing PUT is not worth asking for storage.
         """
-        intake = UploadIntake(self.peer, self.sessions, name, blob)
+        intake = UploadIntake(self.peer, self.sessions, name, blob, self.first_part)
         if intake.remembered():
             return intake
         if near is not None and near.repository != name.repository:

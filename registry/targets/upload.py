@@ -65,11 +65,15 @@ class Mounted:
 class UploadIntake:
     """One upload session. Made idle: `remembered` or `begin` says where the bytes go."""
 
-    def __init__(self, peer: Peer, sessions: Sessions, name: Name, blob: Descriptor) -> None:
+    def __init__(
+        self, peer: Peer, sessions: Sessions, name: Name, blob: Descriptor, first_part: int = FIRST_PART
+    ) -> None:
+        """`first_part`: how many bytes the first PATCH brings."""
         self._peer = peer
         self._sessions = sessions
         self._name = name
         self._blob = blob
+        self._first_part = first_part
         self._key = f"{peer.origin}/{name.repository}@{blob.digest}"
         self._session = Session("", 0, 0.0)
         self._held = 0
@@ -119,7 +123,7 @@ class UploadIntake:
     def appetite(self) -> Appetite:
         return Appetite(
             ordered=True,
-            first=max(FIRST_PART, self._session.least),
+            first=max(self._first_part, self._session.least),
             least=self._session.least,
             most=max(MOST_PART, self._session.least),
         )
