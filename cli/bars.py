@@ -9,8 +9,8 @@ from typing import NoReturn, TextIO, TypeAlias
 
 from tqdm import tqdm
 
-from cli.progress import Clock, Tally
 from cli.render import Terminal, visible
+from cli.tally import Clock, Tally
 from registry.contracts import How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor

@@ -15,12 +15,13 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Models": {
         "pull": ("cli.commands.transfer:pull", "fetch models into the local store"),
         "push": ("cli.commands.transfer:push", "publish local models to a registry"),
+        "mirror": ("cli.commands.transfer:mirror", "copy a model from registry to registry"),
         "create": ("cli.commands.create:create", "make a model from a Modelfile and a GGUF file"),
         "list": ("cli.commands.listing:list_models", "what the local store, or a registry, holds"),
         "tags": ("cli.commands.listing:tags", "the tags of a model at its registry"),
         "show": ("cli.commands.show:show", "what a model is made of"),
-        "cp": ("cli.commands.store:cp", "give a local model a second name"),
-        "rm": ("cli.commands.store:rm", "remove local models"),
+        "cp": ("cli.commands.store:cp", "give a model a second name"),
+        "rm": ("cli.commands.store:rm", "remove models"),
     },
     "Registries": {
         "signin": ("cli.commands.account:signin", "let a registry know your key"),

@@ -52,6 +52,7 @@ _COMMON: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 OUTPUT = ("format", "quiet", "verbose", "debug")
 STORE = ("models",)
 NETWORK = ("key", "plain_http", "tls_ca", "insecure_tls")
+REMOTE = click.option("--remote", is_flag=True, help="At the registry, not in the local store.")
 MOVING = ("limit_rate", "jobs", "dry_run", "progress")
 
 
@@ -82,7 +83,7 @@ class _Command(click.Command):
         rows = {
             parameter.name: record
             for parameter in self.get_params(ctx)
-            if (record := parameter.get_help_record(ctx)) is not None
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None
         }
         rows["quiet"] = ("--quiet, --verbose, --debug", "Less, more, everything but secrets.")
         with formatter.section("Options"):

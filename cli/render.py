@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,9 +84,15 @@ class Terminal:
 
     out: TextIO
     err: TextIO
+    answers: TextIO = sys.stdin
     json: bool = False
     quiet: bool = False
     no_colour: bool = False
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody is there to answer a question."""
+        return self.err.isatty() and self.answers.isatty()
 
     def document(self, value: object) -> None:
         """The result as JSON; called once in a run, and only if JSON was asked for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from cli.options import Desk, command
 from cli.render import visible
 from cli.stage import Stage
 from registry.errors import RegistryError
+
+_WIDTH = 96  # characters a line of what somebody hears has
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,8 @@ def _show(desk: Desk, number: int, step: _Told) -> None:
     first, *rest = step.says.splitlines()
     terminal.line(f"    {mark} {visible(first)}")
     for line in rest:
-        terminal.line(f"      {visible(line)}")
+        for part in textwrap.wrap(visible(line), _WIDTH, subsequent_indent="  "):
+            terminal.line(f"      {part}")
     terminal.out.flush()
 
 

@@ -2,61 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import click
 
 from cli import modelfile, places
-from cli.options import STORE, Desk, command
+from cli.options import NETWORK, REMOTE, STORE, Desk, command
 from cli.render import columns, size, visible
+from registry.contracts import Source
 from registry.errors import InvalidError
 from registry.model.manifests import Descriptor, Manifest, decode_json
 from registry.model.names import Name
-from registry.targets.store import Store
 from registry.targets.sweep import file_name
+
+Place = Callable[[Descriptor], str]
 
 _TEXT_BYTES = 4 * 1024 * 1024  # the longest template, licence or parameter list that is shown
 
 
-@command(*STORE)
+@command(*STORE, *NETWORK)
 @click.argument("name")
 @click.option("--modelfile", "form", flag_value="modelfile", help="Only the Modelfile.")
 @click.option("--manifest", "form", flag_value="manifest", help="Only the manifest, byte for byte.")
 @click.option("--layers", "form", flag_value="layers", help="Only the layers.")
-def show(desk: Desk, name: str, form: str | None) -> None:
-    """Show what the local model NAME is made of.
+@REMOTE
+def show(desk: Desk, name: str, form: str | None, remote: bool) -> None:
+    """Show what the model NAME is made of.
 
     \b
-      ferry show tiny
       ferry show tiny --modelfile
+      ferry show --remote models.acme.example/acme/tiny:1.0
     """
     model = desk.settings.name(name)
-    with places.store(desk) as store:
-        manifest = store.resolve(model)
-        if form == "manifest":
-            desk.terminal.raw(manifest.raw)
-        elif form == "modelfile":
-            desk.terminal.raw(_modelfile(store, model, manifest).encode())
-        elif desk.terminal.json:
-            desk.terminal.document(_document(store, model, manifest))
-        else:
-            _show(desk, store, model, manifest, whole=form is None)
+    if remote:
+        with places.connections(desk) as opened:
+            _show(desk, opened.remote(model), model, form, lambda _: str(model))
+    else:
+        with places.store(desk) as store:
+            _show(desk, store, model, form, lambda layer: str(store.blobs / file_name(layer.digest)))
 
 
-def _document(store: Store, name: Name, manifest: Manifest) -> dict[str, object]:
+def _show(desk: Desk, source: Source, name: Name, form: str | None, place: Place) -> None:
+    manifest = source.resolve(name)
+    if form == "manifest":
+        desk.terminal.raw(manifest.raw)
+    elif form == "modelfile":
+        desk.terminal.raw(_modelfile(source, name, manifest, place).encode())
+    elif desk.terminal.json:
+        desk.terminal.document(_document(source, name, manifest))
+    else:
+        _tell(desk, source, name, manifest, whole=form is None)
+
+
+def _document(source: Source, name: Name, manifest: Manifest) -> dict[str, object]:
     return {
         "name": str(name),
         "digest": str(manifest.digest),
-        "config": _config(store, name, manifest),
+        "config": _config(source, name, manifest),
         "layers": [dict(layer.fields) for layer in manifest.layers],
     }
 
 
-def _show(desk: Desk, store: Store, name: Name, manifest: Manifest, *, whole: bool) -> None:
+def _tell(desk: Desk, source: Source, name: Name, manifest: Manifest, *, whole: bool) -> None:
     terminal = desk.terminal
     if whole:
         about = [("name", str(name)), ("digest", str(manifest.digest)), ("size", size(manifest.total))]
-        for key, value in [*about, *columns(_config(store, name, manifest))]:
+        for key, value in [*about, *columns(_config(source, name, manifest))]:
             terminal.line(f"{key:<18} {visible(value)}")
         terminal.line()
     rows = [
@@ -66,26 +77,26 @@ def _show(desk: Desk, store: Store, name: Name, manifest: Manifest, *, whole: bo
     terminal.table(("LAYER", "ID", "SIZE"), rows)
 
 
-def _config(store: Store, name: Name, manifest: Manifest) -> Mapping[str, object]:
+def _config(source: Source, name: Name, manifest: Manifest) -> Mapping[str, object]:
     """The config as JSON; what is no JSON object (artifacts have any) is told as its descriptor."""
     if manifest.config is None:
         return {}
     try:
-        config = decode_json(places.read(store, name, manifest.config, _TEXT_BYTES), "config")
+        config = decode_json(places.read(source, name, manifest.config, _TEXT_BYTES), "config")
     except InvalidError:
         config = None
     return config if isinstance(config, dict) else dict(manifest.config.fields)
 
 
-def _modelfile(store: Store, name: Name, manifest: Manifest) -> str:
-    """The Modelfile that makes the same model from the files in this store."""
+def _modelfile(source: Source, name: Name, manifest: Manifest, place: Place) -> str:
+    """The Modelfile that makes the same model; `place` says where a layer too big to be written out is."""
 
     def part(layer: Descriptor) -> tuple[str, str]:
         kind = modelfile.kind(layer.media_type)
         if kind in modelfile.SMALL:
-            return kind, places.read(store, name, layer, _TEXT_BYTES).decode("utf-8", "replace")
-        return kind, str(store.blobs / file_name(layer.digest))
+            return kind, places.read(source, name, layer, _TEXT_BYTES).decode("utf-8", "replace")
+        return kind, place(layer)
 
     return modelfile.written(
-        str(name), [part(layer) for layer in manifest.layers], _config(store, name, manifest)
+        str(name), [part(layer) for layer in manifest.layers], _config(source, name, manifest)
     )

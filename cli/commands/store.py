@@ -1,4 +1,4 @@
-"""A second name for a local model, and the removal of models."""
+"""A second name for a model, and the removal of models: in the local store, or at a registry."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ import click
 
 from cli import places
 from cli.many import Document, each
-from cli.options import STORE, Desk, command
+from cli.options import NETWORK, REMOTE, STORE, Desk, command
+from cli.render import visible
 from registry.errors import InvalidError
 from registry.model.names import Name
+from registry.targets.store import Store
 
 
-@command(*STORE)
+@command(*STORE, *NETWORK)
 @click.argument("source")
 @click.argument("destination")
-def cp(desk: Desk, source: str, destination: str) -> None:
-    """Give the local model SOURCE the second name DESTINATION; its blobs are shared.
+@REMOTE
+def cp(desk: Desk, source: str, destination: str, remote: bool) -> int | None:
+    """Give the model SOURCE the second name DESTINATION; its blobs are shared.
 
     \b
       ferry cp tiny:1.0 models.acme.example/acme/tiny:1.0
       ferry cp tiny tiny:backup
     """
     name, to = desk.settings.name(source), desk.settings.name(destination)
+    if remote:
+        return _copy_at_registry(desk, name, to)
     places.storable(desk, to, "choose another name for it")
     with places.store(desk) as store:
         store.copy_name(name, to)
@@ -30,25 +35,71 @@ def cp(desk: Desk, source: str, destination: str) -> None:
         desk.terminal.document({"name": str(to), "digest": str(digest)})
     else:
         desk.terminal.line(f"{to} is {name}, {digest.short}")
+    return None
 
 
-@command(*STORE, "yes")
+def _copy_at_registry(desk: Desk, name: Name, to: Name) -> int:
+    from cli import moving
+
+    watcher = moving.watcher(desk)
+    with places.connections(desk) as opened:
+        if opened.origin(name) != opened.origin(to):
+            raise InvalidError(
+                f"{name} and {to} are at different registries", hint=f"ferry mirror {name} {to}"
+            )
+        return moving.each_moved(desk, [to], lambda to: moving.between(opened, name, to), watcher, opened)
+
+
+@command(*STORE, *NETWORK, "yes")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-def rm(desk: Desk, names: tuple[str, ...]) -> int:
-    """Remove local models, and the blobs that no other model needs.
+@REMOTE
+def rm(desk: Desk, names: tuple[str, ...], remote: bool) -> int:
+    """Remove models, and the blobs that no other model needs.
 
     \b
       ferry rm tiny
-      ferry rm tiny:1.0 tiny:2.0 --format json
+      ferry rm --remote --yes models.acme.example/acme/old:1.0
     """
     models = [desk.settings.name(name) for name in names]
+    if remote:
+        return _remove_at_registry(desk, models)
     with places.store(desk) as store:
+        return each(desk, models, lambda name: _remove(store, name), lambda told: f"removed {told['name']}")
+
+
+def _remove(store: Store, name: Name) -> Document:
+    if name.digest is not None:
+        raise InvalidError(f"{name}: local models go by name and tag", hint="leave the digest out")
+    digest = store.resolve(name).digest
+    store.remove(name)
+    return {"name": str(name), "digest": str(digest)}
+
+
+def _remove_at_registry(desk: Desk, models: list[Name]) -> int:
+    """Registries delete by digest, so every tag of a manifest goes with it: they are named first."""
+    with places.connections(desk) as opened:
 
         def remove(name: Name) -> Document:
-            if name.digest is not None:
-                raise InvalidError(f"{name}: local models go by name and tag", hint="leave the digest out")
-            digest = store.resolve(name).digest
-            store.remove(name)
-            return {"name": str(name), "digest": str(digest)}
+            registry = opened.remote(name)
+            digest = registry.digest(name)
+            tags = [tag for tag in registry.tags(name) if registry.digest(name.with_reference(tag)) == digest]
+            _ask(desk, f"{name} is {digest.short}", f"its tags: {', '.join(tags) or 'none'}")
+            registry.remove(name.with_reference(digest))
+            return {"name": str(name), "digest": str(digest), "tags": tags}
 
-        return each(desk, models, remove, lambda told: f"removed {told['name']}")
+        return each(desk, models, remove, _removed)
+
+
+def _removed(told: Document) -> str:
+    tags = told["tags"]
+    assert isinstance(tags, list)
+    return visible(f"removed {told['name']} with its tags: {', '.join(tags) or 'none'}")
+
+
+def _ask(desk: Desk, what: str, doomed: str) -> None:
+    """Go on only with --yes or an answer; InvalidError without either."""
+    if desk.settings.on("yes"):
+        return
+    told = visible(f"{what} at the registry, and would go with {doomed}")
+    if not desk.terminal.interactive or not click.confirm(f"{told}. Remove?", err=True):
+        raise InvalidError(f"{told}; nothing was removed", hint="say --yes to remove it")

@@ -120,14 +120,14 @@ class DataFile:
 
     @contextlib.contextmanager
     def _using(self, verb: str) -> Iterator[int]:
-        doing = f"{verb} {self.path}"
         with self._lock:
             if self._closed:
-                raise StorageError(f"{doing}: it was closed already")
+                raise StorageError(f"{verb} {self.path}: it was closed already")
             self._users += 1
         try:
-            with attempt(doing, self.path.parent):
-                yield self._handle
+            yield self._handle
+        except OSError as error:
+            raise failure(error, f"{verb} {self.path}", self.path.parent) from None
         finally:
             self._leave()
 

@@ -187,7 +187,7 @@ class Partial:
         Reads behind the writers, from the page cache. CorruptError if the bytes are not the digest's;
         StorageError if it is closed meanwhile.
         """
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = memoryview(bytearray(min(CHUNK, self.size)))
         epoch, at, hasher = self._epoch, 0, self.digest.hasher()
         while True:
             now, front = self._front_behind(at)
@@ -195,7 +195,7 @@ class Partial:
                 epoch, at, hasher = now, 0, self.digest.hasher()
                 continue
             while at < front:
-                length = self._data.read_into(buffer[: min(CHUNK, front - at)], at)
+                length = self._data.read_into(buffer[: front - at], at)
                 if not length:
                     raise StorageError(f"{self._data.path}: it became shorter meanwhile")
                 hasher.update(buffer[:length])
@@ -323,6 +323,8 @@ def _make_room(data: DataFile, size: int, sums: list[Sum]) -> list[Sum]:
     sums = [piece for piece in sums if piece.span.end <= there]
     if there > size:
         data.truncate(size)
+    if size < CHUNK:  # found out soon enough
+        return sums
     try:
         data.allocate(size)
     except StorageError:

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
+Ended: TypeAlias = "subprocess.CompletedProcess[str]"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -19,9 +21,7 @@ def put_ferry(folder: Path) -> Path:
     return folder
 
 
-def bash(
-    script: str, cwd: Path, env: Mapping[str, str], seconds: float = 60
-) -> subprocess.CompletedProcess[str]:
+def bash(script: str, cwd: Path, env: Mapping[str, str], seconds: float = 60) -> Ended:
     """Run a script with this environment and no terminal."""
     return subprocess.run(
         ["bash", "-c", script],

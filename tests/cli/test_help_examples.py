@@ -46,9 +46,9 @@ def acme(house: House, people: Callable[[str], Ferry]) -> Ferry:
     """The owner of the namespace acme, in which tiny:1.0 is published."""
     owner = people("acme")
     house.welcome(owner, "acme")
-    put_model(owner.models, f"{house.host}/acme/tiny/1.0")
-    put_model(owner.models, f"{house.host}/acme/tiny/latest")
-    owner("push", f"{house.host}/acme/tiny:1.0").well()
+    for model, tag in (("tiny", "1.0"), ("tiny", "latest"), ("old", "1.0")):
+        put_model(owner.models, f"{house.host}/acme/{model}/{tag}")
+        owner("push", f"{house.host}/acme/{model}:{tag}").well()
     return owner
 
 
@@ -73,7 +73,8 @@ def shell(tmp_path: Path, house: House, acme: Ferry) -> Callable[[str], subproce
     }
 
     def run(line: str) -> subprocess.CompletedProcess[str]:
-        line = line.replace("models.acme.example", house.host).replace("/srv/ferry", str(home / "served"))
+        line = line.replace("models.acme.example", house.host).replace("other.example", house.host)
+        line = line.replace("/srv/ferry", str(home / "served"))
         registry = house.host if line.split()[1:] == ["signin"] else ""
         return bash(line, home, {**env, "FERRY_REGISTRY": registry})
 

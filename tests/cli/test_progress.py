@@ -15,8 +15,9 @@ import threading
 import pytest
 
 from cli.bars import Bars
-from cli.progress import JsonLines, Plain, Tally, clock_face, observer
+from cli.progress import JsonLines, Plain, observer
 from cli.render import Terminal
+from cli.tally import Tally, clock_face
 from registry.contracts import How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor

@@ -8,9 +8,11 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from house import House
+from peers import Registry
 from person import Ferry
 from shelf import put_model
 from shell import ROOT, Ended, bash, put_ferry
@@ -79,6 +81,15 @@ def test_pull_on_a_laptop_that_runs_ollama(
     assert model.is_file()
 
 
+def test_a_cncf_registry_will_do(bare: dict[str, str], docker_registry: Registry) -> None:
+    home = Path(bare["HOME"])
+    put_model(home / ".ollama" / "models", "registry.ollama.ai/library/tiny/1.0")
+    script = recipe("cncf").replace("localhost:5000", docker_registry.host)
+    done = bash(f"set -e\n{script}", home, bare)
+    assert done.returncode == 0, done.stderr
+    assert (home / ".ollama/models/manifests" / docker_registry.host / "acme/tiny/1.0").is_file()
+
+
 def test_every_documented_exit_code_is_the_code_of_its_error() -> None:
 
     rows = {
@@ -115,14 +126,14 @@ def ci_key(house: House, people: Callable[[str], Ferry]) -> str:
 def in_ci(tmp_path: Path, key: str, house: House) -> Ended:
     """Run the recipe as CI does: no HOME, no terminal, a read-only root but for $TMPDIR.
 
-    What it leaves in pushed.json is read out of there at the end, as standard output.
+    What it leaves in pushed.json is read out of there at the end, as standard output; its log follows.
     """
     work, tmp = tmp_path / "work", tmp_path / "tmp"
     for folder in (work, tmp):
         folder.mkdir()
     put_sources(work)
     path = f"{put_ferry(tmp_path / 'bin')}:/usr/bin:/bin"
-    recipe_then_result = f'sh -eu -c "$1"; code=$?; cat {tmp}/pushed.json; exit $code'
+    recipe_then_result = f'sh -eu -c "$1" >{tmp}/log; code=$?; cat {tmp}/pushed.json {tmp}/log; exit $code'
     runner = (
         f"mount -o remount,ro,bind / && mount -t tmpfs none {tmp} && cd {work} && "
         f'exec env -i PATH={path} TMPDIR={tmp} VERSION=1.0 FERRY_KEY="$KEY" '
@@ -137,6 +148,12 @@ def in_ci(tmp_path: Path, key: str, house: House) -> Ended:
         text=True,
         timeout=120,
     )
+
+
+def document_and_log(done: Ended) -> tuple[dict[str, Any], str]:
+    """The one document that pushed.json holds, and the lines that a CI system would log."""
+    document, end = json.JSONDecoder().raw_decode(done.stdout)
+    return document, done.stdout[end:].lstrip("\n")
 
 
 def may_unshare() -> bool:
@@ -156,7 +173,8 @@ def test_publishing_from_ci_works_as_written(
 ) -> None:
     done = in_ci(tmp_path, ci_key, house)
     assert (done.returncode, done.stderr) == (0, "")
-    told = json.loads(done.stdout)
+    told, log = document_and_log(done)
+    assert log.startswith(f"{house.host}/acme/tiny:1.0  ") and log.count("\n") == 1
     assert told["name"] == f"{house.host}/acme/tiny:1.0"
     assert {blob["how"] for blob in told["blobs"]} == {"uploaded"}
     tags = people("ci")("tags", f"{house.host}/acme/tiny", "--format", "json").well().json
@@ -172,5 +190,5 @@ def test_publishing_from_ci_with_an_unknown_key_says_so_as_data(
     key = (stranger.home / ".ollama" / "id_ed25519").read_text()
     done = in_ci(tmp_path, key, house)
     assert done.returncode == 4
-    assert json.loads(done.stdout)["error"]["class"] == "DeniedError"
+    assert document_and_log(done)[0]["error"]["class"] == "DeniedError"
     assert key.splitlines()[1] not in done.stdout + done.stderr

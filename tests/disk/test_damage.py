@@ -162,6 +162,8 @@ def test_a_journal_that_lies_with_good_check_sums_is_found_out_by_the_digest(tmp
     first = opened(tmp_path)
     first.write(Span(0, GRAIN), part(Span(0, GRAIN)))
     first.close()
+    with data_path(tmp_path, DIGEST).open("r+b") as file:
+        file.truncate(len(DATA))
     lie = seal(f"+ 0 {len(DATA)} 00000000", journal_key(DIGEST, len(DATA)))
     journal_path(tmp_path, DIGEST).write_bytes(lie)
 

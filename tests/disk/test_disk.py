@@ -202,9 +202,10 @@ def test_after_a_sync_that_failed_nothing_is_noted_or_named_in_this_run(
             partial.write(Span(0, 8192), [data[:8192]])
 
     assert not partial.received
-    for act in (lambda: partial.write(Span(8192, 8192), [data[8192:]]), partial.prove):
-        with pytest.raises(StorageError):
-            act()
+    with pytest.raises(StorageError):
+        partial.write(Span(8192, 8192), [data[8192:]])
+    with pytest.raises(StorageError):
+        partial.prove()
     partial.close()
 
 
@@ -223,10 +224,12 @@ def test_a_read_only_store_can_be_read_and_says_so_when_written(tmp_path: Path) 
         assert get(store, NAME) == model
         assert store.size(NAME, model.manifest.layers[0]) == 1000
         assert [entry.name for entry in store.entries()] == [NAME]
-        for act in (lambda: put(store, NAME, Model.random(6, 10)), lambda: store.remove(NAME)):
-            with pytest.raises(StorageError, match=r"[Rr]ead-only") as caught:
-                act()
-            assert "another place" in caught.value.hint
+        with pytest.raises(StorageError, match=r"[Rr]ead-only") as caught:
+            put(store, NAME, Model.random(6, 10))
+        assert "another place" in caught.value.hint
+        with pytest.raises(StorageError, match=r"[Rr]ead-only") as caught:
+            store.remove(NAME)
+        assert "another place" in caught.value.hint
     finally:
         subprocess.run(["umount", "--lazy", str(models)], check=True)
 

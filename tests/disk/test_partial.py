@@ -88,7 +88,7 @@ def test_too_many_bytes_are_an_error_and_never_written(tmp_path: Path) -> None:
     with pytest.raises(ProtocolError):
         partial.write(Span(0, GRAIN), part(Span(0, GRAIN + 1)))
 
-    assert data_path(tmp_path, DIGEST).read_bytes()[GRAIN : GRAIN + 100] == bytes(100)
+    assert data_path(tmp_path, DIGEST).read_bytes()[GRAIN:].strip(bytes(1)) == b""
 
 
 @pytest.mark.parametrize(

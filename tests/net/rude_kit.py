@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from registry.model.spans import FileSpan
+from registry.wire.messages import Response
 
 STALL = 1.0  # seconds: for what has to wait until patience ends
 PATIENT = 15.0  # seconds: for everything else, also on a busy machine
@@ -51,3 +55,9 @@ def certificate_in(folder: Path, days: int) -> Certificate:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(file)
     return Certificate(server, pem.decode())
+
+
+def streamed(response: Response) -> Iterable[bytes]:
+    """The body of an answer that came over a socket."""
+    assert not isinstance(response.body, bytes | FileSpan)
+    return response.body

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from rude_kit import PATIENT, STALL, Certificate
+from rude_kit import PATIENT, STALL, Certificate, streamed
 from spy import Script, Seen, Spy, Talk, reply
 
 from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
@@ -141,7 +141,7 @@ def test_a_body_that_does_not_end_as_it_should_is_one_error(case: str, client: C
         answer = http(Request("GET", spy.url + "/x"))
         got = b""
         with pytest.raises(error, match=word) as caught:
-            for piece in answer.body:  # type: ignore[union-attr]
+            for piece in streamed(answer):
                 got += piece
 
         assert type(caught.value) is error

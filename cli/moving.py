@@ -1,0 +1,125 @@
+"""Models moved by the one verb, or what would move: said alike by every command that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from cli import progress
+from cli.many import Document, each
+from cli.options import Desk
+from cli.render import size, visible
+from cli.reports import document, summary
+from registry.connect import Connections
+from registry.contracts import Destination, How, Source
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor, Kind, Manifest
+from registry.model.names import DEFAULT_TAG, Name
+from registry.transfer.copy import Options, copy
+from registry.transfer.progress import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A model's name where it is and where it goes.
+
+    `near` is what is known to hold the blobs at the destination already.
+    """
+
+    source: Source
+    name: Name
+    destination: Destination
+    to: Name
+    near: Name | None = None
+
+
+def watcher(desk: Desk) -> Observer:
+    """What watches this run's transfers."""
+    return progress.observer(desk.terminal, desk.settings.get("progress", "auto"))
+
+
+def named_after(desk: Desk, text: str, source: Name) -> Name:
+    """The name `text` spells; where it says neither tag nor digest, those of `source`."""
+    to = desk.settings.name(text)
+    silent = to.digest is None and ":" not in text.rpartition("/")[2]
+    return to.with_reference(source.digest or source.tag or DEFAULT_TAG) if silent else to
+
+
+def between(opened: Connections, name: Name, to: Name) -> Trip:
+    """From registry to registry; inside one, the blobs are mounted."""
+    near = name if opened.origin(name) == opened.origin(to) else None
+    return Trip(opened.remote(name), name, opened.remote(to), to, near)
+
+
+def each_moved(
+    desk: Desk,
+    names: Sequence[Name],
+    trip_of: Callable[[Name], Trip],
+    observer: Observer,
+    opened: Connections,
+) -> int:
+    """Make the trip of each name, or with --dry-run say what it would move; the exit code."""
+    options = Options(observer=observer, jobs=desk.settings.get("jobs"), interrupt=opened.interrupt)
+
+    def go(name: Name) -> Document:
+        trip = trip_of(name)
+        if desk.settings.on("dry_run"):
+            return _planned(trip)
+        return document(
+            copy(trip.source, trip.destination, trip.name, to=trip.to, near=trip.near, options=options)
+        )
+
+    return each(desk, names, go, partial(_said, verbose=desk.settings.on("verbose")))
+
+
+def _planned(trip: Trip) -> Document:
+    """What would move, and how big it is; nothing does."""
+    manifest = trip.source.resolve(trip.name)
+    blobs: list[Document] = []
+    moving = 0
+    for blob in _blobs(trip, manifest):
+        there = trip.destination.size(trip.to, blob) is not None
+        moving += 0 if there else blob.size
+        blobs.append(
+            {
+                "digest": str(blob.digest),
+                "mediaType": blob.media_type,
+                "size": blob.size,
+                "transferred": 0,
+                "how": str(How.PRESENT) if there else None,
+            }
+        )
+    return {
+        "name": str(trip.to),
+        "digest": str(manifest.digest),
+        "size": sum(int(str(blob["size"])) for blob in blobs),
+        "transferred": 0,
+        "seconds": 0,
+        "blobs": blobs,
+        "would_transfer": moving,
+    }
+
+
+def _blobs(trip: Trip, manifest: Manifest) -> Iterator[Descriptor]:
+    """The blobs of a manifest, or of all that an index names."""
+    if manifest.kind is not Kind.INDEX:
+        yield from manifest.blobs()
+        return
+    found: dict[Digest, Descriptor] = {}
+    for child in manifest.children:
+        for blob in _blobs(trip, trip.source.resolve(trip.name.with_reference(child.digest))):
+            found[blob.digest] = blob
+    yield from found.values()
+
+
+def _said(told: Document, verbose: bool) -> str:
+    """One line of what was done, or would be; with --verbose, and one a blob."""
+    lines = [summary(told)]
+    blobs = told["blobs"]
+    if verbose and isinstance(blobs, list):
+        lines += [
+            f"  {blob['how'] or 'missing':<9} {blob['digest']}  {size(blob['size'])}  {blob['mediaType']}"
+            for blob in blobs
+        ]
+    return "\n".join(visible(line) for line in lines)

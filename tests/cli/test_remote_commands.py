@@ -1,0 +1,127 @@
+"""Mirror, and show, cp and rm at a registry: nothing of the local store is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from house import House
+from person import Done, Ferry
+from shelf import put_model
+
+People = Callable[[str], Ferry]
+WEIGHTS = b"GGUF" + bytes(range(251)) * 8000
+
+
+@pytest.fixture
+def ada(people: People, tmp_path: Path) -> Ferry:
+    """ada, with a store of her own for this test."""
+    return Ferry(people("ada").home, {"OLLAMA_MODELS": str(tmp_path / "models")})
+
+
+@pytest.fixture
+def published(house: House, ada: Ferry, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A repository of its own in which 1.0 and stable are one model, and 2.0 is another."""
+    repository = f"{house.host}/ada/{request.node.name[5:65].replace('_', '-')}"
+    for tag, weights in (("1.0", WEIGHTS), ("2.0", WEIGHTS[:-1])):
+        put_model(tmp_path / "published", f"{repository}/{tag}", weights)
+        ada("push", f"{repository}:{tag}", "--models", tmp_path / "published").well()
+    ada("cp", "--remote", f"{repository}:1.0", f"{repository}:stable").well()
+    return repository
+
+
+@pytest.fixture
+def far(people: People, tmp_path: Path) -> Iterator[House]:
+    """A second registry, in which the same ada has another name."""
+    (tmp_path / "far").mkdir()
+    opened = House(Ferry(tmp_path / "far")).open()
+    try:
+        opened.welcome(people("ada"), "lovelace")
+        yield opened
+    finally:
+        opened.close()
+
+
+def tags(ada: Ferry, repository: str) -> set[str]:
+    return {row["tag"] for row in ada("tags", repository, "--format", "json").well().json}
+
+
+def hows(done: Done) -> set[str]:
+    return {blob["how"] for blob in done.json["blobs"]}
+
+
+def test_mirror_carries_a_model_to_another_registry_and_keeps_nothing(
+    published: str, ada: Ferry, far: House, tmp_path: Path
+) -> None:
+    before = set(tmp_path.rglob("models/**"))
+    there = f"{far.host}/lovelace/tiny"
+    told = ada("mirror", f"{published}:1.0", there, "--format", "json").well()
+    assert told.json["name"] == f"{there}:1.0"
+    assert told.json["transferred"] == told.json["size"] > len(WEIGHTS)
+    assert hows(told) == {"uploaded"}
+    assert set(tmp_path.rglob("models/**")) == before
+    raw = [
+        ada("show", "--remote", "--manifest", name).well().out
+        for name in (f"{published}:1.0", f"{there}:1.0")
+    ]
+    assert raw[0] == raw[1]
+    again = ada("mirror", f"{published}:1.0", there, "--format", "json").well()
+    assert (again.json["transferred"], hows(again)) == (0, {"present"})
+    ada("pull", f"{there}:1.0").well()
+
+
+def test_mirror_inside_one_registry_mounts(published: str, ada: Ferry) -> None:
+    told = ada("mirror", f"{published}:1.0", f"{published}-copy:new", "--format", "json").well()
+    assert (told.json["transferred"], hows(told)) == (0, {"mounted"})
+    assert tags(ada, f"{published}-copy") == {"new"}
+
+
+def test_mirror_takes_a_digest_as_it_is(published: str, ada: Ferry) -> None:
+    digest = ada("show", "--remote", f"{published}:1.0", "--format", "json").well().json["digest"]
+    told = ada("mirror", f"{published}@{digest}", f"{published}-digest", "--format", "json").well()
+    assert told.json["name"] == f"{published}-digest@{digest}"
+    shown = ada("show", "--remote", f"{published}-digest@{digest}", "--format", "json").well()
+    assert shown.json["digest"] == digest
+    assert tags(ada, f"{published}-digest") == set()
+
+
+def test_a_dry_mirror_moves_nothing(published: str, ada: Ferry) -> None:
+    told = ada("mirror", f"{published}:1.0", f"{published}-dry", "--dry-run", "--format", "json").well()
+    assert told.json["would_transfer"] == told.json["size"] > 0
+    assert ada("tags", f"{published}-dry").code == 3
+
+
+def test_cp_at_a_registry_stays_there(published: str, ada: Ferry) -> None:
+    refused = ada("cp", "--remote", f"{published}:1.0", "elsewhere.example/acme/tiny:1.0")
+    assert refused.code == 2
+    assert f"ferry mirror {published}:1.0 elsewhere.example/acme/tiny:1.0" in refused.err
+
+
+def test_rm_at_a_registry_names_every_tag_that_would_go_and_needs_a_yes(published: str, ada: Ferry) -> None:
+    refused = ada("rm", "--remote", f"{published}:1.0")
+    assert refused.code == 2
+    assert "1.0, stable" in refused.err
+    assert tags(ada, published) == {"1.0", "2.0", "stable"}
+
+    gone = ada("rm", "--remote", "--yes", f"{published}:1.0", "--format", "json").well().json
+    assert gone["tags"] == ["1.0", "stable"]
+    assert tags(ada, published) == {"2.0"}
+
+
+def test_a_setting_can_never_make_rm_act_on_the_registry(published: str, ada: Ferry) -> None:
+    refused = ada("rm", "--yes", f"{published}:1.0", FERRY_REMOTE="1")
+    assert refused.code == 3
+    assert tags(ada, published) == {"1.0", "2.0", "stable"}
+
+
+def test_show_at_a_registry_tells_what_show_tells_here(published: str, ada: Ferry) -> None:
+    name = f"{published}:1.0"
+    there = ada("show", "--remote", name, "--format", "json").well().json
+    modelfile = ada("show", "--remote", "--modelfile", name).well().out
+    assert f"\nFROM {name}\n" in modelfile
+    ada("pull", name).well()
+    assert ada("show", name, "--format", "json").well().json == there
+    assert json.loads(ada("show", "--remote", "--manifest", name).well().out)["layers"] == there["layers"]
+    assert ada("show", name).well().out == ada("show", "--remote", name).well().out
