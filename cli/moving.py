@@ -18,6 +18,7 @@ from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import DEFAULT_TAG, Name
 from registry.transfer.copy import Options, copy
 from registry.transfer.progress import Observer
+from registry.transfer.retry import Patience, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +61,24 @@ def each_moved(
     opened: Connections,
 ) -> int:
     """Make the trip of each name, or with --dry-run say what it would move; the exit code."""
-    options = Options(observer=observer, jobs=desk.settings.get("jobs"), interrupt=opened.interrupt)
+    settings = desk.settings
+    rule = Rule(**{key: settings.get(key) for key in ("give_up_after", "first_pause") if settings.get(key)})
+    options = Options(
+        patience=lambda: Patience(rule, note=observer.note),
+        observer=observer,
+        jobs=settings.get("jobs"),
+        interrupt=opened.interrupt,
+    )
 
     def go(name: Name) -> Document:
         trip = trip_of(name)
-        if desk.settings.on("dry_run"):
+        if settings.on("dry_run"):
             return _planned(trip)
         return document(
             copy(trip.source, trip.destination, trip.name, to=trip.to, near=trip.near, options=options)
         )
 
-    return each(desk, names, go, partial(_said, verbose=desk.settings.on("verbose")))
+    return each(desk, names, go, partial(_said, verbose=settings.on("verbose")))
 
 
 def _planned(trip: Trip) -> Document:

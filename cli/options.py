@@ -38,6 +38,7 @@ _COMMON: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         {"metavar": "20M", "help": "Bytes a second (K, M, G)."},
     ),
     "jobs": (("--jobs",), {"metavar": "N", "help": "Transfers at once."}),
+    "give_up_after": (("--give-up-after",), {"metavar": "10m", "help": "Without a byte of progress."}),
     "dry_run": (("--dry-run",), {**_FLAG, "help": "Say what would move and how big; move nothing."}),
     "plain_http": (("--plain-http",), {**_FLAG, "help": "HTTP instead of HTTPS."}),
     "tls_ca": (("--tls-ca",), {"metavar": "FILE", "help": "Trust this certificate authority."}),
@@ -53,7 +54,7 @@ OUTPUT = ("format", "quiet", "verbose", "debug")
 STORE = ("models",)
 NETWORK = ("key", "plain_http", "tls_ca", "insecure_tls")
 REMOTE = click.option("--remote", is_flag=True, help="At the registry, not in the local store.")
-MOVING = ("limit_rate", "jobs", "dry_run", "progress")
+MOVING = ("limit_rate", "jobs", "give_up_after", "dry_run", "progress")
 
 
 def command(*names: str, name: str | None = None, goes_on: bool = False) -> Callable[[F], click.Command]:

@@ -96,12 +96,14 @@ def _way(desk: Desk, host: str) -> Way:
 
     place = desk.settings.place(host)
     proxy = place.proxy
+    patience = {key: desk.settings.get(key) for key in ("stall", "floor")}
     network = Network(
         agent="ferry",
         proxies={"http": proxy, "https": proxy} if proxy else desk.settings.proxies,
         no_proxy=() if proxy else desk.settings.no_proxy,
         ca=files.certificates(place.tls_ca) if place.tls_ca else "",
         insecure=place.insecure_tls,
+        **{key: value for key, value in patience.items() if value is not None},
     )
     if place.insecure_tls:
         desk.terminal.complain(f"ferry: the certificate of {visible(host)} is not checked (insecure TLS)")

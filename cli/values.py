@@ -18,6 +18,8 @@ FASTEST = 10**12
 MOST_JOBS = 64
 
 _RATE = re.compile(r"([0-9]{1,15})(\.[0-9]{1,6})?([KMG]?)", re.IGNORECASE)
+_TIME = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smh]?)", re.IGNORECASE)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _FACTOR = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
@@ -27,13 +29,40 @@ Check = Callable[[object], object]
 
 def rate(value: object) -> int:
     """Bytes a second: `20M`, `1.5G`, `500000`; K, M and G are decimal."""
-    found = None if isinstance(value, bool) else _RATE.fullmatch(str(value))
-    if found is None:
-        raise InvalidError("must be bytes a second, like 500K, 20M or 1.5G")
-    bytes_a_second = int(float(found[1] + (found[2] or "")) * _FACTOR[found[3].upper()])
+    bytes_a_second = _amount(value)
     if not SLOWEST <= bytes_a_second <= FASTEST:
         raise InvalidError("must be between 1K and 1000G")
     return bytes_a_second
+
+
+def floor(value: object) -> int:
+    """Bytes a second below which a connection is given up; 0 for none."""
+    bytes_a_second = _amount(value)
+    if bytes_a_second > 10**6:
+        raise InvalidError("must be between 0 and 1M")
+    return bytes_a_second
+
+
+def _amount(value: object) -> int:
+    found = None if isinstance(value, bool) else _RATE.fullmatch(str(value))
+    if found is None:
+        raise InvalidError("must be bytes a second, like 500K, 20M or 1.5G")
+    return int(float(found[1] + (found[2] or "")) * _FACTOR[found[3].upper()])
+
+
+def seconds(least: float, most: float) -> Check:
+    """A time: `90`, `0.5s`, `10m` or `1h`; in seconds."""
+
+    def check(value: object) -> float:
+        found = None if isinstance(value, bool) else _TIME.fullmatch(str(value))
+        if found is None:
+            raise InvalidError("must be a time, like 30s, 10m or 1h")
+        time = float(found[1]) * _SECONDS[found[2].lower()]
+        if not least <= time <= most:
+            raise InvalidError(f"must be between {least:g}s and {most:g}s")
+        return time
+
+    return check
 
 
 def whole(least: int, most: int) -> Check:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 import requests
 import urllib3
 
 from registry.net.failures import explain
+from registry.net.pace import Pace
 from registry.wire.messages import Origin
 
 READ_BYTES = 1024 * 1024  # the most one read takes
 GATHER_BYTES = 128 * 1024  # TLS yields 16 KiB at a time; whoever writes them wants fewer, larger pieces
+GATHER_SECONDS = 0.2  # but does not wait for them
 DRAIN_BYTES = 64 * 1024  # what is read of an unwanted answer to keep its connection
 _DRAIN_READS = 8
 _DRAIN_SECONDS = 0.25  # each
@@ -26,10 +29,11 @@ class Body:
     Whoever does not read to the end calls `close`.
     """
 
-    def __init__(self, raw: urllib3.HTTPResponse, length: int | None, origin: Origin) -> None:
+    def __init__(self, raw: urllib3.HTTPResponse, length: int | None, origin: Origin, pace: Pace) -> None:
         self._raw = raw
         self._left = length
         self._origin = origin
+        self._pace = pace
 
     def __iter__(self) -> Iterator[bytes]:
         """TransientError if the peer stops early, breaks off or falls silent."""
@@ -67,8 +71,9 @@ class Body:
         """
         pieces: list[bytes] = []
         gathered = 0
+        began = now = time.monotonic()
         try:
-            while gathered < GATHER_BYTES and self._left != 0:
+            while gathered < GATHER_BYTES and self._left != 0 and now - began < GATHER_SECONDS:
                 wanted = GATHER_BYTES - gathered if pieces else READ_BYTES  # joining copies, so join little
                 piece = self._raw.read1(wanted, decode_content=False)
                 if not piece:
@@ -77,6 +82,8 @@ class Body:
                 gathered += len(piece)
                 if self._left is not None:
                     self._left -= len(piece)
+                before, now = now, time.monotonic()
+                self._pace.took(now - before, len(piece))
         except FAILURES as error:
             return pieces, error
         return pieces, None

@@ -11,6 +11,7 @@ import http.client
 import select
 import socket
 import ssl
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util.response import assert_header_parsing
 
 from registry.errors import ProtocolError
+from registry.net.pace import Pace
 from registry.net.sockets import Sockets
 from registry.wire.messages import Request
 
@@ -40,11 +42,12 @@ class Outgoing:
     """A request on its way through requests and urllib3, in the place of its body.
 
     Both rewrite the URLs they are given, so they are given none; the connection takes the target from
-    here. `stall` is how many seconds may pass without a byte.
+    here. `stall` is how many seconds may pass without a byte, `pace` how slowly the body may go.
     """
 
     request: Request
     stall: float
+    pace: Pace
 
     def target(self, forwarding: bool) -> str:
         """What stands on the request line: the path, or the whole URL for a proxy that forwards."""
@@ -179,20 +182,21 @@ class _Connection(HTTPConnection):
             super().request(method, target, None, headers, **{**options, "chunked": False})
             self.sock.settimeout(body.stall)
             for piece in body.chunks():
-                self._send(piece, body.stall)
+                self._send(piece, body)
         except (BrokenPipeError, ConnectionResetError):
             # What the peer said before it hung up can still be read; urllib3 goes on to do that.
             self.response_class = LastAnswer
             raise
 
-    def _send(self, piece: memoryview, stall: float) -> None:
+    def _send(self, piece: memoryview, body: Outgoing) -> None:
         """Send it all; BrokenPipeError once the peer no longer wants it, because it answered or closed."""
         plain = type(self.sock) is socket.socket
         poller = select.poll()
         # A readable TLS socket may hold session tickets only, so there only a failing or stalled send counts.
         poller.register(self.sock, select.POLLOUT | (select.POLLIN if plain else 0))
         while piece:
-            events = dict(poller.poll(stall * 1000)).get(self.sock.fileno(), 0)
+            began = time.monotonic()
+            events = dict(poller.poll(body.stall * 1000)).get(self.sock.fileno(), 0)
             if events & select.POLLIN and self._interim():
                 poller.modify(self.sock, select.POLLOUT)
             elif plain and not events:
@@ -200,7 +204,9 @@ class _Connection(HTTPConnection):
             elif events & select.POLLIN or not events & select.POLLOUT:
                 raise BrokenPipeError
             else:
-                piece = piece[self._sent(piece) :]
+                sent = self._sent(piece)
+                body.pace.took(time.monotonic() - began, sent)
+                piece = piece[sent:]
 
     def _sent(self, piece: memoryview) -> int:
         """How much of it the kernel took."""

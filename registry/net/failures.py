@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib3 import exceptions as urllib3
 
 from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
+from registry.net.pace import TooSlowError
 from registry.wire.faults import printable
 from registry.wire.messages import Origin
 
@@ -150,6 +151,9 @@ def _words(causes: list[BaseException]) -> str:
         return "was not asked any more: this side stopped"
     if _first(causes, ConnectionRefusedError):
         return "refused the connection"
+    slow = _first(causes, TooSlowError)
+    if slow is not None:
+        return f"became too slow: it {slow}"
     if _first(causes, TimeoutError, urllib3.ReadTimeoutError):
         return (
             "could not be reached in time" if _first(causes, urllib3.ConnectTimeoutError) else "fell silent"

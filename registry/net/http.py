@@ -22,6 +22,7 @@ from registry.net.body import FAILURES, Body
 from registry.net.connections import Outgoing, PlainConnection, SourceError, TlsConnection
 from registry.net.failures import explain, is_tls_port
 from registry.net.network import Network
+from registry.net.pace import Pace
 from registry.net.sockets import Sockets, TlsContext, tls_context
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response
@@ -54,7 +55,7 @@ class Http:
         """
         self._trace(f"> {request.method} {shown(request.url)}")
         try:
-            response = _receive(request, self._send(request))
+            response = _receive(request, self._send(request), self._pace())
         except RegistryError as error:
             self._trace(f"! {error.message}")
             raise
@@ -76,7 +77,7 @@ class Http:
         prepared.method = request.method
         prepared.url = f"{origin}/"  # for choosing a connection; what goes out is in Outgoing
         prepared.headers = _fields(request, network.agent)  # type: ignore[assignment]
-        prepared.body = Outgoing(request, network.stall)  # type: ignore[assignment]
+        prepared.body = Outgoing(request, network.stall, self._pace())  # type: ignore[assignment]
         proxy = network.proxy_for(origin)
         patience = network.answer if request.method == "PUT" else network.stall
         try:
@@ -93,22 +94,25 @@ class Http:
         raw: urllib3.HTTPResponse = answer.raw
         return raw
 
+    def _pace(self) -> Pace:
+        return Pace(self._network.floor, self._network.floor_window)
+
 
 def _silence(line: str) -> None:
     """Nobody traces."""
 
 
-def _receive(request: Request, raw: urllib3.HTTPResponse) -> Response:
+def _receive(request: Request, raw: urllib3.HTTPResponse, pace: Pace) -> Response:
     """The answer whose head was read; ProtocolError for one that cannot be read on."""
     origin = request.origin
-    body = Body(raw, None, origin)
+    body = Body(raw, None, origin, pace)
     try:
         headers = _headers(raw, origin)
         length = _length(headers, origin)
         if request.method == "HEAD" or raw.status in _BODYLESS or length == 0:
             raw.read()  # nothing, but the connection is free again
             return Response(raw.status, headers, b"", length if request.method == "HEAD" else 0)
-        body = Body(raw, length, origin)
+        body = Body(raw, length, origin, pace)
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             return _undecoded(raw.status, headers, body, origin)
         if raw.status == 400 and origin.scheme == "http" and length is not None and length <= _SHORT:

@@ -15,7 +15,8 @@ from registry.wire.messages import Origin
 class Network:
     """What holds for every request; all times in seconds.
 
-    `stall` is the longest time without a byte in either direction; `answer` the longest that a peer may
+    `stall` is the longest time without a byte in either direction, and over `floor_window` seconds at least
+    `floor` bytes a second must move while we wait; `answer` is the longest that a peer may
     think over a PUT before the first byte of its answer (it may hash a whole blob first). `proxies` has
     a proxy's URL per scheme; `no_proxy` names hosts, domains, addresses and networks reached directly.
     `ca` is PEM text trusted besides the system's CAs; `insecure` takes any certificate.
@@ -24,6 +25,8 @@ class Network:
     agent: str = "ferry"
     connect: float = 10.0
     stall: float = 30.0
+    floor: float = 1000.0
+    floor_window: float = 60.0
     answer: float = 300.0
     pool: int = 32
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a password
@@ -32,7 +35,7 @@ class Network:
     insecure: bool = False
 
     def __post_init__(self) -> None:
-        if min(self.connect, self.stall, self.answer) <= 0 or self.pool < 1:
+        if min(self.connect, self.stall, self.answer, self.floor_window) <= 0 or self.pool < 1:
             raise InvalidError("network: times and the pool's size must be positive")
         for scheme, url in self.proxies.items():
             if scheme not in ("http", "https") or not _is_proxy(url):

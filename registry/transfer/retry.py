@@ -19,6 +19,7 @@ from registry.errors import InvalidError, TransientError
 T = TypeVar("T")
 
 _RETRY_AFTER_CEILING = 600.0
+_SAY_AGAIN = 10.0  # seconds before the same is said again
 
 
 def say_nothing(_text: str) -> None:
@@ -60,6 +61,7 @@ class Patience:
     _answered: set[str] = field(default_factory=set)
     _last_progress: float = 0.0
     _moved: int = 0
+    _told: tuple[str, float] = ("", 0.0)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -107,6 +109,15 @@ class Patience:
                 raise error
         if spent + pause > budget:
             raise error
-        self.note(f"{error.message}; trying again in {pause:.0f} s")
+        self._tell(error, pause)
         if (self.sleep or self.stop.wait)(pause):
             raise error
+
+    def _tell(self, error: TransientError, pause: float) -> None:
+        """Say why it takes longer, once where many threads have the same reason."""
+        with self._lock:
+            now = self.clock()
+            if error.message == self._told[0] and now - self._told[1] < _SAY_AGAIN:
+                return
+            self._told = (error.message, now)
+        self.note(f"{error.message}; trying again in {pause:.1f} s")

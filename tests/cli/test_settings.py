@@ -38,6 +38,11 @@ def test_an_option_beats_the_environment_beats_the_file_beats_the_default(tmp_pa
         ("jobs = 0", 1, "jobs"),
         ("\n\njobs = 65", 3, "jobs"),
         ("jobs = true", 1, "jobs"),
+        ('give_up_after = "soon"', 1, "give_up_after"),
+        ("give_up_after = 0", 1, "give_up_after"),
+        ('stall = "2h"', 1, "stall"),
+        ('floor = "2M"', 1, "floor"),
+        ("first_pause = true", 1, "first_pause"),
         ('limit_rate = "fast"', 1, "limit_rate"),
         ('limit_rate = "10"', 1, "limit_rate"),
         ('format = "xml"', 1, "format"),
@@ -185,3 +190,10 @@ def test_proxies_come_from_the_environment_and_are_handed_over_as_data(tmp_path:
     assert settings.no_proxy == ("a", "b")
     assert told(tmp_path).proxies == {}
     assert told(tmp_path).no_proxy == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("2H", 7200)]
+)
+def test_times_are_seconds_unless_they_say_otherwise(tmp_path: Path, text: str, seconds: float) -> None:
+    assert told(tmp_path, {"give_up_after": text}).get("give_up_after") == seconds

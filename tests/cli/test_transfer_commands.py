@@ -14,6 +14,7 @@ import pytest
 from house import House
 from person import Ferry
 from shelf import put_model
+from spy import Spy, reply
 
 People = Callable[[str], Ferry]
 Stop = Callable[[int], tuple[int, str, float]]
@@ -233,3 +234,15 @@ def test_sigterm_stops_a_pull_with_143_and_keeps_everything(
     code, err, _ = stopped_pull(signal.SIGTERM)
     assert code == 143
     assert "goes on" in err
+
+
+def test_a_busy_registry_is_asked_until_patience_ends(people: People) -> None:
+    with Spy((reply(503),)) as spy:
+        began = time.monotonic()
+        done = people("ada")(
+            "pull", f"{spy.netloc}/ada/tiny:1.0", "--give-up-after", "1.5s", FERRY_FIRST_PAUSE="0.1"
+        )
+    assert done.code == 6
+    assert "trying again in" in done.err
+    assert len(spy.seen) > 3
+    assert time.monotonic() - began < 10

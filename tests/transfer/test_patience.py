@@ -160,3 +160,15 @@ def test_a_rule_that_makes_no_sense_is_refused() -> None:
         Rule(first_pause=0)
     with pytest.raises(InvalidError):
         Rule(first_pause=5, longest_pause=1)
+
+
+def test_the_same_reason_is_told_once_in_a_while() -> None:
+    time = Time()
+    told: list[str] = []
+    patience = Patience(Rule(first_pause=1, longest_pause=4), clock=time, sleep=time.sleep, note=told.append)
+    for reason in ("busy", "busy", "reset", "busy"):
+        patience.retry(failing(1, TransientError(reason, answered=True)), "source")
+    time.now += 60
+    patience.retry(failing(1, TransientError("busy", answered=True)), "source")
+
+    assert [text.partition(";")[0] for text in told] == ["busy", "reset", "busy", "busy"]
