@@ -88,9 +88,19 @@ class TransientError(RegistryError):
 
 
 class ProtocolError(RegistryError):
-    """The peer broke the protocol, or wants something Ferry does not speak."""
+    """The peer broke the protocol, or wants something Ferry does not speak.
+
+    `garbled`: one answer did not fit its question; a line that breaks things may have done that, so whoever
+    moves many bytes asks again a few times before it gives up.
+    """
 
     exit = 7
+
+    def __init__(
+        self, message: str, *, hint: str = "", host: str = "", name: str = "", garbled: bool = False
+    ) -> None:
+        super().__init__(message, hint=hint, host=host, name=name)
+        self.garbled = garbled
 
 
 class StorageError(RegistryError):

@@ -37,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--seed", type=int, metavar="N", help="the first random seed (default: a new one each time)"
     )
+    parser.addoption("--size", type=int, default=64, metavar="MIB", help="weights behind the fault proxy")
+    parser.addoption("--faults", type=int, default=40, metavar="N", help="faults of the fault proxy")
 
 
 def pytest_configure(config: pytest.Config) -> None:

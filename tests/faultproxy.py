@@ -19,7 +19,7 @@ from halfhttp import CHUNK, Broken
 
 # An answer instead of the registry's own, before the request's body was read.
 REFUSALS = {
-    "401": b"401 Unauthorized",  # with the registry's own challenge, once there was one
+    "401": b"401 Unauthorized",  # a token that was good until now has expired; the registry's own challenge
     "403": b"403 Forbidden",
     "416": b"416 Range Not Satisfiable",
     "429": b"429 Too Many Requests\r\nRetry-After: 0",
@@ -36,13 +36,15 @@ DOWNLOAD_FAULTS = (
     *("401", "416", "429", "500", "503"),
 )
 SMALL_FAULTS = ("refuse", "lost", "401", "429", "500", "503")
+MiB = 1024 * 1024
 SOCKET_BUFFER = 128 * 1024  # what is in it when a line breaks has crossed the line for nothing
 BODY = 64 * 1024  # a message with less is a small one
 
 
 @dataclass
 class Plan:
-    """What goes wrong: `faults` in all, each befalling a request with chance `odds`."""
+    """What goes wrong: `faults` in all; `odds` is the chance that one befalls a small message, or a
+    mebibyte of a larger one."""
 
     seed: int = 0
     faults: int = 0
@@ -106,6 +108,8 @@ class FaultProxy:
         self.link = link or Link()
         self.stats = Stats()
         self.challenge = b""
+        self._good: set[bytes] = set()  # tokens the registry has taken
+        self._expired: set[bytes] = set()
         self._chance = random.Random(self.plan.seed)
         self._lock = threading.Lock()
         self._total = Meter(self.link.total)
@@ -172,26 +176,34 @@ class FaultProxy:
 
     # --- chance ------------------------------------------------------------------------------------
 
-    def choose(self, kinds: tuple[str, ...], ranged: bool = False) -> str:
-        """The fault that befalls a message, or ""."""
+    def choose(
+        self, kinds: tuple[str, ...], length: int = 0, *, ranged: bool = False, token: bytes = b""
+    ) -> str:
+        """The fault that befalls a message with a body of `length` bytes, or ""."""
         plan = self.plan
         with self._lock:
             done = self.stats.faults
             spared = self.stats.requests <= plan.spare or done.total() >= plan.faults
-            if spared or not kinds or self._chance.random() > plan.odds:
+            unharmed = (1 - plan.odds) ** max(1.0, length / MiB)
+            if spared or not kinds or self._chance.random() < unharmed:
                 return ""
             kind = self._chance.choice(kinds)
             if kind == "flip" and done["flip"] >= plan.flips:
                 return ""
-            if (kind in ("lie", "whole") and not ranged) or (kind == "401" and not self.challenge):
+            if kind in ("lie", "whole") and not ranged:
                 return ""
+            if kind == "401":
+                if token not in self._good or not self.challenge:
+                    return ""
+                self._good.discard(token)
+                self._expired.add(token)
             done[kind] += 1
             return kind
 
     def place(self, length: int) -> int:
         """Where in a body of that length a fault strikes."""
         with self._lock:
-            return self._chance.randrange(max(length, 1))
+            return int(self._chance.expovariate(1 / MiB)) % max(length, 1)
 
     def passed(self, meter: Meter, amount: int, up: bool) -> None:
         """Count, and make it take its time."""
@@ -207,6 +219,13 @@ class FaultProxy:
         """Count a request."""
         with self._lock:
             self.stats.requests += 1
+
+    def answered(self, token: bytes, status: int, challenge: bytes | None) -> None:
+        """Learn from an answer of the registry's own: which tokens it takes, and how it asks for one."""
+        with self._lock:
+            self.challenge = challenge or self.challenge
+            if token.startswith(b"Bearer ") and status != 401 and token not in self._expired:
+                self._good.add(token)
 
 
 class Exchange:
@@ -233,11 +252,12 @@ class Exchange:
         proxy = self._proxy
         proxy.asked()
         length = halfhttp.length(request)
+        token = halfhttp.field(request, b"authorization") or b""
         fault = ""
         if length >= BODY:
-            fault = proxy.choose(proxy.plan.up)
+            fault = proxy.choose(proxy.plan.up, length, token=token)
         elif halfhttp.field(request, b"range") is None:
-            fault = proxy.choose(proxy.plan.small)
+            fault = proxy.choose(proxy.plan.small, token=token)
         time.sleep(proxy.link.latency)
         self._before(fault)
         self._up(request, length, fault)
@@ -283,28 +303,37 @@ class Exchange:
         head = halfhttp.head(self._from_server)
         if not head or fault == "lost":
             raise Broken
-        method = request.split(b" ", 1)[0]
         status = int(head.split(b" ", 2)[1])
-        bodiless = method == b"HEAD" or status in (204, 304)
+        bodiless = request.startswith(b"HEAD ") or status in (204, 304)
         length = 0 if bodiless else halfhttp.length(head)
-        self._proxy.challenge = halfhttp.field(head, b"www-authenticate") or self._proxy.challenge
-        fault = ""
-        if method == b"GET" and status in (200, 206) and length >= BODY:
-            fault = self._proxy.choose(self._proxy.plan.down, halfhttp.field(request, b"range") is not None)
-            self._before(fault)
+        fault = self._down_fault(request, status, length)
+        self._before(fault)
         if fault == "close":
             raise Broken
         if fault == "lie":
-            head = halfhttp.replaced(
-                head, b"content-range", halfhttp.lied(halfhttp.field(head, b"content-range") or b"")
-            )
+            told = halfhttp.field(head, b"content-range") or b""
+            head = halfhttp.replaced(head, b"content-range", halfhttp.lied(told))
         if fault == "whole":
             self._whole(request)
         self._client.sendall(head)
+        token = halfhttp.field(request, b"authorization") or b""
+        self._proxy.answered(token, status, halfhttp.field(head, b"www-authenticate"))
         if not bodiless and halfhttp.is_chunked(head):
             for piece in halfhttp.chunks(self._from_server):
                 self._client.sendall(piece)
-            return True
+        else:
+            self._down_body(length, fault)
+        return True
+
+    def _down_fault(self, request: bytes, status: int, length: int) -> str:
+        """What befalls an answer: only blobs are worth it."""
+        if not request.startswith(b"GET ") or status not in (200, 206) or length < BODY:
+            return ""
+        ranged = halfhttp.field(request, b"range") is not None
+        token = halfhttp.field(request, b"authorization") or b""
+        return self._proxy.choose(self._proxy.plan.down, length, ranged=ranged, token=token)
+
+    def _down_body(self, length: int, fault: str) -> None:
         strike = self._proxy.place(length) if fault else -1
         sent = 0
         for chunk in halfhttp.body(self._from_server, length):
@@ -313,7 +342,6 @@ class Exchange:
             self._client.sendall(chunk)
             sent += len(chunk)
             self._proxy.passed(self._meter, len(chunk), up=False)
-        return True
 
     def _whole(self, request: bytes) -> None:
         """Answer a range with everything: ask again on a line of its own, without the range."""
@@ -334,7 +362,7 @@ class Exchange:
         """What becomes of the chunk a fault strikes."""
         if fault == "flip":
             spoiled = bytearray(chunk)
-            spoiled[at] ^= 1 << self._proxy.place(8)
+            spoiled[at] ^= 1
             return bytes(spoiled)
         if fault == "drip":
             for start in range(64):

@@ -87,7 +87,9 @@ class Remote:
         whole = span == Span(0, blob.size)
         wanted = {} if whole else {"Range": f"bytes={span.offset}-{span.end - 1}"}
         path = routes.blob(name.repository, blob.digest)
-        response = self.peer.ask("GET", path, doing, ok=(200, 206), headers=wanted)
+        response = self.peer.ask("GET", path, doing, ok=(200, 206, 416), headers=wanted)
+        if response.status == 416:
+            raise self._garbled(self.peer.refusal(response, doing).message)
         try:
             got = self._span_of(response, blob, span, doing)
         except ProtocolError:
@@ -179,16 +181,17 @@ class Remote:
             try:
                 first, length, size = routes.read_content_range(response.headers.get("Content-Range"))
             except InvalidError as error:
-                raise self._wrong(doing, error.message) from None
+                raise self._garbled(f"{doing}: {self.peer.host} {error.message}") from None
             if first != span.offset or length > span.length or size not in (None, blob.size):
-                raise self._wrong(
-                    doing,
-                    f"sent bytes {first}-{first + length - 1} of {size}, "
-                    f"asked for {span.offset}-{span.end - 1} of {blob.size}",
+                raise self._garbled(
+                    f"{doing}: {self.peer.host} sent bytes {first}-{first + length - 1} of {size}, "
+                    f"asked for {span.offset}-{span.end - 1} of {blob.size}"
                 )
             got = Span(first, length)
         if response.length is not None and response.length != got.length:
-            raise self._wrong(doing, f"has {response.length} bytes where there should be {got.length}")
+            raise self._garbled(
+                f"{doing}: {self.peer.host} has {response.length} bytes where there should be {got.length}"
+            )
         return got
 
     def _check_digest(self, raw: bytes, said: str, doing: str) -> None:
@@ -215,6 +218,9 @@ class Remote:
             if len(seen) > _NAMES:
                 raise self._wrong(doing, f"has more than {_NAMES} {key}")
         return iter(sorted(seen))
+
+    def _garbled(self, message: str) -> ProtocolError:
+        return ProtocolError(message, host=self.peer.host, hint="--debug shows the requests", garbled=True)
 
     def _wrong(self, doing: str, what: str) -> ProtocolError:
         return ProtocolError(f"{doing}: {self.peer.host} {what}", host=self.peer.host)

@@ -18,6 +18,7 @@ from registry.model.spans import Span
 from registry.transfer.progress import BlobReport, Observer
 from registry.transfer.retry import Patience
 from registry.transfer.streams import Cursor
+from registry.transfer.supply import Supply, fits
 
 _LOOK_EVERY = 0.2  # seconds between two looks at another process's progress
 _CHANCES = 2  # a blob that turns out wrong is mended once
@@ -62,7 +63,7 @@ class Flight:
         self._intake: Intake | None = None
         self._left: list[Span] = []  # not handed out yet; the next one last
         self._running = 0
-        self._ranges = False  # whether the source has shown that it answers ranges
+        self._supply = Supply(trip.source, trip.name, blob)
         self._grain = 1
         self._best_rate = 0.0
         self._prover: _Prover | None = None
@@ -113,7 +114,7 @@ class Flight:
             self._intake.close()
 
     def _has_room(self) -> bool:
-        return not self._running or (self._ranges and not self._intake_now().appetite.ordered)
+        return not self._running or (self._supply.ranges and not self._intake_now().appetite.ordered)
 
     def _take_off(self) -> Callable[[], None]:
         span = self._left.pop()
@@ -187,11 +188,10 @@ class Flight:
         trip = self._trip
         while (gap := self._gap(intake, pieces)) is not None:
             began = trip.patience.clock()
-            reading = trip.source.open(trip.name, self.blob, gap)
+            reading = self._supply.open(gap)
             try:
                 stream = self._counted(reading.stream)
-                if reading.span.offset == gap.offset and reading.span.length <= gap.length:
-                    self._ranges = self._ranges or gap.length < self.blob.size
+                if fits(reading, gap):
                     self._write(intake, reading.span, stream)
                 else:  # all of it, although a part was asked for: take from it whatever nobody else carries
                     cursor = Cursor(stream, reading.span.offset)
@@ -303,7 +303,7 @@ class Flight:
         """Fetch again what is wrong, and only that. False if nothing can be found wrong on this side."""
         self._trip.observer.note(f"blob {self.blob.digest.short}: its bytes are wrong; finding out which")
         whole = Span(0, self.blob.size)
-        intake.resume()
+        self._trip.patience.retry(intake.resume, "destination")
         intake.suspect()
         if not intake.received.missing(self.blob.size):
             for piece in whole.cut(self._grain):
@@ -314,7 +314,7 @@ class Flight:
         return True
 
     def _compare(self, intake: Intake, piece: Span) -> None:
-        reading = self._trip.source.open(self._trip.name, self.blob, piece)
+        reading = self._supply.open(piece)
         try:
             cursor = Cursor(self._counted(reading.stream), reading.span.offset)
             cursor.skip_to(piece.offset)

@@ -178,7 +178,7 @@ def test_publishing_from_ci_works_as_written(
     assert told["name"] == f"{house.host}/acme/tiny:1.0"
     assert {blob["how"] for blob in told["blobs"]} == {"uploaded"}
     tags = people("ci")("tags", f"{house.host}/acme/tiny", "--format", "json").well().json
-    assert tags == [{"tag": "1.0", "digest": told["digest"]}]
+    assert {"tag": "1.0", "digest": told["digest"]} in tags
 
 
 @needs_mounts

@@ -1,0 +1,51 @@
+"""One blob at its source: readings of it, and what the source has shown of itself."""
+
+from __future__ import annotations
+
+from registry.contracts import Reading, Source
+from registry.errors import ProtocolError, TransientError
+from registry.model.manifests import Descriptor
+from registry.model.names import Name
+from registry.model.spans import Span
+
+_DOUBTS = 3  # answers in a row that did not fit what was asked, before they are believed
+
+
+class Supply:
+    """Where a blob comes from. Threads may share one; what they count need not be exact."""
+
+    def __init__(self, source: Source, name: Name, blob: Descriptor) -> None:
+        self.ranges = False  # whether the source has shown that it answers ranges
+        self._source = source
+        self._name = name
+        self._blob = blob
+        self._doubts = 0
+
+    def open(self, gap: Span) -> Reading:
+        """A reading of `gap`, of its beginning, or of the whole blob from a source without ranges.
+
+        What does not fit is to be asked for again (TransientError): a line that breaks things may have done
+        that, and only who insists is believed to mean it (ProtocolError, or the whole blob).
+        """
+        insists = self._doubts >= _DOUBTS
+        try:
+            reading = self._source.open(self._name, self._blob, gap)
+        except ProtocolError as error:
+            if not error.garbled or insists:
+                raise
+            self._doubts += 1
+            raise TransientError(error.message, host=error.host, hint=error.hint, answered=True) from error
+        if not fits(reading, gap) and self.ranges and not insists:
+            reading.stream.close()
+            self._doubts += 1
+            raise TransientError(
+                f"blob {self._blob.digest.short}: all of it came where a part was asked for", answered=True
+            )
+        self._doubts = 0
+        self.ranges = self.ranges or (fits(reading, gap) and gap.length < self._blob.size)
+        return reading
+
+
+def fits(reading: Reading, gap: Span) -> bool:
+    """Whether a reading is of what was asked for, or of its beginning."""
+    return reading.span.offset == gap.offset and reading.span.length <= gap.length

@@ -1,0 +1,104 @@
+"""A private registry behind a line that breaks, and a client with a key of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from faultproxy import FaultProxy, Link, Plan
+from goods import Model
+from peers import Registry, ferry_server, ferry_tool, free_port
+
+from registry.auth.credentials import Credentials
+from registry.auth.keys import PrivateKey
+from registry.connect import Connections, Way
+from registry.model.names import Name
+from registry.net.network import Network
+from registry.targets.peer import Peer
+from registry.targets.remote import Remote
+from registry.targets.sessions import Sessions
+from registry.targets.store import Store
+from registry.transfer.copy import Options
+from registry.transfer.retry import Patience, Rule
+
+MiB = 1024 * 1024
+SPAN = MiB
+STALL = 1.0
+PAUSE = 0.05
+SMALL = (300_000, 70_000, 1_000, 10)  # bytes of the layers beside the weights
+
+
+@dataclass
+class Line:
+    """A client at one end, a registry at the other, the proxy between them."""
+
+    proxy: FaultProxy
+    server: Registry
+    key: PrivateKey
+
+    @property
+    def far(self) -> Name:
+        """The model as the client names it: through the proxy."""
+        return Name.parse(f"127.0.0.1:{self.proxy.port}/ada/carried:1")
+
+    @property
+    def near(self) -> Name:
+        """The same model without the proxy."""
+        return Name.parse(f"{self.server.host}/ada/carried:1")
+
+    @contextlib.contextmanager
+    def remote(self, name: Name, sessions: Sessions | None = None) -> Iterator[Remote]:
+        """The registry as `name` reaches it, by a client that is impatient and sends small parts."""
+        way = Way(Network(stall=STALL, connect=STALL))
+        opened = Connections(lambda _: way, Credentials(key=self.key), uploads=sessions)
+        try:
+            found = opened.remote(name)
+            yield Remote(
+                Peer(opened.session(found.peer.origin), found.peer.origin, found.peer.now),
+                found.sessions,
+                first_part=SPAN,
+            )
+        finally:
+            opened.close()
+
+
+@contextlib.contextmanager
+def line(place: Path, plan: Plan | None = None, link: Link | None = None) -> Iterator[Line]:
+    """A registry in which only ada may do anything, behind a proxy that follows `plan`."""
+    home = place / "ada"
+    key = PrivateKey(bytes(32))
+    place.mkdir(exist_ok=True)
+    (place / "ada.pub").write_text(key.public.line + "\n")
+    data = place / "server" / "data"
+    admin = ferry_tool(home)
+    admin("admin", "user", "add", "ada", "--key", place / "ada.pub", "--data", data)
+    with FaultProxy(plan, link) as proxy:
+        port = free_port()
+        urls = [f"http://127.0.0.1:{number}" for number in (port, proxy.port)]
+        options = [word for url in urls for word in ("--public-url", url)]
+        with ferry_server(place / "server", *options, port=port) as server:
+            proxy.upstream = ("127.0.0.1", port)
+            yield Line(proxy, server, key)
+
+
+def store(models: Path) -> Store:
+    """A local store that notes what it has after each mebibyte."""
+    return Store(models, grain=SPAN)
+
+
+def options() -> Options:
+    """Patient as a person is, but quick about it."""
+    rule = Rule(give_up_after=60, first_pause=PAUSE, longest_pause=0.5)
+    return Options(patience=lambda: Patience(rule))
+
+
+def model(seed: int, size: int) -> Model:
+    """Weights of `size` bytes, and small layers beside them."""
+    return Model.random(seed, size, *SMALL)
+
+
+def total(carried: Model) -> int:
+    """All its bytes."""
+    return sum(blob.size for blob in carried.manifest.blobs())
