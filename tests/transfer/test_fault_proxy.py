@@ -91,7 +91,10 @@ def test_a_refusal_in_the_middle_ends_it_and_the_next_run_goes_on(way: str, tmp_
     sessions = MemorySessions()
     with line(tmp_path / "line", refusing) as over:
         with over.remote(over.near) as direct:
-            put(*((direct, over.near) if way == "pull" else (place, over.far)), carried)
+            if way == "pull":
+                put(direct, over.near, carried)
+            else:
+                put(place, over.far, carried)
         for denied in (True, False):
             with (
                 over.remote(over.far, sessions) as far,
