@@ -14,13 +14,15 @@ import click
 from cli import extra, served
 from cli.options import Desk, command
 from cli.render import Terminal, date
-from registry.errors import InvalidError
+from registry.errors import InvalidError, StorageError
 from registry.wire.messages import is_loopback
 
 if TYPE_CHECKING:
     from registry.server.listener import Address, Served
 
 _LISTEN = "127.0.0.1:5050"
+_FIRST_TIDY = 60.0  # seconds until what nobody needs is looked for,
+_TIDY_EVERY = 3600.0  # and from then on
 
 
 @command("data", "plain_http")
@@ -61,7 +63,13 @@ def serve(desk: Desk) -> None:
     _say_ready(desk, where, plan.directory)
     if plan.anonymous is Right.NONE and not service.accounts.any():
         terminal.note("ferry serve: nobody has an account yet; make one: ferry admin user add --help")
-    stopped.wait()
+    pause = _FIRST_TIDY
+    while not stopped.wait(pause):
+        pause = _TIDY_EVERY
+        try:
+            service.depot.collect()
+        except StorageError as error:
+            terminal.complain(f"ferry serve: tidying up: {error.message}")
     service.stop()  # Ctrl-C does not come here: it drops what is running, and loses nothing that was answered
 
 

@@ -5,7 +5,7 @@ A transaction that follows the blob's fsyncs is the moment a push exists (DESIGN
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,7 +126,7 @@ class DiskDepot:
     def _opened(self, repository: str, session: str) -> Upload:
         running = self.ledger.take(session)
         try:
-            path = self.directory / "uploads" / session
+            path = self._upload_path(session)
             files.make_directory(path.parent, mode=0o700)
             return DiskUpload(
                 session,
@@ -143,7 +143,7 @@ class DiskDepot:
     def _name(self, repository: str, session: str, digest: Digest, size: int) -> None:
         """Give a proven, synced upload its blob's name; with the transaction's end it exists."""
         with writing(self.engine) as database:
-            files.move(self.directory / "uploads" / session, self._path(digest))
+            files.move(self._upload_path(session), self._path(digest))
             if database.execute(select(BLOBS.c.size).filter_by(digest=str(digest))).scalar() is None:
                 database.execute(insert(BLOBS).values(digest=str(digest), size=size))
             self._link(database, _ensured(database, repository), digest)
@@ -240,16 +240,19 @@ class DiskDepot:
     # --- what is no longer needed --------------------------------------------------------------------
 
     def collect(self, grace: float = GRACE) -> int:
-        """Reclaim blobs that no manifest names and uploads nobody goes on with; bytes given back.
+        """Reclaim blobs that no manifest names, uploads nobody goes on with, and files that a crash left.
 
-        What is younger than `grace` seconds stays: a push may be on its way. Safe beside a running server.
+        The bytes given back. What was touched in the last `grace` seconds stays: a push may be on its way.
+        Safe beside a running server.
         """
         before = self.clock() - grace
         reclaimed = 0
         with writing(self.engine) as database:
             stale = select(UPLOADS.c.id).where(UPLOADS.c.touched < before)
             for session in list(database.execute(stale).scalars()):
-                reclaimed += self._drop_upload(database, session)
+                written = files.status(self._upload_path(session))
+                if written is None or written.modified < before:
+                    reclaimed += self._drop_upload(database, session)
             needed = select(PARTS.c.part).where(
                 PARTS.c.repository == LINKS.c.repository, PARTS.c.part == LINKS.c.digest
             )
@@ -261,11 +264,26 @@ class DiskDepot:
                 database.execute(delete(BLOBS).filter_by(digest=text))
                 files.move(self._path(Digest.parse(text)), self._trash / text.replace(":", "-"))
                 reclaimed += size
+            reclaimed += self._drop_strays(database)
         self._empty_trash()
         return reclaimed
 
+    def _drop_strays(self, database: Connection) -> int:
+        """Remove the files that the database knows nothing of: a crash came between the two."""
+        known = {self._upload_path(session) for session in database.execute(select(UPLOADS.c.id)).scalars()}
+        known |= {
+            self._path(Digest.parse(text)) for text in database.execute(select(BLOBS.c.digest)).scalars()
+        }
+        reclaimed = 0
+        for path in (*_files(self.directory / "uploads"), *_files(self.directory / "blobs")):
+            found = files.status(path)
+            if path not in known and found is not None:
+                files.remove(path)
+                reclaimed += found.size
+        return reclaimed
+
     def _drop_upload(self, database: Connection, session: str) -> int:
-        path = self.directory / "uploads" / session
+        path = self._upload_path(session)
         found = files.status(path)
         database.execute(delete(UPLOADS).filter_by(id=session))
         files.remove(path)
@@ -286,6 +304,9 @@ class DiskDepot:
     def _trash(self) -> Path:
         return self.directory / "trash"
 
+    def _upload_path(self, session: str) -> Path:
+        return self.directory / "uploads" / session
+
     def _path(self, digest: Digest) -> Path:
         return self.directory / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
 
@@ -293,6 +314,16 @@ class DiskDepot:
         same = {"repository": repository, "digest": str(digest)}
         if not database.execute(update(LINKS).filter_by(**same).values(since=self.clock())).rowcount:
             database.execute(insert(LINKS).values(**same, since=self.clock()))
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    """Every file below a directory."""
+    for name in files.names(directory):
+        found = files.status(directory / name)
+        if found is not None and found.is_directory:
+            yield from _files(directory / name)
+        else:
+            yield directory / name
 
 
 def _repository(database: Connection, name: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -307,6 +308,7 @@ def test_collecting_takes_only_what_nobody_needs_and_is_old(tmp_path: Path) -> N
     upload = depot.begin("acme/tiny")
     upload.write(b"half")
     upload.close()
+    os.utime(tmp_path / "uploads" / upload.id, (1000, 1000))
 
     now[0] += 3600
     fresh = put(depot, b"just arrived")
@@ -321,6 +323,38 @@ def test_collecting_takes_only_what_nobody_needs_and_is_old(tmp_path: Path) -> N
     assert sorted(path.name for path in (tmp_path / "blobs").rglob("*") if path.is_file()) == sorted(
         digest.hex for digest in (Digest.of(WEIGHTS), Digest.of(CONFIG), fresh)
     )
+    depot.engine.dispose()
+
+
+def test_an_upload_that_still_grows_is_not_collected(tmp_path: Path) -> None:
+    now = [1000.0]
+    depot = on_disk(tmp_path, lambda: now[0])
+    upload = depot.begin("acme/tiny")
+    upload.write(b"slow")
+    upload.close()
+    os.utime(tmp_path / "uploads" / upload.id, (4000, 4000))
+
+    now[0] += 3600
+
+    assert depot.collect(grace=1800) == 0
+    assert depot.upload("acme/tiny", upload.id).received == 4
+    depot.engine.dispose()
+
+
+def test_files_that_a_crash_left_are_collected(tmp_path: Path) -> None:
+    depot = on_disk(tmp_path)
+    kept = put(depot, WEIGHTS)
+    stray = Digest.of(b"stray")
+    blob = tmp_path / "blobs" / "sha256" / stray.hex[:2] / stray.hex
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(b"stray")
+    (tmp_path / "uploads" / "forgotten").write_bytes(b"forgotten")
+
+    assert depot.collect() == len(b"stray") + len(b"forgotten")
+
+    assert not blob.exists()
+    assert not list((tmp_path / "uploads").iterdir())
+    assert get(depot, kept) == WEIGHTS
     depot.engine.dispose()
 
 
