@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ LEFT = re.compile(
 FOREIGN_LAYERS = ("application/vnd.docker.image.rootfs.foreign.", "application/vnd.oci.image.layer.nondist")
 
 
-def check_store(models: Path, tags: dict[str, Collection[bytes]] | None = None) -> None:
+def check_store(models: Path, tags: Mapping[str, Collection[bytes]] | None = None) -> None:
     """I1, I2, I3 and I7 of the store in `models`.
 
     `tags`: for each `host/namespace/model/tag` that may be there, the manifests it may stand for; a tag that

@@ -98,7 +98,8 @@ class Session:
         """What is remembered of this kind of request: one repository, one sort of action."""
         place = routes.match(request.path)
         where = place.repository if place else ""  # some registries' upload locations look like nothing
-        action = "pull" if request.method in _READS else "push" if request.method != "DELETE" else "delete"
+        asks = request.method in _READS and not (place and place.route is routes.Route.UPLOAD)
+        action = "pull" if asks else "delete" if request.method == "DELETE" else "push"
         with self._lock:
             return self._doors.setdefault((where, action), _Door())
 

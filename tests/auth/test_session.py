@@ -167,6 +167,16 @@ def test_an_upload_after_a_post_needs_no_401_of_its_own(http: Http) -> None:
         assert [seen.header("Authorization") for seen in spy.seen if seen.method == "PATCH"] == ["Bearer T1"]
 
 
+def test_an_upload_that_is_gone_on_with_needs_no_401_of_its_own(http: Http) -> None:
+    with Spy((registry := Registry("repository:acme/tiny:pull,push"),)) as spy:
+        talk = session(http, spy)
+        talk(Request("GET", spy.url + UPLOADS + "1")).close()
+        talk(Request("PATCH", spy.url + UPLOADS + "1", Headers(), iter([b"x" * 1000]), 1000))
+
+        assert registry.given == 1
+        assert [seen.method for seen in spy.seen] == ["GET", "GET", "GET", "PATCH"]
+
+
 def test_odd_upload_locations_get_on_after_one_refusal(http: Http) -> None:
     with Spy((Registry(),)) as spy:
         talk = session(http, spy)

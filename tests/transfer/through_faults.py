@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from faultproxy import FaultProxy, Link, Plan
@@ -16,7 +16,6 @@ from registry.auth.keys import PrivateKey
 from registry.connect import Connections, Way
 from registry.model.names import Name
 from registry.net.network import Network
-from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.targets.sessions import Sessions
 from registry.targets.store import Store
@@ -25,6 +24,7 @@ from registry.transfer.retry import Patience, Rule
 
 MiB = 1024 * 1024
 SPAN = MiB
+KEY = PrivateKey(bytes(32))
 STALL = 1.0
 PAUSE = 0.05
 SMALL = (300_000, 70_000, 1_000, 10)  # bytes of the layers beside the weights
@@ -35,8 +35,35 @@ class Line:
     """A client at one end, a registry at the other, the proxy between them."""
 
     proxy: FaultProxy
-    server: Registry
-    key: PrivateKey
+    place: Path
+    port: int
+    key: PrivateKey = KEY
+    _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _server: Registry | None = None
+
+    @property
+    def server(self) -> Registry:
+        """The registry that runs."""
+        assert self._server is not None
+        return self._server
+
+    def start(self) -> None:
+        """Start the registry, or start it again on what its data is now."""
+        urls = [f"http://127.0.0.1:{number}" for number in (self.port, self.proxy.port)]
+        words = [word for url in urls for word in ("--public-url", url)]
+        self._running.close()
+        self._server = self._running.enter_context(
+            ferry_server(self.place / "server", *words, port=self.port)
+        )
+
+    def kill(self) -> None:
+        """SIGKILL the registry."""
+        self.server.process.kill()
+        self.server.process.wait()
+
+    def stop(self) -> None:
+        """End the registry."""
+        self._running.close()
 
     @property
     def far(self) -> Name:
@@ -48,39 +75,40 @@ class Line:
         """The same model without the proxy."""
         return Name.parse(f"{self.server.host}/ada/carried:1")
 
-    @contextlib.contextmanager
-    def remote(self, name: Name, sessions: Sessions | None = None) -> Iterator[Remote]:
-        """The registry as `name` reaches it, by a client that is impatient and sends small parts."""
-        way = Way(Network(stall=STALL, connect=STALL))
-        opened = Connections(lambda _: way, Credentials(key=self.key), uploads=sessions)
-        try:
-            found = opened.remote(name)
-            yield Remote(
-                Peer(opened.session(found.peer.origin), found.peer.origin, found.peer.now),
-                found.sessions,
-                first_part=SPAN,
-            )
-        finally:
-            opened.close()
+    def remote(
+        self, name: Name, sessions: Sessions | None = None
+    ) -> contextlib.AbstractContextManager[Remote]:
+        """The registry as `name` reaches it, by a client with ada's key."""
+        return remote(name, self.key, sessions)
+
+
+@contextlib.contextmanager
+def remote(name: Name, key: PrivateKey = KEY, sessions: Sessions | None = None) -> Iterator[Remote]:
+    """The registry as `name` reaches it, by a client that is impatient and sends small parts."""
+    way = Way(Network(stall=STALL, connect=STALL))
+    opened = Connections(lambda _: way, Credentials(key=key), uploads=sessions)
+    try:
+        found = opened.remote(name)
+        yield Remote(found.peer, found.sessions, first_part=SPAN)
+    finally:
+        opened.close()
 
 
 @contextlib.contextmanager
 def line(place: Path, plan: Plan | None = None, link: Link | None = None) -> Iterator[Line]:
     """A registry in which only ada may do anything, behind a proxy that follows `plan`."""
-    home = place / "ada"
-    key = PrivateKey(bytes(32))
     place.mkdir(exist_ok=True)
-    (place / "ada.pub").write_text(key.public.line + "\n")
-    data = place / "server" / "data"
-    admin = ferry_tool(home)
-    admin("admin", "user", "add", "ada", "--key", place / "ada.pub", "--data", data)
+    (place / "ada.pub").write_text(KEY.public.line + "\n")
+    admin = ferry_tool(place / "ada")
+    admin("admin", "user", "add", "ada", "--key", place / "ada.pub", "--data", place / "server" / "data")
     with FaultProxy(plan, link) as proxy:
-        port = free_port()
-        urls = [f"http://127.0.0.1:{number}" for number in (port, proxy.port)]
-        options = [word for url in urls for word in ("--public-url", url)]
-        with ferry_server(place / "server", *options, port=port) as server:
-            proxy.upstream = ("127.0.0.1", port)
-            yield Line(proxy, server, key)
+        opened = Line(proxy, place, free_port())
+        proxy.upstream = ("127.0.0.1", opened.port)
+        opened.start()
+        try:
+            yield opened
+        finally:
+            opened.stop()
 
 
 def store(models: Path) -> Store:
@@ -88,10 +116,10 @@ def store(models: Path) -> Store:
     return Store(models, grain=SPAN)
 
 
-def options() -> Options:
+def options(jobs: int | None = None) -> Options:
     """Patient as a person is, but quick about it."""
     rule = Rule(give_up_after=60, first_pause=PAUSE, longest_pause=0.5)
-    return Options(patience=lambda: Patience(rule))
+    return Options(patience=lambda: Patience(rule), jobs=jobs)
 
 
 def model(seed: int, size: int) -> Model:

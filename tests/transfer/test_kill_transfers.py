@@ -1,0 +1,220 @@
+"""SIGKILL at any moment of a pull, a resumed pull, a push (either end): the next run goes on, nothing lies.
+
+By hand, for long: pytest tests/transfer/test_kill_transfers.py --runs 1000
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import carrier
+import pytest
+from faultproxy import Link
+from goods import Model, put
+from invariants import check_store, snapshot
+from through_faults import SPAN, Line, MiB, line, model, options, store, total
+
+from registry.contracts import Intake
+from registry.model.manifests import Descriptor
+from registry.model.names import Name
+from registry.targets.remote import Remote
+from registry.targets.sessions import FileSessions
+from registry.transfer.copy import copy
+
+SIZE = 12 * MiB
+RATE = 24 * MiB  # bytes a second: a transfer takes about half a second
+MOMENTS = 0.7  # seconds within which a transfer is killed
+IN_FLIGHT = MiB  # what the line's buffers may hold when one end is gone, and a manifest
+
+
+@pytest.fixture(scope="module")
+def over(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    with line(tmp_path_factory.mktemp("line"), link=Link(total=RATE)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def carried(seed: int) -> Model:
+    return model(seed, SIZE)
+
+
+@pytest.fixture
+def name(over: Line, seed: int, request: pytest.FixtureRequest) -> Name:
+    """A repository of its own, through the proxy."""
+    kind = request.node.name.partition("[")[0].replace("_", "-")[-40:].strip("-")
+    return Name.parse(f"127.0.0.1:{over.proxy.port}/ada/{kind}-{seed}:1")
+
+
+@contextlib.contextmanager
+def carrying(way: str, name: Name, place: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that pulls or pushes, from the moment it is ready; killed at the end of the block."""
+    words = [carrier.__file__, way, str(name), str(place / "models"), str(place / "state")]
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def killed(way: str, name: Name, place: Path, moment: float) -> None:
+    with carrying(way, name, place):
+        time.sleep(moment)
+
+
+def finished(way: str, name: Name, place: Path) -> None:
+    with carrying(way, name, place) as process:
+        assert process.stdout is not None and process.stdout.read() == "done\n"
+        assert process.wait(60) == 0
+
+
+def key_of(name: Name) -> str:
+    return f"{name.host}/{name.repository}/{name.tag}"
+
+
+def direct(over: Line, name: Name) -> Name:
+    """The same model past the proxy."""
+    return Name.parse(f"{over.server.host}/{name.repository}:{name.tag}")
+
+
+def check_server(over: Line, name: Name, carried: Model, place: Path) -> None:
+    """I1 and I2 at the registry: every blob hashes to its name, and the model is whole."""
+    for path in (over.server.data / "blobs").rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                assert hashlib.file_digest(file, path.parent.parent.name).hexdigest() == path.name
+    there = direct(over, name)
+    fetched = store(place / "fetched")
+    with over.remote(there) as remote:
+        copy(remote, fetched, there)
+    fetched.close()
+    check_store(place / "fetched", {key_of(there): [carried.manifest.raw]})
+
+
+@pytest.mark.seeds(10)
+def test_a_pull_killed_twice_is_finished_by_the_third(
+    seed: int, over: Line, name: Name, carried: Model, tmp_path: Path
+) -> None:
+    chance = random.Random(seed)
+    sentinel = tmp_path / "sentinel"
+    sentinel.mkdir()
+    (sentinel / "file").write_bytes(b"not ours")
+    before = snapshot(sentinel)
+    with over.remote(direct(over, name)) as remote:
+        put(remote, direct(over, name), carried)
+    down = over.proxy.stats.down
+    tags = {key_of(name): [carried.manifest.raw]}
+
+    for _ in range(2):
+        killed("pull", name, tmp_path, chance.uniform(0, MOMENTS))
+        check_store(tmp_path / "models", tags)
+    finished("pull", name, tmp_path)
+
+    check_store(tmp_path / "models", tags)
+    assert len(list((tmp_path / "models" / "manifests").rglob("1"))) == 1
+    assert snapshot(sentinel) == before
+    moved = over.proxy.stats.down - down
+    assert moved <= total(carried) + 2 * (carrier.JOBS * SPAN + IN_FLIGHT), f"{moved} of {total(carried)}"
+
+
+@pytest.mark.seeds(10)
+def test_a_push_whose_client_is_killed_is_finished_by_the_next(
+    seed: int, over: Line, name: Name, carried: Model, tmp_path: Path
+) -> None:
+    chance = random.Random(seed)
+    place = store(tmp_path / "models")
+    put(place, name, carried)
+    place.close()
+    before = snapshot(tmp_path / "models" / "blobs", tmp_path / "models" / "manifests")
+    up = over.proxy.stats.up
+
+    killed("push", name, tmp_path, chance.uniform(0, MOMENTS))
+    finished("push", name, tmp_path)
+
+    check_server(over, name, carried, tmp_path)
+    assert snapshot(tmp_path / "models" / "blobs", tmp_path / "models" / "manifests") == before
+    moved = over.proxy.stats.up - up
+    assert moved <= total(carried) + IN_FLIGHT, f"{moved} of {total(carried)}"
+
+
+class Witness:
+    """The blobs that a registry has said it holds."""
+
+    def __init__(self) -> None:
+        self.promised: list[Descriptor] = []
+
+    def watching(self, remote: Remote) -> Watched:
+        return Watched(remote, self)
+
+
+class Watched:
+    """A registry, every commit of which is remembered once it was answered."""
+
+    def __init__(self, inner: Remote, witness: Witness) -> None:
+        self._inner = inner
+        self._witness = witness
+        self.prepare, self.size, self.publish = inner.prepare, inner.size, inner.publish
+
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake:
+        intake = self._inner.receive(name, blob, near)
+        commit = intake.commit
+
+        def witnessed() -> None:
+            commit()
+            self._witness.promised.append(blob)
+
+        intake.commit = witnessed  # type: ignore[method-assign]
+        return intake
+
+
+@pytest.mark.seeds(10)
+def test_a_push_whose_server_is_killed_goes_on_when_it_is_back(
+    seed: int, over: Line, name: Name, carried: Model, tmp_path: Path
+) -> None:
+    chance = random.Random(seed)
+    place = store(tmp_path / "models")
+    put(place, name, carried)
+    up = over.proxy.stats.up
+    witness = Witness()
+
+    def push() -> None:
+        with over.remote(name, FileSessions(tmp_path / "state")) as remote:
+            copy(place, witness.watching(remote), name, options=options())
+
+    pushing = threading.Thread(target=push)
+    pushing.start()
+    time.sleep(chance.uniform(0, MOMENTS))
+    over.kill()
+    promised = list(witness.promised)
+    over.proxy.cut()
+    over.start()
+    with over.remote(direct(over, name)) as remote:
+        kept = [blob for blob in promised if remote.size(direct(over, name), blob) == blob.size]
+    pushing.join(60)
+    place.close()
+
+    assert kept == promised, "a blob the server had said 201 to did not survive SIGKILL"
+    assert not pushing.is_alive()
+    check_server(over, name, carried, tmp_path)
+    moved = over.proxy.stats.up - up
+    assert moved <= total(carried) + IN_FLIGHT, f"{moved} of {total(carried)}"
+
+
+@pytest.mark.seeds(3)
+def test_a_model_that_was_published_survives_the_server_at_once(
+    over: Line, name: Name, carried: Model, tmp_path: Path
+) -> None:
+    with over.remote(direct(over, name)) as remote:
+        put(remote, direct(over, name), carried)
+    over.kill()
+    over.start()
+
+    check_server(over, name, carried, tmp_path)
