@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from registry.disk import system as calls
 from registry.disk.files import FILE_MODE, Owner, Status, attempt, failure, write_all
 from registry.errors import StorageError
 
+_ROOM = 64 * 1024 * 1024  # bytes of disk space that are asked for first
+_AT_ONCE = 0.01  # seconds that asking may take
 _BUSY = (errno.EAGAIN, errno.EACCES)
 
 
@@ -74,9 +77,16 @@ class DataFile:
             calls.system.truncate(handle, size)
 
     def allocate(self, size: int) -> None:
-        """Give it at least `size` bytes, with disk space behind each where the filesystem can promise it."""
+        """Give it at least `size` bytes, with disk space behind each where the filesystem can promise it.
+
+        A filesystem that fills what it promises (one in memory) does that when the bytes come anyway: it is
+        asked for no more than what it gives at once.
+        """
         with self._using("making room for") as handle:
-            calls.system.allocate(handle, size)
+            promised, began = 0, time.monotonic()
+            while promised < size and time.monotonic() - began < _AT_ONCE:
+                promised = min(size, max(promised * 2, _ROOM))
+                calls.system.allocate(handle, promised)
             if os.fstat(handle).st_size < size:
                 calls.system.truncate(handle, size)
 

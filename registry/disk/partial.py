@@ -14,6 +14,7 @@ from pathlib import Path
 
 from registry.disk.data import DataFile, lock_file
 from registry.disk.files import CHUNK, FILE_MODE, Owner, make_directory, move, remove, sync_directory
+from registry.disk.handover import Handover
 from registry.disk.journal import Journal, Sum, apart, spans_of
 from registry.disk.partials import Busy, data_path, journal_path
 from registry.errors import CorruptError, InvalidError, ProtocolError, RegistryError, StorageError
@@ -49,6 +50,7 @@ class Partial:
         self._syncing = False
         self._findable = False  # whether the files' names are durable
         self._broken: RegistryError | None = None
+        self._handed = Handover()
         self._epoch = 0  # counts what was discarded: a hash over it is worth nothing
         self._proven = False
         self._promoted = False
@@ -101,8 +103,8 @@ class Partial:
                     raise ProtocolError(f"more than the {span.length} bytes asked for arrived")
                 self._data.write(chunk, at)
                 crc = zlib.crc32(chunk, crc)
+                self._advance(span, at, chunk)
                 at += len(chunk)
-                self._advance(span, at)
                 if at - start >= self._grain:
                     self._settle(Sum(Span(start, at - start), crc))
                     start, crc = at, 0
@@ -127,9 +129,10 @@ class Partial:
                 )
             self._writing[span] = span.offset
 
-    def _advance(self, span: Span, at: int) -> None:
+    def _advance(self, span: Span, at: int, chunk: bytes) -> None:
         with self._changed:
-            self._writing[span] = at
+            self._writing[span] = at + len(chunk)
+            self._handed.offer(at, chunk)
             self._changed.notify_all()
 
     def _settle(self, piece: Sum) -> None:
@@ -184,16 +187,19 @@ class Partial:
     def prove(self) -> None:
         """Hash from the first byte on, as far as they are there, waiting for the rest until all is hashed.
 
-        Reads behind the writers, from the page cache. CorruptError if the bytes are not the digest's;
-        StorageError if it is closed meanwhile.
+        Takes what the writer at the front hands over, and reads the rest from the page cache. CorruptError
+        if the bytes are not the digest's; StorageError if it is closed meanwhile.
         """
         buffer = memoryview(bytearray(min(CHUNK, self.size)))
         epoch, at, hasher = self._epoch, 0, self.digest.hasher()
         while True:
-            now, front = self._front_behind(at)
+            now, chunk, front = self._behind(at)
             if now != epoch:
                 epoch, at, hasher = now, 0, self.digest.hasher()
                 continue
+            if chunk is not None:
+                hasher.update(chunk)
+                at += len(chunk)
             while at < front:
                 length = self._data.read_into(buffer[: front - at], at)
                 if not length:
@@ -207,15 +213,22 @@ class Partial:
         with self._changed:
             self._proven = self._epoch == epoch
 
-    def _front_behind(self, at: int) -> tuple[int, int]:
-        """Wait until the front is behind `at` (or the end is reached), and tell the epoch and the front."""
+    def _behind(self, at: int) -> tuple[int, bytes | None, int]:
+        """Wait until there are bytes behind `at` (or the end is reached).
+
+        The epoch, the bytes if they were handed over, and else up to where they can be read.
+        """
         with self._changed:
             while True:
                 self._check()
+                chunk = self._handed.take(at)
+                if chunk is not None:
+                    return self._epoch, chunk, at
                 moving = (Span(span.offset, end - span.offset) for span, end in self._writing.items())
                 front = Spans.of((*self._received, *moving)).front
+                self._handed.wish(max(front, at))
                 if front > at or front == self.size:
-                    return self._epoch, front
+                    return self._epoch, None, front
                 self._changed.wait()
 
     def sums(self) -> list[Sum]:
@@ -255,6 +268,7 @@ class Partial:
             self._sums = far
             self._keep(rest)
             self._epoch += 1
+            self._handed.clear()
             self._proven = False
 
     def _is_whole(self, piece: Sum) -> bool:
@@ -303,6 +317,7 @@ class Partial:
             if self._closed:
                 return
             self._closed = True
+            self._handed.clear()
             self._changed.notify_all()
             worthless = not self._promoted and not self._sums and not self._writing
         try:

@@ -21,6 +21,8 @@ from registry.transfer.streams import Cursor
 from registry.transfer.supply import Supply, fits
 
 _LOOK_EVERY = 0.2  # seconds between two looks at another process's progress
+_SHARES = 16  # a worker is given at most this part of what is left,
+_MOST_GRAINS = 8  # and at most so many grains: a request costs a round trip
 _CHANCES = 2  # a blob that turns out wrong is mended once
 _WORTH_IT = 0.95  # of the best rate so far: a write twice as long that keeps this is kept
 
@@ -117,12 +119,20 @@ class Flight:
         return not self._running or (self._supply.ranges and not self._intake_now().appetite.ordered)
 
     def _take_off(self) -> Callable[[], None]:
+        most = self._piece()
         span = self._left.pop()
-        if span.length > self._grain:
-            self._left.append(Span(span.offset + self._grain, span.length - self._grain))
-            span = Span(span.offset, self._grain)
+        if span.length > most:
+            self._left.append(Span(span.offset + most, span.length - most))
+            span = Span(span.offset, most)
         self._running += 1
         return lambda: self._fly([span])
+
+    def _piece(self) -> int:
+        """How many bytes are asked for at once: fewer towards the end, so that all workers end together."""
+        if self._intake_now().appetite.ordered:
+            return self._grain
+        share = sum(span.length for span in self._left) // _SHARES
+        return self._grain * max(1, min(_MOST_GRAINS, share // self._grain))
 
     def _intake_now(self) -> Intake:
         if self._intake is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FEWEST = 2
+FEWEST = 1
 MOST = 16
 _GAIN = 1.08  # what a step up must bring to be kept
 _WINDOW = 0.4  # seconds of measurement before a decision

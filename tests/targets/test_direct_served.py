@@ -167,7 +167,7 @@ def test_a_direct_upload_that_broke_goes_on_in_the_same_run(house: House) -> Non
     with pytest.raises(TransientError):
         intake.write(Span(0, SIZE), breaking(DATA[: SIZE // 2], TransientError("reset")))
 
-    intake.resume()
+    Patience(Rule(first_pause=0.01)).retry(intake.resume, "destination")  # until the server has noticed
     front = intake.received.front
     intake.write(Span(front, SIZE - front), chunked(DATA[front:]))
     intake.commit()

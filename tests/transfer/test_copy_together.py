@@ -135,6 +135,7 @@ def test_a_stop_ends_within_a_second() -> None:
 
     class Interrupting(Watcher):
         def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
+            super().begin(name, blobs)
             threading.Timer(0.2, _thread.interrupt_main).start()
 
     began = time.monotonic()

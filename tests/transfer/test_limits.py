@@ -70,7 +70,11 @@ def test_a_link_throttled_per_connection_gets_many_workers() -> None:
 
 
 def test_a_link_full_with_two_keeps_two() -> None:
-    assert settle(dict.fromkeys(range(1, 17), 1e9), seconds=5) == 2
+    assert settle({n: min(n, 1.5) * 1e9 for n in range(1, 17)}, seconds=5) == 2
+
+
+def test_a_link_full_with_one_keeps_one() -> None:
+    assert settle(dict.fromkeys(range(1, 17), 1e9), seconds=5) == 1
 
 
 def test_a_link_full_with_eight_gets_eight() -> None:
