@@ -11,7 +11,8 @@ FEWEST = 1
 MOST = 16
 _GAIN = 1.08  # what a step up must bring to be kept
 _WINDOW = 0.4  # seconds of measurement before a decision
-_PROBE_AGAIN = 20.0  # seconds before a step that did not pay is tried again
+_PROBE_AGAIN = 1.0  # seconds before a step that did not pay is tried again, twice as many each time
+_LONGEST_REST = 20.0
 _CALL_WORTH = 256 * 1024  # bytes that one finished call counts for, so that small blobs count too
 
 
@@ -26,6 +27,7 @@ class Workers:
     _best: float = 0.0
     _before: int = 0
     _rest_until: float = 0.0
+    _rest: float = _PROBE_AGAIN
 
     def __post_init__(self) -> None:
         if self.fixed is not None:
@@ -50,9 +52,11 @@ class Workers:
         if self._before:  # a step up is on trial
             if rate >= self._best * _GAIN:
                 self._before, self._best = 0, rate
+                self._rest = _PROBE_AGAIN
             else:
                 self.limit, self._before = self._before, 0
-                self._rest_until = now + _PROBE_AGAIN
+                self._rest_until = now + self._rest
+                self._rest = min(self._rest * 2, _LONGEST_REST)
                 return
         self._best = rate if now >= self._rest_until else max(self._best, rate)
         if rate > 0 and now >= self._rest_until and self.limit < min(MOST, wanted):
