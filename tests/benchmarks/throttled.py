@@ -21,11 +21,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from clients import Job, Task, aria2c_pull, curl_pull, ferry_pull
+from clients import REPOSITORY, Job, Task, aria2c_pull, curl_pull, ferry_pull
 from faultproxy import FaultProxy, Link
 from load import fill, make_load
 from peers import cncf_registry
-from pull_push import REPOSITORY, Row, measure, scratch_in, size_of
+from pull_push import Row, measure, scratch_in, size_of
 
 
 def with_jobs(task: Task, count: int) -> Job:
