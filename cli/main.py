@@ -22,6 +22,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("cli.commands.show:show", "what a model is made of"),
         "cp": ("cli.commands.store:cp", "give a model a second name"),
         "rm": ("cli.commands.store:rm", "remove models"),
+        "prune": ("cli.commands.store:prune", "remove what nothing needs any more"),
     },
     "Registries": {
         "signin": ("cli.commands.account:signin", "let a registry know your key"),

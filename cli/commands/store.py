@@ -1,13 +1,15 @@
-"""A second name for a model, and the removal of models: in the local store, or at a registry."""
+"""A second name for a model, the removal of models, and of what is left over."""
 
 from __future__ import annotations
+
+import time
 
 import click
 
 from cli import places
 from cli.many import Document, each
 from cli.options import NETWORK, REMOTE, STORE, Desk, command
-from cli.render import visible
+from cli.render import size, visible
 from registry.errors import InvalidError
 from registry.model.names import Name
 from registry.targets.store import Store
@@ -65,6 +67,29 @@ def rm(desk: Desk, names: tuple[str, ...], remote: bool) -> int:
         return _remove_at_registry(desk, models)
     with places.store(desk) as store:
         return each(desk, models, lambda name: _remove(store, name), lambda told: f"removed {told['name']}")
+
+
+@command(*STORE, "dry_run")
+def prune(desk: Desk) -> None:
+    """Remove blobs that no model names, and what broken transfers left, after an hour.
+
+    \b
+      ferry prune --dry-run
+      ferry prune
+    """
+    dry_run = desk.settings.on("dry_run")
+    with places.store(desk) as store:
+        pruned = store.prune(time.time(), dry_run=dry_run)
+    if pruned.kept:
+        desk.terminal.complain(f"ferry: {visible(pruned.kept)}")
+    if desk.terminal.json:
+        items = [{"path": str(item.path), "size": item.size} for item in pruned.items]
+        desk.terminal.document({"freed": 0 if dry_run else pruned.freed, "items": items})
+        return
+    for item in pruned.items:
+        desk.terminal.line(f"{visible(str(item.path))}  {size(item.size)}")
+    would = "would be freed" if dry_run else "freed"
+    desk.terminal.line(f"{size(pruned.freed)} {would}" if pruned.items else "nothing is left over")
 
 
 def _remove(store: Store, name: Name) -> Document:

@@ -1,15 +1,17 @@
-"""What list, show, cp and rm do to the local store, and say about it."""
+"""What list, show, cp, rm and prune do to the local store, and say about it."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 from person import Ferry
-from shelf import CONFIG, LAYERS, put_model
+from shelf import CONFIG, LAYERS, put_blob, put_model
 
 from registry.model.digests import Digest
 
@@ -154,3 +156,34 @@ def test_a_store_that_is_no_directory_is_said(ferry: Ferry) -> None:
     done = ferry("rm", "tiny", "--models", ferry.home / "file")
     assert done.code in (3, 8)
     assert "Traceback" not in done.err
+
+
+def test_prune_takes_what_nothing_names_after_an_hour(ferry: Ferry) -> None:
+    put_model(ferry.models)
+    orphan = put_blob(ferry.models, b"nobody names me")
+    path = ferry.models / "blobs" / orphan.replace(":", "-")
+    young = ferry("prune", "--format", "json").well().json
+    assert young == {"freed": 0, "items": []}
+    assert "nothing is left over" in ferry("prune").well().out
+
+    os.utime(path, (time.time() - 7200,) * 2)
+    would = ferry("prune", "--dry-run", "--format", "json").well().json
+    assert [item["path"] for item in would["items"]] == [str(path)]
+    assert would["freed"] == 0
+    assert path.exists()
+
+    done = ferry("prune").well()
+    assert "freed" in done.out
+    assert not path.exists()
+    ferry("show", "tiny").well()
+
+
+def test_prune_keeps_every_blob_while_a_manifest_cannot_be_read(ferry: Ferry) -> None:
+    put_model(ferry.models)
+    path = ferry.models / "blobs" / put_blob(ferry.models, b"nobody names me").replace(":", "-")
+    os.utime(path, (time.time() - 7200,) * 2)
+    (ferry.models / "manifests/registry.ollama.ai/library/tiny/broken").write_text("{")
+
+    done = ferry("prune").well()
+    assert "all of them are kept" in done.err
+    assert path.exists()
