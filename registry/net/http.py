@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPHeaderDict, HTTPSConnectionPool, PoolManager, Retry
 
 from registry.errors import InvalidError, ProtocolError, RegistryError
-from registry.net.body import FAILURES, Body
+from registry.net.body import FAILURES, Body, Readers
 from registry.net.connections import Outgoing, PlainConnection, SourceError, TlsConnection
 from registry.net.failures import explain, is_tls_port
 from registry.net.network import Network
@@ -45,6 +45,7 @@ class Http:
         self._network = network or Network()
         self._trace = trace or _silence
         self._sockets = Sockets()
+        self._readers = Readers()
         self._adapter = _Adapter(self._network, self._sockets)
 
     def __call__(self, request: Request) -> Response:
@@ -55,7 +56,7 @@ class Http:
         """
         self._trace(f"> {request.method} {shown(request.url)}")
         try:
-            response = _receive(request, self._send(request), self._pace())
+            response = _receive(request, self._send(request), self._pace(), self._readers)
         except RegistryError as error:
             self._trace(f"! {error.message}")
             raise
@@ -102,17 +103,17 @@ def _silence(line: str) -> None:
     """Nobody traces."""
 
 
-def _receive(request: Request, raw: urllib3.HTTPResponse, pace: Pace) -> Response:
+def _receive(request: Request, raw: urllib3.HTTPResponse, pace: Pace, readers: Readers) -> Response:
     """The answer whose head was read; ProtocolError for one that cannot be read on."""
     origin = request.origin
-    body = Body(raw, None, origin, pace)
+    body = Body(raw, None, origin, pace, readers)
     try:
         headers = _headers(raw, origin)
         length = _length(headers, origin)
         if request.method == "HEAD" or raw.status in _BODYLESS or length == 0:
             raw.read()  # nothing, but the connection is free again
             return Response(raw.status, headers, b"", length if request.method == "HEAD" else 0)
-        body = Body(raw, length, origin, pace)
+        body = Body(raw, length, origin, pace, readers)
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             return _undecoded(raw.status, headers, body, origin)
         if raw.status == 400 and origin.scheme == "http" and length is not None and length <= _SHORT:
