@@ -177,12 +177,17 @@ def ferry_command() -> list[str]:
 
 
 @contextlib.contextmanager
-def ferry_server(place: Path, *options: str, port: int = 0) -> Iterator[Registry]:
-    """`ferry serve` on its data below `place`; without options a lab registry anybody may write to."""
+def ferry_server(
+    place: Path, *options: str, port: int = 0, program: Sequence[str] = ()
+) -> Iterator[Registry]:
+    """`ferry serve` on its data below `place`; without options a lab registry anybody may write to.
+
+    `program` takes the place of `ferry`.
+    """
     place.mkdir(parents=True, exist_ok=True)
     host = f"127.0.0.1:{port or free_port()}"
     log, data = place / "log", place / "data"
-    command = [*ferry_command(), "serve", "--data", str(data), "--listen", host]
+    command = [*(program or ferry_command()), "serve", "--data", str(data), "--listen", host]
     command += options or ("--anonymous", "write")
     url = f"http://{host}/healthz"
     with running(command, log, lambda: http_call("GET", url).status == 200) as process:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import carrier
+import exiting as exiter
 import pytest
 from faultproxy import Link
 from goods import Model, put
@@ -47,10 +49,10 @@ def carried(seed: int) -> Model:
 
 
 @pytest.fixture
-def name(over: Line, seed: int, request: pytest.FixtureRequest) -> Name:
+def name(over: Line, request: pytest.FixtureRequest) -> Name:
     """A repository of its own, through the proxy."""
-    kind = request.node.name.partition("[")[0].replace("_", "-")[-40:].strip("-")
-    return Name.parse(f"127.0.0.1:{over.proxy.port}/ada/{kind}-{seed}:1")
+    own = re.sub("[^a-z0-9]+", "-", request.node.name)[-60:].strip("-")
+    return Name.parse(f"127.0.0.1:{over.proxy.port}/ada/{own}:1")
 
 
 @contextlib.contextmanager
@@ -217,4 +219,65 @@ def test_a_model_that_was_published_survives_the_server_at_once(
     over.kill()
     over.start()
 
+    check_server(over, name, carried, tmp_path)
+
+
+# --- an exit at every step towards a commit ------------------------------------------------------------
+
+
+def exiting(count: int, way: str, name: Name, place: Path) -> tuple[int, int]:
+    """Pull or push with an end at that step; the exit code, and the number of steps if it got through."""
+    words = [exiter.__file__, str(count), carrier.__file__, way, str(name)]
+    words += [str(place / "models"), str(place / "state")]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=60)
+    return done.returncode, int(done.stderr.split()[-1]) if done.returncode == 0 else 0
+
+
+@pytest.mark.seeds(1)
+@pytest.mark.parametrize("eighth", range(8))
+def test_a_pull_that_ends_at_any_step_is_finished_by_the_next(
+    seed: int, eighth: int, over: Line, name: Name, carried: Model, tmp_path: Path
+) -> None:
+    with over.remote(direct(over, name)) as remote:
+        put(remote, direct(over, name), carried)
+    code, steps = exiting(0, "pull", name, tmp_path / "whole")
+    assert code == 0 and steps > 16
+    low, high = steps * eighth // 8, steps * (eighth + 1) // 8
+
+    code, _ = exiting(1 + random.Random(seed).randrange(low, high), "pull", name, tmp_path)
+    assert code in (exiter.CODE, 0)  # how many syncs go together differs a little
+    check_store(tmp_path / "models", {key_of(name): [carried.manifest.raw]})
+    finished("pull", name, tmp_path)
+
+    check_store(tmp_path / "models", {key_of(name): [carried.manifest.raw]})
+
+
+@pytest.mark.seeds(1)
+@pytest.mark.parametrize("step", [1, 2, 4, 7, 11, 15, 19, 23])
+def test_a_push_goes_on_whatever_step_its_server_ended_at(
+    step: int, over: Line, name: Name, carried: Model, tmp_path: Path
+) -> None:
+    place = store(tmp_path / "models")
+    put(place, name, carried)
+    witness = Witness()
+    over.kill()
+    over.start(sys.executable, exiter.__file__, str(step), "-m", "cli")
+    victim = over.server.process
+
+    def push() -> None:
+        with over.remote(name, FileSessions(tmp_path / "state")) as remote:
+            copy(place, witness.watching(remote), name, options=options())
+
+    pushing = threading.Thread(target=push)
+    pushing.start()
+    assert victim.wait(30) == exiter.CODE
+    promised = list(witness.promised)
+    over.start()
+    with over.remote(direct(over, name)) as remote:
+        kept = [blob for blob in promised if remote.size(direct(over, name), blob) == blob.size]
+    pushing.join(60)
+    place.close()
+
+    assert kept == promised
+    assert not pushing.is_alive()
     check_server(over, name, carried, tmp_path)

@@ -47,13 +47,13 @@ class Line:
         assert self._server is not None
         return self._server
 
-    def start(self) -> None:
-        """Start the registry, or start it again on what its data is now."""
+    def start(self, *program: str) -> None:
+        """Start the registry, or start it again on what its data is now; `program` takes ferry's place."""
         urls = [f"http://127.0.0.1:{number}" for number in (self.port, self.proxy.port)]
         words = [word for url in urls for word in ("--public-url", url)]
         self._running.close()
         self._server = self._running.enter_context(
-            ferry_server(self.place / "server", *words, port=self.port)
+            ferry_server(self.place / "server", *words, port=self.port, program=program)
         )
 
     def kill(self) -> None:
