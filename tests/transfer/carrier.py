@@ -1,6 +1,7 @@
-"""A process to be killed: pulls or pushes one model, by spans of a mebibyte, and remembers its uploads.
+"""A process to be killed: moves one model, by spans of a mebibyte, and remembers its uploads.
 
     python carrier.py pull|push NAME MODELS STATE
+    python carrier.py mirror NAME SOURCE STATE
 
 Prints `ready`, then `done`.
 """
@@ -14,22 +15,33 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from through_faults import options, remote, store
 
+from registry.contracts import Destination, Source
 from registry.model.names import Name
+from registry.targets.remote import Remote
 from registry.targets.sessions import FileSessions
+from registry.targets.store import Store
 from registry.transfer.copy import copy
 
 JOBS = 2
 
 
-def main(way: str, text: str, models: str, state: str) -> None:
+def main(way: str, text: str, other: str, state: str) -> None:
     name = Name.parse(text)
-    place = store(Path(models))
     print("ready", flush=True)
     with remote(name, sessions=FileSessions(Path(state))) as far:
-        source, destination = (far, place) if way == "pull" else (place, far)
-        copy(source, destination, name, options=options(JOBS))
-    place.close()
+        if way == "mirror":
+            source = Name.parse(other)
+            with remote(source) as near:
+                copy(near, far, source, to=name, options=options(JOBS))
+        else:
+            place = store(Path(other))
+            copy(*_ends(way, far, place), name, options=options(JOBS))
+            place.close()
     print("done", flush=True)
+
+
+def _ends(way: str, far: Remote, place: Store) -> tuple[Source, Destination]:
+    return (far, place) if way == "pull" else (place, far)
 
 
 if __name__ == "__main__":

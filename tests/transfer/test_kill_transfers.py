@@ -56,9 +56,12 @@ def name(over: Line, request: pytest.FixtureRequest) -> Name:
 
 
 @contextlib.contextmanager
-def carrying(way: str, name: Name, place: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that pulls or pushes, from the moment it is ready; killed at the end of the block."""
-    words = [carrier.__file__, way, str(name), str(place / "models"), str(place / "state")]
+def carrying(
+    way: str, name: Name, place: Path, source: Name | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that moves a model, from the moment it is ready; killed at the end of the block."""
+    other = str(source or place / "models")
+    words = [carrier.__file__, way, str(name), other, str(place / "state")]
     with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
@@ -67,13 +70,13 @@ def carrying(way: str, name: Name, place: Path) -> Iterator[subprocess.Popen[str
             process.kill()
 
 
-def killed(way: str, name: Name, place: Path, moment: float) -> None:
-    with carrying(way, name, place):
+def killed(way: str, name: Name, place: Path, moment: float, source: Name | None = None) -> None:
+    with carrying(way, name, place, source):
         time.sleep(moment)
 
 
-def finished(way: str, name: Name, place: Path) -> None:
-    with carrying(way, name, place) as process:
+def finished(way: str, name: Name, place: Path, source: Name | None = None) -> None:
+    with carrying(way, name, place, source) as process:
         assert process.stdout is not None and process.stdout.read() == "done\n"
         assert process.wait(60) == 0
 
@@ -143,6 +146,24 @@ def test_a_push_whose_client_is_killed_is_finished_by_the_next(
 
     check_server(over, name, carried, tmp_path)
     assert snapshot(tmp_path / "models" / "blobs", tmp_path / "models" / "manifests") == before
+    moved = over.proxy.stats.up - up
+    assert moved <= total(carried) + IN_FLIGHT, f"{moved} of {total(carried)}"
+
+
+@pytest.mark.seeds(5)
+def test_a_mirror_that_is_killed_is_finished_by_the_next_and_leaves_nothing_here(
+    seed: int, over: Line, name: Name, carried: Model, tmp_path: Path
+) -> None:
+    source = Name.parse(f"{over.server.host}/ada/source-{seed}:1")
+    with over.remote(source) as remote:
+        put(remote, source, carried)
+    up = over.proxy.stats.up
+
+    killed("mirror", name, tmp_path, random.Random(seed).uniform(0, MOMENTS), source)
+    finished("mirror", name, tmp_path, source)
+
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["state"])
+    check_server(over, name, carried, tmp_path)
     moved = over.proxy.stats.up - up
     assert moved <= total(carried) + IN_FLIGHT, f"{moved} of {total(carried)}"
 
