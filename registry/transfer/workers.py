@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 FEWEST = 1
 MOST = 16
-_GAIN = 1.08  # what a step up must bring to be kept
+_GAIN = 1.15  # what a step up must bring to be kept
 _WINDOW = 0.4  # seconds of measurement before a decision
 _PROBE_AGAIN = 1.0  # seconds before a step that did not pay is tried again, twice as many each time
 _LONGEST_REST = 20.0
