@@ -185,16 +185,19 @@ class FaultProxy:
             done = self.stats.faults
             spared = self.stats.requests <= plan.spare or done.total() >= plan.faults
             unharmed = (1 - plan.odds) ** max(1.0, length / MiB)
-            if spared or not kinds or self._chance.random() < unharmed:
+            if spared or self._chance.random() < unharmed:
                 return ""
-            kind = self._chance.choice(kinds)
-            if kind == "flip" and done["flip"] >= plan.flips:
+            never = {
+                "flip": done["flip"] >= plan.flips,
+                "lie": not ranged,
+                "whole": not ranged,
+                "401": token not in self._good or not self.challenge,
+            }
+            possible = [kind for kind in kinds if not never.get(kind)]
+            if not possible:
                 return ""
-            if kind in ("lie", "whole") and not ranged:
-                return ""
+            kind = self._chance.choice(possible)
             if kind == "401":
-                if token not in self._good or not self.challenge:
-                    return ""
                 self._good.discard(token)
                 self._expired.add(token)
             done[kind] += 1

@@ -36,7 +36,13 @@ class Model:
     @classmethod
     def random(cls, seed: int, *sizes: int) -> Model:
         chance = random.Random(seed)
-        return cls.of(*(chance.randbytes(size) for size in sizes))
+        return cls.of(*(_random(chance, size) for size in sizes))
+
+
+def _random(chance: random.Random, size: int) -> bytes:
+    """`randbytes`, which has a ceiling below 256 MiB."""
+    most = 64 * KiB * KiB
+    return b"".join(chance.randbytes(min(most, size - at)) for at in range(0, size, most))
 
 
 def describe(data: bytes, media_type: str = "application/octet-stream") -> Descriptor:

@@ -8,7 +8,9 @@ from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
 
-_DOUBTS = 3  # answers in a row that did not fit what was asked, before they are believed
+# Answers in a row that did not fit what was asked, before they are believed: of a source that has never
+# given a fitting one, and of one that has.
+_DOUBTS = {False: 2, True: 6}
 
 
 class Supply:
@@ -20,6 +22,7 @@ class Supply:
         self._name = name
         self._blob = blob
         self._doubts = 0
+        self._fitted = False
 
     def open(self, gap: Span) -> Reading:
         """A reading of `gap`, of its beginning, or of the whole blob from a source without ranges.
@@ -27,7 +30,7 @@ class Supply:
         What does not fit is to be asked for again (TransientError): a line that breaks things may have done
         that, and only who insists is believed to mean it (ProtocolError, or the whole blob).
         """
-        insists = self._doubts >= _DOUBTS
+        insists = self._doubts >= _DOUBTS[self._fitted]
         try:
             reading = self._source.open(self._name, self._blob, gap)
         except ProtocolError as error:
@@ -42,6 +45,7 @@ class Supply:
                 f"blob {self._blob.digest.short}: all of it came where a part was asked for", answered=True
             )
         self._doubts = 0
+        self._fitted = True
         self.ranges = self.ranges or (fits(reading, gap) and gap.length < self._blob.size)
         return reading
 

@@ -18,7 +18,7 @@ from registry.errors import DeniedError
 from registry.targets.sessions import MemorySessions
 from registry.transfer.copy import copy
 
-PATIENCE = 240
+PATIENCE = 600
 TWICE = 1.25  # how much more than its size a transfer may move
 
 
