@@ -34,6 +34,8 @@ def store(desk: Desk, note: Callable[[str], None] | None = None) -> Iterator[Sto
     place, about = desk.settings.models()
     if about:
         desk.terminal.note(f"ferry: {about}")
+    if place.exists() and not place.is_dir():
+        raise StorageError(f"{place} is not a directory", hint="--models or OLLAMA_MODELS names the store")
     opened = Store(place, note=note or (lambda text: desk.terminal.note(f"ferry: {visible(text)}")))
     try:
         yield opened
