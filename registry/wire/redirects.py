@@ -12,6 +12,7 @@ from registry.wire.messages import Origin, Request, Response, Transport, is_loop
 
 MAX_REDIRECTS = 5
 _STATUSES = (301, 302, 303, 307, 308)
+_NO_LONGER = (400, 401, 403, 410)  # what storage says to a link that expired
 _METHODS = ("GET", "HEAD")
 # What another origin may know of a request; everything else might be a secret.
 _HARMLESS = ("accept", "range", "if-range")
@@ -49,12 +50,21 @@ def follow(inside: Transport, outside: Transport, request: Request) -> Response:
 
     `inside` asks the origin the request is for; from the first redirect to another origin on, `outside`
     is asked, without anything that might be secret. Other methods are answered as they are.
-    ProtocolError for a redirect that may not be followed.
+    ProtocolError for a redirect that may not be followed, and a garbled one for a link that the place it
+    leads to does not take (any more): whoever asks again gets another.
     """
     transport = inside
     host = request.origin.netloc
     for _ in range(MAX_REDIRECTS + 1):
         response = transport(request)
+        if transport is outside and response.status in _NO_LONGER:
+            response.close()
+            raise ProtocolError(
+                f"{request.origin.netloc} refused ({response.status}) the link that {host} gave",
+                host=host,
+                hint="if it stays so, the registry's storage and its clock are what to look at",
+                garbled=True,
+            )
         if response.status not in _STATUSES or request.method not in _METHODS:
             return response
         response.close()

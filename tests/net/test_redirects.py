@@ -131,3 +131,18 @@ def test_the_method_stays_what_it_was() -> None:
 )
 def test_a_log_shows_no_permission(url: str, line: str) -> None:
     assert shown(url) == line
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 410])
+def test_a_link_that_expired_is_asked_for_again(status: int) -> None:
+    sent_on = Response(307, Headers({"Location": "https://storage.example/old"}))
+
+    with pytest.raises(ProtocolError, match=r"storage\.example refused .* link that models") as caught:
+        follow(lambda _: sent_on, lambda _: Response(status), Request("GET", BLOB))
+    assert caught.value.garbled
+
+
+def test_what_the_registry_itself_refuses_is_handed_on() -> None:
+    refused = Response(403)
+
+    assert follow(lambda _: refused, lambda _: refused, Request("GET", BLOB)) is refused
