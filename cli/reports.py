@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cli.many import Document
 from cli.render import size
+from registry.contracts import How
 from registry.transfer.progress import Report
 
 
@@ -36,6 +37,8 @@ def summary(told: Document) -> str:
     if "would_transfer" in told:
         return f"{head}, of which {size(int(str(told['would_transfer'])))} would move"
     if not moved:
-        return f"{head}, all of it was there"
+        blobs = told["blobs"]
+        mounted = isinstance(blobs, list) and any(blob["how"] == How.MOUNTED for blob in blobs)
+        return f"{head}, {'taken from next door' if mounted else 'all of it was there'}"
     rate = f", {size(int(moved / seconds))}/s" if seconds >= 0.1 else ""
     return f"{head}, {size(int(moved))} moved in {seconds:.1f} s{rate}"

@@ -75,6 +75,7 @@ def test_mirror_carries_a_model_to_another_registry_and_keeps_nothing(
 def test_mirror_inside_one_registry_mounts(published: str, ada: Ferry) -> None:
     told = ada("mirror", f"{published}:1.0", f"{published}-copy:new", "--format", "json").well()
     assert (told.json["transferred"], hows(told)) == (0, {"mounted"})
+    assert "taken from next door" in ada("mirror", f"{published}:1.0", f"{published}-twin:new").well().out
     assert tags(ada, f"{published}-copy") == {"new"}
 
 
