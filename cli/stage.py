@@ -53,20 +53,26 @@ class Stage:
     def ferry(self, person: str, *words: str, ends: int = 0) -> Any:
         """What `ferry WORDS --format json` answers to `person`; SurpriseError unless it ends with `ends`."""
         self.typed.append(f"{person}$ {shlex.join(['ferry', *words])}")
-        done = subprocess.run(
+        process = subprocess.Popen(
             [*_FERRY, *words, "--format", "json"],
             cwd=self.folder,
             env=self._environment(person),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=_RUN_SECONDS,
-            check=False,
         )
-        if done.returncode != ends:
-            said = (done.stdout + done.stderr).strip()[-2000:]
-            raise SurpriseError(f"ferry {words[0]} ended with {done.returncode}, not {ends}: {said}")
-        return json.loads(done.stdout)
+        with process:
+            try:
+                out, err = process.communicate(timeout=_RUN_SECONDS)
+            except BaseException:  # it must be gone, not only told to go, before its directory is removed
+                process.kill()
+                process.wait()
+                raise
+        if process.returncode != ends:
+            said = (out + err).strip()[-2000:]
+            raise SurpriseError(f"ferry {words[0]} ended with {process.returncode}, not {ends}: {said}")
+        return json.loads(out)
 
     def serve(self) -> None:
         """Start the registry on a free port of this machine, and wait until it says that it is ready."""
