@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.options import Desk
@@ -34,13 +35,21 @@ def store(desk: Desk, note: Callable[[str], None] | None = None) -> Iterator[Sto
     place, about = desk.settings.models()
     if about:
         desk.terminal.note(f"ferry: {about}")
-    if place.exists() and not place.is_dir():
+    if _is_something_else(place):
         raise StorageError(f"{place} is not a directory", hint="--models or OLLAMA_MODELS names the store")
     opened = Store(place, note=note or (lambda text: desk.terminal.note(f"ferry: {visible(text)}")))
     try:
         yield opened
     finally:
         opened.close()
+
+
+def _is_something_else(place: Path) -> bool:
+    """Whether what is there cannot be a store; one that cannot be looked at says so itself."""
+    try:
+        return place.exists() and not place.is_dir()
+    except OSError:
+        return False
 
 
 def storable(desk: Desk, name: Name, hint: str) -> Name:

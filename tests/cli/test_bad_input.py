@@ -129,6 +129,12 @@ def test_a_store_that_is_none(words: tuple[str, ...], ferry: Ferry) -> None:
     assert (ferry.home / "models").read_text() == "not a directory"
 
 
+def test_a_store_that_cannot_be_looked_at(ferry: Ferry) -> None:
+    done = ferry("list", "--models", ferry.home / ("x" * 300))
+    assert done.code == 8, done.err
+    assert "Traceback" not in done.err and "name too long" in done.err
+
+
 def test_a_database_that_is_broken(ferry: Ferry) -> None:
     data = ferry.home / "data"
     ferry("admin", "user", "add", "ada", "--data", data).well()
