@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-_MOST = 2  # chunks that wait; a hasher that falls behind reads the others from the page cache
+_MOST = 4  # chunks that wait
 
 
 class Handover:
@@ -18,6 +18,14 @@ class Handover:
         """From now on take what begins at `offset`."""
         self._chunks.clear()
         self._wished = offset
+
+    def full(self, offset: int) -> bool:
+        """Whether a chunk that begins at `offset` would be kept if there were room.
+
+        Its writer waits: were it to run ahead, the hasher would read from the page cache what it is given
+        here, and fall behind the more.
+        """
+        return offset == self._wished and len(self._chunks) >= _MOST
 
     def offer(self, offset: int, chunk: bytes) -> None:
         """Keep `chunk` if it is the next one and there is room. Only what cannot change is kept."""

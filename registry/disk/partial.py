@@ -131,6 +131,7 @@ class Partial:
 
     def _advance(self, span: Span, at: int, chunk: bytes) -> None:
         with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._handed.full(at))
             self._writing[span] = at + len(chunk)
             self._handed.offer(at, chunk)
             self._changed.notify_all()
@@ -190,6 +191,17 @@ class Partial:
         Takes what the writer at the front hands over, and reads the rest from the page cache. CorruptError
         if the bytes are not the digest's; StorageError if it is closed meanwhile.
         """
+        try:
+            epoch = self._hash_to_the_end()
+        finally:
+            with self._changed:  # nobody takes what is handed over any more
+                self._handed.clear()
+                self._changed.notify_all()
+        with self._changed:
+            self._proven = self._epoch == epoch
+
+    def _hash_to_the_end(self) -> int:
+        """Which epoch's bytes were proven."""
         buffer = memoryview(bytearray(min(CHUNK, self.size)))
         epoch, at, hasher = self._epoch, 0, self.digest.hasher()
         while True:
@@ -210,8 +222,7 @@ class Partial:
                 break
         if not self.digest.matches(hasher):
             raise CorruptError("the bytes that arrived are not those of the digest")
-        with self._changed:
-            self._proven = self._epoch == epoch
+        return epoch
 
     def _behind(self, at: int) -> tuple[int, bytes | None, int]:
         """Wait until there are bytes behind `at` (or the end is reached).
@@ -223,6 +234,7 @@ class Partial:
                 self._check()
                 chunk = self._handed.take(at)
                 if chunk is not None:
+                    self._changed.notify_all()  # there is room for another
                     return self._epoch, chunk, at
                 moving = (Span(span.offset, end - span.offset) for span, end in self._writing.items())
                 front = Spans.of((*self._received, *moving)).front

@@ -13,7 +13,7 @@ from registry.model.names import Name
 from registry.transfer.engine import Engine
 from registry.transfer.progress import BlobReport, Observer, Report, Silent
 from registry.transfer.retry import Patience
-from registry.transfer.workers import Workers
+from registry.transfer.workers import Workers, machine_time
 
 _DEEPEST_INDEX = 4
 
@@ -28,6 +28,7 @@ class Options:
 
     `patience` makes a fresh one for each copy. `jobs`: transfers at once, or None to choose and adapt.
     `interrupt` wakes every thread that waits for a peer, when a copy is told to stop.
+    `taken` says how much of the machine's time this process has used.
     """
 
     patience: Callable[[], Patience] = Patience
@@ -35,6 +36,7 @@ class Options:
     jobs: int | None = None
     interrupt: Callable[[], None] = nothing
     clock: Clock = time.monotonic
+    taken: Clock = machine_time
 
     def __post_init__(self) -> None:
         if self.jobs is not None and not 1 <= self.jobs <= 64:
@@ -58,7 +60,13 @@ def copy(
     """
     options = options or Options()
     engine = Engine(
-        source, destination, options.patience(), Workers(options.jobs), options.interrupt, options.clock
+        source,
+        destination,
+        options.patience(),
+        Workers(options.jobs),
+        options.interrupt,
+        options.clock,
+        options.taken,
     )
     return _copy(engine, options, name, to or name, near, depth=0)
 

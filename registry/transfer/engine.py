@@ -35,6 +35,7 @@ class Engine:
     workers: Workers
     interrupt: Callable[[], None]
     clock: Clock
+    taken: Clock
 
     def move(
         self, manifest: Manifest, name: Name, to: Name, near: Name | None, observer: Observer
@@ -53,7 +54,7 @@ class Engine:
                     threads.append(threading.Thread(target=run.work, daemon=True))
                     threads[-1].start()
                 run.wait(_LOOK_EVERY)
-                self.workers.measure(self.clock(), trip.moved, run.calls, run.wanted())
+                self.workers.measure(self.clock(), self.taken(), trip.moved, run.calls, run.wanted())
         except BaseException:
             run.fail(Stopped())
             self.interrupt()

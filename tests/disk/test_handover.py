@@ -7,10 +7,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from partial_kit import DATA, GRAIN, opened, part
+from partial_kit import DATA, GRAIN, WHOLE, opened, part
 
 from registry.disk.data import DataFile
 from registry.disk.handover import Handover
+from registry.errors import StorageError
 from registry.model.spans import Span
 
 
@@ -23,10 +24,14 @@ def test_only_what_follows_is_kept_and_not_endlessly() -> None:
     handover.offer(0, b"before")
     handover.offer(10, b"abc")
     handover.offer(13, bytearray(b"may change"))  # type: ignore[arg-type]
-    handover.offer(13, b"de")
-    handover.offer(15, b"too many")
+    for at in range(13, 22, 3):
+        assert not handover.full(at)
+        handover.offer(at, b"def")
 
-    assert [handover.take(at) for at in (10, 13, 15)] == [b"abc", b"de", None]
+    assert handover.full(22)
+    assert not handover.full(25)  # nobody wishes that
+    assert [handover.take(at) for at in (10, 13, 16, 19, 22)] == [b"abc", b"def", b"def", b"def", None]
+    assert not handover.full(22)
 
 
 def test_a_new_wish_forgets_what_waits() -> None:
@@ -39,6 +44,52 @@ def test_a_new_wish_forgets_what_waits() -> None:
     handover.clear()
     handover.offer(100, b"abc")
     assert handover.take(100) is None
+
+
+def test_a_writer_does_not_run_away_from_its_hasher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, from_cache = threading.Event(), []
+    wish, read_into = Handover.wish, DataFile.read_into
+
+    def wished(self: Handover, offset: int) -> None:
+        wish(self, offset)
+        waiting.set()
+
+    def read(self: DataFile, buffer: memoryview, offset: int) -> int:
+        from_cache.append(offset)
+        return read_into(self, buffer, offset)
+
+    monkeypatch.setattr(Handover, "wish", wished)
+    monkeypatch.setattr(DataFile, "read_into", read)
+    partial = opened(tmp_path)
+    prover = threading.Thread(target=partial.prove)
+    prover.start()
+    assert waiting.wait(10)
+    partial.write(WHOLE, part(WHOLE))
+    prover.join(10)
+
+    assert not from_cache
+    partial.promote(tmp_path / "whole")
+
+
+def test_a_hasher_that_failed_keeps_no_writer_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = Handover.wish
+
+    def wished(self: Handover, offset: int) -> None:
+        wish(self, offset)
+        raise StorageError("the disk is broken")
+
+    monkeypatch.setattr(Handover, "wish", wished)
+    partial = opened(tmp_path)
+    with pytest.raises(StorageError, match="broken"):
+        partial.prove()
+    writer = threading.Thread(target=partial.write, args=(WHOLE, part(WHOLE)), daemon=True)
+    writer.start()
+    writer.join(10)
+
+    assert not writer.is_alive()
+    assert partial.received.total == len(DATA)
 
 
 @pytest.mark.seeds(5)

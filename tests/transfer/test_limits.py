@@ -54,12 +54,15 @@ def test_no_rate_is_no_limit() -> None:
         Bucket(0)
 
 
-def settle(rate_of: dict[int, float], *, seconds: float, wanted: int = 100) -> int:
-    """Where the number of workers settles on a link that gives `rate_of[n]` to n workers."""
+def settle(rate_of: dict[int, float], *, seconds: float, wanted: int = 100, busy: float = 0.0) -> int:
+    """Where the number of workers settles on a link that gives `rate_of[n]` to n workers.
+
+    The process takes the part `busy` of the machine.
+    """
     workers = Workers()
     moved, now = 0.0, 1.0
     while now < seconds:
-        workers.measure(now, int(moved), 0, wanted)
+        workers.measure(now, now * busy, int(moved), 0, wanted)
         now += 0.1
         moved += rate_of[workers.limit] * 0.1
     return workers.limit
@@ -77,6 +80,11 @@ def test_a_link_full_with_one_keeps_one() -> None:
     assert settle(dict.fromkeys(range(1, 17), 1e9), seconds=5) == 1
 
 
+def test_a_process_that_keeps_the_machine_busy_gets_no_more() -> None:
+    assert settle({n: n * 20e6 for n in range(1, 17)}, seconds=5, busy=0.4) == MOST
+    assert settle({n: n * 20e6 for n in range(1, 17)}, seconds=5, busy=0.6) == 1
+
+
 def test_a_link_full_with_eight_gets_eight() -> None:
     assert settle({n: min(n, 8) * 20e6 for n in range(1, 17)}, seconds=5) == 8
 
@@ -88,5 +96,5 @@ def test_no_more_workers_than_there_is_work() -> None:
 def test_a_fixed_number_is_kept() -> None:
     workers = Workers(fixed=5)
     for tenth in range(100):
-        workers.measure(tenth / 10, tenth * 10**8 * tenth, 0, 100)
+        workers.measure(tenth / 10, 0.0, tenth * 10**8 * tenth, 0, 100)
     assert workers.limit == 5
