@@ -31,6 +31,8 @@ _LONGEST = 64 * 1024 * 1024
 _KEY = "ferry proven 1"
 _LINE = re.compile(r"([0-9a-z:]{1,140}) (\d{1,16}) (-?\d{1,20}) (\d{1,20})")
 
+_TOGETHER = 64  # small files whose lines are written in one go
+
 _Mark = tuple[int, int, int]
 
 
@@ -57,6 +59,7 @@ class Proven:
         self._path = path
         self._owner = owner
         self._marks: dict[str, _Mark] = {}
+        self._unwritten: list[bytes] = []
         self._read_up_to = -1
         self._lock = threading.Lock()
 
@@ -70,20 +73,33 @@ class Proven:
     def note(self, digest: Digest, found: Status) -> None:
         """Remember that the file that `found` tells of was proven to have `digest`.
 
-        Where nothing can be written it is remembered for as long as this process lives.
+        Others read of a small file later, at the latest after `flush`. Where nothing can be written it is
+        remembered for as long as this process lives.
         """
         mark = _mark(found)
         with self._lock:
             self._marks[str(digest)] = mark
-            with contextlib.suppress(StorageError, NotFoundError):
-                self._append(seal(" ".join(map(str, (digest, *mark))), _KEY))
+            self._unwritten.append(seal(" ".join(map(str, (digest, *mark))), _KEY))
+            if found.size >= CHUNK or len(self._unwritten) >= _TOGETHER:
+                self._write()
 
-    def _append(self, line: bytes) -> None:
+    def flush(self) -> None:
+        """Let others read everything that was noted."""
+        with self._lock:
+            if self._unwritten:
+                self._write()
+
+    def _write(self) -> None:
+        lines, self._unwritten = self._unwritten, []
+        with contextlib.suppress(StorageError, NotFoundError):
+            self._append(b"".join(lines))
+
+    def _append(self, lines: bytes) -> None:
         make_directory(self._path.parent, self._owner)
         file = lock_file(self._path, wait=True, owner=self._owner)
         if file is not None:
             try:
-                file.write(line, file.status().size)
+                file.write(lines, file.status().size)
             finally:
                 file.close()
 

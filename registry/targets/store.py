@@ -178,8 +178,7 @@ class Store:
         partial = Partial.open(self._partials, blob.digest, blob.size, grain=self._grain, owner=self._owner)
         if isinstance(partial, Busy):
             return Elsewhere(partial.received, partial.over)
-        there = status(self._path(blob.digest))
-        if there is not None and there.size == blob.size and self._proven.knows(blob.digest, there):
+        if self.size(name, blob) is not None:
             partial.close()  # another process named it between the caller's question and now
             return Elsewhere(lambda: blob.size, lambda: True)
         return StoreIntake(partial, self._grain, self._named, self._stay_young)
@@ -199,6 +198,7 @@ class Store:
             if blobs:
                 sync_directory(self.blobs)
             self._shelf.write(name, manifest.raw)
+        self._proven.flush()
         with self._mutex:
             self._relied_on -= {blob.digest for blob in blobs}
             claim = self._claims.pop(name.folded(), None)
@@ -240,6 +240,7 @@ class Store:
 
     def close(self) -> None:
         """Let go of every claim."""
+        self._proven.flush()
         with self._mutex:
             claims = list(self._claims.values())
             self._claims.clear()

@@ -46,6 +46,7 @@ class Engine:
         """
         trip = Trip(self.source, self.destination, name, to, near, self.patience, observer)
         flights = [Flight(trip, blob) for blob in manifest.blobs()]
+        self.workers.begin(len(flights))
         run = _Run(flights, self.workers, self.patience.stop)
         threads: list[threading.Thread] = []
         try:

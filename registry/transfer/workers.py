@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 FEWEST = 1
 MOST = 16
+_AT_FIRST = 8  # workers at most,
+_BLOBS_EACH = 8  # and one for so many blobs
 _GAIN = 1.15  # what a step up must bring to be kept
 _WINDOW = 0.4  # seconds of measurement before a decision
 _PROBE_AGAIN = 1.0  # seconds before a step that did not pay is tried again, twice as many each time
@@ -42,6 +44,11 @@ class Workers:
     def __post_init__(self) -> None:
         if self.fixed is not None:
             self.limit = self.fixed
+
+    def begin(self, blobs: int) -> None:
+        """Start with more than one where there are many blobs: then many are small, and wait for answers."""
+        if self.fixed is None:
+            self.limit = max(self.limit, min(_AT_FIRST, blobs // _BLOBS_EACH))
 
     def measure(self, now: float, taken: float, moved: int, calls: int, wanted: int) -> None:
         """Decide anew, given all `moved` bytes and finished `calls` so far, how many workers would find

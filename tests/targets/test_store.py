@@ -13,6 +13,7 @@ from invariants import check_store, snapshot
 from store_kit import MODEL, NAME, OTHER, age, blob_path
 
 from registry.contracts import Entry
+from registry.disk.files import CHUNK
 from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
@@ -103,6 +104,20 @@ def test_a_blob_of_ollamas_is_hashed_once_and_then_remembered(
     monkeypatch.setattr("registry.targets.store.prove_file", lambda *_: pytest.fail("hashed twice"))
 
     assert store.size(NAME, blob) == len(data)
+    store.close()
+    assert Store(models).size(NAME, blob) == len(data)
+
+
+def test_a_large_blob_is_known_to_others_at_once(
+    store: Store, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(CHUNK)
+    blob = describe(data)
+    blob_path(models, blob.digest).parent.mkdir(parents=True)
+    blob_path(models, blob.digest).write_bytes(data)
+
+    assert store.size(NAME, blob) == len(data)
+    monkeypatch.setattr("registry.targets.store.prove_file", lambda *_: pytest.fail("hashed twice"))
     assert Store(models).size(NAME, blob) == len(data)
 
 

@@ -93,8 +93,16 @@ def test_no_more_workers_than_there_is_work() -> None:
     assert settle({n: n * 20e6 for n in range(1, 17)}, seconds=5, wanted=3) <= 4
 
 
+def test_many_blobs_begin_with_more() -> None:
+    for blobs, expected in ((0, 1), (5, 1), (30, 3), (2000, 8)):
+        workers = Workers()
+        workers.begin(blobs)
+        assert workers.limit == expected
+
+
 def test_a_fixed_number_is_kept() -> None:
     workers = Workers(fixed=5)
+    workers.begin(2000)
     for tenth in range(100):
         workers.measure(tenth / 10, 0.0, tenth * 10**8 * tenth, 0, 100)
     assert workers.limit == 5
