@@ -347,6 +347,8 @@ class Flight:
 
     def _arrived(self, how: How) -> None:
         self._how = how
+        self.close()
+        self._intake = None  # it may hold a small blob's bytes
         self._show(self.blob.size)
         with self._lock:
             self._state = _State.LANDED

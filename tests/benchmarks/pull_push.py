@@ -4,9 +4,10 @@
     PATH=…/peers:$PATH python tests/benchmarks/pull_push.py [--work pull,push,present] [--size 2G]
         [--layers 1] [--server registry,ferry] [--client ferry,oras,crane] [--runs 3] [--json FILE]
 
-Every row can be run alone. Runs alternate (A B C A B C …), on a memory-backed directory; a push goes to a
-registry that was empty a moment before. Peak memory is the largest of the command itself (`wait4`), and,
-for the server and ollama's daemon, of the process (`VmHWM`). Nothing here fails a test run.
+Every row can be run alone. Runs alternate (A B C A B C …), on a memory-backed directory whose memory was
+used a moment before (`warm.py`); a push goes to a registry that was empty a moment before. Peak memory is
+the largest of the command itself (`wait4`), and, for the server and ollama's daemon, of the process
+(`VmHWM`). Nothing here fails a test run.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from load import TAG, Load, fill, make_load
 from peers import Registry, cncf_registry, ferry_server
 
 LAUNCH = str(Path(__file__).with_name("launch.py"))
+WARM = str(Path(__file__).with_name("warm.py"))
+SPARE = 1 << 30  # bytes of memory a run may want besides what it moves
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 SERVERS = ("registry", "docker-registry", "ferry")
 
@@ -78,6 +81,9 @@ def server(kind: str, place: Path) -> Iterator[Registry]:
 
 def measure(job: Job, row: Row, registry: Registry, scratch: Path) -> None:
     report = scratch / "cost.json"
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    amount = str(min(row.size + SPARE, free // 2))
+    subprocess.run([sys.executable, "-I", "-S", WARM, amount], check=True)
     command = [sys.executable, "-I", "-S", LAUNCH, str(report), job.stdout, *map(str, job.command)]
     env = {**os.environ, **job.env}
     done = subprocess.run(

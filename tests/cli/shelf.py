@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from registry.model.digests import Digest
@@ -37,7 +38,16 @@ def put_model(
     config: dict[str, object] = CONFIG,
 ) -> bytes:
     """Write a model's blobs and manifest; its manifest's bytes."""
-    parts = {**LAYERS, "model": weights}
+    return put_layers(models, path, {**LAYERS, "model": weights}.items(), config)
+
+
+def put_layers(
+    models: Path,
+    path: str,
+    layers: Iterable[tuple[str, bytes]],
+    config: dict[str, object] = CONFIG,
+) -> bytes:
+    """Write a model of any layers, each with its kind; its manifest's bytes."""
     about = json.dumps(config).encode()
     document = {
         "schemaVersion": 2,
@@ -53,7 +63,7 @@ def put_model(
                 "digest": put_blob(models, data),
                 "size": len(data),
             }
-            for kind, data in parts.items()
+            for kind, data in layers
         ],
     }
     raw = json.dumps(document, separators=(",", ":")).encode()

@@ -6,17 +6,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from peers import ferry_command, ferry_server
-from shelf import put_model
+from shelf import put_layers, put_model
 
 LAUNCH = Path(__file__).resolve().parents[1] / "benchmarks" / "launch.py"
-MiB = 1024 * 1024
+BIG = "registry.ollama.ai/library/big/latest"
+KiB = 1024
+MiB = 1024 * KiB
 SIZE = 192 * MiB
 CLIENT = 80 * MiB
 SERVER = 200 * MiB
+
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux does")
 
 
 def peak(home: Path, *words: str) -> int:
@@ -35,20 +41,37 @@ def peak(home: Path, *words: str) -> int:
     return kibibytes * 1024
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux does")
-@pytest.mark.parametrize("jobs", ["1", "16", "64"])
-def test_a_large_model_costs_little_memory(jobs: str, tmp_path: Path) -> None:
+def served_at_most(process: int) -> int:
+    """The most memory that a running server has had, in bytes."""
+    status = Path(f"/proc/{process}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def copy_both_ways(tmp_path: Path, lay: Callable[[Path], object], *words: str) -> tuple[int, int, int]:
+    """Push and pull what `lay` puts into a store; the most memory each took, and the server's."""
     home, other = tmp_path / "home", tmp_path / "other"
     for folder in (home, other):
         folder.mkdir()
-    put_model(home / ".ollama" / "models", "registry.ollama.ai/library/big/latest", os.urandom(SIZE))
+    lay(home / ".ollama" / "models")
     with ferry_server(tmp_path / "served") as registry:
         name = f"{registry.host}/lab/big:1"
-        pushed = peak(home, "push", "big", name, "--jobs", jobs, "--quiet")
-        pulled = peak(other, "pull", name, "--jobs", jobs, "--quiet")
-        status = Path(f"/proc/{registry.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-        served = int(line.split()[1]) * 1024
+        pushed = peak(home, "push", "big", name, "--quiet", *words)
+        pulled = peak(other, "pull", name, "--quiet", *words)
+        return pushed, pulled, served_at_most(registry.process.pid)
 
+
+def check(pushed: int, pulled: int, served: int) -> None:
     assert max(pushed, pulled) <= CLIENT, f"{pushed / MiB:.0f} MiB to push, {pulled / MiB:.0f} MiB to pull"
     assert served <= SERVER
+
+
+@pytest.mark.parametrize("jobs", ["1", "16", "64"])
+def test_a_large_model_costs_little_memory(jobs: str, tmp_path: Path) -> None:
+    check(*copy_both_ways(tmp_path, lambda models: put_model(models, BIG, os.urandom(SIZE)), "--jobs", jobs))
+
+
+def test_many_small_layers_cost_little_memory(tmp_path: Path) -> None:
+    layers = (("license", os.urandom(64 * KiB)) for _ in range(1500))
+
+    check(*copy_both_ways(tmp_path, lambda models: put_layers(models, BIG, layers)))
