@@ -303,10 +303,10 @@ class Exchange:
     # --- downwards ---------------------------------------------------------------------------------
 
     def _down(self, request: bytes, fault: str) -> bool:
-        head = halfhttp.head(self._from_server)
+        head = halfhttp.final_head(self._from_server)
         if not head or fault == "lost":
             raise Broken
-        status = int(head.split(b" ", 2)[1])
+        status = halfhttp.status(head)
         bodiless = request.startswith(b"HEAD ") or status in (204, 304)
         length = 0 if bodiless else halfhttp.length(head)
         fault = self._down_fault(request, status, length)

@@ -26,6 +26,19 @@ def head(stream: BufferedReader) -> bytes:
     return lines
 
 
+def final_head(stream: BufferedReader) -> bytes:
+    """The head of the answer proper; those that only say "100 Continue" are dropped."""
+    lines = head(stream)
+    while lines and status(lines) // 100 == 1:
+        lines = head(stream)
+    return lines
+
+
+def status(lines: bytes) -> int:
+    """The number in an answer's first line."""
+    return int(lines.split(b" ", 2)[1])
+
+
 def field(lines: bytes, name: bytes) -> bytes | None:
     """The first value of a field; names in lower case."""
     for line in lines.split(b"\r\n")[1:]:

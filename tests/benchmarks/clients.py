@@ -96,7 +96,8 @@ def curl_push(task: Task) -> Job | None:
         'at=$(curl -sf -o /dev/null -w "%header{location}" -X POST "$1"); '
         'case "$at" in http*) ;; *) at="$2$at" ;; esac; '
         'case "$at" in *\\?*) at="$at&" ;; *) at="$at?" ;; esac; '
-        'exec curl -sf -o /dev/null -H "Content-Type: application/octet-stream" -T "$4" "${at}digest=$3"'
+        'exec curl -sf -o /dev/null -H Expect: -H "Content-Type: application/octet-stream" '
+        '-T "$4" "${at}digest=$3"'
     )
     base = f"http://{task.registry.host}"
     uploads = f"{base}/v2/{REPOSITORY}/blobs/uploads/"

@@ -33,6 +33,7 @@ from clients import PULL, PUSH, REPOSITORY, Job, Task, ollama_daemon
 from load import TAG, Load, fill, make_load
 from peers import Registry, cncf_registry, ferry_server
 
+ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = str(Path(__file__).with_name("launch.py"))
 WARM = str(Path(__file__).with_name("warm.py"))
 SPARE = 1 << 30  # bytes of memory a run may want besides what it moves
@@ -180,6 +181,14 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def prepare() -> None:
+    """No setting of this shell's counts, and Ferry is compiled, as pip leaves it where it installs it."""
+    for name in [name for name in os.environ if name.startswith(("FERRY_", "OLLAMA_", "XDG_", "DOCKER_"))]:
+        del os.environ[name]
+    for package in ("registry", "cli"):
+        subprocess.run([sys.executable, "-m", "compileall", "-q", ROOT / package], check=True)
+
+
 def main() -> None:
     def listed(text: str) -> list[str]:
         return text.split(",")
@@ -198,8 +207,7 @@ def main() -> None:
     for name in set(options.client) - set(wanted):
         print(f"without {name}: it is not on the PATH", file=sys.stderr)
     options.client = wanted
-    for name in [name for name in os.environ if name.startswith(("FERRY_", "OLLAMA_", "XDG_", "DOCKER_"))]:
-        del os.environ[name]
+    prepare()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     place = Path(tempfile.mkdtemp(prefix="ferry-bench-", dir=options.place))
     try:

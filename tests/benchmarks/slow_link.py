@@ -36,7 +36,7 @@ from clients import (
 from faultproxy import FaultProxy, Link
 from load import Load, fill, make_load
 from peers import cncf_registry
-from pull_push import Row, measure, scratch_in, size_of
+from pull_push import Row, measure, prepare, scratch_in, size_of
 
 MB = 1e6
 
@@ -103,6 +103,7 @@ def main() -> None:
         for client in CLIENTS[work]
         if not options.client or client in options.client
     ]
+    prepare()
     place = Path(tempfile.mkdtemp(prefix="ferry-bench-", dir=options.place))
     try:
         load = make_load(place, 1, options.size)
