@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import select
 import socket
 import ssl
@@ -17,8 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-from urllib3.util.response import assert_header_parsing
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HeaderParsingError,
+    NameResolutionError,
+    NewConnectionError,
+)
 
 from registry.errors import ProtocolError
 from registry.net.pace import Pace
@@ -27,6 +32,11 @@ from registry.wire.messages import Request
 
 SEND_BYTES = 1024 * 1024  # the most that is handed to the kernel at once
 HEAD_BYTES = 64 * 1024  # status line and headers of an answer, interim answers included
+
+
+_STATUS = re.compile(rb"HTTP/1\.(?P<minor>[01])[ \t]+(?P<code>[1-9][0-9]{2})(?![0-9])(?P<reason>.*)\r?\n")
+_LENGTH_DIGITS = 19  # from here on a length is not believed
+_EMPTY = (b"\r\n", b"\n")
 
 
 class SourceError(Exception):
@@ -80,28 +90,40 @@ def _passed_through(body: bytes | Iterable[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-class _Head:
-    """An answer's file while its head is read: lines only, and not endlessly many."""
+def _lines(file: Any) -> Iterator[bytes]:
+    """The lines of an answer's head, the empty ones too; LineTooLong when they are more than HEAD_BYTES.
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._left = HEAD_BYTES
-        self._begun = False
-
-    def readline(self, limit: int = -1) -> bytes:
-        line: bytes = self._file.readline(min(limit, self._left + 1) if limit >= 0 else self._left + 1)
-        self._left -= len(line)
-        if self._left < 0:
+    RemoteDisconnected if the peer stops in the middle: http.client takes that for the end of the head.
+    """
+    left, begun = HEAD_BYTES, False
+    while True:
+        line = file.readline(left + 1)
+        left -= len(line)
+        if left < 0:
             raise http.client.LineTooLong("answer's head")
-        a_beginning = line != b"" and line[:5] == b"HTTP/"[: len(line)]
-        if not line.endswith(b"\n") and (a_beginning or self._begun):
-            # http.client takes the end of the connection for the end of the head.
+        if not line.endswith(b"\n") and (begun or b"HTTP/".startswith(line[:5])):
             raise http.client.RemoteDisconnected("in the middle of the head")
-        self._begun = True
-        return line
+        begun = line not in _EMPTY
+        yield line
 
-    def close(self) -> None:
-        self._file.close()
+
+def _status(line: bytes) -> re.Match[bytes]:
+    """What a status line says (RFC 9112 section 4). BadStatusLine."""
+    found = _STATUS.fullmatch(line)
+    if found is None:
+        raise http.client.BadStatusLine(line.decode("iso-8859-1"))
+    return found
+
+
+def _fields(lines: Iterator[bytes]) -> http.client.HTTPMessage:
+    """The fields up to an empty line. The standard library's own parser is one for mail, and slow."""
+    fields = http.client.HTTPMessage()
+    while (line := next(lines)) not in _EMPTY:
+        name, colon, value = line.decode("iso-8859-1").partition(":")
+        if not colon:
+            raise HeaderParsingError([], line)
+        fields[name] = value.strip(" \t\r\n")
+    return fields
 
 
 class Answer(http.client.HTTPResponse):
@@ -114,18 +136,31 @@ class Answer(http.client.HTTPResponse):
         """Read status line and headers."""
         if self.headers is not None:
             return
-        with self._bounded():
-            super().begin()
-            while 100 <= self.status < 200:
-                self.headers = None
-                super().begin()
-        assert_header_parsing(self.msg)
-        self.will_close = self.will_close or self.last
+        lines = _lines(self.fp)
+        status, fields = _status(next(lines)), _fields(lines)
+        while status["code"].startswith(b"1"):
+            status, fields = _status(next(lines)), _fields(lines)
+        self.version = 10 + int(status["minor"])
+        self.code = self.status = int(status["code"])
+        self.reason = status["reason"].decode("iso-8859-1").strip()
+        self.headers = self.msg = fields
+        self._frame()
+
+    def _frame(self) -> None:
+        """Where the body ends, and whether the connection with it (RFC 9112 sections 6.3 and 9.3)."""
+        bodiless = self._method == "HEAD" or self.status in (204, 304)  # type: ignore[attr-defined]
+        length = self.headers.get("Content-Length", "")
+        self.chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"
+        self.chunk_left = None
+        stated = length.isdecimal() and len(length) < _LENGTH_DIGITS and not self.chunked
+        self.length = 0 if bodiless else int(length) if stated else None
+        endless = self.length is None and not self.chunked
+        self.will_close = self.last or endless or self._check_close()  # type: ignore[attr-defined]
 
     def _read_and_discard_trailer(self) -> None:
         """The headers behind a chunked body: http.client would read them for ever."""
-        with self._bounded():
-            super()._read_and_discard_trailer()  # type: ignore[misc]  # not in typeshed
+        with contextlib.suppress(http.client.RemoteDisconnected):  # all that counts is here
+            _fields(_lines(self.fp))
 
     def _read_next_chunk_size(self) -> int:
         """http.client would take a negative one."""
@@ -133,16 +168,6 @@ class Answer(http.client.HTTPResponse):
         if size < 0:
             raise http.client.IncompleteRead(b"")
         return size
-
-    @contextlib.contextmanager
-    def _bounded(self) -> Iterator[None]:
-        """Lines read here come out of one budget."""
-        file = self.fp
-        self.fp = _Head(file)  # type: ignore[assignment]
-        try:
-            yield
-        finally:
-            self.fp = file
 
 
 class LastAnswer(Answer):
@@ -180,9 +205,10 @@ class _Connection(HTTPConnection):
         target = body.target(self.proxy_is_forwarding)
         try:
             super().request(method, target, None, headers, **{**options, "chunked": False})
-            self.sock.settimeout(body.stall)
-            for piece in body.chunks():
-                self._send(piece, body)
+            if body.request.body or body.request.length:
+                self.sock.settimeout(body.stall)
+                for piece in body.chunks():
+                    self._send(piece, body)
         except (BrokenPipeError, ConnectionResetError):
             # What the peer said before it hung up can still be read; urllib3 goes on to do that.
             self.response_class = LastAnswer

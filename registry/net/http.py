@@ -8,14 +8,13 @@ Knows nothing of registries or secrets.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cache, cached_property
 from typing import Any
 
-import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPHeaderDict, HTTPSConnectionPool, PoolManager, Retry
+from urllib3 import HTTPConnectionPool, HTTPHeaderDict, HTTPSConnectionPool, PoolManager
 
 from registry.errors import InvalidError, ProtocolError, RegistryError
 from registry.net.body import FAILURES, Body, Readers
@@ -32,6 +31,7 @@ _POOLS = 32  # hosts whose connections are kept
 _SHORT = 4096  # bytes of a refusal that are looked into
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _WITH_BODY = ("POST", "PUT", "PATCH")
+_FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 _BODYLESS = (204, 304)
 # What Go's and nginx's servers say in a 400 to plain HTTP on a TLS port.
 _TLS_SPOKEN = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")
@@ -47,6 +47,11 @@ class Http:
         self._sockets = Sockets()
         self._readers = Readers()
         self._adapter = _Adapter(self._network, self._sockets)
+        self._proxy_for = cache(self._network.proxy_for)
+        self._patience = {
+            "": urllib3.Timeout(connect=self._network.connect, read=self._network.stall),
+            "PUT": urllib3.Timeout(connect=self._network.connect, read=self._network.answer),
+        }
 
     def __call__(self, request: Request) -> Response:
         """The answer to `request`, its body still to be read.
@@ -74,26 +79,26 @@ class Http:
 
     def _send(self, request: Request) -> urllib3.HTTPResponse:
         network, origin = self._network, request.origin
-        prepared = requests.PreparedRequest()
-        prepared.method = request.method
-        prepared.url = f"{origin}/"  # for choosing a connection; what goes out is in Outgoing
-        prepared.headers = _fields(request, network.agent)  # type: ignore[assignment]
-        prepared.body = Outgoing(request, network.stall, self._pace())  # type: ignore[assignment]
-        proxy = network.proxy_for(origin)
-        patience = network.answer if request.method == "PUT" else network.stall
+        proxy = self._proxy_for(origin)
+        patience = self._patience["PUT" if request.method == "PUT" else ""]
         try:
-            answer = self._adapter.send(
-                prepared,
-                timeout=(network.connect, patience),
-                verify=not network.insecure,
-                proxies={origin.scheme: proxy} if proxy else None,
+            answer = self._adapter.pool(origin, proxy).urlopen(
+                request.method,
+                f"{origin}/",  # for choosing a connection; what goes out is in Outgoing
+                body=Outgoing(request, network.stall, self._pace()),  # type: ignore[arg-type]
+                headers=_fields(request, network.agent),
+                timeout=patience,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+                retries=False,
             )
         except SourceError as carried:
             raise carried.error from None
         except FAILURES as error:
             raise explain(error, origin, proxy=proxy) from error
-        raw: urllib3.HTTPResponse = answer.raw
-        return raw
+        return answer  # type: ignore[return-value]
 
     def _pace(self) -> Pace:
         return Pace(self._network.floor, self._network.floor_window)
@@ -166,21 +171,21 @@ def _suspected(headers: Headers, body: Body, origin: Origin) -> Response:
     return Response(400, headers, said)
 
 
-def _fields(request: Request, agent: str) -> HTTPHeaderDict:
+def _fields(request: Request, agent: str) -> Mapping[str, str]:
     """The headers as they go out; framing is ours alone."""
-    fields = HTTPHeaderDict({"Host": request.origin.netloc})
+    lines = [("Host", request.origin.netloc)]
     for name, default in (("User-Agent", agent), ("Accept-Encoding", "identity")):
         if name not in request.headers:
-            fields.add(name, default)
-    for name, value in request.headers.without("Host", "Content-Length", "Transfer-Encoding", "Connection"):
-        fields.add(name, value)
+            lines.append((name, default))
+    lines += [(name, value) for name, value in request.headers if name.lower() not in _FRAMING]
     if request.length or request.method in _WITH_BODY:
-        fields.add("Content-Length", str(request.length or 0))
-    return fields
+        lines.append(("Content-Length", str(request.length or 0)))
+    fields = dict(lines)
+    return fields if len(fields) == len(lines) else HTTPHeaderDict(lines)  # the latter is slow
 
 
 class _Adapter(HTTPAdapter):
-    """requests' pools with our connections in them, and without its answers (which collect cookies)."""
+    """requests' pools with our connections in them; what it does to requests and answers is passed by."""
 
     def __init__(self, network: Network, sockets: Sockets) -> None:
         self._network = network
@@ -188,7 +193,7 @@ class _Adapter(HTTPAdapter):
         self._pools = {"http": self._plain_pool, "https": self._tls_pool}
         self._plain = type("Plain", (PlainConnection,), {"sockets": sockets})
         self._tls = type("Tls", (TlsConnection,), {"sockets": sockets, "insecure": network.insecure})
-        super().__init__(pool_connections=_POOLS, pool_maxsize=network.pool, max_retries=Retry(False))
+        super().__init__(pool_connections=_POOLS, pool_maxsize=network.pool)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Also called by the constructor."""
@@ -203,18 +208,10 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = self._pools  # type: ignore[assignment]
         return manager
 
-    def cert_verify(self, *args: Any) -> None:
-        """Nothing: requests would put certifi's CAs in the place of our context's."""
-
-    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
-        """What urllib3 may rewrite as it likes."""
-        return str(request.url)
-
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        """Only a box for urllib3's answer."""
-        response = requests.Response()
-        response.raw = resp
-        return response
+    def pool(self, origin: Origin, proxy: str) -> HTTPConnectionPool:
+        """The connections to `origin`, through `proxy` if that is not empty."""
+        manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
+        return manager.connection_from_host(origin.host, origin.port, origin.scheme)
 
     def _plain_pool(self, host: str, port: int, **options: Any) -> HTTPConnectionPool:
         pool = HTTPConnectionPool(host, port, **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
 
 from registry.errors import InvalidError
 
@@ -16,7 +15,7 @@ class Headers:
     """An immutable list of fields; `get` takes the first of a name, `all` every one."""
 
     __slots__ = ("_fields",)
-    _fields: Final[tuple[tuple[str, str], ...]]
+    _fields: tuple[tuple[str, str], ...]
 
     def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         pairs = fields.items() if isinstance(fields, Mapping) else fields
@@ -40,12 +39,12 @@ class Headers:
 
     def with_(self, name: str, value: str) -> Headers:
         """The same fields with exactly one `name`."""
-        return Headers((*self.without(name), (name, value)))
+        return _known((*self.without(name), *Headers([(name, value)])))
 
     def without(self, *names: str) -> Headers:
         """The same fields but for `names`."""
         unwanted = {name.lower() for name in names}
-        return Headers((key, value) for key, value in self._fields if key.lower() not in unwanted)
+        return _known(tuple(field for field in self._fields if field[0].lower() not in unwanted))
 
     def __contains__(self, name: str) -> bool:
         return any(key.lower() == name.lower() for key, _ in self._fields)
@@ -65,3 +64,10 @@ class Headers:
     def __repr__(self) -> str:
         """Names only: a value may be a secret."""
         return f"Headers({', '.join(key for key, _ in self._fields)})"
+
+
+def _known(fields: tuple[tuple[str, str], ...]) -> Headers:
+    """Headers of fields that were looked at before."""
+    made = Headers()
+    made._fields = fields
+    return made

@@ -86,6 +86,16 @@ ANSWERS: dict[str, tuple[Script, type[RegistryError], str | None]] = {
     "a length with a sign": (START + b"Content-Length: +5\r\n\r\nhello", ProtocolError, "ends"),
     "a list of lengths": (START + b"Content-Length: 5, 5\r\n\r\nhello", ProtocolError, "ends"),
     "an absurd length": (START + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n", ProtocolError, "ends"),
+    "a length of too many digits": (
+        START + b"Content-Length: " + b"9" * 9000 + b"\r\n\r\n",
+        ProtocolError,
+        "ends",
+    ),
+    "a header over two lines": (
+        START + b"Content-Length: 0\r\n 5\r\n\r\nhello",
+        ProtocolError,
+        "did not answer in HTTP",
+    ),
     "another coding": (START + b"Transfer-Encoding: gzip, chunked\r\n\r\n", ProtocolError, "ends"),
     "gzip": (reply(200, b"\x1f\x8b", Content_Encoding="gzip"), ProtocolError, "compressed"),
     "deflate of a range": (reply(206, b"x", Content_Encoding="deflate"), ProtocolError, "compressed"),
