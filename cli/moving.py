@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cli import progress
+from cli.allocator import keep_buffers
 from cli.many import Document, each
 from cli.options import Desk
 from cli.render import size, visible
@@ -61,6 +62,7 @@ def each_moved(
     opened: Connections,
 ) -> int:
     """Make the trip of each name, or with --dry-run say what it would move; the exit code."""
+    keep_buffers()
     settings = desk.settings
     rule = Rule(**{key: settings.get(key) for key in ("give_up_after", "first_pause") if settings.get(key)})
     options = Options(
