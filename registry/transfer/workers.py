@@ -18,7 +18,7 @@ _GAIN = 1.15  # what a step up must bring to be kept
 _WINDOW = 0.4  # seconds of measurement before a decision
 _PROBE_AGAIN = 1.0  # seconds before a step that did not pay is tried again, twice as many each time
 _LONGEST_REST = 20.0
-_BUSY = 0.5  # of the machine: a process that takes more does not wait for its link
+_BUSY = 0.4  # of the machine: a process that takes more does not wait for its link
 _CALL_WORTH = 256 * 1024  # bytes that one finished call counts for, so that small blobs count too
 
 
