@@ -147,8 +147,8 @@ class Destination(Protocol):
     def size(self, name: Name, blob: Descriptor) -> int | None:
         """The blob's size if it is there and proven, else None. A blob of another size is not there."""
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere:
-        """Begin or go on to take a blob; Elsewhere while another process does.
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
+        """Begin or go on to take a blob; Elsewhere while another process does, None if it is there already.
 
         `near`: a name at the same place that is known to hold the blob, so that it may be mounted.
         """

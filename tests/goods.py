@@ -62,7 +62,7 @@ def breaking(data: bytes, error: Exception) -> Iterator[bytes]:
 def receive(target: Target, name: Name, blob: Descriptor) -> Intake:
     """An intake for a blob that nobody else receives."""
     intake = target.receive(name, blob, None)
-    assert not isinstance(intake, Elsewhere)
+    assert intake is not None and not isinstance(intake, Elsewhere)
     return intake
 
 

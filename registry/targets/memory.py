@@ -90,9 +90,11 @@ class Memory:
         if missing > free:
             raise StorageError(f"not enough room: {missing} bytes needed, {free} free", name=str(name))
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> MemoryIntake | Elsewhere:
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> MemoryIntake | Elsewhere | None:
         """One intake a blob; what an earlier one received is still there."""
         with self._lock:
+            if self.size(name, blob) is not None:
+                return None
             if blob.size > self._capacity:
                 raise StorageError(f"not enough room: {blob.size} bytes needed", name=str(name))
             partial = self._partials.get(blob.digest)

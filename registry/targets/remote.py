@@ -5,12 +5,14 @@ Says what is asked next; how it is signed and sent is the transport's business.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from registry.contracts import How, Intake, Reading
-from registry.errors import CorruptError, InvalidError, ProtocolError
+from registry.contracts import Intake, Reading
+from registry.errors import CorruptError, InvalidError, ProtocolError, RegistryError, TransientError
 from registry.model.digests import Digest
 from registry.model.manifests import (
     DOCKER_INDEX,
@@ -36,6 +38,10 @@ _PAGE = 1000
 _NAMES = 1_000_000
 
 
+class _Fussy(Exception):
+    """The registry did not answer a request that another would have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """The registry `peer`; `sessions` remembers the uploads that were begun there.
@@ -48,6 +54,7 @@ class Remote:
     sessions: Sessions = field(default_factory=MemorySessions)
     direct: Direct | None = None
     first_part: int = FIRST_PART
+    fussy: threading.Event = field(default_factory=threading.Event)  # wants no mount from where the blob goes
 
     # --- reading -----------------------------------------------------------------------------------
 
@@ -119,25 +126,41 @@ class Remote:
     def prepare(self, name: Name, manifest: Manifest) -> None:
         """A registry says itself what it does not take."""
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake:
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | None:
         """A mount where `near` is another repository here, else an upload; a remembered one goes on.
 
         A blob that fits into the closing PUT is not worth asking for storage.
         """
         intake = UploadIntake(self.peer, self.sessions, name, blob, self.first_part)
+        elsewhere = near is not None and near.repository != name.repository
+        if blob.size <= CARRIED and not elsewhere and not self.fussy.is_set():
+            with contextlib.suppress(_Fussy):
+                return intake if self._opened(intake, name, blob) else None
+        if self.size(name, blob) is not None:
+            return None
         if intake.remembered():
             return intake
-        if near is not None and near.repository != name.repository:
-            query = f"?mount={quote(str(blob.digest), safe='')}&from={quote(near.repository, safe='')}"
-            return Mounted(blob) if intake.begin(query).status == 201 else intake
+        if near is not None and elsewhere:
+            return Mounted(blob) if intake.begin(_mount(blob, near)).status == 201 else intake
         if self.direct is not None and blob.size > CARRIED:
             begun = self.direct.begin(self.peer, intake, blob)
             if begun is not None:
                 return begun
             if self.size(name, blob) is not None:  # it said so, and now it must be seen
-                return Mounted(blob, How.PRESENT)
+                return None
         intake.begin()
         return intake
+
+    def _opened(self, intake: UploadIntake, name: Name, blob: Descriptor) -> bool:
+        """Ask whether the blob is here, and open its upload if not, in one request: mount it from where it
+        goes. _Fussy where the registry does not take that; in this run it is not asked so again."""
+        try:
+            return intake.begin(_mount(blob, name)).status != 201
+        except RegistryError as error:
+            if isinstance(error, TransientError) and not error.answered:
+                raise
+            self.fussy.set()
+            raise _Fussy from error
 
     def publish(self, name: Name, manifest: Manifest) -> None:
         """Put the manifest and read it back: done only when exactly those bytes are returned."""
@@ -224,3 +247,8 @@ class Remote:
 
     def _wrong(self, doing: str, what: str) -> ProtocolError:
         return ProtocolError(f"{doing}: {self.peer.host} {what}", host=self.peer.host)
+
+
+def _mount(blob: Descriptor, source: Name) -> str:
+    """The query that asks to take `blob` over from the repository of `source`."""
+    return f"?mount={quote(str(blob.digest), safe='')}&from={quote(source.repository, safe='')}"

@@ -171,16 +171,18 @@ class Store:
                 hint=f"free {amount(needed - free)} there, or choose another place with --models DIR",
             )
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> StoreIntake | Elsewhere:
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> StoreIntake | Elsewhere | None:
         """Go on with what is here of the blob; Elsewhere while another process receives it."""
         if blob.digest.algorithm != "sha256":
             raise InvalidError(f"an Ollama store holds sha256 blobs only, not {blob.digest.algorithm}")
+        if self.size(name, blob) is not None:
+            return None
         partial = Partial.open(self._partials, blob.digest, blob.size, grain=self._grain, owner=self._owner)
         if isinstance(partial, Busy):
             return Elsewhere(partial.received, partial.over)
         if self.size(name, blob) is not None:
-            partial.close()  # another process named it between the caller's question and now
-            return Elsewhere(lambda: blob.size, lambda: True)
+            partial.close()  # another process named it between the two looks
+            return None
         return StoreIntake(partial, self._grain, self._named, self._stay_young)
 
     def publish(self, name: Name, manifest: Manifest) -> None:

@@ -143,14 +143,17 @@ class Flight:
 
     def _open(self) -> None:
         """Find out what is missing; a blob that is there already has landed."""
-        to, patience, destination = self._trip.to, self._trip.patience, self._trip.destination
-        while patience.retry(lambda: destination.size(to, self.blob), "destination") is None:
-            begun = patience.retry(lambda: destination.receive(to, self.blob, self._trip.near), "destination")
-            if not isinstance(begun, Elsewhere):
-                self._begin(begun)
-                return
+        trip = self._trip
+
+        def begin() -> Intake | Elsewhere | None:
+            return trip.destination.receive(trip.to, self.blob, trip.near)
+
+        while isinstance(begun := trip.patience.retry(begin, "destination"), Elsewhere):
             self._follow(begun)
-        self._arrived(How.PRESENT)
+        if begun is None:
+            self._arrived(How.PRESENT)
+        else:
+            self._begin(begun)
 
     def _follow(self, other: Elsewhere) -> None:
         """Watch another process's progress until it ends."""

@@ -31,8 +31,7 @@ NAME = Name.parse("models.example/acme/killed:1")
 
 def fetch(store: Store, blob: Descriptor, data: bytes, pause: float) -> None:
     """One blob, by several workers, each span in four chunks."""
-    while store.size(NAME, blob) is None:
-        intake = store.receive(NAME, blob, None)
+    while (intake := store.receive(NAME, blob, None)) is not None:
         if isinstance(intake, Elsewhere):
             while not intake.over():
                 time.sleep(0.01)

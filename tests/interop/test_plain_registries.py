@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import random
 
+from goods import Model, put
 from peers import Registry
 
 from registry.auth.credentials import Credentials
 from registry.connect import Connections, Way
+from registry.contracts import How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
+from registry.targets.memory import Memory
 from registry.targets.upload import UploadIntake
+from registry.transfer.copy import Options, copy
 
 
 def test_a_registry_without_direct_upload_is_asked_and_takes_the_blob_the_ordinary_way(
@@ -34,4 +38,33 @@ def test_a_registry_without_direct_upload_is_asked_and_takes_the_blob_the_ordina
         connections.close()
 
     assert size == len(data)
-    assert [line.split()[1] for line in trace if line.startswith(">")] == ["POST", "PATCH", "PUT", "HEAD"]
+    assert [line.split()[1] for line in trace if line.startswith(">")] == [
+        "HEAD",
+        "POST",
+        "PATCH",
+        "PUT",
+        "HEAD",
+    ]
+
+
+def test_a_small_blob_costs_two_requests_and_one_when_it_is_there(far_end: Registry) -> None:
+    name = Name.parse(f"{far_end.host}/small/tiny:1")
+    source, model = Memory(), Model.random(7, 10, 2000, 60_000)
+    put(source, name, model)
+    trace: list[str] = []
+    connections = Connections(lambda _: Way(), Credentials(), trace=trace.append)
+
+    def push() -> tuple[set[How], list[str]]:
+        trace.clear()
+        report = copy(source, connections.remote(name), name, options=Options(jobs=1))
+        methods = [line.split()[1] for line in trace if line.startswith(">") and "/blobs/" in line]
+        return {item.how for item in report.blobs}, methods
+
+    try:
+        first, second = push(), push()
+    finally:
+        connections.close()
+
+    count = len(list(model.manifest.blobs()))
+    assert first == ({How.UPLOADED}, ["POST", "PUT"] * count)
+    assert second == ({How.PRESENT}, ["POST"] * count)

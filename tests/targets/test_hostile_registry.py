@@ -270,7 +270,7 @@ UPLOADS: dict[str, tuple[list[Response], type[RegistryError]]] = {
     "with a password": ([answer(202, Location="https://a:b@models.example/x")], ProtocolError),
     "with a space": ([answer(202, Location="/v2/x y")], ProtocolError),
     "moves away in the middle": ([OPENED, answer(202, Location="https://evil.example/x")], ProtocolError),
-    "says it is done at once": ([answer(201)], ProtocolError),
+    "says it is done at once": ([answer(400), answer(404), answer(201)], ProtocolError),
     "holds more than it has": ([OPENED, answer(202, Location=HERE, Range="0-99")], ProtocolError),
     "a range from the middle": ([OPENED, answer(202, Location=HERE, Range="5-9")], ProtocolError),
     "a range of words": ([OPENED, answer(202, Location=HERE, Range="all of it")], ProtocolError),

@@ -193,7 +193,7 @@ def test_a_blob_that_another_process_named_just_now_is_not_fetched_again(store: 
 
     answer = store.receive(NAME, blob, None)
 
-    assert isinstance(answer, Elsewhere) and answer.over() and answer.received() == len(data)
+    assert answer is None
     assert store.size(NAME, blob) == len(data)
 
 
@@ -257,8 +257,7 @@ def put_together(store: Store, name: Name, model: Model) -> None:
     """Like `put`, following whoever receives a blob right now."""
     store.prepare(name, model.manifest)
     for blob in model.manifest.blobs():
-        while store.size(name, blob) is None:
-            intake = store.receive(name, blob, None)
+        while (intake := store.receive(name, blob, None)) is not None:
             if isinstance(intake, Elsewhere):
                 while not intake.over():
                     time.sleep(0.001)

@@ -36,7 +36,7 @@ class Wrapped:
     def size(self, name: Name, blob: Descriptor) -> int | None:
         return self.inner.size(name, blob)
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere:
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
         return self.inner.receive(name, blob, near)
 
     def publish(self, name: Name, manifest: Manifest) -> None:

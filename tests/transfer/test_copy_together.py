@@ -159,5 +159,5 @@ def test_options_out_of_range_are_refused() -> None:
 
 def test_the_fakes_are_what_they_stand_for() -> None:
     target: Target = Counted(Memory())
-    intake: Intake | Elsewhere = target.receive(NAME, Model.random(1, 5).manifest.layers[0], None)
+    intake: Intake | Elsewhere | None = target.receive(NAME, Model.random(1, 5).manifest.layers[0], None)
     assert intake

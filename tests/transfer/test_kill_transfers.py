@@ -186,8 +186,10 @@ class Watched:
         self._witness = witness
         self.prepare, self.size, self.publish = inner.prepare, inner.size, inner.publish
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake:
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | None:
         intake = self._inner.receive(name, blob, near)
+        if intake is None:
+            return None
         commit = intake.commit
 
         def witnessed() -> None:
