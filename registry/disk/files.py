@@ -137,7 +137,7 @@ class Status:
 def status(path: Path) -> Status | None:
     """What is at `path`, a link itself rather than what it points to; None if nothing is."""
     try:
-        return Status.of(path.lstat())
+        return Status.of(os.lstat(path))  # a third of the time that pathlib takes
     except OSError as error:
         if error.errno in _MISSING:
             return None
@@ -360,7 +360,7 @@ def remove_empty(directory: Path, top: Path) -> None:
 
 def make_directory(path: Path, owner: Owner | None = None, mode: int = DIRECTORY_MODE) -> None:
     """Make `path` and what it is in, as far as they are missing; durably. StorageError."""
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - asked for every blob, and pathlib takes three times as long
         return
     make_directory(path.parent, owner)
     try:

@@ -98,7 +98,7 @@ class _Run:
                 with self._changed:
                     self._busy -= 1
                     self.calls += 1
-                    self._changed.notify_all()
+                    self._tell()
 
     def over(self) -> bool:
         """Whether everything landed, or something failed."""
@@ -121,6 +121,13 @@ class _Run:
             self.failure = self.failure or error
             self._stop.set()
             self._changed.notify_all()
+
+    def _tell(self) -> None:
+        """Wake all who wait at the end, else one: whoever ended a step looks for the next one itself."""
+        if self._over():
+            self._changed.notify_all()
+        else:
+            self._changed.notify()
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:

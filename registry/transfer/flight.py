@@ -21,6 +21,7 @@ from registry.transfer.streams import Cursor
 from registry.transfer.supply import Supply, fits
 
 _LOOK_EVERY = 0.2  # seconds between two looks at another process's progress
+_SMALL = 1024 * 1024  # bytes that one worker carries from end to end
 _SHARES = 16  # a worker is given at most this part of what is left,
 _MOST_GRAINS = 8  # and at most so many grains: a request costs a round trip
 _CHANCES = 2  # a blob that turns out wrong is mended once
@@ -87,7 +88,7 @@ class Flight:
         with self._lock:
             if self._state is _State.WAITING:
                 self._state = _State.OPENING
-                return self._open
+                return self._open if self.blob.size > _SMALL else self._all_the_way
             if self._state is not _State.FLYING:
                 return None
             if self._left:
@@ -154,6 +155,12 @@ class Flight:
             self._arrived(How.PRESENT)
         else:
             self._begin(begun)
+
+    def _all_the_way(self) -> None:
+        """A small blob's steps one after another: finding the next worker would take longer than they do."""
+        self._open()
+        while (step := self.next_step()) is not None:
+            step()
 
     def _follow(self, other: Elsewhere) -> None:
         """Watch another process's progress until it ends."""
