@@ -129,19 +129,20 @@ class Remote:
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | None:
         """A mount where `near` is another repository here, else an upload; a remembered one goes on.
 
-        A blob that fits into the closing PUT is not worth asking for storage.
+        A blob that fits into the closing PUT is not worth asking for storage; it costs that PUT and one POST,
+        or the POST alone where it is here.
         """
         intake = UploadIntake(self.peer, self.sessions, name, blob, self.first_part)
-        elsewhere = near is not None and near.repository != name.repository
-        if blob.size <= CARRIED and not elsewhere and not self.fussy.is_set():
+        source = near if near is not None and near.repository != name.repository else None
+        if blob.size <= CARRIED and source is None and not self.fussy.is_set():
             with contextlib.suppress(_Fussy):
                 return intake if self._opened(intake, name, blob) else None
         if self.size(name, blob) is not None:
             return None
         if intake.remembered():
             return intake
-        if near is not None and elsewhere:
-            return Mounted(blob) if intake.begin(_mount(blob, near)).status == 201 else intake
+        if source is not None:
+            return Mounted(blob) if intake.begin(_mount(blob, source)).status == 201 else intake
         if self.direct is not None and blob.size > CARRIED:
             begun = self.direct.begin(self.peer, intake, blob)
             if begun is not None:

@@ -31,10 +31,10 @@ CARRIED = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """A blob the registry has, mostly from another of its repositories: nothing is left to send."""
+    """A blob the registry took over from another of its repositories: nothing is left to send."""
 
     blob: Descriptor
-    how: How = How.MOUNTED
+    how = How.MOUNTED
 
     @property
     def appetite(self) -> Appetite:
