@@ -22,10 +22,10 @@ from registry.transfer.supply import Supply, fits
 
 _LOOK_EVERY = 0.2  # seconds between two looks at another process's progress
 _SMALL = 1024 * 1024  # bytes that one worker carries from end to end
-_SHARES = 16  # a worker is given at most this part of what is left,
+_SHARES = 2  # a worker is given at most this part of what would be its own of what is left,
 _MOST_GRAINS = 8  # and at most so many grains: a request costs a round trip
 _CHANCES = 2  # a blob that turns out wrong is mended once
-_WORTH_IT = 0.95  # of the best rate so far: a write twice as long that keeps this is kept
+_A_WRITE = 15.0  # seconds that an ordered write shall take: its answer costs a round trip
 
 
 class Stopped(Exception):
@@ -68,7 +68,6 @@ class Flight:
         self._running = 0
         self._supply = Supply(trip.source, trip.name, blob)
         self._grain = 1
-        self._best_rate = 0.0
         self._prover: _Prover | None = None
         self._kept = 0  # bytes the intake has
         self._in_air: dict[int, int] = {}  # bytes each running write has handed over
@@ -132,7 +131,7 @@ class Flight:
         """How many bytes are asked for at once: fewer towards the end, so that all workers end together."""
         if self._intake_now().appetite.ordered:
             return self._grain
-        share = sum(span.length for span in self._left) // _SHARES
+        share = sum(span.length for span in self._left) // (_SHARES * (self._running + 1))
         return self._grain * max(1, min(_MOST_GRAINS, share // self._grain))
 
     def _intake_now(self) -> Intake:
@@ -271,13 +270,14 @@ class Flight:
             yield chunk
 
     def _grow(self, intake: Intake, length: int, seconds: float) -> None:
-        """An ordered intake's writes double while that is not slower: fewer round trips a byte."""
+        """An ordered intake's next write is as long as the last one's rate allows, and the rest is shared out
+        evenly: each write costs a round trip in which nothing moves."""
         if not intake.appetite.ordered or seconds <= 0 or length < self._grain:
             return
-        rate = length / seconds
-        if rate >= self._best_rate * _WORTH_IT:
-            self._grain = min(self._grain * 2, intake.appetite.most)
-        self._best_rate = max(self._best_rate, rate)
+        most = min(intake.appetite.most, max(self._grain, int(length / seconds * _A_WRITE)))
+        with self._lock:
+            left = sum(span.length for span in self._left)
+            self._grain = -(-left // -(-left // most)) if left > most else most
 
     # --- landing -----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import os
 import time
 from dataclasses import dataclass
 
-FEWEST = 1
+FEWEST = 2  # one waits for an answer while the other moves
 MOST = 16
 _AT_FIRST = 8  # workers at most,
 _BLOBS_EACH = 8  # and one for so many blobs

@@ -255,7 +255,7 @@ def test_what_one_run_got_the_next_one_does_not_fetch(tmp_path: Path) -> None:
     with contextlib.ExitStack() as undo:
         place = PLACES["store"](tmp_path, undo)
         broken = Breaking(filled(model), random.Random(1), faults=1)
-        broken_later = _After(broken, 12)
+        broken_later = _After(broken, 3)
         with pytest.raises(TransientError):
             copy(broken_later, place.target, NAME, options=Options(patience=lambda: Patience(rule), jobs=1))
         place.target.close()  # type: ignore[attr-defined]

@@ -76,13 +76,13 @@ def test_a_link_full_with_two_keeps_two() -> None:
     assert settle({n: min(n, 1.5) * 1e9 for n in range(1, 17)}, seconds=5) == 2
 
 
-def test_a_link_full_with_one_keeps_one() -> None:
-    assert settle(dict.fromkeys(range(1, 17), 1e9), seconds=5) == 1
+def test_a_link_full_with_one_keeps_a_second_for_the_time_between_answers() -> None:
+    assert settle(dict.fromkeys(range(1, 17), 1e9), seconds=5) == 2
 
 
 def test_a_process_that_keeps_the_machine_busy_gets_no_more() -> None:
-    assert settle({n: n * 20e6 for n in range(1, 17)}, seconds=5, busy=0.4) == MOST
-    assert settle({n: n * 20e6 for n in range(1, 17)}, seconds=5, busy=0.6) == 1
+    assert settle({n: n * 20e6 for n in range(1, 17)}, seconds=5, busy=0.3) == MOST
+    assert settle({n: n * 20e6 for n in range(1, 17)}, seconds=5, busy=0.5) == 2
 
 
 def test_a_link_full_with_eight_gets_eight() -> None:
@@ -94,7 +94,7 @@ def test_no_more_workers_than_there_is_work() -> None:
 
 
 def test_many_blobs_begin_with_more() -> None:
-    for blobs, expected in ((0, 1), (5, 1), (30, 3), (2000, 8)):
+    for blobs, expected in ((0, 2), (5, 2), (30, 3), (2000, 8)):
         workers = Workers()
         workers.begin(blobs)
         assert workers.limit == expected
