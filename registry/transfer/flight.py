@@ -277,7 +277,8 @@ class Flight:
         most = min(intake.appetite.most, max(self._grain, int(length / seconds * _A_WRITE)))
         with self._lock:
             left = sum(span.length for span in self._left)
-            self._grain = -(-left // -(-left // most)) if left > most else most
+            even = -(-left // -(-left // most)) if left > most else most
+            self._grain = max(even, intake.appetite.least)
 
     # --- landing -----------------------------------------------------------------------------------
 
