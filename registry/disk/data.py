@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from registry.disk import system as calls
-from registry.disk.files import FILE_MODE, Owner, Status, attempt, failure, write_all
+from registry.disk.files import FILE_MODE, Owner, Status, attempt, failure, move, remove, write_all
 from registry.errors import StorageError
 
 _ROOM = 64 * 1024 * 1024  # bytes of disk space that are asked for first
 _AT_ONCE = 0.01  # seconds that asking may take
+_ONE_NAME = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _BUSY = (errno.EAGAIN, errno.EACCES)
 
 
@@ -164,3 +165,21 @@ def lock_file(
         if file.is_at(path):
             return file
         file.close()  # removed between open and lock: this lock is nobody's any more
+
+
+def also_name(old: Path, new: Path, draft: Path) -> None:
+    """Give the file at `old` the name `new` too, durably, replacing what had it. StorageError.
+
+    It gets there by the name `draft`, in a directory that exists. Where a file can have but one name, `old`
+    is gone afterwards.
+    """
+    remove(draft)
+    try:
+        calls.system.link(old, draft)
+    except OSError as error:
+        if error.errno not in _ONE_NAME:
+            raise failure(error, f"naming {new}", new.parent) from None
+        draft = old
+    move(draft, new)
+    if draft != old:
+        remove(draft)  # where `new` was that very file already, renaming does nothing

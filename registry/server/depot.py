@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from registry.contracts import Blob, Clock, NewId, Upload
 from registry.disk import files
-from registry.disk.data import DataFile
+from registry.disk.data import DataFile, also_name
 from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
@@ -141,13 +141,18 @@ class DiskDepot:
             raise
 
     def _name(self, repository: str, session: str, digest: Digest, size: int) -> None:
-        """Give a proven, synced upload its blob's name; with the transaction's end it exists."""
+        """Give a proven, synced upload its blob's name; with the transaction's end it exists.
+
+        Until then it is an upload too: whoever is killed in between loses none of it.
+        """
+        path = self._upload_path(session)
         with writing(self.engine) as database:
-            files.move(self._upload_path(session), self._path(digest))
+            also_name(path, self._path(digest), path.with_name(f"{session}.named"))
             if database.execute(select(BLOBS.c.size).filter_by(digest=str(digest))).scalar() is None:
                 database.execute(insert(BLOBS).values(digest=str(digest), size=size))
             self._link(database, _ensured(database, repository), digest)
             database.execute(delete(UPLOADS).filter_by(id=session))
+        files.remove(path)
 
     def _forget(self, session: str) -> None:
         with writing(self.engine) as database:

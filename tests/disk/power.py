@@ -104,6 +104,11 @@ class Recorder(System):
         self._inodes[new] = self._inodes.pop(old)
         self.events.append(Change(new, self._inodes[new], old))
 
+    def link(self, old: Path, new: Path) -> None:
+        super().link(old, new)
+        self._inodes[new] = self._inodes[old]
+        self.events.append(Change(new, self._inodes[new]))
+
     def unlink(self, path: Path) -> None:
         super().unlink(path)
         self._inodes.pop(path, None)
