@@ -85,7 +85,9 @@ class _Run:
         self._open: list[Flight] = []
         self._busy = 0
         self._stop = stop
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._step_there = threading.Condition(self._lock)
+        self._ended = threading.Condition(self._lock)
 
     def work(self) -> None:
         """A worker's life: steps, until there are none."""
@@ -95,47 +97,48 @@ class _Run:
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that called `move`
                 self.fail(error)
             finally:
-                with self._changed:
+                with self._lock:
                     self._busy -= 1
                     self.calls += 1
                     self._tell()
 
     def over(self) -> bool:
         """Whether everything landed, or something failed."""
-        with self._changed:
+        with self._lock:
             return self._over()
 
     def wait(self, seconds: float) -> None:
         """Wait for the end, at most `seconds`."""
-        with self._changed:
-            self._changed.wait_for(self._over, seconds)
+        with self._ended:
+            self._ended.wait_for(self._over, seconds)
 
     def wanted(self) -> int:
         """How many workers would have something to do."""
-        with self._changed:
+        with self._lock:
             return self._busy + len(self._waiting) + sum(flight.width() for flight in self._open)
 
     def fail(self, error: BaseException) -> None:
         """Give out no further step, and tell those that run to let go. The first error counts."""
-        with self._changed:
+        with self._lock:
             self.failure = self.failure or error
             self._stop.set()
-            self._changed.notify_all()
+            self._tell()
 
     def _tell(self) -> None:
-        """Wake all who wait at the end, else one: whoever ended a step looks for the next one itself."""
+        """Wake all at the end, else one worker: whoever ended a step looks for the next one itself."""
         if self._over():
-            self._changed.notify_all()
+            self._ended.notify_all()
+            self._step_there.notify_all()
         else:
-            self._changed.notify()
+            self._step_there.notify()
 
     def _next(self) -> Callable[[], None] | None:
-        with self._changed:
+        with self._lock:
             while not self._over():
                 if self._busy < self._workers.limit and (step := self._find()) is not None:
                     self._busy += 1
                     return step
-                self._changed.wait(_LOOK_EVERY)
+                self._step_there.wait(_LOOK_EVERY)
             return None
 
     def _find(self) -> Callable[[], None] | None:

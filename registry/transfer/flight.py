@@ -15,6 +15,7 @@ from registry.errors import CorruptError
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
+from registry.transfer.portions import Portions
 from registry.transfer.progress import BlobReport, Observer
 from registry.transfer.retry import Patience
 from registry.transfer.streams import Cursor
@@ -22,10 +23,7 @@ from registry.transfer.supply import Supply, fits
 
 _LOOK_EVERY = 0.2  # seconds between two looks at another process's progress
 _SMALL = 1024 * 1024  # bytes that one worker carries from end to end
-_SHARES = 2  # a worker is given at most this part of what would be its own of what is left,
-_MOST_GRAINS = 8  # and at most so many grains: a request costs a round trip
 _CHANCES = 2  # a blob that turns out wrong is mended once
-_A_WRITE = 15.0  # seconds that an ordered write shall take: its answer costs a round trip
 
 
 class Stopped(Exception):
@@ -67,7 +65,7 @@ class Flight:
         self._left: list[Span] = []  # not handed out yet; the next one last
         self._running = 0
         self._supply = Supply(trip.source, trip.name, blob)
-        self._grain = 1
+        self._portions = Portions()
         self._prover: _Prover | None = None
         self._kept = 0  # bytes the intake has
         self._in_air: dict[int, int] = {}  # bytes each running write has handed over
@@ -104,7 +102,7 @@ class Flight:
                 return 1
             if self._state is not _State.FLYING or not self._has_room():
                 return 0
-            return -(-sum(span.length for span in self._left) // self._grain)
+            return -(-self._bytes_left() // self._portions.grain)
 
     def report(self) -> BlobReport:
         """What became of it."""
@@ -119,7 +117,7 @@ class Flight:
         return not self._running or (self._supply.ranges and not self._intake_now().appetite.ordered)
 
     def _take_off(self) -> Callable[[], None]:
-        most = self._piece()
+        most = self._portions.next(self._intake_now().appetite, self._bytes_left(), self._running + 1)
         span = self._left.pop()
         if span.length > most:
             self._left.append(Span(span.offset + most, span.length - most))
@@ -127,12 +125,8 @@ class Flight:
         self._running += 1
         return lambda: self._fly([span])
 
-    def _piece(self) -> int:
-        """How many bytes are asked for at once: fewer towards the end, so that all workers end together."""
-        if self._intake_now().appetite.ordered:
-            return self._grain
-        share = sum(span.length for span in self._left) // (_SHARES * (self._running + 1))
-        return self._grain * max(1, min(_MOST_GRAINS, share // self._grain))
+    def _bytes_left(self) -> int:
+        return sum(span.length for span in self._left)
 
     def _intake_now(self) -> Intake:
         if self._intake is None:
@@ -175,9 +169,9 @@ class Flight:
             self._intake = intake
             self._how = intake.how
             self._kept = self.blob.size - missing.total
-            self._grain = max(intake.appetite.first, 1)
+            self._portions = Portions(intake.appetite.first)
             self._left = list(missing)[::-1]
-            if missing.total > self._grain and not intake.appetite.ordered:
+            if missing.total > self._portions.grain and not intake.appetite.ordered:
                 self._prover = _Prover(intake)
             self._state = _State.FLYING
         self._show(self._kept)
@@ -220,7 +214,9 @@ class Flight:
                         self._write(intake, part, cursor.take(part.length))
             finally:
                 reading.stream.close()
-            self._grow(intake, gap.length, trip.patience.clock() - began)
+            seconds = trip.patience.clock() - began
+            with self._lock:
+                self._portions.moved(intake.appetite, gap.length, seconds, self._bytes_left())
 
     def _gap(self, intake: Intake, pieces: list[Span]) -> Span | None:
         """The first of what is missing of `pieces`; in an ordered intake that is where it stands."""
@@ -269,17 +265,6 @@ class Flight:
             self._show(position)
             yield chunk
 
-    def _grow(self, intake: Intake, length: int, seconds: float) -> None:
-        """An ordered intake's next write is as long as the last one's rate allows, and the rest is shared out
-        evenly: each write costs a round trip in which nothing moves."""
-        if not intake.appetite.ordered or seconds <= 0 or length < self._grain:
-            return
-        most = min(intake.appetite.most, max(self._grain, int(length / seconds * _A_WRITE)))
-        with self._lock:
-            left = sum(span.length for span in self._left)
-            even = -(-left // -(-left // most)) if left > most else most
-            self._grain = max(even, intake.appetite.least)
-
     # --- landing -----------------------------------------------------------------------------------
 
     def _land(self) -> None:
@@ -327,7 +312,7 @@ class Flight:
         self._trip.patience.retry(intake.resume, "destination")
         intake.suspect()
         if not intake.received.missing(self.blob.size):
-            for piece in whole.cut(self._grain):
+            for piece in whole.cut(self._portions.grain):
                 self._trip.patience.retry(lambda piece=piece: self._compare(intake, piece), "source")  # type: ignore[misc]
         if not intake.received.missing(self.blob.size):
             return False

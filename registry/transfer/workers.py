@@ -67,15 +67,13 @@ class Workers:
         self._decide(now, rate, self.limit if busy else wanted)
 
     def _decide(self, now: float, rate: float, wanted: int) -> None:
-        if self._before:  # a step up is on trial
-            if rate >= self._best * _GAIN:
-                self._before, self._best = 0, rate
-                self._rest = _PROBE_AGAIN
-            else:
-                self.limit, self._before = self._before, 0
-                self._rest_until = now + self._rest
-                self._rest = min(self._rest * 2, _LONGEST_REST)
-                return
-        self._best = rate if now >= self._rest_until else max(self._best, rate)
+        if self._before and rate < self._best * _GAIN:  # the step up that was on trial did not pay
+            self.limit, self._before, self._best = self._before, 0, 0.0
+            self._rest_until = now + self._rest
+            self._rest = min(self._rest * 2, _LONGEST_REST)
+            return
+        if self._before:
+            self._before, self._rest = 0, _PROBE_AGAIN
+        self._best = max(self._best, rate)  # one slow moment does not make a step pay
         if rate > 0 and now >= self._rest_until and self.limit < min(MOST, wanted):
             self._before, self.limit = self.limit, min(MOST, self.limit * 2)

@@ -6,7 +6,7 @@ import pytest
 
 from registry.errors import InvalidError
 from registry.transfer.limits import Bucket
-from registry.transfer.workers import MOST, Workers
+from registry.transfer.workers import FEWEST, MOST, Workers
 
 
 class Time:
@@ -87,6 +87,16 @@ def test_a_process_that_keeps_the_machine_busy_gets_no_more() -> None:
 
 def test_a_link_full_with_eight_gets_eight() -> None:
     assert settle({n: min(n, 8) * 20e6 for n in range(1, 17)}, seconds=5) == 8
+
+
+def test_one_slow_moment_does_not_make_more_workers_pay() -> None:
+    workers, moved, most = Workers(), 0.0, 0
+    for window in range(200):
+        workers.measure(1.0 + window / 2, 0.0, int(moved), 0, 100)
+        moved += (10e6 if window % 2 and workers.limit == FEWEST else 20e6) / 2
+        most = max(most, workers.limit)
+
+    assert most == 2 * FEWEST  # tried, and given up
 
 
 def test_no_more_workers_than_there_is_work() -> None:

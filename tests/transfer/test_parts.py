@@ -1,4 +1,4 @@
-"""How long the writes of an ordered intake are: each costs a round trip in which nothing moves."""
+"""How long readings and ordered writes are: each costs a round trip in which nothing moves."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.memory import Memory, MemoryIntake
 from registry.transfer.copy import Options, copy
+from registry.transfer.portions import Portions
 from registry.transfer.retry import Patience
 
 NAME = Name.parse("models.example/acme/parts:1")
@@ -75,3 +76,36 @@ def test_no_part_but_the_last_is_less_than_the_registry_wants(rate: float) -> No
     *others, _last = parts(23_000, rate, first=8000, least=8000, most=10_000)
 
     assert others == [8000, 8000]
+
+
+ANYWHERE = Appetite(ordered=False, first=16, least=0, most=16)
+
+
+def readings(size: int, rate: float, workers: int) -> list[int]:
+    """The lengths of the readings that fetch one blob of `size`; so many workers, each as fast as `rate`."""
+    portions, lengths, left = Portions(ANYWHERE.first), [], size
+    while left:
+        length = min(portions.next(ANYWHERE, left, workers), left)
+        left -= length
+        lengths.append(length)
+        portions.moved(ANYWHERE, length, length / rate, left)
+    return lengths
+
+
+def test_readings_from_a_slow_source_are_short() -> None:
+    assert readings(160, 8.0, workers=1) == [16] * 10
+
+
+def test_readings_from_a_fast_source_are_long_and_end_short() -> None:
+    first, second, *others = readings(2048, 1e6, workers=2)
+
+    assert (first, second) == (16, 128)
+    assert max(others) == 128
+    assert others == sorted(others, reverse=True)
+    assert others[-4:] == [16] * 4
+
+
+def test_readings_are_not_all_alike_so_that_workers_do_not_wait_all_at_once() -> None:
+    lengths = readings(100_000, 60.0, workers=1)[1:-30]
+
+    assert {48, 64, 80, 96} <= set(lengths) <= {48, 64, 80, 96, 112}
