@@ -11,10 +11,12 @@ import socket
 import struct
 import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedReader
 
 import halfhttp
+from faultplan import LATER_FAULTS, Link, Plan, Stats
 from halfhttp import CHUNK, Broken
 
 # An answer instead of the registry's own, before the request's body was read.
@@ -26,55 +28,10 @@ REFUSALS = {
     "500": b"500 Internal Server Error",
     "503": b"503 Service Unavailable",
 }
-# What may befall a request that brings a body, one whose answer brings one, and one with neither.
-UPLOAD_FAULTS = (
-    *("refuse", "reset", "close", "stall", "drip", "flip", "lost", "restart"),
-    *("401", "416", "429", "500", "503"),
-)
-DOWNLOAD_FAULTS = (
-    *("refuse", "reset", "close", "stall", "drip", "truncate", "flip", "lie", "whole", "restart"),
-    *("401", "416", "429", "500", "503"),
-)
-SMALL_FAULTS = ("refuse", "lost", "401", "429", "500", "503")
 MiB = 1024 * 1024
 SOCKET_BUFFER = 128 * 1024  # what is in it when a line breaks has crossed the line for nothing
-BODY = 64 * 1024  # a message with less is a small one
-
-
-@dataclass
-class Plan:
-    """What goes wrong: `faults` in all; `odds` is the chance that one befalls a small message, or a
-    mebibyte of a larger one."""
-
-    seed: int = 0
-    faults: int = 0
-    up: tuple[str, ...] = UPLOAD_FAULTS
-    down: tuple[str, ...] = DOWNLOAD_FAULTS
-    small: tuple[str, ...] = SMALL_FAULTS
-    odds: float = 0.5
-    spare: int = 4  # so many requests pass unharmed: the registry has answered once
-    stall: float = 3.0  # seconds
-    flips: int = 1  # a flipped bit costs a whole blob: no more than so many
-
-
-@dataclass
-class Link:
-    """What the line is like: bytes a second (0: no limit), seconds."""
-
-    per_connection: float = 0
-    total: float = 0
-    latency: float = 0.0  # a round trip
-
-
-@dataclass
-class Stats:
-    """What passed, in bytes, and what was broken."""
-
-    up: int = 0
-    down: int = 0
-    connections: int = 0
-    requests: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
+SMALL_BODY = 64 * 1024  # a message with less is a small one
+LOST_BODY = 4 * MiB  # the answer to a longer one is never lost: nothing else would befall the body
 
 
 class Meter:
@@ -107,16 +64,17 @@ class FaultProxy:
         self.plan = plan or Plan()
         self.link = link or Link()
         self.stats = Stats()
-        self.challenge = b""
-        self._good: set[bytes] = set()  # tokens the registry has taken
-        self._expired: set[bytes] = set()
+        self._challenges: dict[bool, bytes] = {}  # the registry's own, to what only reads and to what writes
+        self._good: dict[bytes, bytes] = {}  # tokens the client has seen taken, and the challenge to each
+        self._expired: dict[bytes, bytes] = {}
         self._chance = random.Random(self.plan.seed)
         self._lock = threading.Lock()
         self._total = Meter(self.link.total)
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            self._listener.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+        if self.plan.faults:  # a line that only limits has the buffers of any line
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                self._listener.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -189,24 +147,24 @@ class FaultProxy:
                 return ""
             never = {
                 "flip": done["flip"] >= plan.flips,
+                "lost": length > LOST_BODY,
                 "lie": not ranged,
                 "whole": not ranged,
-                "401": token not in self._good or not self.challenge,
+                "401": token not in self._good,
             }
             possible = [kind for kind in kinds if not never.get(kind)]
             if not possible:
                 return ""
             kind = self._chance.choice(possible)
             if kind == "401":
-                self._good.discard(token)
-                self._expired.add(token)
+                self._expired[token] = self._good.pop(token)
             done[kind] += 1
             return kind
 
-    def place(self, length: int) -> int:
-        """Where in a body of that length a fault strikes."""
+    def distance(self) -> int:
+        """How many bytes pass until the next fault strikes."""
         with self._lock:
-            return int(self._chance.expovariate(1 / MiB)) % max(length, 1)
+            return int(self._chance.expovariate(1 / MiB))
 
     def passed(self, meter: Meter, amount: int, up: bool) -> None:
         """Count, and make it take its time."""
@@ -223,12 +181,34 @@ class FaultProxy:
         with self._lock:
             self.stats.requests += 1
 
-    def answered(self, token: bytes, status: int, challenge: bytes | None) -> None:
+    def answered(self, writes: bool, token: bytes, status: int, challenge: bytes | None) -> None:
         """Learn from an answer of the registry's own: which tokens it takes, and how it asks for one."""
         with self._lock:
-            self.challenge = challenge or self.challenge
-            if token.startswith(b"Bearer ") and status != 401 and token not in self._expired:
-                self._good.add(token)
+            if challenge:
+                self._challenges[writes] = challenge
+            good = token.startswith(b"Bearer ") and status != 401 and token not in self._expired
+            if good and writes in self._challenges:
+                self._good[token] = self._challenges[writes]
+
+    def challenge(self, token: bytes) -> bytes:
+        """What the registry asks whoever comes with a token that has expired."""
+        with self._lock:
+            return self._expired[token]
+
+
+@dataclass
+class Body:
+    """So many bytes on their way from a stream to a socket, and what may befall them."""
+
+    stream: BufferedReader
+    towards: socket.socket
+    length: int
+    kinds: tuple[str, ...]
+
+    @property
+    def later(self) -> tuple[str, ...]:
+        """What may befall it once it was struck."""
+        return tuple(kind for kind in self.kinds if kind in LATER_FAULTS)
 
 
 class Exchange:
@@ -241,6 +221,7 @@ class Exchange:
         self._from_client = client.makefile("rb")
         self._from_server = server.makefile("rb")
         self._meter = Meter(proxy.link.per_connection)
+        self._answer: tuple[bool, bytes, int, bytes | None] = False, b"", 0, None
 
     def close(self) -> None:
         """Let go of both sockets' files, or they would stay open."""
@@ -253,30 +234,31 @@ class Exchange:
         if not request:
             return False
         proxy = self._proxy
+        proxy.answered(*self._answer)  # who asks again on this line has read the last answer
         proxy.asked()
         length = halfhttp.length(request)
         token = halfhttp.field(request, b"authorization") or b""
         fault = ""
-        if length >= BODY:
+        if length >= SMALL_BODY:
             fault = proxy.choose(proxy.plan.up, length, token=token)
         elif halfhttp.field(request, b"range") is None:
             fault = proxy.choose(proxy.plan.small, token=token)
         time.sleep(proxy.link.latency)
-        self._before(fault)
+        self._before(fault, token)
         self._up(request, length, fault)
         return self._down(request, fault)
 
-    def _before(self, fault: str) -> None:
+    def _before(self, fault: str, token: bytes) -> None:
         """Faults that let nothing pass."""
         if fault == "refuse":
             reset(self._client)
             raise Broken
         if fault in REFUSALS:
-            self._refuse(fault)
+            self._refuse(fault, token)
 
-    def _refuse(self, fault: str) -> None:
+    def _refuse(self, fault: str, token: bytes) -> None:
         """An early answer while the body is still going out, then the end of the connection."""
-        challenge = b"\r\nWWW-Authenticate: " + self._proxy.challenge if fault == "401" else b""
+        challenge = b"\r\nWWW-Authenticate: " + self._proxy.challenge(token) if fault == "401" else b""
         rest = b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         self._client.sendall(b"HTTP/1.1 " + REFUSALS[fault] + challenge + rest)
         self._client.shutdown(socket.SHUT_WR)
@@ -289,16 +271,11 @@ class Exchange:
 
     def _up(self, request: bytes, length: int, fault: str) -> None:
         self._server.sendall(request)
-        if fault == "lost":
-            fault = ""  # it befalls the answer
-        strike = self._proxy.place(length) if fault else -1
-        sent = 0
-        for chunk in halfhttp.body(self._from_client, length):
-            if fault and sent <= strike < sent + len(chunk):
-                chunk = self._strike(fault, chunk, strike - sent, self._server)
-            self._server.sendall(chunk)
-            sent += len(chunk)
-            self._proxy.passed(self._meter, len(chunk), up=True)
+        lost = fault == "lost"  # it befalls the answer
+        kinds = self._proxy.plan.up if length >= SMALL_BODY and not lost else ()
+        body = Body(self._from_client, self._server, length, kinds)
+        for chunk in self._struck(body, "" if lost else fault):
+            self._send(chunk, self._server)
 
     # --- downwards ---------------------------------------------------------------------------------
 
@@ -310,7 +287,8 @@ class Exchange:
         bodiless = request.startswith(b"HEAD ") or status in (204, 304)
         length = 0 if bodiless else halfhttp.length(head)
         fault = self._down_fault(request, status, length)
-        self._before(fault)
+        token = halfhttp.field(request, b"authorization") or b""
+        self._before(fault, token)
         if fault == "close":
             raise Broken
         if fault == "lie":
@@ -319,32 +297,28 @@ class Exchange:
         if fault == "whole":
             self._whole(request)
         self._client.sendall(head)
-        token = halfhttp.field(request, b"authorization") or b""
-        self._proxy.answered(token, status, halfhttp.field(head, b"www-authenticate"))
+        writes = not request.startswith((b"GET ", b"HEAD ")) or b"/uploads/" in request.partition(b"\r\n")[0]
+        self._answer = writes, token, status, halfhttp.field(head, b"www-authenticate")
         if not bodiless and halfhttp.is_chunked(head):
             for piece in halfhttp.chunks(self._from_server):
                 self._client.sendall(piece)
         else:
-            self._down_body(length, fault)
+            self._down_body(self._from_server, length, fault)
         return True
 
     def _down_fault(self, request: bytes, status: int, length: int) -> str:
         """What befalls an answer: only blobs are worth it."""
-        if not request.startswith(b"GET ") or status not in (200, 206) or length < BODY:
+        if not request.startswith(b"GET ") or status not in (200, 206) or length < SMALL_BODY:
             return ""
         ranged = halfhttp.field(request, b"range") is not None
         token = halfhttp.field(request, b"authorization") or b""
         return self._proxy.choose(self._proxy.plan.down, length, ranged=ranged, token=token)
 
-    def _down_body(self, length: int, fault: str) -> None:
-        strike = self._proxy.place(length) if fault else -1
-        sent = 0
-        for chunk in halfhttp.body(self._from_server, length):
-            if fault and sent <= strike < sent + len(chunk):
-                chunk = self._strike(fault, chunk, strike - sent, self._client)
-            self._client.sendall(chunk)
-            sent += len(chunk)
-            self._proxy.passed(self._meter, len(chunk), up=False)
+    def _down_body(self, stream: BufferedReader, length: int, fault: str) -> None:
+        kinds = self._proxy.plan.down if length >= SMALL_BODY else ()
+        body = Body(stream, self._client, length, kinds)
+        for chunk in self._struck(body, fault):
+            self._send(chunk, self._client)
 
     def _whole(self, request: bytes) -> None:
         """Answer a range with everything: ask again on a line of its own, without the range."""
@@ -354,12 +328,28 @@ class Exchange:
             answer = undo.enter_context(server.makefile("rb"))
             head = halfhttp.head(answer)
             self._client.sendall(head)
-            for chunk in halfhttp.body(answer, halfhttp.length(head)):
-                self._client.sendall(chunk)
-                self._proxy.passed(self._meter, len(chunk), up=False)
+            self._down_body(answer, halfhttp.length(head), "")
         raise Broken
 
     # --- in the middle -----------------------------------------------------------------------------
+
+    def _send(self, chunk: bytes, towards: socket.socket) -> None:
+        towards.sendall(chunk)
+        self._proxy.passed(self._meter, len(chunk), up=towards is self._server)
+
+    def _struck(self, body: Body, fault: str) -> Iterator[bytes]:
+        """A body's chunks and what befalls them: `fault` first, and others while it goes on."""
+        distance = self._proxy.distance()
+        sent, strike = 0, distance % max(body.length, 1) if fault else distance
+        for chunk in halfhttp.body(body.stream, body.length):
+            end = sent + len(chunk)
+            if strike < end:
+                fault = fault or self._proxy.choose(body.later, body.length - sent)
+                if fault:
+                    chunk = self._strike(fault, chunk, strike - sent, body.towards)
+                fault, strike = "", end + self._proxy.distance()
+            yield chunk
+            sent = end
 
     def _strike(self, fault: str, chunk: bytes, at: int, towards: socket.socket) -> bytes:
         """What becomes of the chunk a fault strikes."""
@@ -369,10 +359,10 @@ class Exchange:
             return bytes(spoiled)
         if fault == "drip":
             for start in range(64):
-                towards.sendall(chunk[start : start + 1])
+                self._send(chunk[start : start + 1], towards)
                 time.sleep(0.01)
             return chunk[64:]
-        towards.sendall(chunk[:at])  # what came before arrives
+        self._send(chunk[:at], towards)  # what came before arrives
         if fault == "stall":
             time.sleep(self._proxy.plan.stall)
             raise Broken

@@ -33,7 +33,8 @@ from clients import (
     ferry_push,
     oras_push,
 )
-from faultproxy import FaultProxy, Link
+from faultplan import Link
+from faultproxy import FaultProxy
 from load import Load, fill, make_load
 from peers import cncf_registry
 from pull_push import Row, measure, prepare, scratch_in, size_of

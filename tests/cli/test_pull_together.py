@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faultproxy import FaultProxy, Link
+from faultplan import Link
+from faultproxy import FaultProxy
 from house import House
 from invariants import check_store
 from peers import free_port

@@ -19,7 +19,7 @@ from pathlib import Path
 import carrier
 import exiting as exiter
 import pytest
-from faultproxy import Link
+from faultplan import Link
 from goods import Model, put
 from invariants import check_store, snapshot
 from through_faults import SPAN, Line, MiB, line, model, options, store, total

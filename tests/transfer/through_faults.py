@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faultproxy import FaultProxy, Link, Plan
+from faultplan import Link, Plan
+from faultproxy import FaultProxy
 from goods import Model
 from peers import Registry, ferry_server, ferry_tool, free_port
 
