@@ -126,11 +126,13 @@ def test_an_index_is_refused_by_a_store_before_anything_moves(tmp_path: Path) ->
 # --- streams that break --------------------------------------------------------------------------------
 
 
-@pytest.mark.seeds(5)
+@pytest.mark.seeds(5, 246606676, 315085708)
 @pytest.mark.parametrize("kind", ["memory", "store", "remote over sockets"])
 def test_broken_streams_cost_only_what_was_not_kept(seed: int, kind: str, tmp_path: Path) -> None:
+    """A break costs at most a grain; over sockets also what the server had read and not yet kept (64 KiB)."""
+    breaks, lost = 30, GRAIN + (64 * KiB if kind == "remote over sockets" else 0)
     model = Model.random(11, 40 * GRAIN + 17, 9 * GRAIN)
-    source = Counted(Breaking(filled(model), random.Random(seed), faults=30))
+    source = Counted(Breaking(filled(model), random.Random(seed), faults=breaks))
     with contextlib.ExitStack() as undo:
         place = PLACES[kind](tmp_path, undo)
         to = place.name("acme/copied:1")
@@ -138,7 +140,7 @@ def test_broken_streams_cost_only_what_was_not_kept(seed: int, kind: str, tmp_pa
         report = copy(source, place.target, NAME, to=to, options=quick())
 
         assert get(place.again(), to) == model
-        assert report.transferred <= 1.5 * report.size
+        assert report.transferred <= report.size + breaks * lost
 
 
 @pytest.mark.parametrize("kind", ["memory", "store", "remote over sockets"])
