@@ -207,8 +207,8 @@ class Body:
 
     @property
     def later(self) -> tuple[str, ...]:
-        """What may befall it once it was struck."""
-        return tuple(kind for kind in self.kinds if kind in LATER_FAULTS)
+        """What may befall it once it is under way: a small one nothing."""
+        return tuple(kind for kind in self.kinds if kind in LATER_FAULTS and self.length >= SMALL_BODY)
 
 
 class Exchange:
@@ -272,8 +272,7 @@ class Exchange:
     def _up(self, request: bytes, length: int, fault: str) -> None:
         self._server.sendall(request)
         lost = fault == "lost"  # it befalls the answer
-        kinds = self._proxy.plan.up if length >= SMALL_BODY and not lost else ()
-        body = Body(self._from_client, self._server, length, kinds)
+        body = Body(self._from_client, self._server, length, () if lost else self._proxy.plan.up)
         for chunk in self._struck(body, "" if lost else fault):
             self._send(chunk, self._server)
 
@@ -315,8 +314,7 @@ class Exchange:
         return self._proxy.choose(self._proxy.plan.down, length, ranged=ranged, token=token)
 
     def _down_body(self, stream: BufferedReader, length: int, fault: str) -> None:
-        kinds = self._proxy.plan.down if length >= SMALL_BODY else ()
-        body = Body(stream, self._client, length, kinds)
+        body = Body(stream, self._client, length, self._proxy.plan.down)
         for chunk in self._struck(body, fault):
             self._send(chunk, self._client)
 

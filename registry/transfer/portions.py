@@ -7,10 +7,7 @@ import random
 from registry.contracts import Appetite
 
 _MOST_GRAINS = 8  # of a reading, at most
-_A_READING = (
-    1.0,
-    2.0,
-)  # seconds a reading shall take, by chance: then not all wait for their answers at once
+_A_READING = (1.0, 2.0)  # seconds a reading shall take; by chance, or all would wait for answers at once
 _SHARES = 2  # a reading is at most this part of what would be one worker's own of what is left
 _A_WRITE = 15.0  # seconds an ordered write shall take
 
