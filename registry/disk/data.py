@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from registry.disk import system as calls
-from registry.disk.files import FILE_MODE, Owner, Status, attempt, failure, move, remove, write_all
+from registry.disk.failures import attempt, failure
+from registry.disk.files import FILE_MODE, Owner, Status, move, remove, write_all
 from registry.errors import StorageError
 
 _ROOM = 64 * 1024 * 1024  # bytes of disk space that are asked for first

@@ -6,7 +6,6 @@ of a path: where a model's file should be, a link is a lie.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import itertools
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from registry.disk import system as calls
-from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
+from registry.disk.failures import MISSING, attempt, existing, failure, free
+from registry.errors import InvalidError, StorageError
 from registry.model.spans import FileSpan
 
 CHUNK = 1024 * 1024
@@ -27,60 +27,6 @@ DIRECTORY_MODE = 0o755
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO at this place must not hang us
 _drafts = itertools.count()
-
-
-# --- what went wrong -----------------------------------------------------------------------------------
-
-_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_HINTS = {
-    errno.EROFS: "the filesystem is read-only; choose another place",
-    errno.EACCES: "check who owns it and who may write there: ls -ld shows it",
-    errno.EPERM: "check who owns it and who may write there: ls -ld shows it",
-    errno.EIO: "the disk reports an error; look at the system's log before writing anything else to it",
-    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
-    errno.EXDEV: "both places must be on the same filesystem",
-}
-
-
-def failure(error: OSError, doing: str, place: Path | None = None) -> RegistryError:
-    """The error to raise for `error`, met while `doing` something ("writing /models/blobs/sha256-…").
-
-    NotFoundError where a file or directory is missing, else StorageError; a full disk says how much is
-    free at `place`.
-    """
-    reason = error.strerror or str(error)
-    if error.errno in _MISSING:
-        return NotFoundError(f"{doing}: {reason}")
-    if error.errno in _FULL:
-        free = ""
-        if place is not None:
-            with contextlib.suppress(OSError):
-                free = f", {amount(_free(place))} free"
-        hint = "what was received is kept: free some space there, then run the same command again"
-        return StorageError(f"{doing}: the disk is full{free}", hint=hint)
-    return StorageError(f"{doing}: {reason}", hint=_HINTS.get(error.errno or 0, ""))
-
-
-@contextlib.contextmanager
-def attempt(doing: str, place: Path | None = None) -> Iterator[None]:
-    """Every OSError inside is raised as `failure` says."""
-    try:
-        yield
-    except OSError as error:
-        raise failure(error, doing, place) from None
-
-
-def amount(size: int) -> str:
-    """`size` for people: `312 bytes`, `4.7 GB` (decimal)."""
-    if size < 1000:
-        return f"{size} bytes"
-    value, unit = float(size), ""
-    for unit in ("kB", "MB", "GB", "TB"):  # noqa: B007 - the last one is used
-        value /= 1000
-        if value < 999.95:
-            break
-    return f"{value:.1f} {unit}"
 
 
 # --- looking -------------------------------------------------------------------------------------------
@@ -139,7 +85,7 @@ def status(path: Path) -> Status | None:
     try:
         return Status.of(os.lstat(path))  # a third of the time that pathlib takes
     except OSError as error:
-        if error.errno in _MISSING:
+        if error.errno in MISSING:
             return None
         raise failure(error, f"looking at {path}") from None
 
@@ -149,7 +95,7 @@ def names(directory: Path) -> list[str]:
     try:
         return sorted(os.listdir(directory))  # noqa: PTH208 - names, not paths: there may be many
     except OSError as error:
-        if error.errno in _MISSING:
+        if error.errno in MISSING:
             return []
         raise failure(error, f"listing {directory}") from None
 
@@ -157,24 +103,13 @@ def names(directory: Path) -> list[str]:
 def free_bytes(path: Path) -> int:
     """How much an ordinary user may still write at `path`, which need not exist yet."""
     with attempt(f"asking for the free space of {path}"):
-        return _free(path)
+        return free(path)
 
 
 def same_filesystem(one: Path, other: Path) -> bool:
     """Whether a file could be renamed from one directory to the other; neither need exist yet."""
     with attempt(f"looking at {one} and {other}"):
-        return _existing(one).stat().st_dev == _existing(other).stat().st_dev
-
-
-def _free(path: Path) -> int:
-    found = os.statvfs(_existing(path))
-    return found.f_bavail * found.f_frsize
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
+        return existing(one).stat().st_dev == existing(other).stat().st_dev
 
 
 # --- reading -------------------------------------------------------------------------------------------
@@ -266,7 +201,7 @@ def owner_to_keep(directory: Path) -> Owner | None:
     if os.geteuid() != 0:
         return None
     with attempt(f"looking at {directory}"):
-        found = _existing(directory).stat()
+        found = existing(directory).stat()
     return Owner(found.st_uid, found.st_gid) if found.st_uid != 0 else None
 
 
@@ -339,7 +274,7 @@ def remove(path: Path) -> bool:
     try:
         calls.system.unlink(path)
     except OSError as error:
-        if error.errno in _MISSING:
+        if error.errno in MISSING:
             return False
         raise failure(error, f"removing {path}") from None
     return True
@@ -353,7 +288,7 @@ def remove_empty(directory: Path, top: Path) -> None:
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 return
-            if error.errno not in _MISSING:
+            if error.errno not in MISSING:
                 raise failure(error, f"removing {directory}") from None
         directory = directory.parent
 

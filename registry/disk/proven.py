@@ -13,11 +13,11 @@ import threading
 from pathlib import Path
 
 from registry.disk.data import lock_file
+from registry.disk.failures import attempt
 from registry.disk.files import (
     CHUNK,
     Owner,
     Status,
-    attempt,
     make_directory,
     open_for_reading,
     read_bounded,

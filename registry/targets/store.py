@@ -14,8 +14,8 @@ from pathlib import Path
 
 from registry.contracts import Clock, Elsewhere, Entry, Reading
 from registry.disk.data import lock_file
+from registry.disk.failures import amount
 from registry.disk.files import (
-    amount,
     free_bytes,
     make_directory,
     owner_to_keep,

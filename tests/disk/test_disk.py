@@ -18,8 +18,8 @@ from invariants import check_store
 
 from registry.disk import system as calls
 from registry.disk.data import DataFile, lock_file
+from registry.disk.failures import amount
 from registry.disk.files import (
-    amount,
     free_bytes,
     make_directory,
     names,

@@ -1,0 +1,75 @@
+"""What went wrong with a disk, as one clear sentence and the right class of error."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from registry.errors import NotFoundError, RegistryError, StorageError
+
+MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_HINTS = {
+    errno.EROFS: "the filesystem is read-only; choose another place",
+    errno.EACCES: "check who owns it and who may write there: ls -ld shows it",
+    errno.EPERM: "check who owns it and who may write there: ls -ld shows it",
+    errno.EIO: "the disk reports an error; look at the system's log before writing anything else to it",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
+    errno.EXDEV: "both places must be on the same filesystem",
+}
+
+
+def failure(error: OSError, doing: str, place: Path | None = None) -> RegistryError:
+    """The error to raise for `error`, met while `doing` something ("writing /models/blobs/sha256-…").
+
+    NotFoundError where a file or directory is missing, else StorageError; a full disk says how much is
+    free at `place`.
+    """
+    reason = error.strerror or str(error)
+    if error.errno in MISSING:
+        return NotFoundError(f"{doing}: {reason}")
+    if error.errno in _FULL:
+        left = ""
+        if place is not None:
+            with contextlib.suppress(OSError):
+                left = f", {amount(free(place))} free"
+        hint = "what was received is kept: free some space there, then run the same command again"
+        return StorageError(f"{doing}: the disk is full{left}", hint=hint)
+    return StorageError(f"{doing}: {reason}", hint=_HINTS.get(error.errno or 0, ""))
+
+
+@contextlib.contextmanager
+def attempt(doing: str, place: Path | None = None) -> Iterator[None]:
+    """Every OSError inside is raised as `failure` says."""
+    try:
+        yield
+    except OSError as error:
+        raise failure(error, doing, place) from None
+
+
+def amount(size: int) -> str:
+    """`size` for people: `312 bytes`, `4.7 GB` (decimal)."""
+    if size < 1000:
+        return f"{size} bytes"
+    value, unit = float(size), ""
+    for unit in ("kB", "MB", "GB", "TB"):  # noqa: B007 - the last one is used
+        value /= 1000
+        if value < 999.95:
+            break
+    return f"{value:.1f} {unit}"
+
+
+def free(path: Path) -> int:
+    """How many bytes an ordinary user may still write at `path`, which need not exist yet. OSError."""
+    found = os.statvfs(existing(path))
+    return found.f_bavail * found.f_frsize
+
+
+def existing(path: Path) -> Path:
+    """`path`, or the nearest directory above it that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
