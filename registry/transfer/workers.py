@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 FEWEST = 2  # one waits for an answer while the other moves
 MOST = 16
-_AT_FIRST = 8  # workers at most,
-_BLOBS_EACH = 8  # and one for so many blobs
+_BLOBS_EACH = 8  # one worker from the start for so many blobs
 _GAIN = 1.15  # what a step up must bring to be kept
 _WINDOW = 0.4  # seconds of measurement before a decision
 _PROBE_AGAIN = 1.0  # seconds before a step that did not pay is tried again, twice as many each time
@@ -48,7 +47,7 @@ class Workers:
     def begin(self, blobs: int) -> None:
         """Start with more than one where there are many blobs: then many are small, and wait for answers."""
         if self.fixed is None:
-            self.limit = max(self.limit, min(_AT_FIRST, blobs // _BLOBS_EACH))
+            self.limit = max(self.limit, min(MOST, blobs // _BLOBS_EACH))
 
     def measure(self, now: float, taken: float, moved: int, calls: int, wanted: int) -> None:
         """Decide anew, given all `moved` bytes and finished `calls` so far, how many workers would find

@@ -104,7 +104,7 @@ def test_no_more_workers_than_there_is_work() -> None:
 
 
 def test_many_blobs_begin_with_more() -> None:
-    for blobs, expected in ((0, 2), (5, 2), (30, 3), (2000, 8)):
+    for blobs, expected in ((0, 2), (5, 2), (30, 3), (100, 12), (2000, 16)):
         workers = Workers()
         workers.begin(blobs)
         assert workers.limit == expected
