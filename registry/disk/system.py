@@ -59,7 +59,7 @@ class System:
 
     def rename(self, old: Path, new: Path) -> None:
         """Give a file another name at one instant, taking the place of what had it."""
-        old.rename(new)
+        os.rename(old, new)  # noqa: PTH104 - pathlib takes twice as long
 
     def link(self, old: Path, new: Path) -> None:
         """Give a file a second name; FileExistsError if it is taken."""
@@ -67,7 +67,7 @@ class System:
 
     def unlink(self, path: Path) -> None:
         """Take a file's name away."""
-        path.unlink()
+        os.unlink(path)  # noqa: PTH108
 
     def mkdir(self, path: Path, mode: int) -> None:
         """Make one directory."""

@@ -122,7 +122,7 @@ def _fields(lines: Iterator[bytes]) -> http.client.HTTPMessage:
         name, colon, value = line.decode("iso-8859-1").partition(":")
         if not colon:
             raise HeaderParsingError([], line)
-        fields[name] = value.strip(" \t\r\n")
+        fields.set_raw(name, value.strip(" \t\r\n"))
     return fields
 
 

@@ -84,7 +84,7 @@ class Http:
         try:
             answer = self._adapter.pool(origin, proxy).urlopen(
                 request.method,
-                f"{origin}/",  # for choosing a connection; what goes out is in Outgoing
+                f"{origin}/" if proxy else "/",  # for choosing a connection; what goes out is in Outgoing
                 body=Outgoing(request, network.stall, self._pace()),  # type: ignore[arg-type]
                 headers=_fields(request, network.agent),
                 timeout=patience,
