@@ -103,7 +103,8 @@ class Intake(Protocol):
     def prove(self) -> None:
         """Hash along the contiguous front until the whole blob is hashed; meant for a thread of its own.
 
-        Returns at once where the far side does the proving. CorruptError if the bytes are not the digest's.
+        An ordered intake is asked when everything was written, and returns at once where the far side does
+        the proving. CorruptError if the bytes are not the digest's.
         """
 
     def suspect(self) -> Spans:

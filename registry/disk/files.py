@@ -11,15 +11,17 @@ import io
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from registry.disk import system as calls
 from registry.disk.failures import MISSING, attempt, existing, failure, free
-from registry.errors import InvalidError, StorageError
+from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.model.spans import FileSpan
+
+T = TypeVar("T")
 
 CHUNK = 1024 * 1024
 FILE_MODE = 0o644
@@ -206,15 +208,22 @@ def owner_to_keep(directory: Path) -> Owner | None:
 
 
 def write_atomic(
-    path: Path, data: bytes, *, scratch: Path, mode: int = FILE_MODE, owner: Owner | None = None
+    path: Path,
+    data: bytes | bytearray,
+    *,
+    scratch: Path,
+    mode: int = FILE_MODE,
+    owner: Owner | None = None,
+    durably: bool = True,
 ) -> None:
     """Make `path` hold exactly `data`, durably: whoever looks sees the old file or the new one.
 
     The draft lies in `scratch`, a directory on the same filesystem; both directories are made if missing.
+    Without `durably` the bytes survive a power loss as soon as their name does, which is left for the caller
+    to sync.
     """
     doing = f"writing {path}"
-    make_directory(scratch, owner)
-    draft, handle = new_file(scratch, path.name, mode)
+    draft, handle = inside(scratch, owner, lambda: new_file(scratch, path.name, mode))
     try:
         with attempt(doing, path.parent):
             try:
@@ -225,7 +234,7 @@ def write_atomic(
                 calls.system.sync(handle)
             finally:
                 os.close(handle)
-        move(draft, path, owner)
+        move(draft, path, owner, durably)
     except BaseException:
         remove(draft)
         raise
@@ -244,7 +253,7 @@ def new_file(directory: Path, name: str, mode: int = FILE_MODE) -> tuple[Path, i
             raise failure(error, f"writing {path}", directory) from None
 
 
-def write_all(handle: int, data: bytes | memoryview, offset: int) -> None:
+def write_all(handle: int, data: bytes | bytearray | memoryview, offset: int) -> None:
     """All of `data` at `offset`, however often the system must be asked. OSError."""
     view = memoryview(data)
     while view:
@@ -254,8 +263,7 @@ def write_all(handle: int, data: bytes | memoryview, offset: int) -> None:
 
 def move(old: Path, new: Path, owner: Owner | None = None, durably: bool = True) -> None:
     """Give `old` the name `new`, replacing what had it; a directory that vanished is made again."""
-    for again in (True, False):
-        make_directory(new.parent, owner)
+    for again in (True, True, False):
         try:
             calls.system.rename(old, new)
             break
@@ -263,6 +271,7 @@ def move(old: Path, new: Path, owner: Owner | None = None, durably: bool = True)
             # Ollama removes empty directories under `manifests` at any time: also just now.
             if not again or status(old) is None:
                 raise failure(error, f"writing {new}") from None
+            make_directory(new.parent, owner)
         except OSError as error:
             raise failure(error, f"writing {new}", new.parent) from None
     if durably:
@@ -291,6 +300,15 @@ def remove_empty(directory: Path, top: Path) -> None:
             if error.errno not in MISSING:
                 raise failure(error, f"removing {directory}") from None
         directory = directory.parent
+
+
+def inside(directory: Path, owner: Owner | None, make: Callable[[], T]) -> T:
+    """What `make` returns, which makes something in `directory`: that is made first if it is missing."""
+    try:
+        return make()
+    except NotFoundError:
+        make_directory(directory, owner)
+        return make()
 
 
 def make_directory(path: Path, owner: Owner | None = None, mode: int = DIRECTORY_MODE) -> None:

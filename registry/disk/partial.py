@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from registry.disk.data import DataFile, lock_file
+from registry.disk.data import DataFile
 from registry.disk.files import CHUNK, FILE_MODE, Owner, make_directory, move, remove, sync_directory
 from registry.disk.handover import Handover
 from registry.disk.journal import Journal, Sum, apart, spans_of
-from registry.disk.partials import Busy, data_path, journal_path
+from registry.disk.partials import Busy, data_path, hold
 from registry.errors import CorruptError, InvalidError, ProtocolError, RegistryError, StorageError
 from registry.model.digests import Digest
 from registry.model.spans import Span, Spans
@@ -67,10 +67,9 @@ class Partial:
         `grain`: after how many bytes at most a write notes what it has. StorageError, also where there is
         no room for the whole blob.
         """
-        make_directory(directory, owner)
-        lock = lock_file(journal_path(directory, digest), owner=owner)
-        if lock is None:
-            return Busy(journal_path(directory, digest), digest, size)
+        lock = hold(directory, digest, size, owner)
+        if isinstance(lock, Busy):
+            return lock
         with contextlib.ExitStack() as undo:
             undo.callback(lock.close)
             data = DataFile.open(data_path(directory, digest), owner=owner)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.disk.data import DataFile, lock_file
-from registry.disk.files import names, read_bounded, remove, status
+from registry.disk.files import Owner, inside, names, read_bounded, remove, status
 from registry.disk.journal import JOURNAL_BYTES, journal_key, read_sums, spans_of
 from registry.errors import InvalidError, RegistryError
 from registry.model.digests import Digest
@@ -51,6 +51,16 @@ class Busy:
             return file.lock(shared=True)
         finally:
             file.close()
+
+
+def hold(directory: Path, digest: Digest, size: int, owner: Owner | None = None) -> DataFile | Busy:
+    """The lock of the partial of `digest`, whether there is one or not; Busy if another has it. StorageError.
+
+    Whoever lets go of it removes the file first, if it has nothing in it that a later run needs.
+    """
+    path = journal_path(directory, digest)
+    lock = inside(directory, owner, lambda: lock_file(path, owner=owner))
+    return lock or Busy(path, digest, size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from registry.contracts import Clock, Elsewhere, Entry, Reading
+from registry.contracts import Clock, Elsewhere, Entry, Intake, Reading
 from registry.disk.data import lock_file
 from registry.disk.failures import amount
 from registry.disk.files import (
@@ -24,9 +24,10 @@ from registry.disk.files import (
     status,
     sync_directory,
     touch,
+    write_atomic,
 )
 from registry.disk.partial import GRAIN, Partial
-from registry.disk.partials import Busy, held
+from registry.disk.partials import Busy, held, hold
 from registry.disk.proven import Proven, prove_file
 from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
 from registry.model.digests import Digest
@@ -34,7 +35,7 @@ from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
 from registry.model.spans import FileSpan, Span
 from registry.targets.claims import Claim
-from registry.targets.intake import StoreIntake
+from registry.targets.intake import SMALL, PartialIntake, SmallIntake
 from registry.targets.shelf import Shelf
 from registry.targets.sweep import Pruned, Sweep, file_name
 
@@ -68,14 +69,15 @@ class Store:
         self._sums = own / "sums"
         self._claims_at = own / "claims"
         self._lock_at = own / "lock"
+        self._drafts = own / "drafts"
         self._owner = owner_to_keep(models)
         self._grain = grain
         self._clock = clock
         self._note = note
         self._proven = Proven(own / "proven", self._owner)
-        self._shelf = Shelf(models / "manifests", own / "drafts", self._owner, clock, pause)
+        self._shelf = Shelf(models / "manifests", self._drafts, self._owner, clock, pause)
         self._sweep = Sweep(
-            self._shelf, self.blobs, self._partials, self._sums, self._claims_at, own / "drafts"
+            self._shelf, self.blobs, self._partials, self._sums, self._claims_at, self._drafts
         )
         self._claims: dict[tuple[str, ...], Claim] = {}
         self._to_read: dict[tuple[str, ...], frozenset[Digest]] = {}
@@ -171,19 +173,19 @@ class Store:
                 hint=f"free {amount(needed - free)} there, or choose another place with --models DIR",
             )
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> StoreIntake | Elsewhere | None:
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
         """Go on with what is here of the blob; Elsewhere while another process receives it."""
         if blob.digest.algorithm != "sha256":
             raise InvalidError(f"an Ollama store holds sha256 blobs only, not {blob.digest.algorithm}")
         if self.size(name, blob) is not None:
             return None
-        partial = Partial.open(self._partials, blob.digest, blob.size, grain=self._grain, owner=self._owner)
-        if isinstance(partial, Busy):
-            return Elsewhere(partial.received, partial.over)
+        intake = self._small(blob) if blob.size <= min(SMALL, self._grain) else self._resumed(blob)
+        if isinstance(intake, Busy):
+            return Elsewhere(intake.received, intake.over)
         if self.size(name, blob) is not None:
-            partial.close()  # another process named it between the two looks
+            intake.close()  # another process named it between the two looks
             return None
-        return StoreIntake(partial, self._grain, self._named, self._stay_young)
+        return intake
 
     def publish(self, name: Name, manifest: Manifest) -> None:
         """Make `name` stand for the manifest's exact bytes. InvalidError while a blob is missing."""
@@ -279,15 +281,35 @@ class Store:
         if claim is not None:
             claim.release()
 
-    def _named(self, partial: Partial) -> None:
-        """Give a proven blob its name, and remember it as proven before its partial is let go."""
+    def _resumed(self, blob: Descriptor) -> PartialIntake | Busy:
+        partial = Partial.open(self._partials, blob.digest, blob.size, grain=self._grain, owner=self._owner)
+        return (
+            partial
+            if isinstance(partial, Busy)
+            else PartialIntake(partial, self._grain, self._promote, self._stay_young)
+        )
+
+    def _small(self, blob: Descriptor) -> SmallIntake | Busy:
+        held = hold(self._partials, blob.digest, blob.size, self._owner)
+        return held if isinstance(held, Busy) else SmallIntake(held, blob, self._write)
+
+    # A name is made durable by `publish`, a small blob's together with all the others.
+
+    def _promote(self, partial: Partial) -> None:
         path = self._path(partial.digest)
-        # A small blob's name is made durable by `publish`, together with all the others.
         partial.promote(path, sums=self._sums / path.name, durably=partial.size > GRAIN)
-        there = status(path)
+        self._named(partial.digest)
+
+    def _write(self, blob: Descriptor, whole: bytearray) -> None:
+        write_atomic(self._path(blob.digest), whole, scratch=self._drafts, owner=self._owner, durably=False)
+        self._named(blob.digest)
+
+    def _named(self, digest: Digest) -> None:
+        """Remember a blob as proven, before whoever received it lets go of it."""
+        there = status(self._path(digest))
         if there is not None:
-            self._proven.note(partial.digest, there)
-        self._rely_on(partial.digest)
+            self._proven.note(digest, there)
+        self._rely_on(digest)
 
     def _rely_on(self, digest: Digest) -> None:
         with self._mutex:

@@ -38,12 +38,16 @@ def fetch(store: Store, blob: Descriptor, data: bytes, pause: float) -> None:
             continue
         left = [piece for gap in intake.received.missing(blob.size) for piece in gap.cut(GRAIN)][::-1]
         arguments = (intake, left, data, pause)
-        threads = [threading.Thread(target=work, args=arguments, daemon=True) for _ in range(WORKERS)]
+        workers = 1 if intake.appetite.ordered else WORKERS
+        threads = [threading.Thread(target=work, args=arguments, daemon=True) for _ in range(workers)]
         for thread in threads:
             thread.start()
-        intake.prove()
+        if not intake.appetite.ordered:
+            intake.prove()  # follows them
         for thread in threads:
             thread.join()
+        if intake.appetite.ordered:
+            intake.prove()
         intake.commit()
 
 

@@ -59,9 +59,9 @@ def memory(_directory: Path, _undo: contextlib.ExitStack) -> Place:
     return Place(target, lambda: target)
 
 
-def store(directory: Path, undo: contextlib.ExitStack) -> Place:
+def store(directory: Path, undo: contextlib.ExitStack, grain: int = GRAIN) -> Place:
     def again() -> Store:
-        target = Store(directory / "models", grain=GRAIN)
+        target = Store(directory / "models", grain=grain)
         undo.callback(target.close)
         return target
 
@@ -114,6 +114,7 @@ def remote_over_sockets(directory: Path, undo: contextlib.ExitStack, direct: boo
 PLACES: dict[str, Open] = {
     "memory": memory,
     "store": store,
+    "store, nothing is small": partial(store, grain=1000),
     "remote in process": remote_in_process,
     "remote over sockets": remote_over_sockets,
     "remote in process, direct upload": partial(remote_in_process, direct=True),
