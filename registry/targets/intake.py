@@ -112,7 +112,7 @@ class SmallIntake:
         """`received` is always true here."""
 
     def prove(self) -> None:
-        """Hash the bytes. CorruptError, ProtocolError while some are missing."""
+        """Hash the bytes. CorruptError, also while some are missing."""
         hasher = self._blob.digest.hasher()
         hasher.update(self._bytes)
         self._proven = self._blob.digest.matches(hasher)

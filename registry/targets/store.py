@@ -283,20 +283,17 @@ class Store:
 
     def _resumed(self, blob: Descriptor) -> PartialIntake | Busy:
         partial = Partial.open(self._partials, blob.digest, blob.size, grain=self._grain, owner=self._owner)
-        return (
-            partial
-            if isinstance(partial, Busy)
-            else PartialIntake(partial, self._grain, self._promote, self._stay_young)
-        )
+        if isinstance(partial, Busy):
+            return partial
+        return PartialIntake(partial, self._grain, self._promote, self._stay_young)
 
     def _small(self, blob: Descriptor) -> SmallIntake | Busy:
         held = hold(self._partials, blob.digest, blob.size, self._owner)
         return held if isinstance(held, Busy) else SmallIntake(held, blob, self._write)
 
-    # A name is made durable by `publish`, a small blob's together with all the others.
-
     def _promote(self, partial: Partial) -> None:
         path = self._path(partial.digest)
+        # The name of a blob of one span is made durable by `publish`, together with all the others.
         partial.promote(path, sums=self._sums / path.name, durably=partial.size > GRAIN)
         self._named(partial.digest)
 
