@@ -10,7 +10,7 @@ from registry.model.spans import Span
 
 # Answers in a row that did not fit what was asked, before they are believed: of a source that has never
 # given a fitting one, and of one that has.
-_DOUBTS = {False: 2, True: 6}
+_DOUBTS = {False: 2, True: 10}
 
 
 class Supply:

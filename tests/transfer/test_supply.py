@@ -73,7 +73,7 @@ def test_a_source_that_gives_up_ranges_in_the_middle_is_read_all_the_same() -> N
     assert get(there, NAME) == model
 
 
-@pytest.mark.parametrize(("from_the_start", "asked"), [(True, 3), (False, 4 + 7)])
+@pytest.mark.parametrize(("from_the_start", "asked"), [(True, 3), (False, 4 + 11)])
 def test_a_source_that_insists_on_nonsense_is_told_so(from_the_start: bool, asked: int) -> None:
     model = Model.random(4, SIZE)
     source = Garbling(model, lambda number: from_the_start or number >= 4)
