@@ -263,7 +263,7 @@ def write_all(handle: int, data: bytes | bytearray | memoryview, offset: int) ->
 
 def move(old: Path, new: Path, owner: Owner | None = None, durably: bool = True) -> None:
     """Give `old` the name `new`, replacing what had it; a directory that vanished is made again."""
-    for again in (True, True, False):
+    for again in (True, True, False):  # missing at first, and gone again when it was just made
         try:
             calls.system.rename(old, new)
             break
@@ -313,7 +313,7 @@ def inside(directory: Path, owner: Owner | None, make: Callable[[], T]) -> T:
 
 def make_directory(path: Path, owner: Owner | None = None, mode: int = DIRECTORY_MODE) -> None:
     """Make `path` and what it is in, as far as they are missing; durably. StorageError."""
-    if os.path.isdir(path):  # noqa: PTH112 - asked for every blob, and pathlib takes three times as long
+    if os.path.isdir(path):  # noqa: PTH112 - pathlib raises where nobody may look
         return
     make_directory(path.parent, owner)
     try:

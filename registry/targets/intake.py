@@ -10,8 +10,10 @@ from registry.disk.data import DataFile
 from registry.disk.files import remove
 from registry.disk.partial import Partial
 from registry.errors import CorruptError, InvalidError, ProtocolError
+from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
 from registry.model.spans import Span, Spans
+from registry.targets.pieces import exactly
 
 SMALL = 256 * 1024  # bytes of a blob that is kept in memory until it is whole
 
@@ -113,9 +115,8 @@ class SmallIntake:
 
     def prove(self) -> None:
         """Hash the bytes. CorruptError, also while some are missing."""
-        hasher = self._blob.digest.hasher()
-        hasher.update(self._bytes)
-        self._proven = self._blob.digest.matches(hasher)
+        digest = self._blob.digest
+        self._proven = Digest.of(memoryview(self._bytes), digest.algorithm) == digest
         if not self._proven:
             raise CorruptError("the bytes that arrived are not those of the digest")
 
@@ -125,10 +126,7 @@ class SmallIntake:
 
     def differs(self, span: Span, chunks: Iterable[bytes]) -> bool:
         """Compare a second reading with what is here; if it differs, all from `span` on is missing again."""
-        again = b"".join(chunks)
-        if len(again) != span.length:
-            raise ProtocolError(f"{len(again)} of {span.length} bytes arrived")
-        if self._bytes[span.offset : span.end] == again:
+        if self._bytes[span.offset : span.end] == exactly(span, chunks):
             return False
         del self._bytes[span.offset :]
         self._proven = False

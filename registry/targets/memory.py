@@ -12,6 +12,7 @@ from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
+from registry.targets.pieces import exactly
 
 _CHUNK = 1024 * 1024
 _Key = tuple[str, str, str]
@@ -199,10 +200,7 @@ class MemoryIntake:
 
     def differs(self, span: Span, chunks: Iterable[bytes]) -> bool:
         """Compares with what is there."""
-        again = b"".join(chunks)
-        if len(again) != span.length:
-            raise ProtocolError(f"{len(again)} of {span.length} bytes arrived")
-        if self._partial.data[span.offset : span.end] == again:
+        if self._partial.data[span.offset : span.end] == exactly(span, chunks):
             return False
         with self._changed:
             kept = (

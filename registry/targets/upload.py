@@ -16,6 +16,7 @@ from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
 from registry.targets.peer import Peer
+from registry.targets.pieces import exactly
 from registry.targets.sessions import AGE, Session, Sessions
 from registry.wire import routes
 from registry.wire.headers import Headers
@@ -256,15 +257,3 @@ class UploadIntake:
                 host=self._peer.host,
             )
         return least
-
-
-def exactly(span: Span, chunks: Iterable[bytes]) -> bytes:
-    """The bytes of a small span; ProtocolError if there are more or fewer."""
-    kept = bytearray()
-    for chunk in chunks:
-        kept += chunk
-        if len(kept) > span.length:
-            break
-    if len(kept) != span.length:
-        raise ProtocolError(f"{len(kept)} bytes came where {span.length} were announced")
-    return bytes(kept)
