@@ -25,20 +25,29 @@ _HINTS = {
 def failure(error: OSError, doing: str, place: Path | None = None) -> RegistryError:
     """The error to raise for `error`, met while `doing` something ("writing /models/blobs/sha256-…").
 
-    NotFoundError where a file or directory is missing, else StorageError; a full disk says how much is
-    free at `place`.
+    NotFoundError where a file or directory is missing, else StorageError; a full disk says what is left
+    at `place`.
     """
     reason = error.strerror or str(error)
     if error.errno in MISSING:
         return NotFoundError(f"{doing}: {reason}")
     if error.errno in _FULL:
-        left = ""
-        if place is not None:
-            with contextlib.suppress(OSError):
-                left = f", {amount(free(place))} free"
-        hint = "what was received is kept: free some space there, then run the same command again"
-        return StorageError(f"{doing}: the disk is full{left}", hint=hint)
+        hint = "what was received is kept: make room there, then run the same command again"
+        return StorageError(f"{doing}: {_lacking(error.errno, place)}", hint=hint)
     return StorageError(f"{doing}: {reason}", hint=_HINTS.get(error.errno or 0, ""))
+
+
+def _lacking(number: int | None, place: Path | None) -> str:
+    """What there is no more of: bytes, files, or bytes that this user may have."""
+    if number == errno.EDQUOT:
+        return "your disk quota is used up"
+    if place is not None:
+        with contextlib.suppress(OSError):
+            found = os.statvfs(existing(place))
+            if found.f_files and not found.f_favail:  # some filesystems do not count files
+                return "the disk takes no more files (no inode is free)"
+            return f"the disk is full, {amount(free(place))} free"
+    return "the disk is full"
 
 
 @contextlib.contextmanager

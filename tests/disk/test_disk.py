@@ -46,13 +46,15 @@ NAME = Name.parse("models.example/acme/tiny:1")
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A filesystem of four megabytes."""
+    """A filesystem of four megabytes and 64 files."""
     place = tmp_path / "disk"
     place.mkdir()
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4M", "tmpfs", str(place)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=4M,nr_inodes=64", "tmpfs", str(place)],
+        capture_output=True,
+        text=True,
     )
     if mounted.returncode:
         pytest.skip(f"no small disk here: {mounted.stderr.strip()}")
@@ -158,6 +160,30 @@ def test_wherever_a_disk_fills_up_nothing_is_half_named(seed: int, small_disk: P
     put(store, NAME, model)
     assert get(store, NAME) == model
     store.close()
+
+
+def test_a_disk_that_takes_no_more_files_is_not_called_full_of_bytes(small_disk: Path) -> None:
+    model = Model.random(6, *[1000] * 80)
+    store = Store(small_disk / "models")
+
+    with pytest.raises(StorageError, match=r"the disk takes no more files \(no inode is free\)"):
+        put(store, NAME, model)
+    store.close()
+
+    check_store(small_disk / "models")
+    subprocess.run(["mount", "-o", "remount,nr_inodes=640", str(small_disk)], check=True)
+    put(store, NAME, model)
+    assert get(store, NAME) == model
+    store.close()
+
+
+def test_a_quota_that_is_used_up_is_not_called_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "system", Broken("open", errno.EDQUOT))
+
+    with pytest.raises(StorageError, match="your disk quota is used up"):
+        write_atomic(tmp_path / "file", b"any", scratch=tmp_path)
 
 
 # --- broken, read-only ---------------------------------------------------------------------------------
