@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import random
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -34,13 +35,28 @@ from registry.transfer.copy import copy
 SIZE = 12 * MiB
 RATE = 24 * MiB  # bytes a second: a transfer takes about half a second
 MOMENTS = 0.7  # seconds within which a transfer is killed
+TESTS_A_LINE = 50
 IN_FLIGHT = MiB  # what the line's buffers may hold when one end is gone, and a manifest
 
 
 @pytest.fixture(scope="module")
-def over(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    with line(tmp_path_factory.mktemp("line"), link=Link(total=RATE)) as opened:
-        yield opened
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Line]]:
+    """The same line for so many tests, then a new one: after each test all that its server holds is read."""
+    with contextlib.ExitStack() as running:
+
+        def endless() -> Iterator[Line]:
+            while True:
+                running.close()
+                place = tmp_path_factory.mktemp("line")
+                running.callback(shutil.rmtree, place)
+                yield from [running.enter_context(line(place, link=Link(total=RATE)))] * TESTS_A_LINE
+
+        yield endless()
+
+
+@pytest.fixture
+def over(lines: Iterator[Line]) -> Line:
+    return next(lines)
 
 
 @pytest.fixture
