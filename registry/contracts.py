@@ -128,11 +128,12 @@ class Elsewhere:
     """A blob that another process on this machine is receiving into the same place right now.
 
     `received()` is how many bytes that process has; `over()` whether it ended, well or not: then ask
-    the destination again.
+    the destination again. `who` names it for people: `process 4711`.
     """
 
     received: Callable[[], int]
     over: Callable[[], bool]
+    who: str = "another process"
 
 
 class Destination(Protocol):

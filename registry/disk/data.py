@@ -13,12 +13,14 @@ from pathlib import Path
 
 from registry.disk import system as calls
 from registry.disk.failures import attempt, failure
-from registry.disk.files import FILE_MODE, Owner, Status, move, remove, write_all
-from registry.errors import StorageError
+from registry.disk.files import FILE_MODE, Owner, Status, move, read_bounded, remove, write_all
+from registry.errors import RegistryError, StorageError
 
 _ROOM = 64 * 1024 * 1024  # bytes of disk space that are asked for first
 _AT_ONCE = 0.01  # seconds that asking may take
 _ONE_NAME = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_LOCKS = Path("/proc/locks")
+_LOCKS_BYTES = 1024 * 1024
 _BUSY = (errno.EAGAIN, errno.EACCES)
 
 
@@ -166,6 +168,21 @@ def lock_file(
         if file.is_at(path):
             return file
         file.close()  # removed between open and lock: this lock is nobody's any more
+
+
+def holder(path: Path) -> int | None:
+    """The process that has the lock of the file at `path`; None where the system does not tell (proc(5))."""
+    try:
+        found = path.lstat()
+        locks = read_bounded(_LOCKS, _LOCKS_BYTES).decode("ascii", "replace")
+    except (OSError, RegistryError):
+        return None
+    file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for line in locks.splitlines():
+        match line.split():
+            case [_, "FLOCK", _, "WRITE", number, at, *_] if at == file and number.isdecimal():
+                return int(number) or None  # 0: it is in another container
+    return None
 
 
 def also_name(old: Path, new: Path, draft: Path) -> None:

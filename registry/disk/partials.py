@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.disk.data import DataFile, lock_file
+from registry.disk.data import DataFile, holder, lock_file
 from registry.disk.files import Owner, inside, names, read_bounded, remove, status
 from registry.disk.journal import JOURNAL_BYTES, journal_key, read_sums, spans_of
 from registry.errors import InvalidError, RegistryError
@@ -40,6 +40,11 @@ class Busy:
         except RegistryError:
             return 0
         return spans_of(read_sums(data, journal_key(self.digest, self.size), self.size)).total
+
+    def who(self) -> str:
+        """Its owner, for people."""
+        number = holder(self.journal)
+        return f"process {number}" if number else "another process"
 
     def over(self) -> bool:
         """Whether it has no owner any more."""

@@ -103,7 +103,7 @@ class Memory:
                 partial = self._partials[blob.digest] = _Partial(bytearray(blob.size))
             if partial.owned:
                 held = partial
-                return Elsewhere(lambda: held.received.total, lambda: not held.owned)
+                return Elsewhere(lambda: held.received.total, lambda: not held.owned, "another copy")
             partial.owned = True
             return MemoryIntake(self, blob, partial, self._grain)
 

@@ -181,7 +181,7 @@ class Store:
             return None
         intake = self._small(blob) if blob.size <= min(SMALL, self._grain) else self._resumed(blob)
         if isinstance(intake, Busy):
-            return Elsewhere(intake.received, intake.over)
+            return Elsewhere(intake.received, intake.over, intake.who())
         if self.size(name, blob) is not None:
             intake.close()  # another process named it between the two looks
             return None

@@ -157,7 +157,7 @@ class Flight:
 
     def _follow(self, other: Elsewhere) -> None:
         """Watch another process's progress until it ends."""
-        self._trip.observer.note(f"blob {self.blob.digest.short}: following the process that receives it")
+        self._trip.observer.note(f"blob {self.blob.digest.short}: following {other.who}, which receives it")
         while not other.over():
             self._show(other.received())
             if self._trip.patience.stop.wait(_LOOK_EVERY):

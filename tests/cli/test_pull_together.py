@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,7 @@ def test_eight_processes_fetch_each_blob_once(
             opened.close()
 
     assert [run.returncode for run in runs[kills:]] == [0] * (8 - kills), said
-    assert any("following the process" in text for text in said)
+    leaders = {int(number) for text in said for number in re.findall(r"following process (\d+), which", text)}
+    assert leaders and leaders <= {run.pid for run in runs}
     check_store(store, {f"{far}/ada/together-{kills}/1": [raw]})
     assert moved <= (1 + kills) * SIZE + MB, f"{moved} bytes for {SIZE}"

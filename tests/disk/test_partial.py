@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from pathlib import Path
 import pytest
 from partial_kit import DATA, DIGEST, GRAIN, WHOLE, fill, opened, part
 
+from registry.disk import data
+from registry.disk.data import holder, lock_file
 from registry.disk.journal import journal_key, read_sums
 from registry.disk.partial import Partial
 from registry.disk.partials import Busy, data_path, held, journal_path, leftovers, reclaim
@@ -254,6 +258,25 @@ def test_one_owns_it_and_the_others_may_watch(tmp_path: Path) -> None:
     mine.close()
     assert (other.received(), other.over()) == (GRAIN, True)
     assert isinstance(Partial.open(tmp_path, DIGEST, len(DATA)), Partial)
+
+
+def test_the_owner_is_named_to_those_who_wait_where_the_system_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, next_to_it = opened(tmp_path), lock_file(tmp_path / "unrelated", shared=True)
+    other = Partial.open(tmp_path, DIGEST, len(DATA))
+    assert isinstance(other, Busy) and next_to_it is not None
+
+    while_held = other.who()
+    monkeypatch.setattr(data, "_LOCKS", tmp_path / "no such file")
+    untold = other.who()
+    monkeypatch.undo()
+    mine.close()
+
+    assert while_held == (f"process {os.getpid()}" if sys.platform == "linux" else "another process")
+    assert (untold, other.who()) == ("another process", "another process")
+    assert holder(next_to_it.path) is None  # many may share it
+    next_to_it.close()
 
 
 def test_whoever_waits_for_a_blob_that_was_named_is_told_that_it_is_over(tmp_path: Path) -> None:
