@@ -20,6 +20,7 @@ from registry.wire.redirects import follow
 
 _READS = ("GET", "HEAD")
 _SECRET_FIELDS = ("Authorization", "Cookie", "Proxy-Authorization")
+_SENDS = 5  # of one request at most: a token that served another thread may have ended by now
 _KEPT = 0.8  # the part of its life after which a token is not begun with any more
 
 
@@ -79,19 +80,18 @@ class Session:
         if "Authorization" in request.headers:  # a signed call: it says itself who it is
             return self._transport(request)
         door = self._door(request)
-        grant = self._grant(door)
-        response = self._sent(request, door, grant)
-        if response.status != 401:
-            return response
-        if not self._learn(door, grant, response):
-            return response
-        if not request.replayable:
-            self._grant(door)
-            raise TransientError(
-                f"{self._origin.netloc} wanted a new token in the middle of an upload; there is one now",
-                host=self._origin.netloc,
-                answered=True,
-            )
+        for _ in range(_SENDS - 1):
+            grant = self._grant(door)
+            response = self._sent(request, door, grant)
+            if response.status != 401 or not self._learn(door, grant, response):
+                return response
+            if not request.replayable:
+                self._grant(door)
+                raise TransientError(
+                    f"{self._origin.netloc} wanted a new token in the middle of an upload; there is one now",
+                    host=self._origin.netloc,
+                    answered=True,
+                )
         return self._sent(request, door, self._grant(door))
 
     def _door(self, request: Request) -> _Door:
