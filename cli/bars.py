@@ -34,7 +34,7 @@ class Bars:
         self._tally = Tally((), 0.0)
         self._whole: _Bar | None = None
         self._bars: dict[Digest, _Bar] = {}
-        self._measured = _has_width(terminal.err)
+        self._measured = _has_size(terminal.err)
 
     def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
         self._close()
@@ -111,9 +111,9 @@ class Bars:
         self._whole = None
 
 
-def _has_width(stream: TextIO) -> bool:
-    """Whether a terminal knows its width; some say 0, and then tqdm would draw nothing."""
+def _has_size(stream: TextIO) -> bool:
+    """Whether a terminal knows its size; some say 0, and then tqdm would draw nothing."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns > 0
+        return min(os.get_terminal_size(stream.fileno())) > 0
     except (OSError, ValueError):
         return False

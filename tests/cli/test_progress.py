@@ -10,6 +10,7 @@ import random
 import re
 import subprocess
 import sys
+import termios
 import threading
 
 import pytest
@@ -141,9 +142,10 @@ bars.end(None)
 """
 
 
-def in_terminal(program: str) -> str:
-    """What a terminal is sent by a Python program."""
+def in_terminal(program: str, size: tuple[int, int]) -> str:
+    """What a terminal of so many lines and columns is sent by a Python program."""
     leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, size)
     env = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
     process = subprocess.Popen([sys.executable, "-c", program], stdout=follower, stderr=follower, env=env)
     os.close(follower)
@@ -167,8 +169,9 @@ def in_terminal(program: str) -> str:
     return b"".join(chunks).decode()
 
 
-def test_a_terminal_sees_bars_that_begin_with_what_was_there_and_only_grow() -> None:
-    text = in_terminal(PROGRAM)
+@pytest.mark.parametrize("size", [(24, 100), (0, 0), (0, 100), (24, 0)])
+def test_a_terminal_sees_bars_that_begin_with_what_was_there_and_only_grow(size: tuple[int, int]) -> None:
+    text = in_terminal(PROGRAM, size)
     whole = [int(found) for found in re.findall(r"tiny:latest +(\d+)%", text)]
     assert whole == sorted(whole)
     assert whole[-1] == 100
