@@ -133,7 +133,7 @@ class Elsewhere:
 
     received: Callable[[], int]
     over: Callable[[], bool]
-    who: str = "another process"
+    who: str
 
 
 class Destination(Protocol):

@@ -10,6 +10,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from registry.wire.bodies import read_body
+from registry.wire.messages import Response
+
 HEAD_END = b"\r\n\r\n"
 
 
@@ -189,3 +192,8 @@ def reply(status: int, body: bytes = b"", **headers: str) -> bytes:
     if not any(key.lower() in ("content_length", "transfer_encoding") for key in headers):
         rows.append(f"Content-Length: {len(body)}")
     return "\r\n".join(rows).encode("latin-1") + HEAD_END + body
+
+
+def whole(response: Response) -> bytes:
+    """All that a client was answered, at most a mebibyte."""
+    return read_body(response, 1024 * 1024, "reading an answer", "spy")

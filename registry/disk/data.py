@@ -13,7 +13,7 @@ from pathlib import Path
 
 from registry.disk import system as calls
 from registry.disk.failures import attempt, failure
-from registry.disk.files import FILE_MODE, Owner, Status, move, read_bounded, remove, write_all
+from registry.disk.files import FILE_MODE, Owner, Status, move, read_bounded, remove, status, write_all
 from registry.errors import RegistryError, StorageError
 
 _ROOM = 64 * 1024 * 1024  # bytes of disk space that are asked for first
@@ -173,11 +173,13 @@ def lock_file(
 def holder(path: Path) -> int | None:
     """The process that has the lock of the file at `path`; None where the system does not tell (proc(5))."""
     try:
-        found = path.lstat()
+        found = status(path)
         locks = read_bounded(_LOCKS, _LOCKS_BYTES).decode("ascii", "replace")
-    except (OSError, RegistryError):
+    except RegistryError:
         return None
-    file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    if found is None:
+        return None
+    file = f"{os.major(found.device):02x}:{os.minor(found.device):02x}:{found.inode}"
     for line in locks.splitlines():
         match line.split():
             case [_, "FLOCK", _, "WRITE", number, at, *_] if at == file and number.isdecimal():

@@ -8,7 +8,7 @@ from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
 from registry.auth.secrets import Login
 from registry.auth.session import Session
-from registry.wire.messages import Origin, Response, Transport
+from registry.wire.messages import Origin, Transport
 
 KEY = PrivateKey(bytes(range(32)))
 BLOB = "/v2/acme/tiny/blobs/sha256:" + "0" * 64
@@ -29,10 +29,6 @@ def session(
     logins = {origin: secret} if isinstance(secret, Login) else {}
     credentials = Credentials(key=secret if isinstance(secret, PrivateKey) else None, logins=logins)
     return Session(http, origin, credentials, clock=clock or Clock(), new_nonce=lambda: "nonce")
-
-
-def whole(response: Response) -> bytes:
-    return response.body if isinstance(response.body, bytes) else b"".join(response.body)  # type: ignore[arg-type]
 
 
 class Registry:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from session_kit import BLOB, KEY, UPLOADS, Clock, Registry, session, whole
-from spy import Seen, Spy, Talk, reply
+from session_kit import BLOB, KEY, UPLOADS, Clock, Registry, session
+from spy import Seen, Spy, Talk, reply, whole
 
 from registry.errors import DeniedError, ProtocolError, TransientError
 from registry.net.http import Http

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from session_kit import BLOB, KEY, UPLOADS, Registry, session, whole
-from spy import Script, Seen, Spy, Talk, reply
+from session_kit import BLOB, KEY, UPLOADS, Registry, session
+from spy import Script, Seen, Spy, Talk, reply, whole
 
 from registry.auth.keys import PrivateKey
 from registry.auth.secrets import Login

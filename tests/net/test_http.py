@@ -7,20 +7,16 @@ from pathlib import Path
 
 import pytest
 from rude_kit import Certificate
-from spy import Seen, Spy, Talk, reply
+from spy import Seen, Spy, Talk, reply, whole
 
 from registry.errors import DeniedError, InvalidError, ProtocolError, TransientError
 from registry.net.http import Http
 from registry.net.network import Network
 from registry.wire.headers import Headers
-from registry.wire.messages import Origin, Request, Response
+from registry.wire.messages import Origin, Request
 
 Client = Callable[..., Http]
 OK = reply(200, b"hello")
-
-
-def whole(response: Response) -> bytes:
-    return response.body if isinstance(response.body, bytes) else b"".join(response.body)  # type: ignore[arg-type]
 
 
 TARGETS = [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import random
 import re
 import shutil
@@ -49,7 +50,8 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Line]]:
                 running.close()
                 place = tmp_path_factory.mktemp("line")
                 running.callback(shutil.rmtree, place)
-                yield from [running.enter_context(line(place, link=Link(total=RATE)))] * TESTS_A_LINE
+                opened = running.enter_context(line(place, link=Link(total=RATE)))
+                yield from itertools.repeat(opened, TESTS_A_LINE)
 
         yield endless()
 
