@@ -8,6 +8,8 @@ from pathlib import Path
 
 from registry.errors import InvalidError
 
+_TOLD = 5  # spans of a set that are told one by one
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
@@ -56,6 +58,11 @@ class Spans:
 
     def __bool__(self) -> bool:
         return bool(self.items)
+
+    def __str__(self) -> str:
+        """For people: `0-16384, 32768-49152 and 3 more`, ends not included."""
+        told = ", ".join(f"{item.offset}-{item.end}" for item in self.items[:_TOLD])
+        return f"{told} and {len(self.items) - _TOLD} more" if len(self.items) > _TOLD else told
 
     @property
     def total(self) -> int:

@@ -14,7 +14,7 @@ from registry.contracts import Destination, Elsewhere, How, Intake, Source
 from registry.errors import CorruptError
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
-from registry.model.spans import Span
+from registry.model.spans import Span, Spans
 from registry.transfer.portions import Portions
 from registry.transfer.progress import BlobReport, Observer
 from registry.transfer.retry import Patience
@@ -67,6 +67,7 @@ class Flight:
         self._supply = Supply(trip.source, trip.name, blob)
         self._portions = Portions()
         self._prover: _Prover | None = None
+        self._doubtful = Spans()  # what was moved once more, because the whole was wrong
         self._kept = 0  # bytes the intake has
         self._in_air: dict[int, int] = {}  # bytes each running write has handed over
         self._shown = -1
@@ -314,7 +315,8 @@ class Flight:
         if not intake.received.missing(self.blob.size):
             for piece in whole.cut(self._portions.grain):
                 self._trip.patience.retry(lambda piece=piece: self._compare(intake, piece), "source")  # type: ignore[misc]
-        if not intake.received.missing(self.blob.size):
+        self._doubtful = intake.received.missing(self.blob.size)
+        if not self._doubtful:
             return False
         self._fly_again(intake, whole)
         return True
@@ -334,8 +336,11 @@ class Flight:
         self._fly([whole])
 
     def _beyond_mending(self, error: CorruptError) -> CorruptError:
+        tried = "a second reading was the same in every span"
+        if self._doubtful:
+            tried = f"bytes {self._doubtful} were moved once more, and it is wrong still"
         return CorruptError(
-            f"blob {self.blob.digest} of {self._trip.name}: {error.message}",
+            f"blob {self.blob.digest} of {self._trip.name}: {error.message}; {tried}",
             host=error.host or self._trip.name.host,
             name=str(self._trip.name),
             hint=error.hint or "the source holds a damaged blob; what was proven stays, try again later",

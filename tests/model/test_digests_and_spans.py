@@ -15,6 +15,13 @@ from registry.model.spans import Span, Spans
 HEX = "0123456789abcdef" * 4
 
 
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, ""), (2, "0-2, 10-12"), (7, "0-2, 10-12, 20-22, 30-32, 40-42 and 2 more")]
+)
+def test_many_spans_are_told_shortly(count: int, said: str) -> None:
+    assert str(Spans.of(Span(10 * at, 2) for at in range(count))) == said
+
+
 @pytest.mark.parametrize("text", [f"sha256:{HEX}", f"sha512:{HEX}{HEX}"])
 def test_a_digest_reads_back(text: str) -> None:
     assert str(Digest.parse(text)) == text

@@ -212,12 +212,31 @@ def test_a_source_that_is_corrupt_gives_no_model(kind: str, tmp_path: Path) -> N
         place = PLACES[kind](tmp_path, undo)
         blob = model.manifest.layers[0]
 
-        with pytest.raises(CorruptError, match=blob.digest.hex):
+        with pytest.raises(CorruptError, match=blob.digest.hex) as caught:
             copy(source, place.target, NAME, options=quick())
 
+        said = "bytes 0-" if kind == "remote in process" else "the same in every span"
+        assert said in caught.value.message
         assert place.again().size(NAME, blob) is None
         with pytest.raises(NotFoundError):
             place.again().resolve(NAME)
+
+
+@pytest.mark.parametrize("kind", ["memory", "store"])
+def test_the_spans_that_were_read_otherwise_are_named_where_the_blob_stays_wrong(
+    kind: str, tmp_path: Path
+) -> None:
+    model = Model.random(18, 10 * GRAIN)
+    source = Flipping(Flipping(filled(model), at=77, times=10**9), at=5 * GRAIN + 77)
+    with contextlib.ExitStack() as undo:
+        place = PLACES[kind](tmp_path, undo)
+
+        with pytest.raises(
+            CorruptError, match=f"bytes {5 * GRAIN}-{6 * GRAIN} were moved once more"
+        ) as caught:
+            copy(source, place.target, NAME, options=quick())
+
+        assert NAME.host in caught.value.message and caught.value.host == NAME.host
 
 
 # --- giving up -----------------------------------------------------------------------------------------
