@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,11 +11,17 @@ from goods import GRAIN, Model, get
 
 from registry.contracts import Reading
 from registry.errors import ProtocolError
+from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.memory import Memory
+from registry.targets.peer import Peer
+from registry.targets.remote import Remote
 from registry.transfer.copy import copy
+from registry.transfer.supply import Supply
+from registry.wire.headers import Headers
+from registry.wire.messages import Origin, Request, Response
 
 SIZE = 40 * GRAIN
 
@@ -91,3 +98,19 @@ def test_a_source_without_ranges_is_believed_at_once() -> None:
     copy(NoRanges(filled(model)), there, NAME, options=quick(jobs=3))
 
     assert get(there, NAME) == model
+
+
+def test_an_etag_that_changes_in_the_middle_is_no_reason_to_start_over() -> None:
+    """Whoever serves it: only the digest says which bytes they are."""
+    data, tags = b"0123456789", itertools.count()
+
+    def answer(request: Request) -> Response:
+        first, last = (int(text) for text in request.headers.get("Range").removeprefix("bytes=").split("-"))
+        headers = {"Content-Range": f"bytes {first}-{last}/{len(data)}", "ETag": f'"{next(tags)}"'}
+        return Response(206, Headers(headers), data[first : last + 1])
+
+    remote = Remote(Peer(answer, Origin("https", "models.example", 443)))
+    supply = Supply(remote, NAME, Descriptor("x", Digest.of(data), len(data)))
+
+    assert b"".join(b"".join(supply.open(Span(at, 2)).stream) for at in range(0, 10, 2)) == data
+    assert next(tags) == 5
