@@ -1,4 +1,4 @@
-"""What `pip install modelferry` leaves out and the embedded registry needs."""
+"""What a plain install leaves out and the embedded registry needs."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def need_server(doing: str) -> None:
     if missing:
         raise InvalidError(
             f"{doing} needs the embedded registry's libraries, and {', '.join(missing)} is not installed",
-            hint="pip install 'modelferry[server]', or in a checkout of Ferry: pip install '.[server]'",
+            hint="in a checkout of Ferry: pip install '.[server]'",
         )

@@ -49,7 +49,7 @@ def version(desk: Desk) -> None:
       ferry version --format json
     """
     told = {
-        "version": installed_version("modelferry"),
+        "version": installed_version("ferry-registry"),
         "python": platform.python_version(),
         "system": platform.system(),
     }
