@@ -17,7 +17,7 @@ from registry.model.spans import FileSpan
 from registry.wire import faults
 from registry.wire.bodies import read_body
 from registry.wire.headers import Headers
-from registry.wire.messages import Origin, Request, Response, Transport
+from registry.wire.messages import Access, Origin, Request, Response, Transport
 
 PAGE_BYTES = 4 * 1024 * 1024
 _PAGES = 10_000
@@ -43,11 +43,12 @@ class Peer:
         doing: str,
         *,
         ok: tuple[int, ...],
+        access: Access | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> Response:
         """The answer, if its status is one of `ok`; else the error it means, saying what was being done."""
-        request = Request(method, f"{self.origin}{path}", Headers(headers or {}), body)
+        request = Request(method, f"{self.origin}{path}", Headers(headers or {}), body, access=access)
         response = self.transport(request)
         if response.status in ok:
             return response
@@ -69,10 +70,10 @@ class Peer:
         """The body as exactly `length` bytes, or ProtocolError beyond and TransientError below."""
         return _Bounded(response, length, doing, self.host)
 
-    def pages(self, path: str, doing: str) -> Iterator[Mapping[str, object]]:
+    def pages(self, path: str, doing: str, access: Access | None) -> Iterator[Mapping[str, object]]:
         """The JSON objects of a paged list, each page asked for as it is needed (`Link`, RFC 8288)."""
         for _ in range(_PAGES):
-            response = self.ask("GET", path, doing, ok=(200,))
+            response = self.ask("GET", path, doing, ok=(200,), access=access)
             raw = self.read(response, PAGE_BYTES, doing)
             try:
                 page = json.loads(raw)

@@ -9,7 +9,6 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 from registry.contracts import Intake, Reading
 from registry.errors import CorruptError, InvalidError, ProtocolError, RegistryError, TransientError
@@ -29,13 +28,18 @@ from registry.model.spans import Span
 from registry.targets.direct import Direct
 from registry.targets.peer import Peer
 from registry.targets.sessions import MemorySessions, Sessions
-from registry.targets.upload import CARRIED, FIRST_PART, Mounted, UploadIntake
+from registry.targets.upload import CARRIED, FIRST_PART, Mounted, UploadIntake, writing
 from registry.wire import routes
-from registry.wire.messages import Response
+from registry.wire.messages import Access, Response
 
 _ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_INDEX, OCI_ARTIFACT))}
 _PAGE = 1000
 _NAMES = 1_000_000
+
+
+def reading(name: Name) -> Access:
+    """The right to read where `name` is."""
+    return Access(name.repository)
 
 
 class _Fussy(Exception):
@@ -62,7 +66,7 @@ class Remote:
         """The manifest; ProtocolError if it breaks a rule, CorruptError if it is not the digest's."""
         doing = f"reading the manifest of {name}"
         path = routes.manifest(name.repository, name.reference)
-        response = self.peer.ask("GET", path, doing, ok=(200,), headers=_ACCEPT)
+        response = self.peer.ask("GET", path, doing, ok=(200,), access=reading(name), headers=_ACCEPT)
         raw = self.peer.read(response, MANIFEST_BYTES, doing)
         self._check_digest(raw, str(name.digest or ""), doing)
         self._check_digest(raw, response.headers.get("Docker-Content-Digest"), doing)
@@ -82,7 +86,7 @@ class Remote:
         """The digest `name` stands for, by one HEAD where the registry tells it."""
         doing = f"asking for {name}"
         path = routes.manifest(name.repository, name.reference)
-        response = self.peer.ask("HEAD", path, doing, ok=(200,), headers=_ACCEPT)
+        response = self.peer.ask("HEAD", path, doing, ok=(200,), access=reading(name), headers=_ACCEPT)
         try:
             return Digest.parse(response.headers.get("Docker-Content-Digest"))
         except InvalidError:
@@ -94,7 +98,7 @@ class Remote:
         whole = span == Span(0, blob.size)
         wanted = {} if whole else {"Range": f"bytes={span.offset}-{span.end - 1}"}
         path = routes.blob(name.repository, blob.digest)
-        response = self.peer.ask("GET", path, doing, ok=(200, 206, 416), headers=wanted)
+        response = self.peer.ask("GET", path, doing, ok=(200, 206, 416), access=reading(name), headers=wanted)
         if response.status == 416:
             raise self._garbled(self.peer.refusal(response, doing).message)
         try:
@@ -108,18 +112,18 @@ class Remote:
         """The size a HEAD tells, if it is the descriptor's: the registry has proven what it holds."""
         doing = f"asking for blob {blob.digest.short} of {name}"
         path = routes.blob(name.repository, blob.digest)
-        response = self.peer.ask("HEAD", path, doing, ok=(200, 404))
+        response = self.peer.ask("HEAD", path, doing, ok=(200, 404), access=reading(name))
         length = response.headers.get("Content-Length") or str(blob.size)
         return blob.size if response.status == 200 and length == str(blob.size) else None
 
     def tags(self, name: Name) -> Iterator[str]:
         """Every tag of the repository, sorted."""
         path = routes.tags(name.repository, limit=_PAGE)
-        return self._listed(path, "tags", f"listing the tags of {name.repository}")
+        return self._listed(path, "tags", f"listing the tags of {name.repository}", reading(name))
 
     def repositories(self) -> Iterator[str]:
         """Every repository the caller may read; NotFoundError or ProtocolError without a catalogue."""
-        return self._listed(routes.catalog(limit=_PAGE), "repositories", "listing the repositories")
+        return self._listed(routes.catalog(limit=_PAGE), "repositories", "listing the repositories", None)
 
     # --- writing -----------------------------------------------------------------------------------
 
@@ -142,7 +146,7 @@ class Remote:
         if intake.remembered():
             return intake
         if source is not None:
-            return Mounted(blob) if intake.begin(_mount(blob, source)).status == 201 else intake
+            return Mounted(blob) if intake.mount(source).status == 201 else intake
         if self.direct is not None and blob.size > CARRIED:
             begun = self.direct.begin(self.peer, intake, blob)
             if begun is not None:
@@ -156,7 +160,7 @@ class Remote:
         """Ask whether the blob is here, and open its upload if not, in one request: mount it from where it
         goes. _Fussy where the registry does not take that; in this run it is not asked so again."""
         try:
-            return intake.begin(_mount(blob, name)).status != 201
+            return intake.mount(name).status != 201
         except RegistryError as error:
             if isinstance(error, TransientError) and not error.answered:
                 raise
@@ -172,10 +176,13 @@ class Remote:
             path,
             doing,
             ok=(200, 201, 202),
+            access=writing(name),
             headers={"Content-Type": manifest.media_type},
             body=manifest.raw,
         )
-        again = self.peer.ask("GET", path, f"reading back {name}", ok=(200,), headers=_ACCEPT)
+        again = self.peer.ask(
+            "GET", path, f"reading back {name}", ok=(200,), access=reading(name), headers=_ACCEPT
+        )
         if self.peer.read(again, MANIFEST_BYTES, doing) != manifest.raw:
             raise CorruptError(
                 f"{doing}: {self.peer.host} returns another manifest than was sent",
@@ -187,14 +194,15 @@ class Remote:
     def remove(self, name: Name) -> None:
         """Delete the tag; where a registry deletes by digest only, the manifest with every tag of it."""
         doing = f"deleting {name}"
+        deleting = Access(name.repository, ("delete",))
         path = routes.manifest(name.repository, name.reference)
-        response = self.peer.ask("DELETE", path, doing, ok=(200, 202, 204, 400, 405))
+        response = self.peer.ask("DELETE", path, doing, ok=(200, 202, 204, 400, 405), access=deleting)
         if response.status >= 400:
             refusal = self.peer.refusal(response, doing)
             if name.digest is not None:
                 raise refusal
             path = routes.manifest(name.repository, self.resolve(name).digest)
-            self.peer.ask("DELETE", path, doing, ok=(200, 202, 204))
+            self.peer.ask("DELETE", path, doing, ok=(200, 202, 204), access=deleting)
 
     # --- checking ----------------------------------------------------------------------------------
 
@@ -232,9 +240,9 @@ class Remote:
                 hint="a proxy may have changed them; try again, or ask the registry directly",
             )
 
-    def _listed(self, path: str, key: str, doing: str) -> Iterator[str]:
+    def _listed(self, path: str, key: str, doing: str, access: Access | None) -> Iterator[str]:
         seen: set[str] = set()
-        for page in self.peer.pages(path, doing):
+        for page in self.peer.pages(path, doing, access):
             items = page.get(key) or []
             if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
                 raise self._wrong(doing, f"sent no list of {key}")
@@ -248,8 +256,3 @@ class Remote:
 
     def _wrong(self, doing: str, what: str) -> ProtocolError:
         return ProtocolError(f"{doing}: {self.peer.host} {what}", host=self.peer.host)
-
-
-def _mount(blob: Descriptor, source: Name) -> str:
-    """The query that asks to take `blob` over from the repository of `source`."""
-    return f"?mount={quote(str(blob.digest), safe='')}&from={quote(source.repository, safe='')}"

@@ -20,7 +20,7 @@ from registry.targets.pieces import exactly
 from registry.targets.sessions import AGE, Session, Sessions
 from registry.wire import routes
 from registry.wire.headers import Headers
-from registry.wire.messages import Request, Response
+from registry.wire.messages import Access, Request, Response
 
 MiB = 1024 * 1024
 FIRST_PART = 16 * MiB
@@ -28,6 +28,12 @@ MOST_PART = 1024 * MiB
 _CHUNK_MIN_CEILING = MOST_PART
 # A blob no larger than this goes up inside the closing PUT: one request less, and it can be replayed.
 CARRIED = 256 * 1024
+_NONE = Headers()
+
+
+def writing(name: Name, mounted_from: str = "") -> Access:
+    """The right to write where `name` is, and to take a blob over from another repository there."""
+    return Access(name.repository, ("pull", "push"), mounted_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,7 @@ class UploadIntake:
         self._key = f"{peer.origin}/{name.repository}@{blob.digest}"
         self._session = Session("", 0, 0.0)
         self._held = 0
+        self._access = writing(name)
         self._doing = f"uploading blob {blob.digest.short} to {name}"
         self._carried = b""
         self.how = How.UPLOADED
@@ -96,10 +103,19 @@ class UploadIntake:
             self.how = How.RESUMED
         return True
 
-    def begin(self, query: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    def mount(self, source: Name) -> Response:
+        """Ask to take the blob over from the repository of `source` (201); else a new session."""
+        digest, repository = str(self._blob.digest), source.repository
+        query = f"?mount={quote(digest, safe='')}&from={quote(repository, safe='')}"
+        return self.begin(query, access=writing(self._name, repository))
+
+    def begin(
+        self, query: str = "", headers: Mapping[str, str] | None = None, access: Access | None = None
+    ) -> Response:
         """A new session, or with a `query` that names the blob perhaps the blob itself (201)."""
         path = routes.uploads(self._name.repository) + query
-        response = self._peer.ask("POST", path, self._doing, ok=(201, 202), headers=headers)
+        access = access or self._access
+        response = self._peer.ask("POST", path, self._doing, ok=(201, 202), access=access, headers=headers)
         if response.status == 202:
             least = response.headers.get("OCI-Chunk-Min-Length")
             self._session = Session("", self._chunk_least(least), 0.0)
@@ -145,7 +161,7 @@ class UploadIntake:
             "Content-Range": f"{span.offset}-{span.end - 1}",
         }
         url = self._session.location
-        response = self._peer.transport(Request("PATCH", url, Headers(headers), chunks, span.length))
+        response = self._peer.transport(self._request("PATCH", url, Headers(headers), chunks, span.length))
         if response.status in (416, 404, 410):  # the registry holds something else than we think: ask it
             refused = self._peer.refusal(response, self._doing)
             if not span.offset:  # it holds something it does not tell: nothing to go on with
@@ -172,7 +188,7 @@ class UploadIntake:
         join = "&" if "?" in location else "?"
         url = f"{location}{join}digest={quote(str(self._blob.digest), safe='')}"
         headers = Headers({"Content-Type": "application/octet-stream"} if self._carried else {})
-        response = self._peer.transport(Request("PUT", url, headers, self._carried))
+        response = self._peer.transport(self._request("PUT", url, headers, self._carried))
         if response.status in (200, 201, 202, 204):
             if self._blob.size > CARRIED:
                 self._sessions.forget(self._key)
@@ -204,7 +220,7 @@ class UploadIntake:
         url = self._session.location
         if not url:
             return False
-        response = self._peer.transport(Request("GET", url))
+        response = self._peer.transport(self._request("GET", url))
         if response.status in (200, 202, 204):
             self._moved(response, url, self._arrived(response, 0))
             return True
@@ -213,6 +229,17 @@ class UploadIntake:
             self._sessions.forget(self._key)
             return False
         raise refusal
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Headers = _NONE,
+        body: bytes | Iterable[bytes] = b"",
+        length: int = 0,
+    ) -> Request:
+        """A request to the session's URL, which alone does not tell what it is for."""
+        return Request(method, url, headers, body, length, access=self._access)
 
     def _arrived(self, response: Response, expected: int) -> int:
         """How much the registry holds by its `Range`; `expected` where it does not say."""

@@ -83,8 +83,23 @@ def _origin(url: str) -> Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """What a request is for: `actions` ("pull", "push", "delete") in `repository`.
+
+    `mounted_from`: the repository that a blob is to be taken over from, or "".
+    """
+
+    repository: str
+    actions: tuple[str, ...] = ("pull",)
+    mounted_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What is asked. `url` is absolute and goes out byte for byte.
+
+    `access` says what for (DESIGN, rule 12): whoever makes a request knows, and nobody guesses it from
+    the URL. None where it is about no repository.
 
     `body` is bytes (at most BODY_BYTES) or, on the client's side only, an iterable of `length` bytes,
     which is sent once and never replayed. `length` is None only for a server's request whose sender
@@ -96,6 +111,7 @@ class Request:
     headers: Headers = field(default_factory=Headers)
     body: bytes | Iterable[bytes] = field(default=b"", repr=False)
     length: int | None = 0
+    access: Access | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.body, bytes) and self.body:

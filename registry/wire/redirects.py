@@ -87,7 +87,7 @@ def next_hop(request: Request, response: Response) -> Request:
     if wrong:
         raise _refusal(before, wrong)
     if after == before:
-        return Request(request.method, url, request.headers)
+        return Request(request.method, url, request.headers, access=request.access)
     kept = Headers((key, value) for key, value in request.headers if key.lower() in _HARMLESS)
     return Request(request.method, url, kept)
 
