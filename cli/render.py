@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
 
+from cli.hints import next_step
 from registry.errors import RegistryError, StorageError
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
@@ -69,8 +70,9 @@ def error_document(error: RegistryError) -> dict[str, object]:
     return {
         "error": {
             "class": type(error).__name__,
+            "reason": str(error.reason),
             "message": error.message,
-            "hint": error.hint,
+            "hint": next_step(error),
             "host": error.host,
             "name": error.name,
             "exit": error.exit,
@@ -168,8 +170,8 @@ def _writing(where: str) -> Iterator[None]:
 def error_lines(error: RegistryError, terminal: Terminal) -> list[str]:
     """What failed, and what to do next: one line each."""
     lines = [f"{terminal.paint('ferry:', 'red', terminal.err)} {visible(error.message)}"]
-    if error.hint:
-        lines.append(f"  {terminal._spelled('→', terminal.err)} {visible(error.hint)}")
+    if hint := next_step(error):
+        lines.append(f"  {terminal._spelled('→', terminal.err)} {visible(hint)}")
     return lines
 
 

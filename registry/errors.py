@@ -1,4 +1,4 @@
-"""Every error Ferry raises, split by what the caller should do about it.
+"""Every error Ferry raises, split by what the caller should do about it, and the reasons they give.
 
 RegistryError                                                        exit
 ├── InvalidError    input or stored data breaks a rule; usage           2
@@ -13,7 +13,8 @@ RegistryError                                                        exit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from enum import StrEnum
+from typing import ClassVar, TypedDict, Unpack
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -22,21 +23,58 @@ TERMINATED = 143
 _WORST_FIRST = (1, 8, 5, 7, 4, 3, 2)
 
 
-class RegistryError(Exception):
-    """What failed, in one sentence, and what a person can do next.
+class Reason(StrEnum):
+    """Why something failed, where that decides what a person does next.
 
-    `message` says what was being done and the first cause; `hint` is the next step;
-    `host` and `name` say where, when the place matters.
+    The library gives the reason; who speaks to people turns it into advice (the command line: `cli/hints`).
+    """
+
+    NONE = ""  # the message says it all, or `hint` does
+
+    NOT_SIGNED_IN = "not_signed_in"  # the host knows nobody who asks so, or wants a login
+    KEY_UNKNOWN = "key_unknown"  # the host does not know this key
+    LOGIN_REFUSED = "login_refused"  # a user name and password, or a stored token, are wrong there
+    NOT_ALLOWED = "not_allowed"  # the host knows who asks, and says no
+    CLOCK = "clock"  # the two clocks differ too much
+    NAME_NOT_THERE = "name_not_there"  # a registry has no such name, or shows it to others only
+    BODY_LIMIT = "body_limit"  # a proxy or registry takes no body of this size
+    BUSY = "busy"  # the host is there and cannot answer now
+    LINE_BROKE = "line_broke"  # the connection broke, or took too long
+
+
+class Details(TypedDict, total=False):
+    """What an error may say besides its message."""
+
+    reason: Reason
+    detail: str
+    hint: str
+    host: str
+    name: str
+
+
+class RegistryError(Exception):
+    """What failed, in one sentence, and why.
+
+    `message` says what was being done and the first cause; `reason` why, where advice depends on it;
+    `host` and `name` say where, when the place matters, and `detail` what else the advice has to name (a
+    path, an amount); `hint` is a next step that is the same for every caller.
     """
 
     exit: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, hint: str = "", host: str = "", name: str = "") -> None:
+    def __init__(self, message: str, **details: Unpack[Details]) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
-        self.host = host
-        self.name = name
+        self.reason = details.get("reason", Reason.NONE)
+        self.detail = details.get("detail", "")
+        self.hint = details.get("hint", "")
+        self.host = details.get("host", "")
+        self.name = details.get("name", "")
+
+    @property
+    def details(self) -> Details:
+        """Everything but the message, for an error that says the same in another place's words."""
+        return Details(reason=self.reason, detail=self.detail, hint=self.hint, host=self.host, name=self.name)
 
 
 class InvalidError(RegistryError):
@@ -76,13 +114,11 @@ class TransientError(RegistryError):
         self,
         message: str,
         *,
-        hint: str = "",
-        host: str = "",
-        name: str = "",
         retry_after: float | None = None,
         answered: bool = False,
+        **details: Unpack[Details],
     ) -> None:
-        super().__init__(message, hint=hint, host=host, name=name)
+        super().__init__(message, **details)
         self.retry_after = retry_after
         self.answered = answered
 
@@ -96,10 +132,8 @@ class ProtocolError(RegistryError):
 
     exit = 7
 
-    def __init__(
-        self, message: str, *, hint: str = "", host: str = "", name: str = "", garbled: bool = False
-    ) -> None:
-        super().__init__(message, hint=hint, host=host, name=name)
+    def __init__(self, message: str, *, garbled: bool = False, **details: Unpack[Details]) -> None:
+        super().__init__(message, **details)
         self.garbled = garbled
 
 

@@ -1,0 +1,29 @@
+"""What to do next, for each reason the library gives (rule 14): whole commands, host and name filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from registry.errors import Reason, RegistryError
+
+# `{host}`, `{name}` and `{detail}` are the error's own; advice with a gap that cannot be filled is not given.
+ADVICE: Mapping[Reason, str] = {
+    Reason.NOT_SIGNED_IN: "sign in: ferry signin {host}; where it wants a password: docker login {host}",
+    Reason.KEY_UNKNOWN: "make the key known there: ferry signin {host} says how",
+    Reason.LOGIN_REFUSED: "log in again: docker login {host} (or podman login {host})",
+    Reason.NOT_ALLOWED: "ask the owner for the right; ferry whoami {host} shows who you are there",
+    Reason.CLOCK: "set this machine's clock, or ask for the server's to be set",
+    Reason.NAME_NOT_THERE: "check the name; without the right to it, a private model looks like none",
+    Reason.BODY_LIMIT: "its administrator can allow larger bodies (nginx: client_max_body_size)",
+    Reason.BUSY: "the registry is busy or broken; the same command goes on where this one stopped",
+    Reason.LINE_BROKE: "the same command goes on where this one stopped",
+}
+
+
+def next_step(error: RegistryError) -> str:
+    """The step a person can take after `error`; "" where none is known."""
+    advice = ADVICE.get(error.reason, "")
+    said = {"host": error.host, "name": error.name, "detail": error.detail}
+    if any(f"{{{gap}}}" in advice and not text for gap, text in said.items()):
+        advice = ""
+    return advice.format_map(said) or error.hint

@@ -1,0 +1,93 @@
+"""Advice fits its reason, and names only what exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from person import ROOT
+
+from cli.hints import ADVICE, next_step
+from cli.main import app
+from registry.errors import DeniedError, Reason
+
+# Where sentences name commands: the command line, and what the server says to clients of any kind.
+SPEAKERS = [path for room in ("cli", "registry/server") for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def spoken(path: Path) -> Iterator[str]:
+    """The strings of a module that people may read: all but docstrings; of an f-string, its own words."""
+    tree = ast.parse(path.read_text())
+    silent = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+            yield "".join(map(str, parts))
+            silent |= {id(part) for part in node.values}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent:
+            yield node.value
+
+
+def options(command: click.Command) -> set[str]:
+    """Every option of a command and of what is below it."""
+    context = click.Context(command)
+    own = {text for parameter in command.get_params(context) for text in parameter.opts}
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            own |= options(below)
+    return own
+
+
+def unknown(text: str) -> list[str]:
+    """The commands and options that a sentence names and that there are not."""
+    wrong = []
+    for words in re.findall(r"\bferry ((?:[a-z-]+ ?)+)", text):
+        command: click.Command | None = app
+        for word in words.split():
+            if not isinstance(command, click.Group):
+                break
+            command = command.get_command(click.Context(command), word)
+            if command is None:
+                wrong.append(f"ferry {words}")
+                break
+    known = options(app)
+    return wrong + [found for found in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text) if found not in known]
+
+
+def test_advice_is_filled_in_with_what_the_error_names() -> None:
+    error = DeniedError("no", reason=Reason.NOT_ALLOWED, host="models.example:5050")
+    assert "ferry whoami models.example:5050 shows" in next_step(error)
+
+
+def test_advice_with_a_gap_is_not_given() -> None:
+    assert next_step(DeniedError("no", reason=Reason.NOT_ALLOWED)) == ""
+    assert next_step(DeniedError("no", reason=Reason.NOT_ALLOWED, hint="as it is")) == "as it is"
+
+
+def test_every_reason_has_its_advice() -> None:
+    assert ADVICE.keys() == set(Reason) - {Reason.NONE}
+
+
+@pytest.mark.parametrize("path", SPEAKERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_said_names_only_commands_and_options_that_exist(path: Path) -> None:
+    assert [text for text in spoken(path) if unknown(text)] == []
+
+
+def test_an_invented_command_or_option_is_noticed() -> None:
+    assert unknown("say ferry frobnicate x, or ferry admin user frob") == [
+        "ferry frobnicate x",
+        "ferry admin user frob",
+    ]
+    assert unknown("with --frob") == ["--frob"]
