@@ -47,7 +47,8 @@ STATUS: Mapping[str, int] = {
     "UNKNOWN": 500,
 }
 
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529})
+_TRANSIENT = frozenset({408, 425, 429})
+_FOR_GOOD = frozenset({501, 505})  # the server cannot do that, or not in HTTP/1.1 (RFC 9110 section 15.6)
 
 
 def fault(
@@ -103,7 +104,7 @@ def error_of(
 
 def passes(status: int) -> bool:
     """Whether the same request may be answered better a while later."""
-    return status in _TRANSIENT or status >= 500
+    return status in _TRANSIENT or (status >= 500 and status not in _FOR_GOOD)
 
 
 def retry_after(value: str, now: float) -> float | None:

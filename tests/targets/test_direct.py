@@ -50,7 +50,7 @@ STORAGE: dict[str, tuple[list[Response | int], Ends]] = {
     "403 always": ([answer(403)], Ends("session", 2)),
     "500 once": ([answer(500), answer(200)], Ends("storage", 2)),
     "500 always": ([answer(500)], Ends("session", 2)),
-    "501": ([answer(501)], Ends("session", 2)),
+    "501": ([answer(501)], Ends("session", 1)),
     "503 and a wait": ([answer(503, Retry_After="7"), answer(200)], Ends("storage", 2)),
     "503 and a wait of a century": ([answer(503, Retry_After="3155760000"), answer(200)], Ends("storage", 2)),
     "503 and a wait of 5,000 digits": (

@@ -154,21 +154,10 @@ def test_a_manifest_sent_as_another_kind_is_refused() -> None:
 
 
 STATUSES: dict[int, type[RegistryError]] = {
-    401: DeniedError,
-    403: DeniedError,
-    404: NotFoundError,
-    410: NotFoundError,
-    408: TransientError,
-    412: ProtocolError,
-    418: ProtocolError,
-    425: TransientError,
-    429: TransientError,
-    451: DeniedError,
-    500: TransientError,
-    503: TransientError,
-    599: TransientError,
-    302: ProtocolError,
-    204: ProtocolError,
+    **dict.fromkeys((401, 403, 451), DeniedError),
+    **dict.fromkeys((404, 410), NotFoundError),
+    **dict.fromkeys((408, 425, 429, 500, 503, 599), TransientError),
+    **dict.fromkeys((204, 302, 412, 418, 501, 505), ProtocolError),
 }
 
 
