@@ -1,5 +1,6 @@
 """What a person calls a model: `[scheme://][host/][namespace/]model[:tag][@digest]`.
 
+Two parts are namespace and model; `//host/model` has a host and no namespace (plain OCI registries).
 One type for both worlds: the names Ollama takes, and the deeper repositories of plain OCI registries.
 `Name.ollama_problem` says whether an Ollama store could hold a name.
 """
@@ -81,6 +82,9 @@ class Name:
     @classmethod
     def _split(cls, text: str, default_host: str) -> Name:
         scheme, rest = split_scheme(text)
+        has_host = bool(scheme)
+        if not scheme and rest.startswith("//"):
+            has_host, rest = True, rest[2:]
         rest, at, digest_text = rest.partition("@")
         digest = Digest.parse(digest_text) if at else None
         path, colon, tag = _split_tag(rest)
@@ -89,8 +93,10 @@ class Name:
         if not colon:
             tag = "" if digest else DEFAULT_TAG
         parts = path.split("/")
-        if len(parts) > 2 or (scheme and len(parts) == 2):
+        if len(parts) > 2 or (has_host and len(parts) == 2):
             host, repository = parts[0], "/".join(parts[1:])
+        elif has_host and not scheme:
+            raise InvalidError("there is no model behind the host")
         else:
             default_scheme, host = split_scheme(default_host)
             scheme = scheme or default_scheme
@@ -165,7 +171,9 @@ class Name:
 
     @property
     def _prefix(self) -> str:
-        return f"{self.scheme}://" if self.scheme else ""
+        if self.scheme:
+            return f"{self.scheme}://"
+        return "" if "/" in self.repository else "//"  # without them `h/m` is namespace and model
 
     @property
     def _suffix(self) -> str:

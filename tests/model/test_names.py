@@ -54,6 +54,9 @@ ACCEPTED = {
     "HTTPS://h/a/b": ("https", "h", "a/b", "latest", ""),
     "http://h:5000/a/b:c": ("http", "h:5000", "a/b", "c", ""),
     "https://h/m": ("https", "h", "m", "latest", ""),
+    "//h/m": ("", "h", "m", "latest", ""),  # a host, and a repository of one part
+    f"//h:5000/m:t@{DIGEST}": ("", "h:5000", "m", "t", DIGEST),
+    "//h/a/b": ("", "h", "a/b", "latest", ""),
     "https://m": ("https", OLLAMA, "library/m", "latest", ""),
     "https://registry.ollama.ai/library/m:t": ("https", OLLAMA, "library/m", "t", ""),
     # with a digest
@@ -78,7 +81,25 @@ ACCEPTED = {
 
 REFUSED = [
     *("", " ", "\n", "\t", "/", "//", ":", "@", ".", "-", "..", "a b", "a\x00b", "a\nb", " m", "m ", "m\n"),
-    *("m:", ":t", "a/b:", "h/a/b:", "m::t", "m:t:u", "m:t/", "/m", "m/", "a//b", "h//b", "h/a//b", "h/a/b/"),
+    *(
+        "m:",
+        ":t",
+        "a/b:",
+        "h/a/b:",
+        "m::t",
+        "m:t:u",
+        "m:t/",
+        "/m",
+        "m/",
+        "a//b",
+        "h//b",
+        "//m",
+        "//h/",
+        "///m",
+        "https:////h/m",
+        "h/a//b",
+        "h/a/b/",
+    ),
     *("-m", ".m", "m:-t", "m:.t", "-a/b", "a/-b", "h/-a/b", "-h/a/b", ".h/a/b", "../m", "h/../b", "h/a/.."),
     *(
         "a.b/c",
@@ -155,6 +176,8 @@ NOT_FOR_OLLAMA = [
     "[::1]:5000/a/b",
     "h/a/b/c",
     "https://h/m",
+    "//h/m",
+    f"//h:5000/m:t@{DIGEST}",
     "h/a.b/c",
     "m" * 81,
     f"h/{'a' * 81}/b",
@@ -243,7 +266,7 @@ PARTS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}", fullmatch=True)
 NAMES = st.builds(
     Name,
     host=HOSTS,
-    repository=st.lists(PARTS, min_size=2, max_size=5).map("/".join),
+    repository=st.lists(PARTS, min_size=1, max_size=5).map("/".join),
     tag=PARTS,
     scheme=st.sampled_from(["", "http", "https"]),
 )
