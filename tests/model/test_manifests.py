@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from registry.errors import InvalidError
@@ -177,7 +177,9 @@ HOSTILE = {
     "a negative size": raw(layers=[blob(size=-1)]),
     "a size beyond 2**53": raw(layers=[blob(size=2**53)]),
     "a size beyond 2**64": raw(layers=[blob(size=2**64)]),
-    "two sizes for one digest": raw(layers=[blob(), blob(size=4)]),
+    "two sizes for one digest, the larger one last": raw(layers=[blob(), blob(size=4)]),
+    "two sizes for one digest, the smaller one last": raw(layers=[blob(size=4), blob()]),
+    "a config that is a layer of another size": raw(layers=[blob(TWO, 5)]),
     "a media type that is a list": raw(layers=[blob(media_type=[])]),
     "a media type of 300 letters": raw(layers=[blob(media_type="x" * 300)]),
     "a subject that is a text": raw(subject="x"),
@@ -243,6 +245,7 @@ KEYS = st.sampled_from(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # making the first documents takes a moment
 @given(st.dictionaries(KEYS, JSON | st.just(2) | st.just([blob()]) | st.just(blob(TWO, 4)), max_size=6))
 def test_no_document_crashes_the_reader(found: dict[str, Any]) -> None:
     content = json.dumps(found).encode()
