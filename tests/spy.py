@@ -85,6 +85,11 @@ class Talk:
         """Close as one does (FIN)."""
         self.socket.close()
 
+    def finish(self) -> None:
+        """Say that no more will come, and go on listening."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.socket, socket.SHUT_WR)
+
     def reset(self) -> None:
         """Break the connection off (RST)."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -81,10 +81,10 @@ class Body:
 
     def close(self) -> None:
         """Give up the rest; a short one is read first, so that the connection can be used again."""
-        connection = self._raw.connection
-        if connection and self._left and self._left <= DRAIN_BYTES:
+        socket = getattr(self._raw.connection, "sock", None)  # none: it ends with this answer anyway
+        if socket and self._left and self._left <= DRAIN_BYTES:
             with contextlib.suppress(*FAILURES):
-                connection.sock.settimeout(_DRAIN_SECONDS)
+                socket.settimeout(_DRAIN_SECONDS)
                 for _ in range(_DRAIN_READS):
                     if not self._raw.read1(DRAIN_BYTES, decode_content=False):
                         break

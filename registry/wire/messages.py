@@ -125,8 +125,9 @@ class Request:
     @property
     def target(self) -> str:
         """Path and query exactly as in `url`: what stands on the request line."""
-        after = self.url.find("/", self.url.index("://") + 3)
-        return "/" if after < 0 else self.url[after:].partition("#")[0]
+        _, _, rest = self.url.partition("://")
+        target = rest[_AUTHORITY.match(rest).end() :].partition("#")[0]  # type: ignore[union-attr]
+        return target if target.startswith("/") else f"/{target}"
 
     @property
     def path(self) -> str:

@@ -57,6 +57,32 @@ def test_the_target_goes_out_byte_for_byte(
         assert spy.seen[-1].line == f"GET {expected} HTTP/1.1".encode()
 
 
+@pytest.mark.parametrize(
+    ("behind", "target", "path", "query"),
+    [
+        ("", "/", "/", []),
+        ("?service=a&scope=b%2Fc", "/?service=a&scope=b%2Fc", "/", [("service", "a"), ("scope", "b/c")]),
+        ("?next=/x/y", "/?next=/x/y", "/", [("next", "/x/y")]),
+        ("#part/of", "/", "/", []),
+        ("?a=1#part?b=2", "/?a=1", "/", [("a", "1")]),
+        ("/x#y?z=1", "/x", "/x", []),
+    ],
+)
+@pytest.mark.parametrize("way", ["plain", "proxy"])
+def test_a_url_without_a_path_is_sent_as_it_is_meant(
+    way: str, behind: str, target: str, path: str, query: list[tuple[str, str]], client: Client
+) -> None:
+    with Spy((OK,)) as spy:
+        base = spy.url if way == "plain" else "http://auth.example"
+        request = Request("GET", base + behind)
+
+        client(proxies={"http": spy.url})(request)
+
+        expected = base + target if way == "proxy" else target
+        assert spy.seen[0].line == f"GET {expected} HTTP/1.1".encode()
+        assert (request.path, request.query) == (path, query)
+
+
 def test_only_the_headers_that_were_asked_for_go_out(client: Client) -> None:
     with Spy((OK,)) as spy:
         client(agent="ferry/9")(Request("GET", spy.url + "/x", Headers([("Accept", "a"), ("Accept", "b")])))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from rude_kit import PATIENT, STALL, Certificate
-from spy import Seen, Spy, Talk, reply
+from spy import Seen, Spy, Talk, reply, whole
 
 from registry.errors import ProtocolError, RegistryError, StorageError, TransientError
 from registry.net.http import Http
@@ -118,6 +118,59 @@ def test_an_answer_while_the_body_goes_out_is_heard(
         assert body.taken < body.size / 2
         assert http(Request("GET", spy.url + "/next")).status == 200
         assert spy.connections == 2, "a connection in the middle of a body was used again"
+
+
+def refuse_for_good(talk: Talk, _seen: Seen) -> None:
+    """As Go's server does when nobody reads the rest of a body: an answer that says it closes, and a FIN."""
+    talk.send(reply(401, b"token expired", Connection="close", WWW_Authenticate="Bearer"))
+    talk.finish()
+    talk.wait(0.2)
+    talk.hang_up()
+
+
+def refuse_at_length(talk: Talk, _seen: Seen) -> None:
+    talk.send(reply(401, b"x" * 100_000, Connection="close"))
+    talk.finish()
+    talk.wait(0.2)
+    talk.hang_up()
+
+
+def refuse_endlessly(talk: Talk, _seen: Seen) -> None:
+    talk.send(b"HTTP/1.0 401 x\r\n\r\ntoken expired")
+    talk.finish()
+    talk.wait(0.2)
+    talk.hang_up()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("read", [False, True])
+@pytest.mark.parametrize("script", [refuse_for_good, refuse_at_length, refuse_endlessly])
+def test_an_early_answer_that_closes_the_connection_is_that_answer(
+    script: Callable[[Talk, Seen], None], read: bool, tls: bool, client: Client, certificate: Certificate
+) -> None:
+    body = Bodies()
+    with Spy((script, reply(200)), tls=certificate.server if tls else None) as spy:
+        http = client(ca=certificate.pem, stall=STALL if tls else PATIENT)
+        answer = http(Request("PATCH", spy.url + "/u", Headers(), body, body.size))
+
+        assert answer.status == 401
+        if read:
+            assert whole(answer) in (b"token expired", b"x" * 100_000)
+        answer.close()
+        assert http(Request("GET", spy.url + "/next")).status == 200
+        assert spy.connections == 2
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_an_answer_that_closes_is_given_up_unread(
+    tls: bool, client: Client, certificate: Certificate
+) -> None:
+    refusal = reply(401, b"who are you?", Connection="close")
+    with Spy((refusal, reply(200)), tls=certificate.server if tls else None) as spy:
+        http = client(ca=certificate.pem)
+        http(Request("PATCH", spy.url + "/u", Headers(), iter([b"abc"]), 3)).close()
+
+        assert http(Request("GET", spy.url + "/next")).status == 200
 
 
 def test_an_interim_answer_does_not_stop_a_body(client: Client) -> None:
