@@ -16,7 +16,7 @@ from registry.connect import Connections
 from registry.contracts import Destination, How, Source
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
-from registry.model.names import DEFAULT_TAG, Name
+from registry.model.names import Name
 from registry.transfer.copy import Options, copy
 from registry.transfer.progress import Observer
 from registry.transfer.retry import Patience, Rule
@@ -39,13 +39,6 @@ class Trip:
 def watcher(desk: Desk) -> Observer:
     """What watches this run's transfers."""
     return progress.observer(desk.terminal, desk.settings.get("progress", "auto"))
-
-
-def named_after(desk: Desk, text: str, source: Name) -> Name:
-    """The name `text` spells; where it says neither tag nor digest, those of `source`."""
-    to = desk.settings.name(text)
-    silent = to.digest is None and ":" not in text.rpartition("/")[2]
-    return to.with_reference(source.digest or source.tag or DEFAULT_TAG) if silent else to
 
 
 def between(opened: Connections, name: Name, to: Name) -> Trip:

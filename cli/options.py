@@ -50,7 +50,7 @@ _COMMON: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "yes": (("-y", "--yes"), {**_FLAG, "help": "No questions."}),
 }
 
-OUTPUT = ("format", "quiet", "verbose", "debug")
+OUTPUT = ("format", "quiet", "verbose", "debug", "yes")
 STORE = ("models",)
 NETWORK = ("key", "plain_http", "tls_ca", "insecure_tls")
 REMOTE = click.option("--remote", is_flag=True, help="At the registry, not in the local store.")
@@ -78,7 +78,7 @@ def command(*names: str, name: str | None = None, goes_on: bool = False) -> Call
 
 
 class _Command(click.Command):
-    """A command whose help fits a screen: how much is said takes one row, not three."""
+    """A command whose help fits a screen: what every command takes is one row, not four."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = {
@@ -86,11 +86,10 @@ class _Command(click.Command):
             for parameter in self.get_params(ctx)
             if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None
         }
-        rows["quiet"] = ("--quiet, --verbose, --debug", "Less, more, everything but secrets.")
+        rows["quiet"] = ("--quiet, --verbose, --debug, --yes", "Less, more, all but secrets; no questions.")
+        silent = ("verbose", "debug", "yes", "help")
         with formatter.section("Options"):
-            formatter.write_dl(
-                [row for name, row in rows.items() if name not in ("verbose", "debug", "help")]
-            )
+            formatter.write_dl([row for name, row in rows.items() if name not in silent])
 
 
 def _desk(options: dict[str, object], goes_on: bool) -> Desk:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cli import places
+from cli import naming, places
 from cli.options import STORE, Desk, command
 from cli.render import Terminal, size, visible
 from cli.reports import document
@@ -32,7 +32,7 @@ def create(desk: Desk, name: str, file: str) -> None:
     from registry.publish.modelfile import MODELFILE_BYTES, Modelfile
     from registry.transfer.copy import Options, copy
 
-    to = desk.settings.name(name)
+    to = naming.parse(desk, name)
     places.storable(desk, to, "choose another name for it")
     path = Path(file)
     modelfile = Modelfile.parse(files.read_bounded(path, MODELFILE_BYTES))

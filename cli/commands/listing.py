@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import click
 
-from cli import places, values
+from cli import naming, places, values
 from cli.options import NETWORK, STORE, Desk, command
 from cli.render import age, date, size
 from registry.contracts import Entry
@@ -74,7 +74,7 @@ def tags(desk: Desk, name: str) -> None:
       ferry tags models.acme.example/acme/tiny
       ferry tags models.acme.example/acme/tiny --format json
     """
-    model = desk.settings.name(name)
+    model = naming.parse(desk, name)
     with places.connections(desk) as opened:
         remote = opened.remote(model)
         found = [(tag, remote.digest(model.with_reference(tag))) for tag in remote.tags(model)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import click
 
-from cli import modelfile, places
+from cli import modelfile, naming, places
 from cli.options import NETWORK, REMOTE, STORE, Desk, command
 from cli.render import columns, size, visible
 from registry.contracts import Source
@@ -33,7 +33,7 @@ def show(desk: Desk, name: str, form: str | None, remote: bool) -> None:
       ferry show tiny --modelfile
       ferry show --remote models.acme.example/acme/tiny:1.0
     """
-    model = desk.settings.name(name)
+    model = naming.parse(desk, name)
     if remote:
         with places.connections(desk) as opened:
             _show(desk, opened.remote(model), model, form, lambda _: str(model))

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from cli import places
+from cli import naming, places
 from cli.many import Document, each
 from cli.options import NETWORK, REMOTE, STORE, Desk, command
 from cli.render import size, visible
@@ -26,8 +26,9 @@ def cp(desk: Desk, source: str, destination: str, remote: bool) -> int | None:
       ferry cp tiny:1.0 models.acme.example/acme/tiny:1.0
       ferry cp tiny tiny:backup
     """
-    name, to = desk.settings.name(source), desk.settings.name(destination)
+    name, to = naming.parse(desk, source), naming.parse(desk, destination, destination=remote)
     if remote:
+        naming.agree_to_host(desk, destination, to)
         return _copy_at_registry(desk, name, to)
     places.storable(desk, to, "choose another name for it")
     with places.store(desk) as store:
@@ -52,7 +53,7 @@ def _copy_at_registry(desk: Desk, name: Name, to: Name) -> int:
         return moving.each_moved(desk, [to], lambda to: moving.between(opened, name, to), watcher, opened)
 
 
-@command(*STORE, *NETWORK, "yes")
+@command(*STORE, *NETWORK)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @REMOTE
 def rm(desk: Desk, names: tuple[str, ...], remote: bool) -> int:
@@ -62,7 +63,7 @@ def rm(desk: Desk, names: tuple[str, ...], remote: bool) -> int:
       ferry rm tiny
       ferry rm --remote --yes models.acme.example/acme/old:1.0
     """
-    models = [desk.settings.name(name) for name in names]
+    models = [naming.parse(desk, name) for name in names]
     if remote:
         return _remove_at_registry(desk, models)
     with places.store(desk) as store:

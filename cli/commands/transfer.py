@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli import moving, places
+from cli import moving, naming, places
 from cli.moving import Trip
 from cli.options import MOVING, NETWORK, STORE, Desk, command
 from registry.errors import InvalidError
@@ -27,11 +27,11 @@ def pull(desk: Desk, names: tuple[str, ...], other: str | None) -> int:
     with places.store(desk, watcher.note) as store, places.connections(desk) as opened:
 
         def fetch(name: Name) -> Trip:
-            to = desk.settings.name(other) if other else name
+            to = naming.parse(desk, other) if other else name
             places.storable(desk, to, "give it a name of its own here: --as NAME")
             return Trip(opened.remote(name), name, store, to)
 
-        return moving.each_moved(desk, [desk.settings.name(name) for name in names], fetch, watcher, opened)
+        return moving.each_moved(desk, [naming.parse(desk, name) for name in names], fetch, watcher, opened)
 
 
 @command(*STORE, *NETWORK, *MOVING, goes_on=True)
@@ -66,8 +66,8 @@ def mirror(desk: Desk, source: str, destination: str) -> int:
       ferry mirror models.acme.example/acme/tiny:1.0 other.example/acme/tiny
       ferry mirror models.acme.example/acme/tiny other.example/acme/tiny --dry-run
     """
-    name = desk.settings.name(source)
-    to = moving.named_after(desk, destination, name)
+    name = naming.parse(desk, source)
+    to = naming.published(desk, destination, name)
     watcher = moving.watcher(desk)
     with places.connections(desk) as opened:
 
@@ -83,14 +83,16 @@ def _pairs(desk: Desk, names: tuple[str, ...], place: str | None) -> dict[Name, 
         raise InvalidError(
             "several models need a place to go", hint="ferry push NAME NAME --to HOST/NAMESPACE"
         )
-    first = desk.settings.name(names[0])
+    models = [naming.parse(desk, name) for name in names]
+    if place is None and len(names) == 2:
+        return {naming.published(desk, names[1], models[0]): models[0]}
     if place is None:
-        return {moving.named_after(desk, names[1], first) if len(names) == 2 else first: first}
+        naming.agree_to_host(desk, names[0], models[0])
+        return {models[0]: models[0]}
     scheme, rest = split_scheme(place)
     host, slash, namespace = rest.strip("/").partition("/")
     if not slash:
         raise InvalidError(f"--to {place}: no namespace", hint="for example --to models.acme.example/acme")
-    models = [desk.settings.name(name) for name in names]
     pairs = {
         Name(host, f"{namespace}/{name.model}", name.tag or DEFAULT_TAG, scheme=scheme): name
         for name in models

@@ -19,6 +19,7 @@ DEFAULT_TAG = "latest"
 
 _LONGEST = 1024
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
+_ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 _BRACKETED = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -184,6 +185,40 @@ class Name:
 
 
 _FORM = "a name is [host/][namespace/]model[:tag], for example models.acme.example/acme/tiny:1.0"
+
+
+def is_host(text: str, *, destination: bool = False) -> bool:
+    """Whether `text` is a host and nothing else, so that it cannot be meant as a model's name.
+
+    One part that is `localhost`, an IP address, a dotted name with a port, or one with two dots and a last
+    label of letters; where models go to, any dotted name. `qwen2.5`, `qwen2.5:14` and `tiny:5080` are models.
+    """
+    scheme, separator, rest = text.partition("://")
+    part = (rest if separator else scheme).rstrip("/")
+    if "/" in part or "@" in part or not part:
+        return False
+    if separator or part.startswith("["):
+        return True
+    host, colon, port = part.partition(":")
+    if colon and not (port.isascii() and port.isdigit() and len(port) <= 5):
+        return False
+    if host.lower() == "localhost" or _ADDRESS.fullmatch(host):
+        return True
+    labels = host.split(".")
+    if len(labels) < 2 or not all(labels):
+        return False
+    if destination and not colon:
+        return True
+    if not labels[-1][0].isalpha():  # no host's name ends so: `qwen2.5:14` is a model and its tag
+        return False
+    return bool(colon) or (len(labels) > 2 and labels[-1].isalpha())
+
+
+def names_host(text: str) -> bool:
+    """Whether the name that `text` spells says itself at which host it is."""
+    scheme, separator, rest = text.partition("://")
+    path = rest if separator else scheme
+    return path.partition("@")[0].count("/") > (0 if separator else 1)
 
 
 def split_scheme(text: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import InvalidError
-from registry.model.names import Name
+from registry.model.names import Name, is_host, names_host
 
 OLLAMA = "registry.ollama.ai"
 HEX = "0123456789abcdef" * 4
@@ -297,3 +297,66 @@ def test_nothing_that_parses_could_leave_its_directory(text: str) -> None:
         assert part not in (".", "..")
         assert "/" not in part
         assert "\\" not in part
+
+
+# --- a host is not a model's name --------------------------------------------------------------------------
+
+LONE_HOSTS = [
+    "localhost",
+    "LOCALHOST:5000",
+    "127.0.0.1",
+    "127.0.0.1:5080",
+    "[::1]",
+    "[::1]:5050",
+    "models.acme:5050",
+    "models.acme.example",
+    "models.acme.example:443",
+    "models.acme.example/",
+    "https://models",
+    "http://localhost:5000",
+]
+PLAIN = [
+    "tiny",
+    "tiny:5080",
+    "qwen2.5",
+    "qwen2.5:14",
+    "llama3.2:3b",
+    "phi3.5mini:latest",
+    "v1.2.3",
+    "acme/tiny",
+    "models.acme.example/acme/tiny",
+    "tiny@sha256:" + 64 * "0",
+    "https://models.acme.example/tiny",
+]
+
+
+@pytest.mark.parametrize("text", LONE_HOSTS)
+def test_a_host_alone_is_known_for_one(text: str) -> None:
+    assert is_host(text)
+    assert is_host(text, destination=True)
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_a_model_is_not_taken_for_a_host(text: str) -> None:
+    assert not is_host(text)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("acme.example", True), ("qwen2.5", True), ("tiny", False)])
+def test_where_models_go_any_dotted_name_is_a_host(text: str, expected: bool) -> None:
+    assert is_host(text, destination=True) is expected
+    assert not is_host(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tiny", False),
+        ("acme/tiny:1.0", False),
+        ("registry.ollama.ai/acme/tiny", True),
+        ("https://models.example/tiny", True),
+        ("https://models.example", False),
+        ("localhost:5000/acme/tiny@sha256:" + 64 * "0", True),
+    ],
+)
+def test_whether_a_name_says_its_host_is_known(text: str, expected: bool) -> None:
+    assert names_host(text) is expected
