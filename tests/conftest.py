@@ -8,12 +8,18 @@ import signal
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["peers"]
 
 PATIENCE = 300.0  # seconds; a test that needs more says so with @pytest.mark.patience(seconds)
+
+# How long an example takes, or takes to make, says how busy the machine is and nothing of Ferry.
+settings.register_profile("ferry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ferry")
 
 # What would let a test see, or touch, the person's own models, keys and settings.
 PERSONAL = (
@@ -46,6 +52,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "seeds(count, *fixed): how often a test with a `seed` runs, and cases to keep"
     )
+    if config.option.seed is None:
+        told = getattr(config, "workerinput", {})
+        config.option.seed = told.get("seed", random.SystemRandom().randrange(10**9))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """pytest-xdist: every process must collect the same tests, and so begin with the same seed."""
+    node.workerinput["seed"] = node.config.option.seed
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -55,8 +70,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("seeds")
     count, *fixed = marker.args if marker else (1,)
     runs = metafunc.config.getoption("--runs") or count
-    first = metafunc.config.getoption("--seed")
-    start = random.SystemRandom().randrange(10**9) if first is None else first
+    start = metafunc.config.getoption("--seed")
     metafunc.parametrize("seed", [*fixed, *range(start, start + runs)])
 
 
