@@ -207,6 +207,9 @@ class Upload(Protocol):
     def write(self, data: bytes) -> None:
         """Append. StorageError when the disk is full or broken; what fitted is kept."""
 
+    def hash_more(self, digest: Digest) -> bool:
+        """Hash some of the bytes that `commit(digest)` would have to; whether some are left. Bounded time."""
+
     def commit(self, digest: Digest) -> None:
         """Prove, make durable and name the blob in its repository: after this returns it survives SIGKILL.
 
@@ -245,7 +248,10 @@ class Depot(Protocol):
         """A new, empty upload session."""
 
     def upload(self, repository: str, session: str) -> Upload:
-        """The session, for one caller at a time. NotFoundError; TransientError while another has it."""
+        """The session, for its newest caller: an older one that stood still gets TransientError from now on.
+
+        NotFoundError; TransientError while an older caller is at work on it.
+        """
 
     def manifest(self, repository: str, reference: Digest | str) -> Manifest | None:
         """The manifest a digest or tag stands for."""

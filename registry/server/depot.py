@@ -20,7 +20,7 @@ from registry.model.manifests import Manifest
 from registry.model.spans import FileSpan
 from registry.server.database import open_database, reading, writing
 from registry.server.tables import BLOBS, LINKS, MANIFESTS, PARTS, REPOSITORIES, TAGS, UPLOADS
-from registry.server.uploads import DiskUpload, Ledger
+from registry.server.uploads import DiskUpload, Hold, Ledger
 
 GRACE = 24 * 3600.0  # seconds that a blob no manifest names, or an upload nobody goes on with, is kept
 
@@ -36,9 +36,9 @@ class DiskDepot:
     ledger: Ledger = field(default_factory=Ledger)
 
     @classmethod
-    def open(cls, directory: Path, clock: Clock, new_id: NewId) -> DiskDepot:
+    def open(cls, directory: Path, clock: Clock, new_id: NewId, ledger: Ledger | None = None) -> DiskDepot:
         """The depot in `directory`, made if it is not there."""
-        depot = cls(directory, open_database(directory), clock, new_id)
+        depot = cls(directory, open_database(directory), clock, new_id, ledger or Ledger())
         depot._empty_trash()
         return depot
 
@@ -110,9 +110,21 @@ class DiskDepot:
         with writing(self.engine) as database:
             row = {"id": session, "repository": _ensured(database, repository), "touched": self.clock()}
             database.execute(insert(UPLOADS).values(**row))
-        return self._opened(repository, session)
+        return self._opened(repository, session, self.ledger.take(session))
 
     def upload(self, repository: str, session: str) -> Upload:
+        self._check_upload(repository, session)
+        hold = self.ledger.take(session)
+        try:
+            if hold.took_over:  # the request before this one may just have finished it
+                self._check_upload(repository, session)
+        except BaseException:
+            self.ledger.give_back(session, hold)
+            raise
+        return self._opened(repository, session, hold)
+
+    def _check_upload(self, repository: str, session: str) -> None:
+        """NotFoundError if the repository has no such upload."""
         query = (
             select(UPLOADS.c.id)
             .join(REPOSITORIES, REPOSITORIES.c.id == UPLOADS.c.repository)
@@ -121,10 +133,8 @@ class DiskDepot:
         with reading(self.engine) as database:
             if database.execute(query).scalar() is None:
                 raise NotFoundError(f"{repository} has no upload {session[:40]}")
-        return self._opened(repository, session)
 
-    def _opened(self, repository: str, session: str) -> Upload:
-        running = self.ledger.take(session)
+    def _opened(self, repository: str, session: str, hold: Hold) -> Upload:
         try:
             path = self._upload_path(session)
             files.make_directory(path.parent, mode=0o700)
@@ -132,12 +142,12 @@ class DiskDepot:
                 session,
                 DataFile.open(path, mode=0o600),
                 self.ledger,
-                running,
+                hold,
                 lambda digest, size: self._name(repository, session, digest, size),
                 lambda: self._forget(session),
             )
         except BaseException:
-            self.ledger.give_back(session)
+            self.ledger.give_back(session, hold)
             raise
 
     def _name(self, repository: str, session: str, digest: Digest, size: int) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from registry.contracts import Blob, Upload
-from registry.errors import CorruptError, InvalidError, NotFoundError, TransientError
+from registry.errors import CorruptError, InvalidError, NotFoundError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
+from registry.server.uploads import Hold, Ledger
 
 
 @dataclass(slots=True)
@@ -23,10 +24,11 @@ class _Repository:
 class MemoryDepot:
     """What a registry holds for as long as the process lives."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger | None = None) -> None:
         self._repositories: dict[str, _Repository] = {}
         self._blobs: dict[Digest, bytes] = {}
-        self._uploads: dict[tuple[str, str], MemoryUpload] = {}
+        self._uploads: dict[tuple[str, str], bytearray] = {}
+        self._ledger = ledger or Ledger()
         self._ids = itertools.count(1)
         self._lock = threading.RLock()
 
@@ -72,16 +74,26 @@ class MemoryDepot:
     def begin(self, repository: str) -> Upload:
         with self._lock:
             self._made(repository)
-            upload = MemoryUpload(f"upload-{next(self._ids)}", self, repository)
-            self._uploads[repository.lower(), upload.id] = upload
-        return upload.taken()
+            session = f"upload-{next(self._ids)}"
+            self._uploads[repository.lower(), session] = bytearray()
+        return self.upload(repository, session)
 
     def upload(self, repository: str, session: str) -> Upload:
+        self._data_of(repository, session)
+        hold = self._ledger.take(session)
+        try:  # the request before this one may just have finished it
+            data = self._data_of(repository, session)
+        except NotFoundError:
+            self._ledger.give_back(session, hold)
+            raise
+        return MemoryUpload(session, self, repository, data, self._ledger, hold)
+
+    def _data_of(self, repository: str, session: str) -> bytearray:
         with self._lock:
-            upload = self._uploads.get((repository.lower(), session))
-        if upload is None:
+            data = self._uploads.get((repository.lower(), session))
+        if data is None:
             raise NotFoundError(f"{repository} has no upload {session[:40]}")
-        return upload.taken()
+        return data
 
     def take(self, repository: str, session: str, data: bytes, digest: Digest | None) -> None:
         """End a session: as the blob `digest`, or as nothing."""
@@ -142,42 +154,45 @@ class MemoryDepot:
 
 
 class MemoryUpload:
-    """One upload session; it has one writer at a time."""
+    """One request's view of an upload session; the newest request has it."""
 
-    def __init__(self, session: str, depot: MemoryDepot, repository: str) -> None:
+    def __init__(
+        self, session: str, depot: MemoryDepot, repository: str, data: bytearray, ledger: Ledger, hold: Hold
+    ) -> None:
         self.id = session
         self._depot = depot
         self._repository = repository
-        self._data = bytearray()
-        self._busy = threading.Lock()
-
-    def taken(self) -> MemoryUpload:
-        """Itself, for one writer. TransientError while it has another."""
-        if not self._busy.acquire(blocking=False):
-            raise TransientError("another request is writing to this upload")
-        return self
+        self._data = data
+        self._ledger = ledger
+        self._hold = hold
 
     @property
     def received(self) -> int:
         return len(self._data)
 
     def rewind(self, offset: int) -> None:
-        if offset > len(self._data):
-            raise InvalidError(f"byte {offset} does not follow the {len(self._data)} that are here")
-        del self._data[offset:]
+        with self._hold.used():
+            if offset > len(self._data):
+                raise InvalidError(f"byte {offset} does not follow the {len(self._data)} that are here")
+            del self._data[offset:]
 
     def write(self, data: bytes) -> None:
-        self._data += data
+        with self._hold.used():
+            self._data += data
+
+    def hash_more(self, digest: Digest) -> bool:
+        return False
 
     def commit(self, digest: Digest) -> None:
-        proven = Digest.of(bytes(self._data), digest.algorithm) == digest
-        self._depot.take(self._repository, self.id, bytes(self._data), digest if proven else None)
-        if not proven:
-            raise CorruptError(f"the {len(self._data)} bytes that arrived are not {digest}")
+        with self._hold.used():
+            proven = Digest.of(bytes(self._data), digest.algorithm) == digest
+            self._depot.take(self._repository, self.id, bytes(self._data), digest if proven else None)
+            if not proven:
+                raise CorruptError(f"the {len(self._data)} bytes that arrived are not {digest}")
 
     def cancel(self) -> None:
-        self._depot.take(self._repository, self.id, b"", None)
+        with self._hold.used():
+            self._depot.take(self._repository, self.id, b"", None)
 
     def close(self) -> None:
-        if self._busy.locked():
-            self._busy.release()
+        self._ledger.give_back(self.id, self._hold)

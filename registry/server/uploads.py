@@ -1,60 +1,116 @@
-"""Bytes on their way into a depot: appended in order, hashed while they come, proven before they count."""
+"""Bytes on their way into a depot: appended in order, hashed while they come, proven before they count.
+
+An upload session has one owner, the newest request: a connection that died, or stands still, owns nothing.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from registry.contracts import Clock
 from registry.disk.data import DataFile
 from registry.errors import CorruptError, InvalidError, TransientError
 from registry.model.digests import Digest, Hasher, new_hasher
 
+HASH_STEP = 64 * 1024 * 1024  # bytes that are hashed in one call: others wait no longer than for these
+QUIET = 2.0  # seconds: what a broken line left behind is written by then, and a live one has moved
 _READ = 1024 * 1024
 _MOST_HASHES = 1024  # hashes of interrupted uploads that are kept; one that is dropped is made again
 
 
 @dataclass(slots=True)
 class Running:
-    """The SHA-256 of an upload's first `upto` bytes."""
+    """The hash of an upload's first `upto` bytes."""
 
+    algorithm: str = "sha256"
     hasher: Hasher = field(default_factory=lambda: new_hasher("sha256"))
     upto: int = 0
 
 
-class Ledger:
-    """Which uploads somebody is writing to, and how far each one's hash has come."""
+class Hold:
+    """One request's hold on an upload session, until it lets go or a newer request takes the session over."""
 
-    def __init__(self) -> None:
-        self._busy: set[str] = set()
+    def __init__(self, clock: Clock, running: Running | None = None) -> None:
+        self.running = running or Running()
+        self.took_over = False
+        self._clock = clock
+        self._moved = clock()
+        self._lost = False
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Nobody takes it over while the block runs. TransientError if somebody has."""
+        with self._lock:
+            if self._lost:
+                raise TransientError("a newer request has taken this upload over", retry_after=1)
+            try:
+                yield
+            finally:
+                self._moved = self._clock()
+
+    def lose(self, quiet: float) -> Running | None:
+        """What it had, if nothing was done with it for `quiet` seconds; None if it is in use."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if self._clock() - self._moved < quiet:
+                return None
+            self._lost = True
+            running, self.running = self.running, Running()
+            return running
+        finally:
+            self._lock.release()
+
+
+class Ledger:
+    """Which request holds which upload, and how far each one's hash has come."""
+
+    def __init__(self, clock: Clock = time.monotonic, quiet: float = QUIET) -> None:
+        """`clock` in seconds; a request that did nothing for `quiet` seconds loses to a newer one."""
+        self._clock = clock
+        self._quiet = quiet
+        self._holds: dict[str, Hold] = {}
         self._running: dict[str, Running] = {}
         self._lock = threading.Lock()
 
-    def take(self, session: str) -> Running:
-        """The session, for one writer at a time. TransientError while it has another."""
+    def take(self, session: str) -> Hold:
+        """The session, for the newest request. TransientError while an older one is at work on it."""
         with self._lock:
-            if session in self._busy:
-                raise TransientError("another request is writing to this upload")
-            self._busy.add(session)
-            return self._running.pop(session, None) or Running()
+            before = self._holds.get(session)
+            running = before.lose(self._quiet) if before else self._running.pop(session, None)
+            if before is not None and running is None:
+                raise TransientError("another request is at work on this upload", retry_after=1)
+            hold = self._holds[session] = Hold(self._clock, running)
+            hold.took_over = before is not None
+            return hold
 
-    def give_back(self, session: str, running: Running | None = None) -> None:
-        """Let others write to it; `running` is remembered if it goes on."""
+    def give_back(self, session: str, hold: Hold, *, ended: bool = False) -> None:
+        """Let go; the hash is remembered unless the upload has ended."""
         with self._lock:
-            self._busy.discard(session)
-            if running is not None and running.upto and len(self._running) < _MOST_HASHES:
-                self._running[session] = running
+            if self._holds.get(session) is not hold:
+                return
+            del self._holds[session]
+            if not ended and hold.running.upto and len(self._running) < _MOST_HASHES:
+                self._running[session] = hold.running
 
 
 class DiskUpload:
-    """One upload session and its file. Not for two threads at once; `Ledger` sees to that."""
+    """One request's view of an upload session and its file.
+
+    Every call but `close` raises TransientError once a newer request has taken the session over.
+    """
 
     def __init__(
         self,
         session: str,
         file: DataFile,
         ledger: Ledger,
-        running: Running,
+        hold: Hold,
         name: Callable[[Digest, int], None],
         forget: Callable[[], None],
     ) -> None:
@@ -62,7 +118,7 @@ class DiskUpload:
         self._session = session
         self._file = file
         self._ledger = ledger
-        self._running = running
+        self._hold = hold
         self._name = name
         self._forget = forget
         self._received = file.status().size
@@ -80,51 +136,60 @@ class DiskUpload:
         """Forget everything from `offset` on; InvalidError beyond what is held."""
         if offset > self._received:
             raise InvalidError(f"byte {offset} does not follow the {self._received} that are here")
-        if offset < self._received:
-            self._file.truncate(offset)
-            self._received = offset
-            if offset < self._running.upto:
-                self._running = Running()
+        with self._hold.used():
+            if offset < self._received:
+                self._file.truncate(offset)
+                self._received = offset
+                if offset < self._hold.running.upto:
+                    self._hold.running = Running()
 
     def write(self, data: bytes) -> None:
         """Append. StorageError when the disk is full or broken; the file then ends where it did before."""
-        try:
-            self._file.write(data, self._received)
-        except BaseException:
-            self._file.truncate(self._received)
-            raise
-        if self._running.upto == self._received:
-            self._running.hasher.update(data)
-            self._running.upto += len(data)
-        self._received += len(data)
+        with self._hold.used():
+            try:
+                self._file.write(data, self._received)
+            except BaseException:
+                self._file.truncate(self._received)
+                raise
+            running = self._hold.running
+            if running.upto == self._received:
+                running.hasher.update(data)
+                running.upto += len(data)
+            self._received += len(data)
+
+    def hash_more(self, digest: Digest) -> bool:
+        """Hash up to HASH_STEP of the bytes that were not hashed as they came; whether some are left."""
+        with self._hold.used():
+            if self._hold.running.algorithm != digest.algorithm:
+                self._hold.running = Running(digest.algorithm, digest.hasher())
+            running = self._hold.running
+            end = min(self._received, running.upto + HASH_STEP)
+            while data := self._file.read(min(_READ, end - running.upto), running.upto):
+                running.hasher.update(data)
+                running.upto += len(data)
+            return running.upto == end < self._received
 
     def commit(self, digest: Digest) -> None:
         """Prove, sync and name it. CorruptError keeps nothing."""
-        if not self._proves(digest):
-            self.cancel()
-            raise CorruptError(f"the {self._received} bytes that arrived are not {digest}")
-        self._file.set_mode(0o644)
-        self._file.sync()
-        self._name(digest, self._received)
-        self._ended = True
+        with self._hold.used():
+            while self.hash_more(digest):
+                pass
+            running = self._hold.running
+            if running.upto != self._received or not digest.matches(running.hasher):
+                self.cancel()
+                raise CorruptError(f"the {self._received} bytes that arrived are not {digest}")
+            self._file.set_mode(0o644)
+            self._file.sync()
+            self._name(digest, self._received)
+            self._ended = True
 
     def cancel(self) -> None:
         """Drop the session and its bytes."""
-        self._forget()
-        self._ended = True
+        with self._hold.used():
+            self._forget()
+            self._ended = True
 
     def close(self) -> None:
         """Let go, keeping what was received."""
         self._file.close()
-        self._ledger.give_back(self._session, None if self._ended else self._running)
-
-    def _proves(self, digest: Digest) -> bool:
-        running = self._running
-        if digest.algorithm == "sha256" and running.upto == self._received:
-            return digest.matches(running.hasher)
-        hasher = digest.hasher()
-        offset = 0
-        while data := self._file.read(_READ, offset):
-            hasher.update(data)
-            offset += len(data)
-        return digest.matches(hasher)
+        self._ledger.give_back(self._session, self._hold, ended=self._ended)

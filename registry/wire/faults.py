@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import math
 from collections.abc import Mapping
 
 from registry.errors import (
@@ -146,7 +147,10 @@ def answer_to(error: RegistryError) -> Response:
     code, status = next((answer for kind, answer in _ANSWERS if isinstance(error, kind)), ("UNKNOWN", 500))
     # A failing disk is the operator's business: its paths are not for whoever asks.
     message = "the registry cannot do that just now" if isinstance(error, StorageError) else error.message
-    return fault(code, message, status=status)
+    headers: dict[str, str] = {}
+    if isinstance(error, TransientError):  # clients that are not told when mostly give up
+        headers["Retry-After"] = str(math.ceil(error.retry_after or 1))
+    return fault(code, message, status=status, headers=headers)
 
 
 _ANSWERS: tuple[tuple[type[RegistryError], tuple[str, int]], ...] = (

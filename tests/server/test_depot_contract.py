@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from depots import on_disk
 
 from registry.contracts import Depot
 from registry.disk import files
-from registry.errors import CorruptError, InvalidError, NotFoundError, TransientError
+from registry.errors import CorruptError, InvalidError, NotFoundError
 from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, OCI_INDEX, Descriptor, Manifest, image
 from registry.model.spans import FileSpan
-from registry.server.depot import DiskDepot
-from registry.server.depot_memory import MemoryDepot
 
 WEIGHTS = bytes(range(256)) * 5000
 CONFIG = b"{}"
-
-
-@pytest.fixture(params=["disk", "memory"])
-def depot(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Depot]:
-    if request.param == "memory":
-        yield MemoryDepot()
-        return
-    disk = on_disk(tmp_path)
-    yield disk
-    disk.engine.dispose()
-
-
-def on_disk(directory: Path, clock: Callable[[], float] = lambda: 1000.0) -> DiskDepot:
-    ids = itertools.count()
-    return DiskDepot.open(directory, clock, lambda: f"session-{next(ids)}-{id(ids)}")
 
 
 def put(depot: Depot, data: bytes, repository: str = "acme/tiny", algorithm: str = "sha256") -> Digest:
@@ -148,14 +130,6 @@ def test_an_upload_cannot_skip_bytes(depot: Depot) -> None:
         upload.rewind(3)
     assert upload.received == 2
     upload.close()
-
-
-def test_an_upload_has_one_writer_at_a_time(depot: Depot) -> None:
-    upload = depot.begin("acme/tiny")
-    with pytest.raises(TransientError):
-        depot.upload("acme/tiny", upload.id)
-    upload.close()
-    depot.upload("acme/tiny", upload.id).close()
 
 
 def test_an_upload_belongs_to_its_repository(depot: Depot) -> None:

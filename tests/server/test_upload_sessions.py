@@ -1,0 +1,209 @@
+"""An upload on disk: who owns it, what a failed write leaves, how it is hashed again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from depots import Turned
+
+from registry.contracts import Depot
+from registry.disk.data import DataFile
+from registry.errors import CorruptError, NotFoundError, StorageError, TransientError
+from registry.model.digests import Digest
+from registry.server import uploads
+from registry.server.uploads import QUIET, DiskUpload, Ledger
+from registry.wire.faults import answer_to
+
+DATA = bytes(range(256)) * 1000
+
+
+class Place:
+    """Uploads to one file, and what became of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.now = 0.0
+        self.ledger = Ledger(lambda: self.now)
+        self.named: list[tuple[Digest, int]] = []
+        self.forgotten = 0
+        self.naming: Callable[[], None] = lambda: None
+
+    def opened(self) -> DiskUpload:
+        hold = self.ledger.take("one")
+        return DiskUpload(
+            "one", DataFile.open(self.path, mode=0o600), self.ledger, hold, self._name, self._forget
+        )
+
+    def _name(self, digest: Digest, size: int) -> None:
+        self.naming()
+        self.named.append((digest, size))
+
+    def _forget(self) -> None:
+        self.forgotten += 1
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "upload")
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "HASH_STEP", 100_000)
+    monkeypatch.setattr(uploads, "_READ", 30_000)
+
+
+def test_a_write_that_failed_leaves_the_file_where_it_ended(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = place.opened()
+    upload.write(DATA)
+    real = DataFile.write
+
+    def half(file: DataFile, data: bytes, offset: int) -> None:
+        real(file, data[: len(data) // 2], offset)
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DataFile, "write", half)
+        with pytest.raises(StorageError):
+            upload.write(b"x" * 5000)
+
+    assert place.path.stat().st_size == len(DATA)
+    upload.write(b"end")
+    upload.commit(Digest.of(DATA + b"end"))
+    upload.close()
+
+
+def test_a_call_that_runs_is_never_taken_over(place: Place) -> None:
+    older = place.opened()
+    older.write(DATA)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def naming() -> None:
+        begun.set()
+        assert may_end.wait(10)
+
+    place.naming = naming
+    committing = threading.Thread(target=older.commit, args=(Digest.of(DATA),))
+    committing.start()
+    assert begun.wait(10)
+    place.now += 10 * QUIET
+
+    with pytest.raises(TransientError):
+        place.opened()
+
+    may_end.set()
+    committing.join(10)
+    assert place.named == [(Digest.of(DATA), len(DATA))]
+    older.close()
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_whoever_takes_over_goes_on_with_the_hash(place: Place) -> None:
+    older = place.opened()
+    older.write(DATA)
+    place.now += QUIET
+    newer = place.opened()
+    assert not newer.hash_more(Digest.of(DATA)), "there was nothing left to hash"
+    newer.close()
+    older.close()
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_what_was_not_hashed_as_it_came_is_hashed_in_bounded_steps(place: Place, algorithm: str) -> None:
+    upload = place.opened()
+    upload.write(DATA)
+    upload.close()
+    place.ledger = Ledger()  # the server was started again
+    digest = Digest.of(DATA, algorithm)
+    again = place.opened()
+
+    steps = 1
+    while again.hash_more(digest):
+        steps += 1
+
+    assert steps == 3  # 256,000 bytes, at most 100,000 at a time
+    again.commit(digest)
+    again.close()
+    assert place.named == [(digest, len(DATA))]
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_file_that_lost_bytes_is_not_what_it_was_and_does_not_hash_for_ever(place: Place) -> None:
+    upload = place.opened()
+    upload.write(DATA)
+    upload.close()
+    place.ledger = Ledger()
+    again = place.opened()
+    with place.path.open("r+b") as file:
+        file.truncate(1000)
+
+    with pytest.raises(CorruptError):
+        again.commit(Digest.of(DATA))
+
+    assert (place.forgotten, place.named) == (1, [])
+    again.close()
+
+
+def test_a_request_that_lost_its_upload_is_told_when_to_ask_again(place: Place) -> None:
+    older = place.opened()
+    place.now += QUIET
+    newer = place.opened()
+    with pytest.raises(TransientError) as lost:
+        older.write(b"late")
+    answer = answer_to(lost.value)
+    assert (answer.status, answer.headers.get("Retry-After")) == (429, "1")
+    newer.close()
+    older.close()
+
+
+# --- the same of every depot --------------------------------------------------------------------------------
+
+
+def test_an_upload_that_is_at_work_has_one_writer(depot: Depot, watch: Turned) -> None:
+    upload = depot.begin("acme/tiny")
+    upload.write(DATA[:1000])
+    watch.seconds += QUIET - 0.1
+    with pytest.raises(TransientError) as refused:
+        depot.upload("acme/tiny", upload.id)
+    assert refused.value.retry_after == 1
+    upload.close()
+    depot.upload("acme/tiny", upload.id).close()
+
+
+def test_the_newest_request_takes_an_upload_over_that_stood_still(depot: Depot, watch: Turned) -> None:
+    older = depot.begin("acme/tiny")
+    older.write(DATA[:1000])
+    watch.seconds += QUIET
+
+    newer = depot.upload("acme/tiny", older.id)
+
+    with pytest.raises(TransientError):
+        older.write(b"late")
+    with pytest.raises(TransientError):
+        older.rewind(0)
+    with pytest.raises(TransientError):
+        older.commit(Digest.of(b""))
+    with pytest.raises(TransientError):
+        older.cancel()
+    older.close()  # lets go of nothing that is not its own
+    assert newer.received == 1000
+    newer.write(DATA[1000:])
+    newer.commit(Digest.of(DATA))
+    newer.close()
+    assert depot.blob("acme/tiny", Digest.of(DATA)) is not None
+
+
+def test_an_upload_that_was_just_finished_is_not_there_for_a_newer_request(depot: Depot) -> None:
+    upload = depot.begin("acme/tiny")
+    upload.write(b"12")
+    upload.commit(Digest.of(b"12"))  # has not let go yet
+
+    with pytest.raises(NotFoundError):
+        depot.upload("acme/tiny", upload.id)
+    upload.close()
