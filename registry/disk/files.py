@@ -28,6 +28,7 @@ FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO at this place must not hang us
+_NO_DIRECTORY_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # CIFS, some FUSE
 _drafts = itertools.count()
 
 
@@ -223,13 +224,11 @@ def write_atomic(
     to sync.
     """
     doing = f"writing {path}"
-    draft, handle = inside(scratch, owner, lambda: new_file(scratch, path.name, mode))
+    draft, handle = inside(scratch, owner, lambda: new_file(scratch, path.name, mode, owner))
     try:
         with attempt(doing, path.parent):
             try:
                 os.fchmod(handle, mode)  # whatever the umask is
-                if owner is not None:
-                    os.fchown(handle, owner.uid, owner.gid)
                 write_all(handle, data, 0)
                 calls.system.sync(handle)
             finally:
@@ -240,13 +239,18 @@ def write_atomic(
         raise
 
 
-def new_file(directory: Path, name: str, mode: int = FILE_MODE) -> tuple[Path, int]:
+def new_file(
+    directory: Path, name: str, mode: int = FILE_MODE, owner: Owner | None = None
+) -> tuple[Path, int]:
     """A new, empty file of this process in `directory`, and a descriptor to write it. StorageError."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
     while True:
         path = directory / f"{name}.{os.getpid()}-{next(_drafts)}"
         try:
-            return path, calls.system.open(path, flags, mode)
+            handle = calls.system.open(path, flags, mode)
+            if owner is not None:
+                os.fchown(handle, owner.uid, owner.gid)
+            return path, handle
         except FileExistsError:  # left behind by a process that had the same number
             continue
         except OSError as error:
@@ -330,11 +334,14 @@ def make_directory(path: Path, owner: Owner | None = None, mode: int = DIRECTORY
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory survive a power loss. StorageError."""
+    """Make the names in a directory survive a power loss, where there is such a call. StorageError."""
     with attempt(f"syncing {path}", path):
         handle = calls.system.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             calls.system.sync(handle)
+        except OSError as error:
+            if error.errno not in _NO_DIRECTORY_SYNC:
+                raise
         finally:
             os.close(handle)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import stat
 import subprocess
 import sys
 import threading
@@ -214,6 +215,38 @@ def test_whatever_call_the_disk_refuses_it_is_one_error_and_the_next_run_goes_on
     put(store, NAME, model)
     assert get(store, NAME) == model
     store.close()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP])
+def test_where_directories_cannot_be_synced_files_are_and_everything_works(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CIFS and some FUSE filesystems."""
+
+    class NoDirectorySync(System):
+        def sync(self, handle: int) -> None:
+            if stat.S_ISDIR(os.fstat(handle).st_mode):
+                raise OSError(number, os.strerror(number))
+            super().sync(handle)
+
+    monkeypatch.setattr(calls, "system", NoDirectorySync())
+    model = Model.random(4, 200_000, 3)
+    store = Store(tmp_path / "models", grain=65536)
+
+    put(store, NAME, model)
+
+    assert get(store, NAME) == model
+    store.close()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_file_that_cannot_be_synced_is_an_error(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "system", Broken("sync", number))
+
+    with pytest.raises(StorageError):
+        write_atomic(tmp_path / "file", b"any", scratch=tmp_path)
 
 
 def test_after_a_sync_that_failed_nothing_is_noted_or_named_in_this_run(
