@@ -50,6 +50,15 @@ class DataFile:
                 os.fchown(handle, owner.uid, owner.gid)
         return cls(path, handle)
 
+    @classmethod
+    def open_to_lock(cls, path: Path) -> DataFile:
+        """The file at `path` for its lock alone, which takes no permission to write it. NotFoundError.
+
+        NFS gives to files that are open for reading shared locks only.
+        """
+        with attempt(f"opening {path}", path.parent):
+            return cls(path, calls.system.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+
     def write(self, data: bytes | memoryview, offset: int) -> None:
         """All of `data` at `offset`. When the disk is full, some of it may have been written."""
         with self._using("writing") as handle:

@@ -49,7 +49,7 @@ class Busy:
     def over(self) -> bool:
         """Whether it has no owner any more."""
         try:
-            file = DataFile.open(self.journal, create=False)
+            file = DataFile.open_to_lock(self.journal)
         except RegistryError:
             return True
         try:
@@ -101,9 +101,9 @@ def leftovers(directory: Path) -> list[Leftover]:
     return list(found.values())
 
 
-def reclaim(directory: Path, digest: Digest) -> bool:
-    """Take a partial away; False while it has an owner."""
-    lock = lock_file(journal_path(directory, digest))
+def reclaim(directory: Path, digest: Digest, owner: Owner | None = None) -> bool:
+    """Take a partial away; False while a process has its lock. What is made for that is `owner`'s."""
+    lock = lock_file(journal_path(directory, digest), owner=owner)
     if lock is None:
         return False
     try:

@@ -30,7 +30,7 @@ class Claim:
     def make(cls, directory: Path, digests: Iterable[Digest], owner: Owner | None) -> Claim:
         """Claim `digests`. StorageError."""
         make_directory(directory, owner)
-        path, handle = new_file(directory, "claim")
+        path, handle = new_file(directory, "claim", owner=owner)
         file = DataFile(path, handle)
         claim = cls(file, frozenset(digests))
         try:
@@ -49,15 +49,15 @@ class Claim:
 
 
 def claimed(directory: Path) -> set[Digest]:
-    """What running processes claim; the claims of dead ones are removed."""
+    """What running processes claim; the claims of dead ones are removed, whoever ran them."""
     digests: set[Digest] = set()
     for name in names(directory):
         try:
-            file = DataFile.open(directory / name, create=False)
+            file = DataFile.open_to_lock(directory / name)
         except NotFoundError:
             continue
         try:
-            if file.lock():
+            if file.lock(shared=True):  # nobody makes a claim meanwhile
                 remove(file.path)
             else:
                 digests.update(_read(file.path))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from goods import GRAIN, KiB, Model, chunked, describe, get, put, put_blob, receive
 from invariants import check_store, snapshot
-from store_kit import MODEL, NAME, OTHER, age, blob_path
+from store_kit import HOUR, MODEL, NAME, OTHER, age, blob_path
 
 from registry.contracts import Entry
+from registry.disk import system as calls
+from registry.disk.data import lock_file
 from registry.disk.files import CHUNK
+from registry.disk.system import System
 from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
@@ -48,16 +53,82 @@ def test_ollama_may_read_everything_and_others_write_nothing(umask: int, store: 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for another user")
-def test_what_root_makes_belongs_to_the_stores_owner(models: Path) -> None:
+def test_what_root_makes_belongs_to_the_stores_owner(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models.mkdir()
     os.chown(models, 4711, 4712)
 
+    owners: dict[Path, tuple[int, int]] = {}
+
+    def look() -> None:
+        for path in models.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                owners[path.relative_to(models)] = (path.lstat().st_uid, path.lstat().st_gid)
+
+    class Watched(System):
+        def pwrite(self, handle: int, data: bytes | memoryview, offset: int) -> int:
+            look()
+            return super().pwrite(handle, data, offset)
+
+        def rename(self, old: Path, new: Path) -> None:
+            look()
+            super().rename(old, new)
+
+    monkeypatch.setattr(calls, "system", Watched())
+    own = Store(models, grain=GRAIN)
+    put(own, NAME, MODEL)
+    half = receive(own, OTHER, describe(bytes(2 * GRAIN)))
+    half.write(Span(0, GRAIN), [bytes(GRAIN)])
+    own.prepare(OTHER, MODEL.manifest)
+    own.remove(NAME)
+    look()
+
+    assert set(owners.values()) == {(4711, 4712)}
+    kinds = {path.parts[1] for path in owners if len(path.parts) > 2 and path.parts[0] == ".ferry"}
+    assert kinds == {"claims", "drafts", "partial", "sums"}
+    half.close()
+    own.close()
+
+
+def in_a_child(act: Callable[[], None]) -> bool:
+    """Whether `act` ends well in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+        except BaseException:  # noqa: BLE001 - nothing of this process may go on with the tests
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_claim_that_root_left_behind_hinders_nobody(models: Path) -> None:
+    """As Ferry 0.1 left it: the claim file root's, the directory the store's owner's."""
+    models.mkdir()
     own = Store(models, grain=GRAIN)
     put(own, NAME, MODEL)
     own.close()
+    dead, alive = models / ".ferry" / "claims" / "claim.1-1", models / ".ferry" / "claims" / "claim.1-2"
+    dead.touch()
+    alive.touch()
+    for path in (models, *models.rglob("*")):
+        os.chown(path, 0 if path in (dead, alive) else 4711, 4712)
+    lock = lock_file(alive)
 
-    owners = {(path.lstat().st_uid, path.lstat().st_gid) for path in models.rglob("*")}
-    assert owners == {(4711, 4712)}
+    def as_its_owner() -> None:
+        os.chdir(models)  # nobody but root may look into what is above it
+        os.setgid(4712)
+        os.setuid(4711)
+        owners = Store(Path())
+        owners.remove(NAME)
+        owners.prune(time.time() + HOUR)
+
+    assert in_a_child(as_its_owner)
+    assert not dead.exists() and alive.exists()
+    assert list((models / "manifests").iterdir()) == []
+    assert lock is not None
+    lock.close()
 
 
 def test_nothing_unfinished_is_ever_in_ollamas_directories(store: Store, models: Path) -> None:
