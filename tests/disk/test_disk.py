@@ -8,37 +8,25 @@ import random
 import stat
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from broken import Broken
 from goods import Model, chunked, get, put, receive
 from invariants import check_store
 
 from registry.disk import system as calls
-from registry.disk.data import DataFile, lock_file
-from registry.disk.failures import amount
 from registry.disk.files import (
     free_bytes,
-    make_directory,
-    names,
-    open_for_reading,
-    read_bounded,
-    read_span,
-    remove,
-    remove_empty,
-    same_filesystem,
-    status,
     write_atomic,
 )
 from registry.disk.partial import Partial
 from registry.disk.system import System
-from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
+from registry.errors import RegistryError, StorageError
 from registry.model.digests import Digest
 from registry.model.names import Name
-from registry.model.spans import FileSpan, Span
+from registry.model.spans import Span
 from registry.targets.store import Store
 
 MiB = 1024 * 1024
@@ -61,20 +49,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"no small disk here: {mounted.stderr.strip()}")
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-class Broken(System):
-    """A disk that answers some calls with an error, from the `after`th such call on."""
-
-    def __init__(self, call: str, number: int, after: int = 0) -> None:
-        self._call, self._number, self._after = call, number, after
-
-    def __getattribute__(self, name: str) -> object:
-        if name == object.__getattribute__(self, "_call"):
-            self._after -= 1
-            if self._after < 0:
-                raise OSError(self._number, os.strerror(self._number))
-        return object.__getattribute__(self, name)
 
 
 # --- full ----------------------------------------------------------------------------------------------
@@ -291,128 +265,3 @@ def test_a_read_only_store_can_be_read_and_says_so_when_written(tmp_path: Path) 
         assert "another place" in caught.value.hint
     finally:
         subprocess.run(["umount", "--lazy", str(models)], check=True)
-
-
-# --- small things --------------------------------------------------------------------------------------
-
-
-def test_a_file_is_the_old_one_or_the_new_one_and_no_draft_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, scratch = tmp_path / "a" / "b", tmp_path / "drafts"
-    write_atomic(path, b"old", scratch=scratch)
-    for call in ("pwrite", "sync", "rename"):
-        with monkeypatch.context() as patch:
-            patch.setattr(calls, "system", Broken(call, errno.EIO))
-            with pytest.raises(StorageError):
-                write_atomic(path, b"new", scratch=scratch)
-        assert path.read_bytes() == b"old"
-        assert names(scratch) == []
-
-    write_atomic(path, b"new", scratch=scratch, mode=0o600)
-
-    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o600)
-
-
-def test_only_plain_files_are_read_and_never_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"0123456789")
-    (tmp_path / "link").symlink_to("file")
-    os.mkfifo(tmp_path / "fifo")
-
-    assert read_bounded(tmp_path / "file", 10) == b"0123456789"
-    assert b"".join(read_span(FileSpan(tmp_path / "file", 2, 3))) == b"234"
-    with open_for_reading(tmp_path / "file") as file:
-        assert file.read() == b"0123456789"
-    with pytest.raises(InvalidError):
-        read_bounded(tmp_path / "file", 9)
-    with pytest.raises(NotFoundError):
-        read_bounded(tmp_path / "none", 9)
-    with pytest.raises(StorageError):
-        read_span(FileSpan(tmp_path / "file", 5, 6))
-    for odd in ("link", "fifo", "."):
-        with pytest.raises(StorageError):
-            read_bounded(tmp_path / odd, 100)
-
-
-def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(bytes(3 * MiB))
-    chunks = iter(read_span(FileSpan(path, 0, 3 * MiB)))
-    next(chunks)
-    os.truncate(path, MiB)
-
-    with pytest.raises(StorageError, match="shorter"):
-        next(chunks)
-
-
-def test_empty_directories_go_up_to_the_top_and_no_further(tmp_path: Path) -> None:
-    make_directory(tmp_path / "top" / "a" / "b" / "c")
-    (tmp_path / "top" / "a" / "file").touch()
-
-    remove_empty(tmp_path / "top" / "a" / "b" / "c", tmp_path / "top")
-    assert names(tmp_path / "top" / "a") == ["file"]
-    assert remove(tmp_path / "top" / "a" / "file") and not remove(tmp_path / "top" / "a" / "file")
-    remove_empty(tmp_path / "top" / "a", tmp_path / "top")
-
-    assert names(tmp_path / "top") == []
-
-
-def test_a_lock_is_one_owners_until_it_is_closed_also_when_its_file_was_removed(tmp_path: Path) -> None:
-    first = lock_file(tmp_path / "lock")
-    assert first is not None and lock_file(tmp_path / "lock") is None
-    remove(tmp_path / "lock")
-    second = lock_file(tmp_path / "lock")
-    assert second is not None  # another file of that name: the first lock is nobody's any more
-    first.close()
-    assert lock_file(tmp_path / "lock") is None
-    second.close()
-    shared = [lock_file(tmp_path / "lock", shared=True) for _ in range(2)]
-    assert all(shared) and lock_file(tmp_path / "lock") is None
-
-
-def test_whoever_waited_for_a_lock_whose_file_was_removed_takes_that_of_the_new_file(tmp_path: Path) -> None:
-    first = lock_file(tmp_path / "lock")
-    got: list[DataFile | None] = []
-    waiter = threading.Thread(target=lambda: got.append(lock_file(tmp_path / "lock", wait=True)), daemon=True)
-    waiter.start()
-    time.sleep(0.1)
-
-    remove(tmp_path / "lock")
-    assert first is not None
-    first.close()
-    waiter.join(5)
-
-    assert got[0] is not None and got[0].is_at(tmp_path / "lock")
-
-
-def test_a_descriptor_lives_until_the_last_call_in_progress_has_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = DataFile.open(tmp_path / "file")
-
-    class Slow(System):
-        def pwrite(self, handle: int, data: bytes | memoryview, offset: int) -> int:
-            file.close()  # from another thread, in the middle of a write
-            return super().pwrite(handle, data, offset)
-
-    monkeypatch.setattr(calls, "system", Slow())
-    file.write(b"whole", 0)
-
-    assert (tmp_path / "file").read_bytes() == b"whole"
-    with pytest.raises(StorageError):
-        file.read(1, 0)
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (999_960, "1.0 MB"), (10**15, "1000.0 TB")],
-)
-def test_sizes_are_written_for_people(size: int, text: str) -> None:
-    assert amount(size) == text
-
-
-def test_filesystems_are_told_apart_also_before_the_directories_exist(tmp_path: Path) -> None:
-    assert same_filesystem(tmp_path / "a" / "b", tmp_path / "c")
-    if Path("/proc").exists():
-        assert not same_filesystem(tmp_path, Path("/proc/nothing"))
-    assert status(tmp_path / "none") is None
