@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import click
 
 from cli import naming, places
 from cli.many import Document, each
 from cli.options import NETWORK, REMOTE, STORE, Desk, command
-from cli.render import size, visible
+from cli.render import date, size, visible
 from registry.errors import InvalidError
 from registry.model.names import Name
 from registry.targets.store import Store
+from registry.targets.sweep import Pruned, Waiting
 
 
 @command(*STORE, *NETWORK)
@@ -67,38 +69,71 @@ def rm(desk: Desk, names: tuple[str, ...], remote: bool) -> int:
     if remote:
         return _remove_at_registry(desk, models)
     with places.store(desk) as store:
-        return each(desk, models, lambda name: _remove(store, name), lambda told: f"removed {told['name']}")
+        return each(desk, models, lambda name: _remove(store, name), _removed_here)
 
 
 @command(*STORE, "dry_run")
-def prune(desk: Desk) -> None:
+@click.option("--now", "at_once", is_flag=True, help="Not after an hour: what only Ferry uses.")
+def prune(desk: Desk, at_once: bool) -> None:
     """Remove blobs that no model names, and what broken transfers left, after an hour.
+
+    What Ollama may be working on waits that hour in any case.
 
     \b
       ferry prune --dry-run
-      ferry prune
+      ferry prune --now
     """
     dry_run = desk.settings.on("dry_run")
     with places.store(desk) as store:
-        pruned = store.prune(time.time(), dry_run=dry_run)
+        pruned = store.prune(time.time(), dry_run=dry_run, at_once=at_once)
     if pruned.kept:
         desk.terminal.complain(f"ferry: {visible(pruned.kept)}")
     if desk.terminal.json:
-        items = [{"path": str(item.path), "size": item.size} for item in pruned.items]
-        desk.terminal.document({"freed": 0 if dry_run else pruned.freed, "items": items})
+        desk.terminal.document(_pruned(pruned, dry_run))
         return
     for item in pruned.items:
         desk.terminal.line(f"{visible(str(item.path))}  {size(item.size)}")
-    would = "would be freed" if dry_run else "freed"
-    desk.terminal.line(f"{size(pruned.freed)} {would}" if pruned.items else "nothing is left over")
+    for wait in pruned.waiting:
+        until = time.strftime("%H:%M", time.localtime(wait.until + 59))
+        desk.terminal.line(f"{visible(str(wait.path))}  {size(wait.size)}  waits until {until}")
+    if pruned.items:
+        desk.terminal.line(f"{size(pruned.freed)} {'would be freed' if dry_run else 'freed'}")
+    if pruned.waiting:
+        desk.terminal.line(_what_waits(pruned.waiting))
+    if not pruned.items and not pruned.waiting:
+        desk.terminal.line("nothing is left over")
+
+
+def _pruned(pruned: Pruned, dry_run: bool) -> Document:
+    return {
+        "freed": 0 if dry_run else pruned.freed,
+        "items": [{"path": str(item.path), "size": item.size} for item in pruned.items],
+        "waiting": [
+            {"path": str(item.path), "size": item.size, "until": date(item.until)} for item in pruned.waiting
+        ],
+    }
+
+
+def _what_waits(waiting: Sequence[Waiting]) -> str:
+    """How much is left over and too young, and what need not wait."""
+    text = f"{size(sum(item.size for item in waiting))} waits: it is younger than an hour"
+    if (ours := sum(item.size for item in waiting if item.ours)) > 0:
+        text += f"; ferry prune --now frees {size(ours)} of it"
+    return text
 
 
 def _remove(store: Store, name: Name) -> Document:
     if name.digest is not None:
         raise InvalidError(f"{name}: local models go by name and tag", hint="leave the digest out")
     digest = store.resolve(name).digest
-    store.remove(name)
-    return {"name": str(name), "digest": str(digest)}
+    freed = store.remove(name)
+    return {"name": str(name), "digest": str(digest), "freed": freed}
+
+
+def _removed_here(told: Document) -> str:
+    freed = told["freed"]
+    assert isinstance(freed, int)
+    return visible(f"removed {told['name']}" + (f", {size(freed)} freed" if freed else ""))
 
 
 def _remove_at_registry(desk: Desk, models: list[Name]) -> int:

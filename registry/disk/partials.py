@@ -48,14 +48,7 @@ class Busy:
 
     def over(self) -> bool:
         """Whether it has no owner any more."""
-        try:
-            file = DataFile.open_to_lock(self.journal)
-        except RegistryError:
-            return True
-        try:
-            return file.lock(shared=True)
-        finally:
-            file.close()
+        return not _is_locked(self.journal)
 
 
 def hold(directory: Path, digest: Digest, size: int, owner: Owner | None = None) -> DataFile | Busy:
@@ -99,6 +92,22 @@ def leftovers(directory: Path) -> list[Leftover]:
         modified = max(before.modified, there.modified)
         found[digest] = Leftover(digest, before.held + there.held, modified)
     return list(found.values())
+
+
+def is_held(directory: Path, digest: Digest) -> bool:
+    """Whether a process is working on the partial of `digest`."""
+    return _is_locked(journal_path(directory, digest))
+
+
+def _is_locked(journal: Path) -> bool:
+    try:
+        file = DataFile.open_to_lock(journal)
+    except RegistryError:
+        return False
+    try:
+        return not file.lock(shared=True)
+    finally:
+        file.close()
 
 
 def reclaim(directory: Path, digest: Digest, owner: Owner | None = None) -> bool:

@@ -31,11 +31,12 @@ from registry.disk.partials import Busy, held, hold
 from registry.disk.proven import Proven, prove_file
 from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
 from registry.model.digests import Digest
-from registry.model.manifests import Descriptor, Kind, Manifest
+from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import FileSpan, Span
 from registry.targets.claims import Claim
 from registry.targets.intake import SMALL, PartialIntake, SmallIntake
+from registry.targets.ollama import check_kind, check_name, missing
 from registry.targets.shelf import Shelf
 from registry.targets.sweep import Pruned, Sweep, file_name
 
@@ -77,7 +78,7 @@ class Store:
         self._proven = Proven(own / "proven", self._owner)
         self._shelf = Shelf(models / "manifests", self._drafts, self._owner, clock, pause)
         self._sweep = Sweep(
-            self._shelf, self.blobs, self._partials, self._sums, self._claims_at, self._drafts
+            self._shelf, self.blobs, self._partials, self._sums, self._claims_at, self._drafts, self._proven
         )
         self._claims: dict[tuple[str, ...], Claim] = {}
         self._to_read: dict[tuple[str, ...], frozenset[Digest]] = {}
@@ -149,8 +150,8 @@ class Store:
 
     def prepare(self, name: Name, manifest: Manifest) -> None:
         """Refuse what Ollama could not hold, or what does not fit; then claim the blobs that are here."""
-        _check_name(name)
-        _check_kind(name, manifest)
+        check_name(name)
+        check_kind(name, manifest)
         if not same_filesystem(self.blobs, self._partials):
             raise StorageError(
                 f"{self.blobs} is on another filesystem than {self.models}",
@@ -189,16 +190,16 @@ class Store:
 
     def publish(self, name: Name, manifest: Manifest) -> None:
         """Make `name` stand for the manifest's exact bytes. InvalidError while a blob is missing."""
-        _check_name(name)
-        _check_kind(name, manifest)
+        check_name(name)
+        check_kind(name, manifest)
         blobs = list(manifest.blobs())
         for blob in blobs:
             if self.size(name, blob) is None:
-                raise _missing(name, blob)
+                raise missing(name, blob)
         with self._locked():
             for blob in blobs:  # proven above, but somebody may have taken it away meanwhile
                 if status(self._path(blob.digest)) is None:
-                    raise _missing(name, blob)
+                    raise missing(name, blob)
             if blobs:
                 sync_directory(self.blobs)
             self._shelf.write(name, manifest.raw)
@@ -211,18 +212,21 @@ class Store:
 
     def copy_name(self, old: Name, new: Name) -> None:
         """Make `new` stand for what `old` stands for. NotFoundError, InvalidError."""
-        _check_name(new)
+        check_name(new)
         with self._locked():
             manifest = self._shelf.read(self._shelf.find(old))
             for blob in manifest.blobs():
                 if status(self._path(blob.digest)) is None:
-                    raise _missing(new, blob)
+                    raise missing(new, blob)
             self._shelf.write(new, manifest.raw)
 
     # --- taking away -------------------------------------------------------------------------------
 
-    def remove(self, name: Name) -> None:
-        """Take `name` away, and the blobs that nothing else names and nobody uses. NotFoundError."""
+    def remove(self, name: Name) -> int:
+        """Take `name` away, and the blobs that nothing else names and nobody uses; the bytes freed.
+
+        NotFoundError.
+        """
         with self._locked():
             path = self._shelf.find(name)
             try:
@@ -230,17 +234,21 @@ class Store:
             except InvalidError:
                 self._shelf.remove(path)
                 self._note(f"the manifest of {name} could not be read: its blobs stay until ferry prune")
-                return
+                return 0
             self._shelf.remove(path)
             self._stop_reading(name)
-            kept = self._sweep.drop(blob.digest for blob in manifest.blobs())
-        if kept:
-            self._note(kept)
+            dropped = self._sweep.drop(blob.digest for blob in manifest.blobs())
+        if dropped.kept:
+            self._note(dropped.kept)
+        return dropped.freed
 
-    def prune(self, now: float, *, dry_run: bool = False) -> Pruned:
-        """Reclaim what nothing names and what broken transfers left, if it is older than an hour."""
+    def prune(self, now: float, *, dry_run: bool = False, at_once: bool = False) -> Pruned:
+        """Reclaim what nothing names and what broken transfers left, if it is older than an hour.
+
+        `at_once`: what only Ferry uses, and no process of Ferry does, goes without that hour.
+        """
         with self._locked():
-            return self._sweep.prune(now, dry_run)
+            return self._sweep.prune(now, dry_run=dry_run, at_once=at_once)
 
     def close(self) -> None:
         """Let go of every claim."""
@@ -336,41 +344,3 @@ class Store:
 
     def _path(self, digest: Digest) -> Path:
         return self.blobs / file_name(digest)
-
-
-def _check_name(name: Name) -> None:
-    if problem := name.ollama_problem():
-        raise InvalidError(
-            f"an Ollama store cannot hold {problem}",
-            name=str(name),
-            hint="choose a name for it here: --as NAME",
-        )
-
-
-def _check_kind(name: Name, manifest: Manifest) -> None:
-    if manifest.kind is Kind.INDEX:
-        children = ", ".join(str(child.digest) for child in manifest.children[:8])
-        more = len(manifest.children) - 8
-        raise InvalidError(
-            f"{name} is an index of other manifests, which an Ollama store cannot hold: {children}"
-            + (f" and {more} more" if more > 0 else ""),
-            name=str(name),
-            hint="pull one of them by its digest: NAME@sha256:… --as NAME",
-        )
-    if manifest.config is None:
-        raise InvalidError(f"{name} has no config, which an Ollama store needs", name=str(name))
-    for blob in manifest.blobs():
-        if blob.digest.algorithm != "sha256":
-            raise InvalidError(
-                f"{name}: an Ollama store holds sha256 blobs only, not {blob.digest.algorithm}",
-                name=str(name),
-                hint="ferry mirror copies it between registries",
-            )
-
-
-def _missing(name: Name, blob: Descriptor) -> InvalidError:
-    return InvalidError(
-        f"{name} cannot be published: blob {blob.digest} is missing",
-        name=str(name),
-        hint="it may have been removed meanwhile; run the same command again",
-    )

@@ -11,16 +11,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.disk.files import names, remove, status
-from registry.disk.partials import leftovers, reclaim
+from registry.disk.files import Status, names, remove, status
+from registry.disk.partials import is_held, leftovers, reclaim
+from registry.disk.proven import Proven
 from registry.errors import InvalidError
 from registry.model.digests import Digest
 from registry.targets.claims import claimed
 from registry.targets.shelf import Shelf
 
-GRACE = 3600.0
-# What stock Ollama leaves in `blobs` when it is interrupted (PROTOCOL section 2).
-_STOCK = re.compile(r"sha256-[0-9a-f]{64}-partial(-\d+)?|sha256-[0-9a-f]{64}\.tmp|sha256-\d{1,20}|COPY\d+")
+GRACE = 3600.0  # seconds
+# What stock Ollama leaves in `blobs` when it is interrupted (PROTOCOL section 2). Part files of one blob are
+# written one after another, so they are one leftover, as young as its youngest file.
+_STOCK = re.compile(
+    r"(sha256-[0-9a-f]{64}-partial)(?:-\d+)?|sha256-[0-9a-f]{64}\.tmp|sha256-\d{1,20}|COPY\d+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +36,51 @@ class Reclaimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is left over, but too young to be taken away before `until` (Unix seconds); `size` as above.
+
+    `ours`: no other program can be using it, so that it need not wait.
+    """
+
+    path: Path
+    size: int
+    until: float
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Pruned:
-    """What `prune` took away. `kept`: why it left all blobs alone, or ""."""
+    """What `prune` took away, and what waits. `kept`: why it left all blobs alone, or ""."""
 
     items: tuple[Reclaimed, ...]
+    waiting: tuple[Waiting, ...] = ()
     kept: str = ""
 
     @property
     def freed(self) -> int:
         """Bytes of disk space."""
         return sum(item.size for item in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The bytes of disk space that were freed; `kept`: why no blob was taken away, or ""."""
+
+    freed: int
+    kept: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file that is left over; `modified` (Unix seconds) is when it, or one that belongs to it, was written.
+
+    `ours`: only Ferry uses it, and no process of Ferry does.
+    """
+
+    path: Path
+    size: int
+    modified: float
+    ours: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,41 +93,44 @@ class Sweep:
     sums: Path
     claims: Path
     drafts: Path
+    proven: Proven
 
-    def drop(self, candidates: Iterable[Digest]) -> str:
-        """Remove those blobs that nothing names and nobody claims; why none was removed, or ""."""
+    def drop(self, candidates: Iterable[Digest]) -> Dropped:
+        """Remove those blobs that nothing names and nobody claims."""
         in_use, kept = self._in_use()
         if kept:
-            return kept
+            return Dropped(0, kept)
+        freed = 0
         for digest in candidates:
             if digest not in in_use:
-                remove(self.blobs / file_name(digest))
+                there = status(self.blobs / file_name(digest))
+                if remove(self.blobs / file_name(digest)) and there is not None:
+                    freed += there.held
                 remove(self.sums / file_name(digest))
-        return ""
+        return Dropped(freed)
 
-    def prune(self, now: float, dry_run: bool) -> Pruned:
-        """Remove everything that is left over and older than an hour; with `dry_run` only say what."""
+    def prune(self, now: float, *, dry_run: bool, at_once: bool) -> Pruned:
+        """Remove everything that is left over and older than an hour; with `dry_run` only say what.
+
+        `at_once`: what only Ferry uses need not be that old. Ollama leaves no sign of what it works on: what
+        may be its own waits.
+        """
         in_use, kept = self._in_use()
-        claims = claimed(self.claims)
-        items = []
-        for item in self._old(self.blobs, now):
-            digest = digest_in(item.path.name)
-            stale = _STOCK.fullmatch(item.path.name) is not None
-            if stale or (digest is not None and not kept and digest not in in_use):
-                items.append(item)
-        items.extend(self._old(self.drafts, now))
-        for item in self._old(self.sums, now):
-            if status(self.blobs / item.path.name) is None:
-                items.append(item)
-        if not dry_run:
-            for item in items:
-                remove(item.path)
+        items, waiting = [], []
+        for file in (*self._blobs(in_use, kept), *self._others()):
+            if file.modified > now - GRACE and not (at_once and file.ours):
+                waiting.append(Waiting(file.path, file.size, file.modified + GRACE, file.ours))
+            elif dry_run or remove(file.path):
+                items.append(Reclaimed(file.path, file.size))
         for partial in leftovers(self.partials):
-            if partial.modified > now - GRACE or partial.digest in claims:
+            path = self.partials / file_name(partial.digest)
+            if partial.digest in in_use or is_held(self.partials, partial.digest):
                 continue
-            if dry_run or reclaim(self.partials, partial.digest):
-                items.append(Reclaimed(self.partials / file_name(partial.digest), partial.held))
-        return Pruned(tuple(items), kept)
+            if partial.modified > now - GRACE and not at_once:
+                waiting.append(Waiting(path, partial.held, partial.modified + GRACE, True))
+            elif dry_run or reclaim(self.partials, partial.digest, self.shelf.owner):
+                items.append(Reclaimed(path, partial.held))
+        return Pruned(tuple(items), tuple(waiting), kept)
 
     def _in_use(self) -> tuple[frozenset[Digest], str]:
         named = self.shelf.named()
@@ -97,12 +139,42 @@ class Sweep:
             kept = f"{named.unreadable[0]} cannot be read, so it may need any blob: all of them are kept"
         return named.digests | claimed(self.claims), kept
 
-    def _old(self, directory: Path, now: float) -> Iterator[Reclaimed]:
-        """The files (and links) of a directory that nobody touched for an hour."""
-        for name in names(directory):
-            there = status(directory / name)
-            if there is not None and not there.is_directory and there.modified <= now - GRACE:
-                yield Reclaimed(directory / name, there.held)
+    def _blobs(self, in_use: frozenset[Digest], kept: str) -> Iterator[_File]:
+        """Blobs that nothing names, unless all are `kept`, and what an interrupted Ollama left."""
+        files = dict(_files(self.blobs))
+        youngest: dict[str, float] = {}
+        for name, there in files.items():
+            family = _family(name)
+            youngest[family] = max(youngest.get(family, 0.0), there.modified)
+        for name, there in files.items():
+            digest = digest_in(name)
+            if digest is not None and not kept and digest not in in_use:
+                ours = self.proven.knows(digest, there)
+                yield _File(self.blobs / name, there.held, there.modified, ours)
+            elif _STOCK.fullmatch(name):
+                yield _File(self.blobs / name, there.held, youngest[_family(name)], False)
+
+    def _others(self) -> Iterator[_File]:
+        """Drafts, and the span sums of blobs that are gone."""
+        for name, there in _files(self.drafts):  # that of a running process is not told from another
+            yield _File(self.drafts / name, there.held, there.modified, False)
+        for name, there in _files(self.sums):
+            if status(self.blobs / name) is None:
+                yield _File(self.sums / name, there.held, there.modified, True)
+
+
+def _files(directory: Path) -> Iterator[tuple[str, Status]]:
+    """The files (and links) of a directory."""
+    for name in names(directory):
+        there = status(directory / name)
+        if there is not None and not there.is_directory:
+            yield name, there
+
+
+def _family(name: str) -> str:
+    """What the files of one interrupted download of Ollama's have in common; else the name itself."""
+    found = _STOCK.fullmatch(name)
+    return (found[1] if found else None) or name
 
 
 def file_name(digest: Digest) -> str:

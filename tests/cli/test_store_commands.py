@@ -13,6 +13,7 @@ import pytest
 from person import Ferry
 from shelf import CONFIG, LAYERS, put_blob, put_model
 
+from cli.render import date, size
 from registry.model.digests import Digest
 
 HEAVY = {
@@ -101,7 +102,8 @@ def test_cp_makes_a_second_name_and_rm_keeps_what_another_name_needs(ferry: Ferr
     assert ferry("rm", "tiny").well().out == "removed tiny:latest\n"
     assert sorted((ferry.models / "blobs").iterdir()) == blobs
     assert [entry["name"] for entry in ferry("list", "--format", "json").json] == [told["name"]]
-    ferry("rm", told["name"]).well()
+    held = sum(path.stat().st_blocks * 512 for path in blobs)
+    assert ferry("rm", told["name"], "--format", "json").json == {**told, "freed": held}
     assert list((ferry.models / "blobs").iterdir()) == []
 
 
@@ -115,7 +117,7 @@ def test_several_names_go_on_after_a_failure_and_end_with_its_code(ferry: Ferry)
     put_model(ferry.models)
     done = ferry("rm", "nothing", "tiny")
     assert done.code == 3
-    assert done.out == "removed tiny:latest\n"
+    assert re.fullmatch(r"removed tiny:latest, [0-9.]+ KB freed\n", done.out)
     assert "1 of 2 failed" in done.err
 
 
@@ -162,9 +164,7 @@ def test_prune_takes_what_nothing_names_after_an_hour(ferry: Ferry) -> None:
     put_model(ferry.models)
     orphan = put_blob(ferry.models, b"nobody names me")
     path = ferry.models / "blobs" / orphan.replace(":", "-")
-    young = ferry("prune", "--format", "json").well().json
-    assert young == {"freed": 0, "items": []}
-    assert "nothing is left over" in ferry("prune").well().out
+    assert ferry("prune", "--now", "--format", "json").well().json["items"] == []
 
     os.utime(path, (time.time() - 7200,) * 2)
     would = ferry("prune", "--dry-run", "--format", "json").well().json
@@ -176,6 +176,34 @@ def test_prune_takes_what_nothing_names_after_an_hour(ferry: Ferry) -> None:
     assert "freed" in done.out
     assert not path.exists()
     ferry("show", "tiny").well()
+
+
+def test_prune_says_what_waits_and_until_when(ferry: Ferry) -> None:
+    put_model(ferry.models)
+    assert ferry("prune").well().out == "nothing is left over\n"
+    orphan = put_blob(ferry.models, b"nobody names me").replace(":", "-")
+    left = ferry.models / ".ferry" / "partial" / f"sha256-{'0' * 64}"
+    left.parent.mkdir(parents=True)
+    left.with_name(f"{left.name}.data").write_bytes(bytes(315_000))
+    left.with_name(f"{left.name}.journal").touch()
+    held = left.with_name(f"{left.name}.data").stat().st_blocks * 512
+    moment = left.with_name(f"{left.name}.data").stat().st_mtime + 3600
+
+    waiting = ferry("prune", "--dry-run", "--format", "json").well().json["waiting"]
+    told = ferry("prune").well().out
+
+    assert [item["path"] for item in waiting] == [str(ferry.models / "blobs" / orphan), str(left)]
+    assert waiting[1]["size"] == held
+    assert waiting[1]["until"] in (date(moment), date(moment + 1))
+    until = time.strftime("%H:%M", time.localtime(moment + 59))
+    assert f"{left}  {size(held)}  waits until {until}\n" in told
+    assert "nothing is left over" not in told
+    assert f"ferry prune --now frees {size(held)} of it" in told
+    done = ferry("prune", "--now").well().out
+    assert f"{left}  {size(held)}\n" in done
+    assert f"{size(held)} freed\n" in done
+    assert "--now" not in done
+    assert list(left.parent.iterdir()) == []
 
 
 def test_prune_keeps_every_blob_while_a_manifest_cannot_be_read(ferry: Ferry) -> None:

@@ -155,6 +155,57 @@ def test_prune_takes_what_nothing_names_after_an_hour_and_says_what(store: Store
     assert store.prune(time.time()).items == ()
 
 
+def test_the_part_files_of_one_download_are_as_young_as_the_youngest(store: Store, models: Path) -> None:
+    """Under a pulling Ollama: its first part was written two hours ago, the next one just now."""
+    blobs = models / "blobs"
+    blobs.mkdir(parents=True)
+    fresh, old = (f"sha256-{digit * 64}-partial" for digit in "01")
+    for name in (fresh, f"{fresh}-0", f"{fresh}-12", old, f"{old}-0"):
+        (blobs / name).write_bytes(b"x" * 10)
+        age(blobs / name, 2 * HOUR)
+    age(blobs / f"{fresh}-12", 1)
+
+    pruned = store.prune(time.time())
+
+    assert {item.path.name for item in pruned.items} == {old, f"{old}-0"}
+    assert {item.path.name for item in pruned.waiting} == {fresh, f"{fresh}-0", f"{fresh}-12"}
+    assert {path.name for path in blobs.iterdir()} == {fresh, f"{fresh}-0", f"{fresh}-12"}
+    assert all(abs(item.until - time.time() - HOUR) < 60 for item in pruned.waiting)
+
+
+def test_what_only_ferry_uses_need_not_wait_an_hour(store: Store, models: Path) -> None:
+    mine = put_blob(store, NAME, b"nobody names me")
+    blob = MODEL.manifest.layers[0]
+    intake = receive(store, NAME, blob)
+    intake.write(Span(0, GRAIN), [MODEL.blobs[blob.digest][:GRAIN]])
+    theirs = describe(b"named by a pulling ollama, whose manifest comes last")
+    blob_path(models, theirs.digest).write_bytes(b"named by a pulling ollama, whose manifest comes last")
+    (models / "blobs" / f"sha256-{'0' * 64}-partial").touch()
+
+    waits = store.prune(time.time())
+    in_use = store.prune(time.time(), at_once=True)
+    intake.close()
+    left_over = store.prune(time.time(), at_once=True)
+
+    assert waits.items == ()
+    assert {(item.path.name, item.ours) for item in waits.waiting} == {
+        (blob_path(models, mine.digest).name, True),
+        (blob_path(models, theirs.digest).name, False),
+        (f"sha256-{'0' * 64}-partial", False),
+    }
+    assert [item.path for item in in_use.items] == [blob_path(models, mine.digest)]
+    assert [item.path.name for item in left_over.items] == [blob_path(models, blob.digest).name]
+    assert len(left_over.waiting) == 2
+
+
+def test_removing_says_how_many_bytes_are_free_again(store: Store, models: Path) -> None:
+    put(store, NAME, MODEL)
+    store.copy_name(NAME, OTHER)
+    held = sum(path.stat().st_blocks * 512 for path in (models / "blobs").iterdir())
+
+    assert (store.remove(NAME), store.remove(OTHER)) == (0, held)
+
+
 def test_a_finished_blob_stays_young_until_its_manifest_is_written(models: Path) -> None:
     now = [time.time()]
     store = Store(models, grain=GRAIN, clock=lambda: now[0])
