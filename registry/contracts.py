@@ -68,6 +68,7 @@ class Appetite:
     """How an intake wants its bytes: each write between `least` and `most` bytes (the last may be less).
 
     `ordered`: one write after another, each where the last one ended; else any number side by side.
+    An ordered intake may want its bytes otherwise after a failed write: it is asked before each one.
     """
 
     ordered: bool

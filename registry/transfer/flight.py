@@ -222,9 +222,11 @@ class Flight:
     def _gap(self, intake: Intake, pieces: list[Span]) -> Span | None:
         """The first of what is missing of `pieces`; in an ordered intake that is where it stands."""
         last = max(piece.end for piece in pieces)
-        if intake.appetite.ordered:
+        appetite = intake.appetite
+        if appetite.ordered:
             front = intake.received.front
-            return Span(front, min(last - front, intake.appetite.most)) if front < last else None
+            length = max(min(last - front, appetite.most), min(appetite.least, self.blob.size - front))
+            return Span(front, length) if front < last else None
         missing = intake.received.missing(self.blob.size)
         return min((gap for piece in pieces for gap in missing.within(piece)), default=None)
 

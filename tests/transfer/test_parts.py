@@ -10,13 +10,14 @@ from faults import Wrapped, filled
 from goods import Model, get
 
 from registry.contracts import Appetite, Intake
+from registry.errors import TransientError
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
-from registry.model.spans import Span
+from registry.model.spans import Span, Spans
 from registry.targets.memory import Memory, MemoryIntake
 from registry.transfer.copy import Options, copy
 from registry.transfer.portions import Portions
-from registry.transfer.retry import Patience
+from registry.transfer.retry import Patience, Rule
 
 NAME = Name.parse("models.example/acme/parts:1")
 
@@ -90,6 +91,39 @@ def readings(size: int, rate: float, workers: int) -> list[int]:
         lengths.append(length)
         portions.moved(ANYWHERE, length, length / rate, left)
     return lengths
+
+
+def test_an_upload_that_wants_its_bytes_otherwise_after_a_refusal_gets_them_so() -> None:
+    model = Model.random(1, 1000)
+    place = Upwards(Memory(), Appetite(True, 100, 0, 300), 1e6)
+    written: list[Span] = []
+
+    class Choosy(Upwards):
+        """Refuses the second part, and from then on wants the whole at once."""
+
+        def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | None:
+            intake = place.receive(name, blob, near)
+            if not isinstance(intake, MemoryIntake) or blob.size != 1000:
+                return intake
+            write = intake.write
+
+            def choosing(span: Span, chunks: Iterable[bytes]) -> None:
+                written.append(span)
+                if span.offset:
+                    intake.appetite = Appetite(True, 1000, 1000, 1000)
+                    intake._partial.received = Spans()
+                    raise TransientError("all at once, please", answered=True)
+                write(span, chunks)
+
+            intake.write = choosing  # type: ignore[method-assign]
+            return intake
+
+    rule = Rule(first_pause=0.001)
+    choosy = Choosy(place.inner, place.appetite, 1e6)
+    copy(filled(model, NAME), choosy, NAME, options=Options(patience=lambda: Patience(rule), jobs=1))
+
+    assert get(place.inner, NAME) == model
+    assert written == [Span(0, 100), Span(100, 300), Span(0, 1000)]
 
 
 def test_readings_from_a_slow_source_are_short() -> None:
