@@ -7,11 +7,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from registry.auth import signing
 from registry.auth.keys import PrivateKey
+from registry.auth.scopes import Scopes, Wanted
 from registry.auth.secrets import ApiKey, IdentityToken, Login, Secret
 from registry.errors import DeniedError, InvalidError, ProtocolError, RegistryError
 from registry.wire import faults
@@ -38,8 +39,9 @@ _PAIRS = {
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What opens the door: an `Authorization` value, good for `seconds` (None: as long as the secret is).
+    """An `Authorization` value, good for `seconds` (None: as long as the secret is).
 
+    `scopes` is what it was asked for; None: it says who we are, and is good for whatever we may do.
     `refusal` is why it is nobody's in particular, although a secret was there: the error to raise where
     it does not suffice.
     """
@@ -47,6 +49,11 @@ class Grant:
     authorization: str = field(repr=False)
     seconds: float | None = None
     refusal: RegistryError | None = None
+    scopes: Scopes | None = None
+
+    def serves(self, needed: Scopes) -> bool:
+        """Whether it was asked for all that is `needed`."""
+        return self.scopes is None or self.scopes.cover(needed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +80,18 @@ class Asker:
 
 
 Dance = Generator[Request, Response, Grant]
+ANYTHING = Wanted()
 
 
-def dance(challenges: Sequence[Challenge], asker: Asker) -> Dance:
-    """The steps from a 401's challenges to a grant.
+def dance(challenges: Sequence[Challenge], asker: Asker, wanted: Wanted = ANYTHING) -> Dance:
+    """The steps from a 401's challenges to a grant for what they name and what is `wanted` besides.
 
     DeniedError if the secret is missing or refused, ProtocolError for a challenge or an answer that
     cannot be used, TransientError if the token server is not well.
     """
     bearer = next((one for one in challenges if one.scheme == "bearer"), None)
     if bearer is not None:
-        return (yield from _bearer(bearer, asker))
+        return (yield from _bearer(bearer, asker, wanted))
     if any(one.scheme == "basic" for one in challenges):
         return _basic(asker)
     offered = ", ".join(faults.printable(one.scheme)[:20] for one in challenges) or "nothing"
@@ -101,29 +109,31 @@ def _basic(asker: Asker) -> Grant:
     )
 
 
-def _bearer(challenge: Challenge, asker: Asker) -> Dance:
+def _bearer(challenge: Challenge, asker: Asker, wanted: Wanted) -> Dance:
     """With the secret where it may go; else, or where a key is not known, as nobody in particular."""
     if not challenge.get("realm") and isinstance(asker.secret, ApiKey):
         return Grant(f"Bearer {asker.secret.text}")
     realm = _realm(challenge, asker)
+    tries = wanted.tries(challenge.get("scope"))
     refusal: RegistryError | None = None
     if asker.secret is not None:
         if asker.trusts(realm):
-            response = yield _request(challenge, asker)
-            if response.status not in _REFUSED:
-                return _granted(response, realm, asker)
-            refusal = _refused(response, realm, asker)
+            for scopes in tries:
+                response = yield _request(challenge, asker, _texts(challenge, scopes))
+                if response.status not in _REFUSED:
+                    return _granted(response, realm, asker, scopes | wanted.needed)
+                refusal = _refused(response, realm, asker)
         else:
             refusal = _distrusted(realm, asker)
-        if not _reads_only(challenge) or (asker.trusts(realm) and not isinstance(asker.secret, PrivateKey)):
-            raise refusal
+        if not tries[-1].read_only or (asker.trusts(realm) and not isinstance(asker.secret, PrivateKey)):
+            raise refusal or _distrusted(realm, asker)
     if realm != asker.origin and not (realm.scheme == "https" and Reach.of(realm.host) is Reach.WORLD):
         raise refusal or _distrusted(realm, asker)
-    response = yield _anonymous(challenge)
+    response = yield _anonymous(challenge, _texts(challenge, tries[-1]))
     if response.status in _REFUSED:
         raise refusal or _refused(response, realm, asker)
-    grant = _granted(response, realm, asker)
-    return Grant(grant.authorization, grant.seconds, refusal)
+    grant = _granted(response, realm, asker, tries[-1] | wanted.needed)
+    return replace(grant, refusal=refusal)
 
 
 def _realm(challenge: Challenge, asker: Asker) -> Origin:
@@ -137,51 +147,53 @@ def _realm(challenge: Challenge, asker: Asker) -> Origin:
         ) from None
 
 
-def _scopes(challenge: Challenge) -> list[str]:
-    return challenge.get("scope").split()
-
-
-def _reads_only(challenge: Challenge) -> bool:
-    return all(scope.rpartition(":")[2] == "pull" for scope in _scopes(challenge))
+def _texts(challenge: Challenge, scopes: Scopes) -> list[str]:
+    """The scopes to ask for: as the challenge spells them, if there is nothing to add."""
+    asked = challenge.get("scope")
+    return asked.split() if Scopes.parse(asked) == scopes else scopes.texts
 
 
 # --- the request for a token ---------------------------------------------------------------------------
 
 
-def _request(challenge: Challenge, asker: Asker) -> Request:
+def _request(challenge: Challenge, asker: Asker, scopes: Sequence[str]) -> Request:
     """The token request that shows the secret."""
-    realm, service, scopes = challenge.get("realm"), challenge.get("service"), _scopes(challenge)
+    realm, service = challenge.get("realm"), challenge.get("service")
     match asker.secret:
         case PrivateKey() as key:
             url = signing.token_url(realm, service, scopes, now=asker.now, nonce=asker.nonce)
             return _get(url, signing.authorization(key, signing.token_text(url)))
         case Login(user=user) as login:
-            return _get(_plain_url(challenge, ("account", user)), _basic_value(login))
+            return _get(_plain_url(challenge, scopes, ("account", user)), _basic_value(login))
         case ApiKey(text=text):
-            return _get(_plain_url(challenge), f"Bearer {text}")
+            return _get(_plain_url(challenge, scopes), f"Bearer {text}")
         case IdentityToken(text=text):
             form = {"grant_type": "refresh_token", "service": service, "scope": " ".join(scopes)}
             body = urlencode({**form, "client_id": "ferry", "refresh_token": text}).encode()
             headers = Headers({"Content-Type": "application/x-www-form-urlencoded"})
             return Request("POST", realm.partition("#")[0], headers, body)
         case None:
-            return _anonymous(challenge)
+            return _anonymous(challenge, scopes)
 
 
-def _anonymous(challenge: Challenge) -> Request:
-    return Request("GET", _plain_url(challenge))
+def _anonymous(challenge: Challenge, scopes: Sequence[str]) -> Request:
+    return Request("GET", _plain_url(challenge, scopes))
 
 
 def _get(url: str, authorization: str) -> Request:
     return Request("GET", url, Headers({"Authorization": authorization}))
 
 
-def _plain_url(challenge: Challenge, *more: tuple[str, str]) -> str:
+def _plain_url(challenge: Challenge, scopes: Sequence[str], *more: tuple[str, str]) -> str:
     """The realm with `service` and one `scope` each; a query it has is kept."""
     base = urlsplit(challenge.get("realm"))
-    scopes = [("scope", scope) for scope in _scopes(challenge)]
     service = [("service", challenge.get("service"))] if challenge.get("service") else []
-    pairs = (*parse_qsl(base.query, keep_blank_values=True), *service, *scopes, *more)
+    pairs = (
+        *parse_qsl(base.query, keep_blank_values=True),
+        *service,
+        *(("scope", scope) for scope in scopes),
+        *more,
+    )
     return base._replace(query=urlencode(pairs), fragment="").geturl()
 
 
@@ -192,8 +204,8 @@ def _basic_value(login: Login) -> str:
 # --- its answer ----------------------------------------------------------------------------------------
 
 
-def _granted(response: Response, realm: Origin, asker: Asker) -> Grant:
-    """The grant in a token server's answer."""
+def _granted(response: Response, realm: Origin, asker: Asker, scopes: Scopes) -> Grant:
+    """The grant in a token server's answer to a request for `scopes`."""
     doing = f"asking {realm.netloc} for a token"
     body = read_body(response, ANSWER_BYTES, doing, asker.host)
     if response.status != 200:
@@ -208,7 +220,7 @@ def _granted(response: Response, realm: Origin, asker: Asker) -> Grant:
         token = None
     if not isinstance(token, str) or len(token) > TOKEN_LENGTH or not _one_word(token):
         raise ProtocolError(f"{doing}: the answer has no token in it", host=asker.host)
-    return Grant(f"Bearer {token}", _seconds(answer.get("expires_in")))
+    return Grant(f"Bearer {token}", _seconds(answer.get("expires_in")), scopes=scopes)
 
 
 def _one_word(text: str) -> bool:

@@ -6,33 +6,46 @@ Knows no socket and no registry; what is said to whom is `flow`'s business.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 from registry.auth.credentials import Credentials
 from registry.auth.flow import Asker, Dance, Grant, dance
+from registry.auth.scopes import Scopes, Wanted
 from registry.auth.secrets import Secret
-from registry.errors import DeniedError, InvalidError, ProtocolError, TransientError
-from registry.wire import routes
+from registry.errors import DeniedError, InvalidError, ProtocolError, Reason, TransientError
 from registry.wire.challenges import Challenge, parse_challenges
-from registry.wire.messages import Origin, Request, Response, Transport
+from registry.wire.messages import Access, Origin, Request, Response, Transport
 from registry.wire.redirects import follow
 
-_READS = ("GET", "HEAD")
 _SECRET_FIELDS = ("Authorization", "Cookie", "Proxy-Authorization")
 _SENDS = 5  # of one request at most: a token that served another thread may have ended by now
 _KEPT = 0.8  # the part of its life after which a token is not begun with any more
 
 
 @dataclass(slots=True)
-class _Door:
-    """One kind of request, and what opens the way to it. Its lock is held while a token is fetched."""
+class _Entry:
+    """The token cache of one repository: what its registry asks for, and the token it gave.
+
+    One token is good for all that was asked for so far. `lock` is held while one is fetched.
+    """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     challenges: list[Challenge] = field(default_factory=list)
     grant: Grant | None = None
     good_until: float = 0.0
-    proven: bool = False  # whether `grant` was ever accepted
+    proven: Grant | None = None  # the last grant that was accepted
+    asked: Scopes = field(default_factory=Scopes)
+    refused: Scopes = field(default_factory=Scopes)  # of other repositories: mounts from there cannot be
+    fetches: int = 0
+    denied: DeniedError | None = None  # how the last fetch ended
+
+    def forget(self, grant: Grant | None) -> bool:
+        """Give up `grant`; whether it was still the one in use."""
+        current = self.grant is grant
+        if current:
+            self.grant = None
+        return current
 
 
 class Session:
@@ -60,7 +73,7 @@ class Session:
         self._new_nonce = new_nonce
         self._realms = realms
         self._lock = threading.Lock()
-        self._doors: dict[tuple[str, str], _Door] = {}
+        self._entries: dict[str, _Entry] = {}
 
     def __call__(self, request: Request) -> Response:
         """The answer, never a 401 that a secret in hand could have prevented; redirects of reads followed.
@@ -72,51 +85,75 @@ class Session:
     def _outside(self, request: Request) -> Response:
         """Ask another origin: without anything that is meant for ours."""
         bare = request.headers.without(*_SECRET_FIELDS)
-        return self._transport(Request(request.method, request.url, bare, request.body, request.length))
+        return self._transport(replace(request, headers=bare))
 
     def _inside(self, request: Request) -> Response:
         if request.origin != self._origin:
             return self._outside(request)
         if "Authorization" in request.headers:  # a signed call: it says itself who it is
             return self._transport(request)
-        door = self._door(request)
+        entry = self._entry(request.access)
+        fetches = entry.fetches
         for _ in range(_SENDS - 1):
-            grant = self._grant(door)
-            response = self._sent(request, door, grant)
-            if response.status != 401 or not self._learn(door, grant, response):
+            grant = self._grant(entry, request.access, fetches)
+            response = self._sent(request, entry, grant)
+            if response.status != 401 or not self._learn(entry, grant, response, request.access):
                 return response
             if not request.replayable:
-                self._grant(door)
+                self._grant(entry, request.access, fetches)
                 raise TransientError(
                     f"{self._origin.netloc} wanted a new token in the middle of an upload; there is one now",
                     host=self._origin.netloc,
                     answered=True,
                 )
-        return self._sent(request, door, self._grant(door))
+        return self._sent(request, entry, self._grant(entry, request.access, fetches))
 
-    def _door(self, request: Request) -> _Door:
-        """What is remembered of this kind of request: one repository, one sort of action."""
-        place = routes.match(request.path)
-        where = place.repository if place else ""  # some registries' upload locations look like nothing
-        asks = request.method in _READS and not (place and place.route is routes.Route.UPLOAD)
-        action = "pull" if asks else "delete" if request.method == "DELETE" else "push"
+    def _entry(self, access: Access | None) -> _Entry:
+        """What is remembered of a repository; what is about none has an entry of its own."""
         with self._lock:
-            return self._doors.setdefault((where, action), _Door())
+            return self._entries.setdefault(access.repository if access else "", _Entry())
 
-    def _grant(self, door: _Door) -> Grant | None:
-        """The grant for this door, fetched anew if there is a challenge but no good grant. One at a time."""
-        with door.lock:
-            if door.challenges and (door.grant is None or self._clock() >= door.good_until):
-                now = self._clock()
-                asker = Asker(self._origin, self._secret(), self._realms, now, self._new_nonce())
-                door.grant = self._danced(dance(door.challenges, asker))
-                seconds = door.grant.seconds
-                door.good_until = float("inf") if seconds is None else now + seconds * _KEPT
-                door.proven = False
-            return door.grant
+    def _grant(self, entry: _Entry, access: Access | None, fetches: int) -> Grant | None:
+        """The grant for a request, fetched anew if there is a challenge but no good grant. One at a time.
 
-    def _sent(self, request: Request, door: _Door, grant: Grant | None) -> Response:
-        """Send it with `grant`. DeniedError if a grant that never opened anything does not do so now."""
+        Of several requests at once, one is told no by the token server, and that is the others' answer too:
+        `fetches` is how many there were when this request began. DeniedError also where a mount's source
+        may not be read; that costs no token.
+        """
+        needed, source = Scopes.of_repository(access), Scopes.of_mount(access)
+        with entry.lock:
+            if source.actions and entry.refused.cover(source):
+                raise self._no_mount(access)
+            if entry.challenges and not self._serves(entry, needed | source):
+                if entry.denied and entry.fetches > fetches:
+                    raise DeniedError(entry.denied.message, **entry.denied.details)
+                self._fetch(entry, Wanted(needed, entry.asked.without(entry.refused.actions) | source))
+            if source.actions and entry.grant is not None and not entry.grant.serves(source):
+                entry.refused |= source
+                raise self._no_mount(access)
+            return entry.grant
+
+    def _serves(self, entry: _Entry, needed: Scopes) -> bool:
+        return entry.grant is not None and self._clock() < entry.good_until and entry.grant.serves(needed)
+
+    def _fetch(self, entry: _Entry, wanted: Wanted) -> None:
+        """Ask for a token, with the entry's lock held."""
+        now = self._clock()
+        asker = Asker(self._origin, self._secret(), self._realms, now, self._new_nonce())
+        entry.grant, entry.denied = None, None
+        try:
+            grant = self._danced(dance(entry.challenges, asker, wanted))
+        except DeniedError as error:
+            entry.denied = error
+            raise
+        finally:
+            entry.fetches += 1
+        entry.grant = grant
+        entry.good_until = float("inf") if grant.seconds is None else now + grant.seconds * _KEPT
+        entry.asked |= grant.scopes or Scopes()
+
+    def _sent(self, request: Request, entry: _Entry, grant: Grant | None) -> Response:
+        """Send it with `grant`. DeniedError if a grant that is nobody's in particular does not suffice."""
         if grant is None:
             return self._transport(request)
         response = self._transport(request.with_header("Authorization", grant.authorization))
@@ -125,14 +162,33 @@ class Session:
         if grant.refusal is not None and (status in (401, 403) or missing):
             response.close()
             raise grant.refusal
-        with door.lock:
-            if status != 401:
-                door.proven = door.proven or door.grant is grant
-            elif door.grant is grant and not door.proven:
-                door.grant = None
-                response.close()
-                raise self._unimpressed()
+        if status != 401:
+            entry.proven = grant
         return response
+
+    def _learn(self, entry: _Entry, grant: Grant | None, response: Response, access: Access | None) -> bool:
+        """Remember what a 401 asks for, if anything; the grant it did not accept is forgotten.
+
+        DeniedError if that grant never opened anything, and the answer asks for nothing new.
+        """
+        try:
+            challenges = parse_challenges(response.headers.all("WWW-Authenticate"))
+        except InvalidError as error:
+            raise ProtocolError(
+                f"{self._origin.netloc} answered 401 with {error.message}", host=self._origin.netloc
+            ) from None
+        with entry.lock:
+            new = _asks_for_more(challenges, entry, grant)
+            if challenges:
+                entry.challenges = challenges
+            in_use = entry.forget(grant)
+            if in_use and grant is not None and entry.proven is not grant and not new:
+                response.close()
+                entry.refused |= Scopes.of_mount(access)
+                raise self._unimpressed()
+        if challenges:
+            response.close()
+        return bool(challenges)
 
     def _unimpressed(self) -> DeniedError:
         host = self._origin.netloc
@@ -142,22 +198,13 @@ class Session:
             hint="you may not have the right; ferry whoami shows who you are there",
         )
 
-    def _learn(self, door: _Door, grant: Grant | None, response: Response) -> bool:
-        """Remember what a 401 asks for, if anything; the grant it did not accept is forgotten."""
-        try:
-            challenges = parse_challenges(response.headers.all("WWW-Authenticate"))
-        except InvalidError as error:
-            raise ProtocolError(
-                f"{self._origin.netloc} answered 401 with {error.message}", host=self._origin.netloc
-            ) from None
-        if not challenges:
-            return False
-        response.close()
-        with door.lock:
-            door.challenges = challenges
-            if door.grant is grant:
-                door.grant = None
-        return True
+    def _no_mount(self, access: Access | None) -> DeniedError:
+        host = self._origin.netloc
+        return DeniedError(
+            f"{host} gives no right to take a blob over from {access.mounted_from if access else ''}",
+            reason=Reason.NOT_ALLOWED,
+            host=host,
+        )
 
     def _secret(self) -> Secret:
         return self._credentials.for_origin(self._origin)
@@ -175,3 +222,13 @@ class Session:
         except StopIteration as done:
             grant: Grant = done.value
             return grant
+
+
+def _asks_for_more(challenges: Sequence[Challenge], entry: _Entry, grant: Grant | None) -> bool:
+    """Whether a 401 names a scheme, a realm, or a right that `grant` was not made with."""
+    known = {(one.scheme, one.get("realm"), one.get("service")) for one in entry.challenges}
+    return any(
+        (one.scheme, one.get("realm"), one.get("service")) not in known
+        or not (grant is None or grant.serves(Scopes.parse(one.get("scope"))))
+        for one in challenges
+    )

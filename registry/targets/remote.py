@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from registry.contracts import Intake, Reading
-from registry.errors import CorruptError, InvalidError, ProtocolError, RegistryError, TransientError
+from registry.errors import (
+    CorruptError,
+    DeniedError,
+    InvalidError,
+    ProtocolError,
+    RegistryError,
+    TransientError,
+)
 from registry.model.digests import Digest
 from registry.model.manifests import (
     DOCKER_INDEX,
@@ -146,7 +153,8 @@ class Remote:
         if intake.remembered():
             return intake
         if source is not None:
-            return Mounted(blob) if intake.mount(source).status == 201 else intake
+            with contextlib.suppress(DeniedError):  # no right to read there: the bytes go up instead
+                return Mounted(blob) if intake.mount(source).status == 201 else intake
         if self.direct is not None and blob.size > CARRIED:
             begun = self.direct.begin(self.peer, intake, blob)
             if begun is not None:

@@ -8,11 +8,13 @@ from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
 from registry.auth.secrets import Login
 from registry.auth.session import Session
-from registry.wire.messages import Origin, Transport
+from registry.wire.messages import Access, Origin, Transport
 
 KEY = PrivateKey(bytes(range(32)))
 BLOB = "/v2/acme/tiny/blobs/sha256:" + "0" * 64
 UPLOADS = "/v2/acme/tiny/blobs/uploads/"
+READING = Access("acme/tiny")
+WRITING = Access("acme/tiny", ("pull", "push"))
 
 
 class Clock:

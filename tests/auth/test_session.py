@@ -13,7 +13,7 @@ from spy import Seen, Spy, Talk, reply, whole
 from registry.errors import DeniedError, ProtocolError, TransientError
 from registry.net.http import Http
 from registry.wire.headers import Headers
-from registry.wire.messages import Request, Response
+from registry.wire.messages import Access, Request, Response
 
 
 def test_a_token_is_fetched_once_and_used_from_then_on(http: Http) -> None:
@@ -24,17 +24,6 @@ def test_a_token_is_fetched_once_and_used_from_then_on(http: Http) -> None:
 
         assert [seen.target.partition("?")[0] for seen in spy.seen] == [BLOB, "/token", BLOB, BLOB, BLOB]
         assert (registry.given, spy.connections) == (1, 1)
-
-
-def test_reading_and_writing_have_tokens_of_their_own(http: Http) -> None:
-    with Spy((registry := Registry(),)) as spy:
-        talk = session(http, spy)
-        talk(Request("HEAD", spy.url + BLOB))
-        registry.scope, registry.good = "repository:acme/tiny:pull,push", set()
-        talk(Request("POST", spy.url + UPLOADS))
-
-        asked = [seen.target for seen in spy.seen if seen.target.startswith("/token")]
-        assert ["push" in target for target in asked] == [False, True]
 
 
 @pytest.mark.parametrize(("short_lived", "status"), [(1, 200), (3, 200), (1000, 401)])
@@ -84,23 +73,6 @@ def test_a_token_that_ended_early_is_replaced(http: Http) -> None:
         assert registry.given == 2
 
 
-def test_many_threads_fetch_one_token(http: Http) -> None:
-    with Spy((registry := Registry(),)) as spy:
-        talk = session(http, spy)
-        answers: list[bytes] = []
-
-        def work() -> None:
-            answers.append(whole(talk(Request("GET", spy.url + BLOB))))
-
-        threads = [threading.Thread(target=work) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-        assert (answers, registry.given) == ([b"fine"] * 8, 1)
-
-
 # --- a streamed body is never replayed ----------------------------------------------------------------------
 
 
@@ -139,15 +111,6 @@ def test_an_upload_that_is_gone_on_with_needs_no_401_of_its_own(http: Http) -> N
 
         assert registry.given == 1
         assert [seen.method for seen in spy.seen] == ["GET", "GET", "GET", "PATCH"]
-
-
-def test_odd_upload_locations_get_on_after_one_refusal(http: Http) -> None:
-    with Spy((Registry(),)) as spy:
-        talk = session(http, spy)
-        with pytest.raises(TransientError):
-            talk(Request("PATCH", spy.url + "/elsewhere/1", Headers(), iter([b"abc"]), 3))
-
-        assert talk(Request("PATCH", spy.url + "/elsewhere/2", Headers(), iter([b"abc"]), 3)).status == 200
 
 
 # --- refusals come to an end --------------------------------------------------------------------------------
@@ -230,13 +193,13 @@ def test_waiting_for_a_token_holds_up_only_its_own_scope(http: Http) -> None:
         talk = session(http, spy)
         slow: list[bytes] = []
         ask: Callable[[], None] = lambda: slow.append(  # noqa: E731
-            whole(talk(Request("GET", spy.url + BLOB.replace("tiny", "slow"))))
+            whole(talk(Request("GET", spy.url + BLOB.replace("tiny", "slow"), access=Access("acme/slow"))))
         )
         thread = threading.Thread(target=ask)
         thread.start()
         time.sleep(0.1)
 
-        assert whole(talk(Request("GET", spy.url + BLOB))) == b"fine"
+        assert whole(talk(Request("GET", spy.url + BLOB, access=Access("acme/tiny")))) == b"fine"
         assert slow == []
         gate.set()
         thread.join()

@@ -8,6 +8,7 @@ from goods import describe
 
 from registry.connect import in_process
 from registry.contracts import How
+from registry.errors import DeniedError
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.server.app import App
@@ -66,6 +67,20 @@ def test_a_mount_names_both_repositories() -> None:
 
     assert how is How.MOUNTED
     assert spy.asked[-1] == ("POST", Access("ben/other", ("pull", "push"), mounted_from="acme/tiny"))
+
+
+def test_a_mount_without_the_right_to_its_source_becomes_an_upload() -> None:
+    spy = Spy()
+    remote = Remote(Peer(spy, ORIGIN))
+    put(remote, TINY)
+
+    def strict(request: Request) -> Response:
+        if request.access is not None and request.access.mounted_from:
+            raise DeniedError("no right to read there")
+        return spy(request)
+
+    assert put(Remote(Peer(strict, ORIGIN)), OTHER, near=TINY) is How.UPLOADED
+    assert remote.size(OTHER, BLOB) == BLOB.size
 
 
 def test_what_is_about_no_repository_says_so() -> None:
