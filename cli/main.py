@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli import ending, settings
+from cli import distribution, ending, settings
 
 _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Models": {
@@ -83,9 +83,13 @@ EXAMPLES = """\
     epilog="`ferry COMMAND --help` says more.",
     invoke_without_command=True,
 )
+@click.option("--version", is_flag=True, help="Say which Ferry this is.")
 @click.pass_context
-def app(ctx: click.Context) -> None:
+def app(ctx: click.Context, version: bool) -> None:
     """See `help` above."""
+    if version:
+        click.echo(distribution.line())
+        ctx.exit()
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
         ctx.exit(2)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from cli import settings
+from cli import distribution, settings
 from cli.ending import Run
 from cli.render import Terminal
 from cli.settings import Settings
@@ -102,6 +102,8 @@ def _desk(options: dict[str, object], goes_on: bool) -> Desk:
         quiet=resolved.on("quiet"),
         no_colour=resolved.no_colour,
     )
+    if about := distribution.former():
+        terminal.note(f"ferry: {about}")
     run = click.get_current_context().find_object(Run)
     if run is not None:
         run.terminal, run.debug, run.goes_on = terminal, resolved.on("debug"), goes_on

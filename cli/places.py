@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli import distribution
 from cli.options import Desk
 from cli.render import visible
 from cli.settings import environment, files, logins
@@ -109,7 +110,7 @@ def _way(desk: Desk, host: str) -> Way:
     proxy = place.proxy
     patience = {key: desk.settings.get(key) for key in ("stall", "floor")}
     network = Network(
-        agent="ferry",
+        agent=f"{distribution.NAME}/{distribution.version()}",
         proxies={"http": proxy, "https": proxy} if proxy else desk.settings.proxies,
         no_proxy=() if proxy else desk.settings.no_proxy,
         ca=files.certificates(place.tls_ca) if place.tls_ca else "",

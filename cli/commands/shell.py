@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version as installed_version
-
 import click
 from click.shell_completion import get_completion_class
 
+from cli import distribution
 from cli.options import Desk, command
 from registry.errors import InvalidError
 
@@ -48,12 +46,7 @@ def version(desk: Desk) -> None:
       ferry version
       ferry version --format json
     """
-    told = {
-        "version": installed_version("ferry-registry"),
-        "python": platform.python_version(),
-        "system": platform.system(),
-    }
     if desk.terminal.json:
-        desk.terminal.document(told)
+        desk.terminal.document(distribution.about())
     else:
-        desk.terminal.line(f"ferry {told['version']} (Python {told['python']}, {told['system']})")
+        desk.terminal.line(distribution.line())
