@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import click
@@ -19,7 +21,7 @@ from registry.errors import DeniedError, NotFoundError, ProtocolError
 from registry.model.names import DEFAULT_HOST, split_scheme
 from registry.targets.peer import Peer
 from registry.wire.headers import Headers
-from registry.wire.messages import Origin, Request, Response
+from registry.wire.messages import Origin, Request, Response, is_loopback
 
 _ANSWER_BYTES = 64 * 1024
 # Where people have their accounts, when that is not where the models are.
@@ -80,13 +82,17 @@ def signin(desk: Desk, host: str | None) -> int:
             host=answer.origin.netloc,
             hint=f"open {answer.connect} in a browser and approve it there",
         )
+    # Its data is known only where somebody said which registry is this machine's own.
+    known = desk.settings.get("data") if is_loopback(answer.origin.host) else None
+    data = shlex.quote(str(Path(known).absolute())) if known else ""
     for line in (
         f"{answer.origin.netloc} does not know your key yet. Open this in a browser, and approve it there:",
         f"  {answer.connect}",
         "or give its administrator this line in a file, say you.pub:",
         f"  {answer.public_line}",
         "who then runs, where the registry is:",
-        "  ferry admin user add YOU --key you.pub",
+        f"  ferry admin user add YOU --key you.pub --data {data or 'DIR'}",
+        *(() if data else ("where DIR is the directory that it was started with: ferry serve --data DIR",)),
         f"After that, ferry whoami {answer.origin.netloc} knows your name.",
     ):
         desk.terminal.line(line)

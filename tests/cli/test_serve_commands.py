@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -138,6 +140,17 @@ def test_a_key_can_come_on_standard_input_and_a_private_one_is_refused(
     assert private.read_text().splitlines()[1] not in refused.err
 
 
+def test_what_signin_tells_to_run_is_the_whole_command(ferry: Ferry, house: House) -> None:
+    (house.admin.home / "you.pub").write_text(ferry("signin", house.host).out.splitlines()[3].strip())
+    told = ferry("signin", house.host).out
+    assert "--data DIR\nwhere DIR is the directory that it was started with: ferry serve --data DIR\n" in told
+    (line,) = re.findall(
+        "^  ferry (.*--data.*)$", ferry("signin", house.host, FERRY_DATA=str(house.data)).out, re.M
+    )
+    house.admin(*shlex.split(line.replace("YOU", "fay"))).well()
+    assert ferry("whoami", house.host, "--format", "json").well().json["name"] == "fay"
+
+
 def test_without_the_servers_libraries_one_sentence_says_what_to_install(ferry: Ferry) -> None:
     for words in (["serve"], ["demo"], ["admin", "user", "list"]):
         program = f"import sys\nsys.modules['sqlalchemy'] = None\nfrom cli import main\nmain.main({words!r})"
@@ -146,4 +159,4 @@ def test_without_the_servers_libraries_one_sentence_says_what_to_install(ferry: 
         )
         assert done.returncode == 2
         assert "sqlalchemy is not installed" in done.stderr
-        assert "pip install '.[server]'" in done.stderr
+        assert "pipx install '.[server]'" in done.stderr
