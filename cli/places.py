@@ -119,7 +119,7 @@ def _way(desk: Desk, host: str) -> Way:
     )
     if place.insecure_tls:
         desk.terminal.complain(f"ferry: the certificate of {visible(host)} is not checked (insecure TLS)")
-    return Way(network, place.plain_http, tuple(Origin.of(realm) for realm in place.realms))
+    return Way(network, place.plain_http, place.https, tuple(Origin.of(realm) for realm in place.realms))
 
 
 def _credentials(desk: Desk) -> Credentials:

@@ -35,10 +35,14 @@ from registry.wire.messages import (
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How one host is reached: over which network, plain or not, and who else may ask for a signature."""
+    """How one host is reached: over which network, by which scheme, and who else may ask for a signature.
+
+    `plain_http`: HTTP though it is no loopback host; `https`: HTTPS though it is one.
+    """
 
     network: Network = field(default_factory=Network)
     plain_http: bool = False
+    https: bool = False
     realms: tuple[Origin, ...] = ()
 
 
@@ -73,11 +77,11 @@ class Connections:
     def origin_of(self, host: str, scheme: str = "") -> Origin:
         """The origin of `host` (`name` or `name:port`)."""
         secure = Origin.of(f"https://{host}")
-        if scheme == "https":
-            return secure
-        if scheme == "http" or is_loopback(secure.host) or self._way(host).plain_http:
-            return Origin.of(f"http://{host}")
-        return secure
+        if not scheme:
+            way = self._way(host)
+            plain = way.plain_http or (is_loopback(secure.host) and not way.https)
+            scheme = "http" if plain else "https"
+        return Origin.of(f"http://{host}") if scheme == "http" else secure
 
     def remote(self, name: Name) -> Remote:
         """The registry a name is in."""

@@ -31,6 +31,7 @@ class Place:
     plain_http: bool = False
     tls_ca: Path | None = None
     insecure_tls: bool = False
+    https: bool = False  # something was said of its certificate, so HTTPS is meant, also on the loopback
     proxy: str = field(default="", repr=False)
     realms: tuple[str, ...] = ()
 
@@ -76,11 +77,13 @@ class Settings:
 
     def place(self, host: str) -> Place:
         """How `host` is reached: options and environment over its own table over the file's head."""
-        own = dict(self.hosts.get(split_scheme(host)[1].lower(), {}))
+        own_table = self.hosts.get(split_scheme(host)[1].lower(), {})
+        own = dict(own_table)
         for key in ("plain_http", "tls_ca", "insecure_tls", "proxy"):
             if key in self.chosen and (key in self.options or key not in own):
                 own[key] = self.chosen[key]
-        return Place(**own)
+        said = {key for key in ("tls_ca", "insecure_tls") if key in self.options or key in own_table}
+        return Place(**own, https=any(own.get(key) for key in said))
 
     def models(self) -> tuple[Path, str]:
         """The local store's directory, and a sentence for the person if that needs one."""

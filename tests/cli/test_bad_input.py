@@ -70,6 +70,19 @@ def test_a_certificate_that_nobody_vouches_for(
         one_sentence(done, 4, "is not to be trusted", "--tls-ca")
 
 
+@pytest.mark.parametrize("words", [("--tls-ca", "{ca}"), ("--insecure-tls",)])
+def test_what_is_said_of_a_certificate_means_https_also_on_this_machine(
+    words: tuple[str, ...], ferry: Ferry, house: House, tmp_path: Path
+) -> None:
+    with tls_front(tmp_path / "front", house.host) as front:
+        host = front.host.replace("127.0.0.1", "localhost")
+        said = [word.format(ca=front.ca) for word in words]
+        done = ferry("tags", f"{host}/acme/tiny", *said)
+        assert f"{host} answered" in done.err or f"{host} does not accept" in done.err, done.err
+        plain = ferry("tags", f"{host}/acme/tiny", "--plain-http", *said)
+        assert "speaks HTTPS, and was asked in plain HTTP" in plain.err
+
+
 def test_tls_where_none_is_spoken(ferry: Ferry, store: Path, house: House) -> None:
     done = ferry("pull", f"https://{house.host}/acme/tiny", "--models", store)
     one_sentence(done, 7, "does not speak HTTPS", "--plain-http")

@@ -110,6 +110,18 @@ def test_a_host_has_settings_of_its_own_and_an_option_beats_them(tmp_path: Path)
     assert told(tmp_path, {"plain_http": True}).place("b.example").plain_http
 
 
+def test_what_is_said_of_a_certificate_means_https_and_the_files_head_speaks_of_no_host(
+    tmp_path: Path,
+) -> None:
+    assert not told(tmp_path).place("localhost:8443").https
+    assert told(tmp_path, {"tls_ca": "/ca.pem"}).place("localhost:8443").https
+    assert told(tmp_path, FERRY_INSECURE_TLS="1").place("localhost:8443").https
+    assert not told(tmp_path, FERRY_INSECURE_TLS="0").place("localhost:8443").https
+    written(tmp_path, 'tls_ca = "/all.pem"\n[host."localhost:8443"]\ninsecure_tls = true')
+    assert told(tmp_path).place("localhost:8443").https
+    assert not told(tmp_path).place("localhost:5000").https
+
+
 # --- the store -----------------------------------------------------------------------------------------
 
 
