@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,63 @@ class Spans:
         if at < size:
             gaps.append(Span(at, size - at))
         return Spans(tuple(gaps))
+
+
+class SpanSet:
+    """A set of bytes that changes: what a call costs does not grow with the number of spans in it."""
+
+    def __init__(self, spans: Iterable[Span] = ()) -> None:
+        merged = Spans.of(spans)
+        self._starts = [span.offset for span in merged]
+        self._ends = [span.end for span in merged]
+        self._total = merged.total
+        self._frozen: Spans | None = merged
+
+    @property
+    def total(self) -> int:
+        """How many bytes are in the set."""
+        return self._total
+
+    def add(self, span: Span) -> None:
+        """Put all bytes of `span` in."""
+        if span.length:
+            self._replace(span.offset, span.end, inside=True)
+
+    def discard(self, span: Span) -> None:
+        """Take all bytes of `span` out."""
+        if span.length:
+            self._replace(span.offset, span.end, inside=False)
+
+    def touches(self, span: Span) -> bool:
+        """Whether any byte of `span` is in the set."""
+        at = bisect_right(self._ends, span.offset)
+        return span.length > 0 and at < len(self._starts) and self._starts[at] < span.end
+
+    def reach(self, offset: int) -> int:
+        """Up to where all bytes from `offset` on are in the set."""
+        at = bisect_right(self._starts, offset) - 1
+        return max(offset, self._ends[at]) if at >= 0 else offset
+
+    def frozen(self) -> Spans:
+        """The set as it is now."""
+        if self._frozen is None:
+            pairs = zip(self._starts, self._ends, strict=True)
+            self._frozen = Spans(tuple(Span(start, end - start) for start, end in pairs))
+        return self._frozen
+
+    def _replace(self, start: int, end: int, *, inside: bool) -> None:
+        """Make the bytes from `start` to `end` all in the set, or none of them."""
+        first, last = bisect_left(self._ends, start), bisect_right(self._starts, end)
+        starts, ends = self._starts[first:last], self._ends[first:last]
+        left, right = min([start, *starts[:1]]), max([end, *ends[-1:]])
+        if inside:
+            pieces = [(left, right)]
+        else:
+            pieces = [piece for piece in ((left, start), (end, right)) if piece[0] < piece[1]]
+        self._total += sum(b - a for a, b in pieces) - sum(ends) + sum(starts)
+        self._starts[first:last] = [piece[0] for piece in pieces]
+        self._ends[first:last] = [piece[1] for piece in pieces]
+        self._frozen = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from registry.errors import InvalidError
 from registry.model.digests import Digest, new_hasher
-from registry.model.spans import Span, Spans
+from registry.model.spans import Span, Spans, SpanSet
 
 HEX = "0123456789abcdef" * 4
 
@@ -145,3 +145,26 @@ def test_cutting_loses_nothing_and_keeps_the_order(span: Span, grain: int) -> No
 def test_a_span_is_not_negative(offset: int, length: int) -> None:
     with pytest.raises(InvalidError):
         Span(offset, length)
+
+
+CHANGES = st.lists(st.builds(Span, st.integers(0, 60), st.integers(0, 12)), max_size=12)
+
+
+@given(CHANGES, CHANGES, st.builds(Span, st.integers(0, 70), st.integers(0, 12)))
+def test_a_set_that_changes_holds_what_plain_arithmetic_says(
+    added: list[Span], taken: list[Span], asked: Span
+) -> None:
+    changing = SpanSet(added[:3])
+    expected = {byte for span in added[:3] for byte in range(span.offset, span.end)}
+    for number, span in enumerate(added[3:]):
+        changing.add(span)
+        expected |= set(range(span.offset, span.end))
+        for gone in taken[number : number + 1]:
+            changing.discard(gone)
+            expected -= set(range(gone.offset, gone.end))
+        assert changing.frozen() == Spans.of(Span(byte, 1) for byte in expected)
+
+    assert changing.total == len(expected)
+    assert changing.touches(asked) == bool(expected & set(range(asked.offset, asked.end)))
+    reach = next(byte for byte in range(asked.offset, 100) if byte not in expected)
+    assert changing.reach(asked.offset) == reach
