@@ -6,17 +6,21 @@ A journal is a hint. Only the blob's digest proves its bytes.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 from registry.disk.data import DataFile
+from registry.disk.failures import attempt
+from registry.disk.files import open_for_reading
+from registry.disk.sums import PATTERN, Sum, Sums
 from registry.model.digests import Digest
-from registry.model.spans import Span, Spans
+from registry.model.spans import Span
 
 JOURNAL_BYTES = 16 * 1024 * 1024
-_KEPT = re.compile(r"\+ (\d{1,16}) (\d{1,16}) ([0-9a-f]{8})")
+_KEPT = re.compile(rf"\+ (\d{{1,16}}) (\d{{1,16}}) ({PATTERN})")
 _DROPPED = re.compile(r"- (\d{1,16}) (\d{1,16})")
 
 
@@ -37,12 +41,31 @@ def _check(text: str, key: str) -> str:
     return f"{zlib.crc32(f'{key} {text}'.encode()):08x}"
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """The CRC-32 of the bytes of one span. It locates damage, and proves nothing."""
+class SealedLines:
+    """The lines of a file that others add to, each read once. A file longer than `limit` bytes has none."""
 
-    span: Span
-    crc: int
+    def __init__(self, path: Path, key: str, limit: int) -> None:
+        self._path = path
+        self._key = key
+        self._limit = limit
+        self._inode = -1
+        self._at = 0
+
+    def more(self) -> tuple[bool, Iterator[str]]:
+        """What was added since the last call, and whether this is another file, read from its beginning.
+
+        NotFoundError, StorageError.
+        """
+        with open_for_reading(self._path) as file, attempt(f"reading {self._path}"):
+            found = os.fstat(file.fileno())
+            anew = found.st_ino != self._inode or found.st_size < self._at
+            if anew:
+                self._inode, self._at = found.st_ino, 0
+            length = found.st_size - self._at if found.st_size <= self._limit else 0
+            data = os.pread(file.fileno(), length, self._at)
+        whole = data[: data.rfind(b"\n") + 1]
+        self._at += len(whole)
+        return anew, unseal(whole, self._key)
 
 
 def journal_key(digest: Digest, size: int) -> str:
@@ -50,27 +73,22 @@ def journal_key(digest: Digest, size: int) -> str:
     return f"{digest} {size}"
 
 
+def note(sums: Sums, texts: Iterable[str], size: int) -> None:
+    """Bring `sums` up to date with what a journal's lines say of a blob of `size` bytes."""
+    for text in texts:
+        if found := _KEPT.fullmatch(text):
+            piece = Sum(Span(int(found[1]), int(found[2])), found[3])
+            if piece.span.length and piece.span.end <= size:
+                sums.add(piece)
+        elif found := _DROPPED.fullmatch(text):
+            sums.drop(Span(int(found[1]), int(found[2])))
+
+
 def read_sums(data: bytes, key: str, size: int) -> list[Sum]:
     """What a journal's bytes say is there: spans inside `size` that do not overlap, in order."""
-    kept: list[Sum] = []
-    for text in unseal(data, key):
-        if found := _KEPT.fullmatch(text):
-            piece = Sum(Span(int(found[1]), int(found[2])), int(found[3], 16))
-            if piece.span.length and piece.span.end <= size:
-                kept = [*apart(kept, piece.span), piece]
-        elif found := _DROPPED.fullmatch(text):
-            kept = list(apart(kept, Span(int(found[1]), int(found[2]))))
-    return sorted(kept, key=lambda piece: piece.span)
-
-
-def apart(sums: Iterable[Sum], span: Span) -> Iterator[Sum]:
-    """Those of `sums` that have no byte in common with `span`."""
-    return (piece for piece in sums if piece.span.end <= span.offset or span.end <= piece.span.offset)
-
-
-def spans_of(sums: Iterable[Sum]) -> Spans:
-    """All their bytes together."""
-    return Spans.of(piece.span for piece in sums)
+    sums = Sums()
+    note(sums, unseal(data, key), size)
+    return list(sums)
 
 
 class Journal:
@@ -98,7 +116,7 @@ class Journal:
     def add(self, kept: Sequence[Sum], dropped: Sequence[Span] = ()) -> None:
         """Note that the bytes of `dropped` are no longer to be trusted, and those of `kept` are on disk."""
         texts = [f"- {span.offset} {span.length}" for span in dropped]
-        texts += [f"+ {piece.span.offset} {piece.span.length} {piece.crc:08x}" for piece in kept]
+        texts += [f"+ {piece.span.offset} {piece.span.length} {piece.check}" for piece in kept]
         lines = b"".join(seal(text, self._key) for text in texts)
         self.file.write(lines, self._end)
         self.file.sync_data()

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from registry.disk.data import DataFile
 from registry.disk.files import CHUNK, FILE_MODE, Owner, make_directory, move, remove, sync_directory
 from registry.disk.handover import Handover
-from registry.disk.journal import Journal, Sum, apart, spans_of
+from registry.disk.journal import Journal
 from registry.disk.partials import Busy, data_path, hold
+from registry.disk.sums import Sum, Summer, Sums, new_summer, spans_of
 from registry.errors import CorruptError, InvalidError, ProtocolError, RegistryError, StorageError
 from registry.model.digests import Digest
-from registry.model.spans import Span, Spans
+from registry.model.spans import Span, Spans, SpanSet
 
 GRAIN = 16 * 1024 * 1024
 
@@ -41,8 +41,10 @@ class Partial:
         self.size = size
         self._data = data
         self._journal = journal
-        self._sums = sums
-        self._received = spans_of(sums)
+        self._sums = Sums()
+        self._received = SpanSet(piece.span for piece in sums)
+        for piece in sums:
+            self._sums.add(piece)
         self._grain = grain
         self._owner = owner
         self._writing: dict[Span, int] = {}  # how far each running write has come
@@ -85,7 +87,7 @@ class Partial:
     def received(self) -> Spans:
         """What is there, and stays there whatever happens."""
         with self._changed:
-            return self._received
+            return self._received.frozen()
 
     def write(self, span: Span, chunks: Iterable[bytes]) -> None:
         """Put the bytes of `chunks` where `span` is; when it breaks, what arrived is kept.
@@ -95,25 +97,27 @@ class Partial:
         """
         self._begin(span)
         at = start = span.offset
-        crc = 0
+        summer = new_summer()
         try:
             for chunk in chunks:
                 if len(chunk) > span.end - at:
                     raise ProtocolError(f"more than the {span.length} bytes asked for arrived")
                 self._data.write(chunk, at)
-                crc = zlib.crc32(chunk, crc)
+                summer.update(chunk)
                 self._advance(span, at, chunk)
                 at += len(chunk)
                 if at - start >= self._grain:
-                    self._settle(Sum(Span(start, at - start), crc))
-                    start, crc = at, 0
+                    piece = Sum(Span(start, at - start), summer.text())
+                    start, summer = at, new_summer()
+                    self._settle(piece)
             if at < span.end:
                 raise ProtocolError(f"{at - span.offset} of {span.length} bytes arrived")
-            self._settle(Sum(Span(start, at - start), crc))
         except BaseException:
             with contextlib.suppress(StorageError):  # the first cause counts
-                self._settle(Sum(Span(start, at - start), crc))
+                self._settle(Sum(Span(start, at - start), summer.text()))
             raise
+        else:
+            self._settle(Sum(Span(start, at - start), summer.text()))
         finally:
             with self._changed:
                 del self._writing[span]
@@ -121,8 +125,8 @@ class Partial:
     def _begin(self, span: Span) -> None:
         with self._changed:
             self._check()
-            taken = Spans.of((*self._received, *self._writing)).within(span)
-            if span.end > self.size or taken or span in self._writing:
+            running = any(one.offset < span.end and span.offset < one.end for one in self._writing)
+            if span.end > self.size or running or self._received.touches(span) or span in self._writing:
                 raise InvalidError(
                     f"bytes {span.offset}-{span.end} of {self.size} are not missing, or on their way already"
                 )
@@ -146,20 +150,26 @@ class Partial:
                 return
             self._unsynced.append(piece)
             self._changed.wait_for(lambda: not self._syncing)
+            self._check()
             if piece not in self._unsynced:
-                self._check()
                 return
-            batch, self._unsynced = self._unsynced, []
-            self._syncing = True
+            batch = self._next_batch()
         self._sync(batch)
 
+    def _next_batch(self) -> list[Sum]:
+        batch, self._unsynced = self._unsynced, []
+        self._syncing = True
+        return batch
+
     def _sync(self, batch: list[Sum]) -> None:
+        noted = False
         try:
             self._data.sync_data()
             if not self._findable:
                 sync_directory(self._data.path.parent)
                 self._findable = True
             self._journal.add(batch)
+            noted = True
         except RegistryError as error:
             with self._changed:  # what a failed sync leaves on the disk is anyone's guess
                 self._broken = error
@@ -167,13 +177,14 @@ class Partial:
         finally:
             with self._changed:
                 self._syncing = False
-                if self._broken is None:
+                if noted:
                     self._keep(batch)
                 self._changed.notify_all()
 
     def _keep(self, pieces: list[Sum]) -> None:
-        self._sums.extend(pieces)
-        self._received = spans_of(self._sums)
+        for piece in pieces:
+            self._sums.add(piece)
+            self._received.add(piece.span)
         self._changed.notify_all()
 
     def _check(self) -> None:
@@ -235,17 +246,26 @@ class Partial:
                 if chunk is not None:
                     self._changed.notify_all()  # there is room for another
                     return self._epoch, chunk, at
-                moving = (Span(span.offset, end - span.offset) for span, end in self._writing.items())
-                front = Spans.of((*self._received, *moving)).front
+                front = self._front()
                 self._handed.wish(max(front, at))
                 if front > at or front == self.size:
                     return self._epoch, None, front
                 self._changed.wait()
 
+    def _front(self) -> int:
+        """How many bytes from zero on can be read without a gap, those of running writes too."""
+        front, before = self._received.reach(0), -1
+        while front != before:
+            before = front
+            for span, end in self._writing.items():
+                if span.offset <= front < end:
+                    front = self._received.reach(end)
+        return front
+
     def sums(self) -> list[Sum]:
         """The check sum of every span that is there, in order."""
         with self._changed:
-            return sorted(self._sums, key=lambda piece: piece.span)
+            return list(self._sums)
 
     def damaged(self) -> Spans:
         """The spans whose bytes on the disk are no longer those that came."""
@@ -269,34 +289,44 @@ class Partial:
         return False
 
     def discard(self, span: Span) -> None:
-        """Forget the bytes of `span`; they are missing again, and what was proven with them is not."""
+        """Forget the bytes of `span`; they are missing again, and what was proven with them is not.
+
+        What arrived and is being made durable right now is waited for: it is forgotten, too.
+        """
         with self._changed:
+            self._changed.wait_for(lambda: not self._syncing)
             self._check()
-            far = list(apart(self._sums, span))
-            hit = [piece for piece in self._sums if piece not in far]
-            rest = [self._sum_of(edge) for piece in hit for edge in _edges(piece.span, span)]
+            if self._unsynced:
+                self._sync(self._next_batch())
+            hit = self._sums.overlapping(span)
+            rest = [self._sum_of(edge, new_summer()) for piece in hit for edge in _edges(piece.span, span)]
             self._journal.add(rest, [piece.span for piece in hit])
-            self._sums = far
+            for piece in hit:
+                self._sums.drop(piece.span)
+                self._received.discard(piece.span)
             self._keep(rest)
             self._epoch += 1
             self._handed.clear()
             self._proven = False
 
     def _is_whole(self, piece: Sum) -> bool:
+        summer = piece.summer()
+        if summer is None:
+            return False
         try:
-            return self._sum_of(piece.span) == piece
+            return self._sum_of(piece.span, summer) == piece
         except StorageError:  # a sector that cannot be read is damage, too
             return False
 
-    def _sum_of(self, span: Span) -> Sum:
-        crc, at = 0, span.offset
+    def _sum_of(self, span: Span, summer: Summer) -> Sum:
+        at = span.offset
         while at < span.end:
             chunk = self._data.read(min(CHUNK, span.end - at), at)
             if not chunk:
                 raise StorageError(f"{self._data.path}: it became shorter meanwhile")
-            crc = zlib.crc32(chunk, crc)
+            summer.update(chunk)
             at += len(chunk)
-        return Sum(span, crc)
+        return Sum(span, summer.text())
 
     # --- ending ------------------------------------------------------------------------------------
 

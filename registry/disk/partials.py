@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.disk.data import DataFile, holder, lock_file
-from registry.disk.files import Owner, inside, names, read_bounded, remove, status
-from registry.disk.journal import JOURNAL_BYTES, journal_key, read_sums, spans_of
+from registry.disk.files import Owner, inside, names, remove, status
+from registry.disk.journal import JOURNAL_BYTES, SealedLines, journal_key, note
+from registry.disk.sums import Sums
 from registry.errors import InvalidError, RegistryError
 from registry.model.digests import Digest
 
@@ -25,21 +26,25 @@ def journal_path(directory: Path, digest: Digest) -> Path:
     return directory / f"{digest.algorithm}-{digest.hex}{_JOURNAL}"
 
 
-@dataclass(frozen=True, slots=True)
 class Busy:
     """A partial that another process (or another part of this one) owns right now."""
 
-    journal: Path
-    digest: Digest
-    size: int
+    def __init__(self, journal: Path, digest: Digest, size: int) -> None:
+        self.journal = journal
+        self._size = size
+        self._lines = SealedLines(journal, journal_key(digest, size), JOURNAL_BYTES)
+        self._sums = Sums()
 
     def received(self) -> int:
-        """How many bytes its owner has noted in the journal."""
+        """How many bytes its owner has noted in the journal; each line of it is read once."""
         try:
-            data = read_bounded(self.journal, JOURNAL_BYTES)
+            anew, texts = self._lines.more()
         except RegistryError:
             return 0
-        return spans_of(read_sums(data, journal_key(self.digest, self.size), self.size)).total
+        if anew:
+            self._sums = Sums()
+        note(self._sums, texts, self._size)
+        return self._sums.total
 
     def who(self) -> str:
         """Its owner, for people."""

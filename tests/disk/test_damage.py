@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from partial_kit import DATA, DIGEST, GRAIN, WHOLE, fill, opened, part
 
-from registry.disk.journal import Sum, journal_key, read_sums, seal, unseal
+from registry.disk import system as calls
+from registry.disk.journal import journal_key, read_sums, seal, unseal
 from registry.disk.partials import data_path, journal_path
+from registry.disk.sums import Crc32, Sum, kinds
+from registry.disk.system import System
 from registry.errors import CorruptError
 from registry.model.digests import Digest
 from registry.model.spans import Span, Spans
@@ -196,14 +202,147 @@ def test_a_line_is_read_only_whole_and_with_its_key() -> None:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        (["+ 0 5 00000001", "+ 5 5 00000002"], [Sum(Span(0, 5), 1), Sum(Span(5, 5), 2)]),
+        (["+ 0 5 00000001", "+ 5 5 00000002"], [Sum(Span(0, 5), "00000001"), Sum(Span(5, 5), "00000002")]),
         (["+ 0 5 00000001", "- 0 5"], []),
         (["+ 0 5 00000001", "- 4 9"], []),
-        (["- 0 5", "+ 0 5 00000001"], [Sum(Span(0, 5), 1)]),
-        (["+ 0 5 00000001", "+ 3 5 00000002"], [Sum(Span(3, 5), 2)]),
+        (["- 0 5", "+ 0 5 00000001"], [Sum(Span(0, 5), "00000001")]),
+        (["+ 0 5 00000001", "+ 3 5 00000002"], [Sum(Span(3, 5), "00000002")]),
         (["+ 0 101 00000001", "+ 100 1 00000001", "+ 5 0 00000000"], []),
         (["+ -1 5 00000001", "+ 0 5 0000000g", "* 0 5", "+ 0 99999999999999999999 00000000"], []),
     ],
 )
 def test_what_a_journal_says(lines: list[str], expected: list[Sum]) -> None:
     assert read_sums(b"".join(seal(line, "key") for line in lines), "key", 100) == expected
+
+
+# --- which sums ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("forbidden", [True, False])
+def test_sums_are_of_the_fastest_kind_that_is_allowed(
+    forbidden: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A FIPS build has no Poly1305."""
+    if forbidden:
+        no_poly1305(monkeypatch)
+    partial = opened(tmp_path)
+    fill(partial)
+    flip(data_path(tmp_path, DIGEST), 5 * GRAIN + 7)
+
+    checks = [piece.check for piece in partial.sums()]
+
+    pattern = r"[0-9a-f]{8}" if forbidden else r"poly1305:[0-9a-f]{32}"
+    assert len(checks) == 11 and all(re.fullmatch(pattern, check) for check in checks)
+    assert partial.damaged() == Spans.of([Span(5 * GRAIN, GRAIN)])
+
+
+def test_sums_of_both_kinds_go_together_in_one_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        no_poly1305(older)
+        before = opened(tmp_path)
+        for offset in (0, 2 * GRAIN):
+            before.write(Span(offset, GRAIN), part(Span(offset, GRAIN)))
+        before.close()
+    kinds.cache_clear()
+    after = opened(tmp_path)
+    fill(after)
+    for at in (2 * GRAIN, 6 * GRAIN):
+        flip(data_path(tmp_path, DIGEST), at)
+
+    assert len({len(piece.check) for piece in after.sums()}) == 2
+    assert after.damaged() == Spans.of([Span(2 * GRAIN, GRAIN), Span(6 * GRAIN, GRAIN)])
+
+
+def test_a_sum_that_this_build_cannot_compute_vouches_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partial = opened(tmp_path)
+    partial.write(Span(0, GRAIN), part(Span(0, GRAIN)))
+
+    no_poly1305(monkeypatch)
+
+    assert partial.received == partial.damaged() == Spans.of([Span(0, GRAIN)])
+
+
+def test_a_sum_comes_to_the_same_however_its_bytes_are_cut() -> None:
+    for kind in kinds():
+        whole, cut = kind(), kind()
+        whole.update(DATA)
+        for piece in WHOLE.cut(777):
+            cut.update(memoryview(DATA)[piece.offset : piece.end])
+        assert whole.text() == cut.text()
+    known = Crc32()
+    known.update(b"123456789")
+    assert known.text() == "cbf43926"
+
+
+def no_poly1305(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_key: bytes) -> None:
+        raise UnsupportedAlgorithm("poly1305 is not supported by this version of OpenSSL.")
+
+    monkeypatch.setattr("cryptography.hazmat.primitives.poly1305.Poly1305", refuse)
+    kinds.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _asked_anew() -> Iterator[None]:
+    yield
+    kinds.cache_clear()
+
+
+# --- beside a running sync ---------------------------------------------------------------------------------
+
+
+def test_a_span_is_forgotten_beside_a_running_sync_without_losing_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a repair does while workers write on."""
+    syncing, go_on = threading.Event(), threading.Event()
+
+    class Slow(System):
+        def sync_data(self, handle: int) -> None:
+            if not syncing.is_set():
+                syncing.set()
+                assert go_on.wait(10)
+            super().sync_data(handle)
+
+    partial = opened(tmp_path)
+    for number in (0, 1):
+        partial.write(Span(number * GRAIN, GRAIN), part(Span(number * GRAIN, GRAIN)))
+    monkeypatch.setattr(calls, "system", Slow())
+    spans = [Span(number * GRAIN, GRAIN) for number in (4, 6, 8)]
+    writers = [
+        threading.Thread(target=lambda span=span: partial.write(span, part(span)), daemon=True)
+        for span in spans
+    ]
+    writers[0].start()
+    assert syncing.wait(10)
+    for writer in writers[1:]:
+        writer.start()
+    forgetting = [
+        threading.Thread(target=partial.discard, args=(span,), daemon=True)
+        for span in (Span(0, GRAIN), Span(4 * GRAIN, 100))
+    ]
+    for thread in forgetting:
+        thread.start()
+    time.sleep(0.1)
+
+    go_on.set()
+    for thread in (*writers, *forgetting):
+        thread.join(10)
+    received = partial.received
+    partial.close()
+
+    assert received == Spans.of(
+        [
+            Span(GRAIN, GRAIN),
+            Span(4 * GRAIN + 100, GRAIN - 100),
+            Span(6 * GRAIN, GRAIN),
+            Span(8 * GRAIN, GRAIN),
+        ]
+    )
+    again = opened(tmp_path)
+    assert again.received == received
+    assert not again.damaged()

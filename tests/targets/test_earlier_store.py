@@ -13,7 +13,8 @@ from goods import get, put
 from invariants import check_store
 
 from registry.contracts import Reading
-from registry.disk.journal import journal_key, read_sums, spans_of
+from registry.disk.journal import journal_key, read_sums
+from registry.disk.sums import spans_of
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
