@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib3 import exceptions as urllib3
 
 from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
+from registry.net.answers import UnclearError
 from registry.net.pace import TooSlowError
 from registry.wire.faults import printable
 from registry.wire.messages import Origin
@@ -23,9 +24,6 @@ _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 _GARBAGE = (
     http.client.BadStatusLine,
     http.client.LineTooLong,
-    http.client.UnknownProtocol,
-    urllib3.HeaderParsingError,
-    urllib3.InvalidHeader,
 )
 
 
@@ -119,6 +117,9 @@ def _of_name(causes: list[BaseException], origin: Origin) -> RegistryError | Non
 
 
 def _of_grammar(causes: list[BaseException], origin: Origin) -> RegistryError | None:
+    unclear = _first(causes, UnclearError)
+    if unclear is not None:
+        return ProtocolError(f"the answer of {origin.netloc} {unclear}", host=origin.netloc)
     garbage = _first(causes, *_GARBAGE)
     if isinstance(garbage, http.client.RemoteDisconnected):  # a BadStatusLine only by inheritance
         return None

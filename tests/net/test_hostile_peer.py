@@ -12,7 +12,7 @@ from rude_kit import PATIENT, STALL, Certificate, streamed
 from spy import Script, Seen, Spy, Talk, reply
 
 from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
-from registry.net.connections import HEAD_BYTES
+from registry.net.answers import HEAD_BYTES
 from registry.net.http import Http
 from registry.wire.headers import Headers
 from registry.wire.messages import Request
@@ -80,11 +80,11 @@ ANSWERS: dict[str, tuple[Script, type[RegistryError], str | None]] = {
         ProtocolError,
         None,
     ),
-    "two lengths": (START + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", ProtocolError, "HTTP"),
+    "two lengths": (START + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", ProtocolError, "ends"),
     "a negative length": (START + b"Content-Length: -5\r\n\r\n", ProtocolError, "ends"),
     "a length in words": (START + b"Content-Length: five\r\n\r\n", ProtocolError, "ends"),
     "a length with a sign": (START + b"Content-Length: +5\r\n\r\nhello", ProtocolError, "ends"),
-    "a list of lengths": (START + b"Content-Length: 5, 5\r\n\r\nhello", ProtocolError, "ends"),
+    "a list of lengths": (START + b"Content-Length: 5, 6\r\n\r\nhello", ProtocolError, "ends"),
     "an absurd length": (START + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n", ProtocolError, "ends"),
     "a length of too many digits": (
         START + b"Content-Length: " + b"9" * 9000 + b"\r\n\r\n",

@@ -204,6 +204,8 @@ def test_thirty_two_connections_are_kept_for_one_host(client: Client) -> None:
         ("GET", reply(200, b"5\r\nhello\r\n0\r\n\r\n", Transfer_Encoding="chunked"), 200, None, b"hello"),
         ("GET", b"HTTP/1.1 200 x\r\nConnection: close\r\n\r\nhello", 200, None, b"hello"),
         ("GET", b"HTTP/1.0 200 x\r\nContent-Length: 5\r\n\r\nhello", 200, 5, b"hello"),
+        ("GET", b"HTTP/1.1 200 x\r\nContent-Length: 5\r\ncontent-length: 5\r\n\r\nhello", 200, 5, b"hello"),
+        ("GET", reply(200, b"hello", Content_Length="5, 5"), 200, 5, b"hello"),
         ("GET", b"HTTP/1.1 100 x\r\n\r\n" + OK, 200, 5, b"hello"),
         ("GET", b"HTTP/1.1 103 x\r\nLink: </a>\r\n\r\nHTTP/1.1 102 x\r\n\r\n" + OK, 200, 5, b"hello"),
         ("GET", reply(404, b"\x1f\x8b", Content_Encoding="gzip"), 404, 0, b""),

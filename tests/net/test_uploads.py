@@ -110,7 +110,7 @@ def test_an_answer_while_the_body_goes_out_is_heard(
 ) -> None:
     body = Bodies()
     with Spy((script, reply(200)), tls=certificate.server if tls else None) as spy:
-        http = client(ca=certificate.pem, stall=STALL if tls else PATIENT)
+        http = client(ca=certificate.pem)
         answer = http(Request("PATCH", spy.url + "/u", Headers(), body, body.size))
 
         assert answer.status == 413
@@ -150,7 +150,7 @@ def test_an_early_answer_that_closes_the_connection_is_that_answer(
 ) -> None:
     body = Bodies()
     with Spy((script, reply(200)), tls=certificate.server if tls else None) as spy:
-        http = client(ca=certificate.pem, stall=STALL if tls else PATIENT)
+        http = client(ca=certificate.pem)
         answer = http(Request("PATCH", spy.url + "/u", Headers(), body, body.size))
 
         assert answer.status == 401

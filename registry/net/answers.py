@@ -1,0 +1,256 @@
+"""An answer as it comes over a socket: a head with bounds, and where its body ends (RFC 9112).
+
+Read by hand, and not by http.client: its parser is one for mail, it believes lengths that contradict each
+other, and it gives the socket of an answer that closes to somebody else. What is read of a body goes from
+the socket straight into the reader's buffer.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from urllib3 import HTTPConnectionPool
+from urllib3.connection import HTTPConnection
+
+from registry.errors import InvalidError
+from registry.wire.headers import Headers
+
+HEAD_BYTES = 64 * 1024  # status line and headers of an answer, interim answers included
+FILL_SECONDS = 0.02  # for how long a buffer is filled: whoever gets it wants few large pieces, and soon
+_RECEIVE_BYTES = 64 * 1024
+_LINE_BYTES = 4096  # of a chunk's size
+_END = re.compile(rb"\r?\n\r?\n")
+_STATUS = re.compile(r"HTTP/1\.(?P<minor>[01])[ \t]+(?P<code>[1-9][0-9]{2})(?![0-9]).*")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_CHUNK = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?")
+_BODYLESS = (204, 304)
+
+
+class UnclearError(http.client.HTTPException):
+    """The head of an answer that is HTTP, and cannot be acted upon; its text goes on behind "the answer"."""
+
+
+class Incoming:
+    """The bytes that come over one socket; what was read too far waits for the next reader."""
+
+    def __init__(self, source: socket.socket, held: bytes = b"") -> None:
+        self.source = source
+        self._held = held
+        self._at = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes were read already."""
+        return len(self._held) - self._at
+
+    def head(self, limit: int) -> str:
+        """Everything up to an empty line. LineTooLong beyond `limit` bytes, BadStatusLine if it is no head.
+
+        RemoteDisconnected if the peer stops in the middle.
+        """
+        held, seen = self._held[self._at :], 0
+        while not (end := _END.search(held, max(0, seen - 3))):
+            seen = len(held)
+            if not b"HTTP/".startswith(held[:5]):
+                raise http.client.BadStatusLine(held.partition(b"\n")[0].decode("latin-1"))
+            if seen > limit:
+                raise http.client.LineTooLong("answer's head")
+            held += self._receive()
+        if end.start() > limit:
+            raise http.client.LineTooLong("answer's head")
+        self._held, self._at = held, end.end()
+        return held[: end.start()].decode("latin-1")
+
+    def line(self) -> bytes:
+        """The next line, without its end. LineTooLong, RemoteDisconnected."""
+        while (end := self._held.find(b"\n", self._at)) < 0:
+            if self.waiting > _LINE_BYTES:
+                raise http.client.LineTooLong("chunk size")
+            self._held, self._at = self._held[self._at :] + self._receive(), 0
+        line = self._held[self._at : end]
+        self._at = end + 1
+        return line.removesuffix(b"\r")
+
+    def into(self, view: memoryview) -> int:
+        """Fill the front of `view` with what waits here, else with what one read brings; 0 at the end."""
+        if not self.waiting:
+            return self.source.recv_into(view)
+        found = self._held[self._at : self._at + len(view)]
+        view[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+    def _receive(self) -> bytes:
+        more = self.source.recv(_RECEIVE_BYTES)
+        if not more:
+            raise http.client.RemoteDisconnected("in the middle of the head")
+        return more
+
+
+class Answer:
+    """Status, headers and framing of one answer, and its body as it is read. One thread has it.
+
+    `length` is the body's length as stated, None for a chunked one or one that ends with the connection.
+    """
+
+    # What urllib3's pool looks at, or puts here.
+    retries: Any = None
+    version_string = "HTTP/1.1"
+    length_remaining: int | None = None
+    _pool: HTTPConnectionPool
+    _connection: HTTPConnection | None = None
+
+    def __init__(self, incoming: Incoming, method: str, *, last: bool = False) -> None:
+        """Read the head, passing over interim answers (1xx); after the `last` one its connection ends."""
+        self._incoming = incoming
+        left = HEAD_BYTES
+        while True:
+            text = incoming.head(left)
+            left -= len(text)
+            status, fields = _parsed(text)
+            if not status["code"].startswith("1"):
+                break
+        self.status = int(status["code"])
+        try:
+            self.headers = Headers(fields)
+        except InvalidError as error:
+            raise UnclearError(f"cannot be read: {error.message}") from None
+        self._chunked, self.length = _framing(self.headers)
+        self.headed = method == "HEAD"
+        self.bodiless = self.headed or self.status in _BODYLESS or self.length == 0
+        self._left = 0 if self.bodiless else self.length
+        self._chunk_left = 0
+        self._failure: Exception | None = None
+        self._again = not last and _goes_on(self.headers, minor=status["minor"])
+
+    @property
+    def left(self) -> int | None:
+        """How many bytes of the body were not read; None while nobody knows."""
+        return self._left
+
+    def fill(self, view: memoryview) -> int:
+        """Fill the front of `view` with the body: all of it, or what came within FILL_SECONDS. 0 at the end.
+
+        Every record of TLS costs one turn of this loop, and nothing else. What breaks it is raised, but not
+        before what came until then was given out.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._left is not None:
+            view = view[: self._left]
+        read: Callable[[memoryview], int] = self._into_chunk if self._chunked else self._incoming.into
+        filled, wanted, until = 0, len(view), time.monotonic() + FILL_SECONDS
+        try:
+            while filled < wanted:
+                count = read(view[filled:])
+                filled += count
+                if not count:
+                    self._end(filled)
+                    break
+                if not self._chunked and not self._incoming.waiting:
+                    read = self._incoming.source.recv_into
+                if time.monotonic() > until:
+                    break
+        except Exception as error:
+            if not filled:
+                raise
+            self._failure = error
+        if self._left is not None and not self._chunked:
+            self._left -= filled
+        return filled
+
+    def release(self) -> None:
+        """Give the connection back: to be used again if the body was read to its end, closed otherwise."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if not (self._again and self._left == 0 and not self._incoming.waiting):
+            connection.close()
+        self._pool._put_conn(connection)
+
+    def __del__(self) -> None:
+        """Nobody read it: its connection ends."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def silence(self, seconds: float) -> None:
+        """Wait no longer than so many seconds for more."""
+        self._incoming.source.settimeout(seconds)
+
+    def _end(self, filled: int) -> None:
+        """No more bytes came: fine where that is how the body ends."""
+        if self._chunked or self.length is None:
+            self._left = 0
+        else:
+            raise http.client.IncompleteRead(b"", (self._left or 0) - filled)
+
+    def _into_chunk(self, view: memoryview) -> int:
+        """As `Incoming.into`, within one chunk; 0 behind the last one (RFC 9112 section 7.1)."""
+        if not self._chunk_left:
+            size = _CHUNK.fullmatch(self._incoming.line())
+            if size is None:
+                raise http.client.IncompleteRead(b"")
+            self._chunk_left = int(size[1], 16)
+            if not self._chunk_left:
+                self._trailer()
+                return 0
+        count = self._incoming.into(view[: self._chunk_left])
+        if not count:
+            raise http.client.IncompleteRead(b"", self._chunk_left)
+        self._chunk_left -= count
+        if not self._chunk_left and self._incoming.line():
+            raise http.client.IncompleteRead(b"")
+        return count
+
+    def _trailer(self) -> None:
+        """The fields behind the last chunk say nothing here; they have bounds like any."""
+        left = HEAD_BYTES
+        try:
+            while line := self._incoming.line():
+                left -= len(line) + 1
+                if left < 0:
+                    raise http.client.LineTooLong("trailer")
+        except http.client.RemoteDisconnected:  # all that counts is here
+            self._again = False
+
+
+def _parsed(text: str) -> tuple[re.Match[str], list[tuple[str, str]]]:
+    """Status line and fields of a head (RFC 9112 sections 4 and 5). BadStatusLine for what is none."""
+    first, *lines = text.replace("\r\n", "\n").split("\n")
+    status = _STATUS.fullmatch(first)
+    if status is None:
+        raise http.client.BadStatusLine(first)
+    fields = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise http.client.BadStatusLine(line)
+        fields.append((name, value.strip(" \t")))
+    return status, fields
+
+
+def _framing(headers: Headers) -> tuple[bool, int | None]:
+    """Whether the body is chunked, and its length if that is stated (RFC 9112 section 6.3).
+
+    The same length twice is that length; two different ones are an answer with somebody else's inside.
+    """
+    codings = [value.strip().lower() for value in headers.all("Transfer-Encoding")]
+    if codings == ["chunked"]:
+        return True, None
+    stated = {value.strip() for line in headers.all("Content-Length") for value in line.split(",")}
+    if codings or len(stated) > 1 or not all(_LENGTH.fullmatch(value) for value in stated):
+        raise UnclearError("does not say clearly where it ends")
+    return False, int(stated.pop()) if stated else None
+
+
+def _goes_on(headers: Headers, minor: str) -> bool:
+    """Whether the connection is kept behind this answer (RFC 9112 sections 6.3 and 9.3)."""
+    if "Transfer-Encoding" in headers and "Content-Length" in headers:
+        return False
+    tokens = {token.strip().lower() for line in headers.all("Connection") for token in line.split(",")}
+    return "close" not in tokens and (minor == "1" or "keep-alive" in tokens)

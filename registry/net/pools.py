@@ -1,0 +1,141 @@
+"""requests' pools with our connections in them: the one file that touches what urllib3 does not promise.
+
+Everything else of the client's network uses the public parts of requests, urllib3 and http.client. `PRIVATE`
+lists what is used of the rest; `tests/net/test_private_parts.py` runs the tests of this room with the oldest
+and the newest urllib3 that pyproject.toml allows.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from registry.net.answers import Answer, Incoming
+from registry.net.network import Network
+from registry.net.outgoing import EarlyAnswer, Outgoing
+from registry.net.sockets import Sockets, TlsContext, tls_context
+from registry.wire.messages import Origin
+
+PRIVATE = {
+    "urllib3.connection.HTTPConnection": {
+        "_new_conn": "overridden: opens the socket",
+        "_dns_host": "read: the host's name with its last dot",
+    },
+    "urllib3.connectionpool.HTTPConnectionPool": {
+        "_put_conn": "called by Answer.release: takes a connection back",
+        "_make_request": "sets _pool and _connection of the Answer that getresponse returned",
+    },
+}
+
+_POOLS = 32  # hosts whose connections are kept
+
+
+class _Connection(HTTPConnection):
+    """The part that plain and TLS connections share: urllib3 connects, and the messages are ours."""
+
+    sockets: Sockets
+    _method = ""
+    _heard = b""  # of an answer, while its request was being sent
+    _early = False  # whether it came before its request was sent whole
+
+    def _new_conn(self) -> socket.socket:
+        """As urllib3's, but for the sockets being watched."""
+        try:
+            return self.sockets.connect(self._dns_host, self.port, self.timeout)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, f"no connection within {self.timeout} s") from error
+        except OSError as error:
+            raise NewConnectionError(self, str(error)) from error
+
+    def request(  # type: ignore[override]
+        self, method: str, url: str, body: Outgoing, headers: Mapping[str, str], **options: Any
+    ) -> None:
+        """Send the whole request, or as much as the peer takes before it answers.
+
+        `headers` are those of the proxy; everything else is in `body`.
+        """
+        if self.sock is None:
+            self.connect()
+        self._method, self._heard, self._early = method, b"", False
+        self.sock.settimeout(body.stall)
+        try:
+            self._heard = body.send(self.sock, body.head(headers, forwarding=self.proxy_is_forwarding))
+        except EarlyAnswer as early:
+            self._heard, self._early = early.heard, True
+        except (BrokenPipeError, ConnectionResetError):
+            self._early = True  # what the peer said before it hung up can still be read
+
+    def getresponse(self) -> Answer:  # type: ignore[override]
+        """The answer, its head read."""
+        self.sock.settimeout(self.timeout)
+        return Answer(Incoming(self.sock, self._heard), self._method, last=self._early)
+
+
+class PlainConnection(_Connection):
+    """HTTP over TCP."""
+
+
+class TlsConnection(_Connection, HTTPSConnection):
+    """HTTP over TLS; an `insecure` one does not ask who the peer is."""
+
+    insecure = False
+
+    def connect(self) -> None:
+        """Connect and shake hands."""
+        super().connect()
+        # urllib3 warns on standard error about an unverified peer; here the command line already did.
+        self.is_verified = self.is_verified or self.insecure
+
+
+class Adapter(HTTPAdapter):
+    """requests' pools; what it does to requests and answers is passed by."""
+
+    def __init__(self, network: Network, sockets: Sockets) -> None:
+        self._network = network
+        self._sockets = sockets
+        self._pools = {"http": self._plain_pool, "https": self._tls_pool}
+        self._plain = type("Plain", (PlainConnection,), {"sockets": sockets})
+        self._tls = type("Tls", (TlsConnection,), {"sockets": sockets, "insecure": network.insecure})
+        super().__init__(pool_connections=_POOLS, pool_maxsize=network.pool)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Also called by the constructor."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
+        """The pools behind a proxy."""
+        if proxy.startswith("https:"):
+            kwargs["proxy_ssl_context"] = self._context
+        manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = self._pools  # type: ignore[assignment]
+        return manager
+
+    def pool(self, origin: Origin, proxy: str) -> HTTPConnectionPool:
+        """The connections to `origin`, through `proxy` if that is not empty."""
+        manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
+        return manager.connection_from_host(origin.host, origin.port, origin.scheme)
+
+    def _plain_pool(self, host: str, port: int, **options: Any) -> HTTPConnectionPool:
+        pool = HTTPConnectionPool(host, port, **options)
+        pool.ConnectionCls = self._plain
+        return pool
+
+    def _tls_pool(self, host: str, port: int, **options: Any) -> HTTPSConnectionPool:
+        pool = HTTPSConnectionPool(host, port, **{**options, "ssl_context": self._context})
+        pool.ConnectionCls = self._tls
+        return pool
+
+    @cached_property
+    def _context(self) -> TlsContext:
+        """Made when first needed: reading the system's CAs takes a while."""
+        return tls_context(self._sockets, ca=self._network.ca, insecure=self._network.insecure)
