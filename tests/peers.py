@@ -207,20 +207,23 @@ http {{
   fastcgi_temp_path {place}/fastcgi;
   uwsgi_temp_path {place}/uwsgi;
   scgi_temp_path {place}/scgi;
-  client_max_body_size 0;
   server {{
     listen {host} ssl;
     ssl_certificate {place}/cert.pem;
     ssl_certificate_key {place}/key.pem;
-    location / {{
-      proxy_pass http://{upstream};
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-Proto https;
-      proxy_request_buffering off;
-      proxy_buffering off;
-    }}
+    {location}
   }}
+}}
+"""
+LOCATION = """\
+location / {{
+  proxy_pass http://{upstream};
+  proxy_http_version 1.1;
+  proxy_set_header Host $http_host;
+  proxy_set_header X-Forwarded-Proto https;
+  proxy_request_buffering off;
+  proxy_buffering off;
+  client_max_body_size 0;
 }}
 """
 
@@ -235,7 +238,7 @@ class Front:
 
 
 @contextlib.contextmanager
-def tls_front(place: Path, upstream: str) -> Iterator[Front]:
+def tls_front(place: Path, upstream: str, location: str = "") -> Iterator[Front]:
     """nginx, speaking TLS for 127.0.0.1 with a certificate of its own, in front of `upstream` (host:port)."""
     path = find("nginx")
     place.mkdir(parents=True, exist_ok=True)
@@ -243,7 +246,8 @@ def tls_front(place: Path, upstream: str) -> Iterator[Front]:
     write_certificate(place)
     config, log = place / "nginx.conf", place / "log"
     user = "user root;\n" if os.geteuid() == 0 else ""
-    config.write_text(user + NGINX.format(place=place, host=host, upstream=upstream))
+    location = location or LOCATION.format(upstream=upstream)
+    config.write_text(user + NGINX.format(place=place, host=host, location=location))
 
     def ready() -> bool:
         with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2])), timeout=5):

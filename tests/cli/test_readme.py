@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from house import House
-from peers import Registry
+from peers import Registry, tls_front
 from person import Ferry
 from shelf import put_model
 from shell import ROOT, Ended, bash, put_ferry
@@ -88,6 +88,20 @@ def test_a_cncf_registry_will_do(bare: dict[str, str], docker_registry: Registry
     done = bash(f"set -e\n{script}", home, bare)
     assert done.returncode == 0, done.stderr
     assert (home / ".ollama/models/manifests" / docker_registry.host / "acme/tiny/1.0").is_file()
+
+
+def test_what_nginx_is_told_lets_a_model_pass(
+    bare: dict[str, str], docker_registry: Registry, tmp_path: Path
+) -> None:
+    home = Path(bare["HOME"])
+    put_model(home / ".ollama" / "models", "registry.ollama.ai/library/tiny/1.0", b"GGUF" + bytes(2**21))
+    (location,) = re.findall(r"^  ```nginx\n(.*?)^  ```", README, re.MULTILINE | re.DOTALL)
+    location = location.replace("127.0.0.1:5000", docker_registry.host)
+    with tls_front(tmp_path / "front", docker_registry.host, location) as front:
+        script = f"ferry push tiny:1.0 {front.host}/behind/nginx && ferry tags {front.host}/behind/nginx"
+        done = bash(script, home, {**bare, "FERRY_TLS_CA": str(front.ca)})
+    assert done.returncode == 0, done.stderr
+    assert "1.0" in done.stdout
 
 
 def test_every_documented_exit_code_is_the_code_of_its_error() -> None:
