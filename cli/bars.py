@@ -1,16 +1,16 @@
-"""Bars in a terminal: one for each blob on its way, below one for the whole."""
+"""Bars in a terminal: one for the whole model, below it one for each blob where several are on their way."""
 
 from __future__ import annotations
 
-import os
+import threading
 import time
 from collections.abc import Sequence
-from typing import NoReturn, TextIO, TypeAlias
 
 from tqdm import tqdm
 
-from cli.render import Terminal, visible
-from cli.tally import Clock, Tally
+from cli.render import Terminal, size, visible
+from cli.screen import Block
+from cli.tally import Clock, Rate, Tally, clock_face, seconds_left
 from registry.contracts import How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
@@ -18,102 +18,129 @@ from registry.model.names import Name
 from registry.transfer.progress import Report
 
 _MOST_BARS = 6  # more blobs than this at once share the bar of the whole
-_LABEL = 24  # characters in front of each bar
-_FORMAT = "{desc} {percentage:3.0f}% {bar} {n_fmt}/{total_fmt} {rate_fmt} {remaining}"
-
-_Bar: TypeAlias = "tqdm[NoReturn]"
-tqdm.monitor_interval = 0  # no thread of its own
+_LABEL = 26  # characters in front of each bar
+_NUMBERS = 32  # and behind it
+_DRAWN_EVERY = 0.1  # seconds
+_LOOKED_EVERY = 0.5  # seconds between two looks at whether anything still comes
 
 
 class Bars:
     """Draws a copy; a blob's bar goes when the blob is done, the whole's stays."""
 
-    def __init__(self, terminal: Terminal, clock: Clock = time.monotonic) -> None:
-        self._terminal = terminal
+    def __init__(
+        self, terminal: Terminal, models: int = 1, clock: Clock = time.monotonic, block: Block | None = None
+    ) -> None:
+        """`models` is how many models this run moves, one after another."""
+        self._block = block or Block(terminal.err)
+        self._unicode = (terminal.err.encoding or "").lower() in ("utf-8", "utf8")
         self._clock = clock
+        self._models = models
+        self._model = 0  # which of them this is
+        self._name = ""
         self._tally = Tally((), 0.0)
-        self._whole: _Bar | None = None
-        self._bars: dict[Digest, _Bar] = {}
-        self._measured = _has_size(terminal.err)
+        self._running: dict[Digest, Descriptor] = {}
+        self._drawn = float("-inf")
+        self._lock = threading.RLock()  # the ticking thread draws too
+        self._over = threading.Event()
 
     def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
-        self._close()
-        self._tally = Tally(blobs, self._clock())
-        self._whole = self._bar(str(name), self._tally.total, 0, leave=True)
+        with self._lock:
+            self._block.clear()
+            self._model += 1
+            self._name = str(name)
+            self._tally = Tally(blobs, self._clock())
+            self._running.clear()
+            self._over.set()
+            self._over = threading.Event()
+            threading.Thread(target=self._tick, args=(self._over,), daemon=True).start()
+            self._draw()
 
     def at(self, blob: Descriptor, done: int) -> None:
-        first = self._tally.of(blob) == 0 and blob.digest not in self._bars
-        more = self._tally.at(blob, done, self._clock())
-        if first:
-            self._start(blob, more)
-        else:
-            self._grow(blob, more)
+        with self._lock:
+            self._tally.at(blob, done, self._clock())
+            self._running[blob.digest] = blob
+            if self._clock() - self._drawn >= _DRAWN_EVERY:
+                self._draw()
 
     def done(self, blob: Descriptor, how: How) -> None:
-        more = self._tally.at(blob, blob.size, self._clock())
-        if how is How.PRESENT or how is How.MOUNTED:
-            self._was_there(more)
-        else:
-            self._grow(blob, more)
-        bar = self._bars.pop(blob.digest, None)
-        if bar is not None:
-            bar.close()
+        with self._lock:
+            self._tally.at(blob, blob.size, self._clock())
+            self._running.pop(blob.digest, None)
+            if self._clock() - self._drawn >= _DRAWN_EVERY:
+                self._draw()
 
     def note(self, text: str) -> None:
-        tqdm.write(visible(text), file=self._terminal.err)
+        with self._lock:
+            self._draw(above=f"{visible(text)}\n")
 
     def end(self, report: Report) -> None:
-        self._close()
+        with self._lock:
+            self._running.clear()
+            self._draw()
+            self._block.leave()
+            self.close()
 
-    def _start(self, blob: Descriptor, there: int) -> None:
-        """A bar that begins with what was there before this run, which counts for no rate."""
-        self._was_there(there)
-        if len(self._bars) < _MOST_BARS:
-            kind = blob.media_type.rpartition(".")[2] or "blob"
-            label = f"  {blob.digest.short} {kind}"
-            self._bars[blob.digest] = self._bar(label, blob.size, there, leave=False)
+    def close(self) -> bool:
+        """Take the bars away, until a model begins: what is said now is on a line of its own."""
+        self._over.set()
+        with self._lock:
+            self._name = ""
+            return self._block.clear()
 
-    def _was_there(self, more: int) -> None:
-        if self._whole is not None:
-            self._whole.initial += more
-            self._whole.update(more)
+    def _tick(self, over: threading.Event) -> None:
+        """Draw also when nothing comes, so that no rate is shown that is not true any more."""
+        while not over.wait(_LOOKED_EVERY):
+            with self._lock:
+                if not over.is_set():
+                    self._draw()
 
-    def _grow(self, blob: Descriptor, more: int) -> None:
-        if self._whole is not None and more:
-            self._whole.update(more)
-        bar = self._bars.get(blob.digest)
-        if bar is not None and more:
-            bar.update(more)
+    def _draw(self, above: str = "") -> None:
+        """Everything anew; between two models, and after `close`, only what is said above."""
+        lines = self._lines() if self._name else []
+        if lines or above:
+            self._drawn = self._clock()
+            self._block.draw(lines, above)
 
-    def _bar(self, label: str, total: int, initial: int, *, leave: bool) -> _Bar:
-        return tqdm(
-            desc=visible(label)[:_LABEL].ljust(_LABEL),
-            total=total,
-            initial=initial,
-            unit="B",
-            unit_scale=True,
-            unit_divisor=1000,
-            leave=leave,
-            file=self._terminal.err,
-            dynamic_ncols=self._measured,
-            ncols=None if self._measured else 80,
-            nrows=None if self._measured else 24,
-            mininterval=0.1,
-            smoothing=0.1,
-            bar_format=_FORMAT,
-            ascii=(self._terminal.err.encoding or "").lower() not in ("utf-8", "utf8"),
+    def _lines(self) -> list[str]:
+        tally, now = self._tally, self._clock()
+        which = f"{self._model}/{self._models} " if self._models > 1 else ""
+        label = which + shortened(visible(self._name), _LABEL - len(which), "…" if self._unicode else "..")
+        lines = [self._line(label, tally.done, tally.total, tally.whole, now)]
+        running = list(self._running.values())
+        if len(tally.blobs) > 1 and len(running) > 1:
+            for blob in running[:_MOST_BARS]:
+                rate = tally.rate_of(blob)
+                kind = visible(blob.media_type.rpartition(".")[2]) or "blob"
+                label = f"  {blob.digest.short} {kind}"[:_LABEL]
+                if rate is not None:
+                    lines.append(self._line(label, tally.of(blob), blob.size, rate, now))
+        return lines
+
+    def _line(self, label: str, done: int, total: int, rate: Rate, now: float) -> str:
+        """`tiny:1.0      34% ████       106 MB/315 MB 12.3 MB/s 0:17`."""
+        percent = 100 * done // total if total else 100
+        numbers = f"{size(done)}/{size(total)} {pace(rate, total - done, now)}".ljust(_NUMBERS)
+        return tqdm.format_meter(
+            done,
+            max(total, 1),
+            1.0,
+            ncols=self._block.width,
+            prefix=label.ljust(_LABEL),
+            ascii=not self._unicode,
+            bar_format=f"{{desc}} {percent:3}% {{bar}} {numbers}",
         )
 
-    def _close(self) -> None:
-        for bar in (*self._bars.values(), *((self._whole,) if self._whole else ())):
-            bar.close()
-        self._bars.clear()
-        self._whole = None
+
+def pace(rate: Rate, missing: int, now: float) -> str:
+    """`12.3 MB/s 0:17`: how fast, and how long still; nothing where nothing came yet or all is there."""
+    if not missing:
+        return ""
+    if rate.waiting(now):
+        return "waiting"
+    speed = rate.at(now)
+    return f"{size(int(speed))}/s {clock_face(seconds_left(rate, missing, now))}" if speed else ""
 
 
-def _has_size(stream: TextIO) -> bool:
-    """Whether a terminal knows its size; some say 0, and then tqdm would draw nothing."""
-    try:
-        return min(os.get_terminal_size(stream.fileno())) > 0
-    except (OSError, ValueError):
-        return False
+def shortened(text: str, length: int, sign: str) -> str:
+    """`text` in `length` characters: a name's end, with its tag, says more than its beginning."""
+    return text if len(text) <= length else sign + text[len(text) - length + len(sign) :]

@@ -35,6 +35,7 @@ class Run:
     debug: bool = False
     arguments: Sequence[str] = ()
     goes_on: bool = False  # whether the same command continues what an interruption stopped
+    undraw: Callable[[], bool] = lambda: False  # takes away what is drawn, before the end is spoken of
 
 
 def first_look(arguments: Sequence[str], environ_format: str) -> Run:
@@ -90,6 +91,7 @@ def _flush() -> None:
 
 
 def _failed(run: Run, error: RegistryError) -> int:
+    run.undraw()
     if run.debug:
         run.terminal.complain(traceback.format_exc().rstrip())
     told = False
@@ -125,8 +127,8 @@ def _leave(run: Run, code: int, why: str) -> NoReturn:
     """Say what is kept and how to go on, and end at once: threads that wait for a peer are not waited for."""
     command = shlex.join(["ferry", *run.arguments])
     goes_on = f"; what arrived is kept, and this goes on: {command}" if run.goes_on else ""
-    if run.terminal.err.isatty():
-        run.terminal.complain("")
+    if not run.undraw() and run.terminal.err.isatty():
+        run.terminal.complain("")  # the terminal has shown ^C there
     run.terminal.complain(f"ferry: {why}{goes_on}")
     with contextlib.suppress(OSError):
         sys.stdout.flush()

@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import click
+
 from cli import progress
 from cli.allocator import keep_buffers
+from cli.ending import Run
 from cli.many import Document, each
 from cli.options import Desk
+from cli.progress import Watcher
 from cli.render import size, visible
 from cli.reports import document, summary
 from registry.connect import Connections
@@ -18,7 +22,6 @@ from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
 from registry.transfer.copy import Options, copy
-from registry.transfer.progress import Observer
 from registry.transfer.retry import Patience, Rule
 
 
@@ -36,9 +39,13 @@ class Trip:
     near: Name | None = None
 
 
-def watcher(desk: Desk) -> Observer:
-    """What watches this run's transfers."""
-    return progress.observer(desk.terminal, desk.settings.get("progress", "auto"))
+def watcher(desk: Desk, models: int = 1) -> Watcher:
+    """What shows this run's transfers of so many models; taken away before the run says how it ended."""
+    made = progress.observer(desk.terminal, desk.settings.get("progress", "auto"), models)
+    run = click.get_current_context().find_object(Run)
+    if run is not None:
+        run.undraw = made.close
+    return made
 
 
 def between(opened: Connections, name: Name, to: Name) -> Trip:
@@ -51,7 +58,7 @@ def each_moved(
     desk: Desk,
     names: Sequence[Name],
     trip_of: Callable[[Name], Trip],
-    observer: Observer,
+    watcher: Watcher,
     opened: Connections,
 ) -> int:
     """Make the trip of each name, or with --dry-run say what it would move; the exit code."""
@@ -59,8 +66,8 @@ def each_moved(
     settings = desk.settings
     rule = Rule(**{key: settings.get(key) for key in ("give_up_after", "first_pause") if settings.get(key)})
     options = Options(
-        patience=lambda: Patience(rule, note=observer.note),
-        observer=observer,
+        patience=lambda: Patience(rule, note=watcher.note),
+        observer=watcher,
         jobs=settings.get("jobs"),
         interrupt=opened.interrupt,
     )
@@ -69,9 +76,13 @@ def each_moved(
         trip = trip_of(name)
         if settings.on("dry_run"):
             return _planned(trip)
-        return document(
-            copy(trip.source, trip.destination, trip.name, to=trip.to, near=trip.near, options=options)
-        )
+        try:
+            report = copy(
+                trip.source, trip.destination, trip.name, to=trip.to, near=trip.near, options=options
+            )
+        finally:
+            watcher.close()
+        return document(report)
 
     return each(desk, names, go, partial(_said, verbose=settings.on("verbose")))
 

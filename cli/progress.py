@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from cli.render import Terminal, size, visible
 from cli.tally import Clock, Tally, clock_face
@@ -45,10 +45,11 @@ class Plain:
         self._spoke = now
         tally = self._tally
         percent = 100 * tally.done // tally.total if tally.total else 100
-        self._terminal.note(
-            f"{self._name}: {percent}%, {size(tally.done)} of {size(tally.total)}, "
-            f"{size(int(tally.rate(now)))}/s, {clock_face(tally.left(now))} left"
-        )
+        if rate := tally.rate(now):
+            speed = f"{size(int(rate))}/s, {clock_face(tally.left(now))} left"
+        else:
+            speed = "waiting"
+        self._terminal.note(f"{self._name}: {percent}%, {size(tally.done)} of {size(tally.total)}, {speed}")
 
     def done(self, blob: Descriptor, how: How) -> None:
         self._tally.at(blob, blob.size, self._clock())
@@ -57,6 +58,9 @@ class Plain:
         self._terminal.note(visible(text))
 
     def end(self, report: Report) -> None: ...
+
+    def close(self) -> bool:
+        return False
 
 
 class JsonLines:
@@ -92,6 +96,9 @@ class JsonLines:
     def end(self, report: Report) -> None:
         self._say("end", None)
 
+    def close(self) -> bool:
+        return False
+
     def _say(self, event: str, blob: Descriptor | None, **more: str) -> None:
         tally = self._tally
         line = {
@@ -110,8 +117,22 @@ class JsonLines:
             return
 
 
-def observer(terminal: Terminal, wish: str) -> Observer:
-    """What watches a transfer, as `--progress` wishes."""
+class Watcher(Observer, Protocol):
+    """What this run shows of its transfers."""
+
+    def close(self) -> bool:
+        """Take away what is drawn, until a model begins; whether there was something. May come twice."""
+
+
+class _Nothing(Silent):
+    """Shows nothing."""
+
+    def close(self) -> bool:
+        return False
+
+
+def observer(terminal: Terminal, wish: str, models: int = 1) -> Watcher:
+    """What watches the transfers of so many models, as `--progress` wishes."""
     if wish == "auto":
         wish = "bar" if terminal.err.isatty() else "plain"
     if terminal.quiet and wish != "json":
@@ -121,5 +142,5 @@ def observer(terminal: Terminal, wish: str) -> Observer:
     if wish == "bar":
         from cli.bars import Bars  # tqdm is loaded where something is drawn
 
-        return Bars(terminal)
-    return Silent() if wish == "none" else Plain(terminal)
+        return Bars(terminal, models)
+    return _Nothing() if wish == "none" else Plain(terminal)

@@ -11,6 +11,34 @@ from registry.model.manifests import Descriptor
 Clock = Callable[[], float]
 
 _RATE_WINDOW = 10.0  # seconds the shown rate looks back
+_WAITING = 3.0  # seconds without a byte after which the last rate is not true any more
+
+
+class Rate:
+    """How fast bytes come, over the last few seconds; what was there before the run does not count."""
+
+    def __init__(self, now: float) -> None:
+        self.moved = 0  # bytes that came in this run
+        self._seen: deque[tuple[float, int]] = deque([(now, 0)])
+
+    def add(self, count: int, now: float) -> None:
+        """`count` bytes more came."""
+        if not count:
+            return
+        self.moved += count
+        self._seen.append((now, self.moved))
+        while now - self._seen[0][0] > _RATE_WINDOW and len(self._seen) > 2:
+            self._seen.popleft()
+
+    def waiting(self, now: float) -> bool:
+        """Whether nothing has come for so long that the last rate is not true any more."""
+        return now - self._seen[-1][0] > _WAITING
+
+    def at(self, now: float) -> float:
+        """Bytes a second; 0 while waiting."""
+        since, moved = self._seen[0]
+        passed = now - since
+        return (self.moved - moved) / passed if passed > 0.05 and not self.waiting(now) else 0.0
 
 
 class Tally:
@@ -19,15 +47,19 @@ class Tally:
     def __init__(self, blobs: Sequence[Descriptor], now: float) -> None:
         self.blobs = {blob.digest: blob for blob in blobs}
         self.total = sum(blob.size for blob in self.blobs.values())
-        self.began = now
+        self.whole = Rate(now)
         self._done: dict[Digest, int] = {}
-        self._fresh: deque[tuple[float, int]] = deque([(now, 0)])
-        self.moved = 0  # bytes that came in this run
+        self._rates: dict[Digest, Rate] = {}
 
     @property
     def done(self) -> int:
         """The bytes that are there."""
         return sum(self._done.values())
+
+    @property
+    def moved(self) -> int:
+        """The bytes that came in this run."""
+        return self.whole.moved
 
     def at(self, blob: Descriptor, done: int, now: float) -> int:
         """Take note; how many bytes more there are of the blob than before. The first call sets its start."""
@@ -35,26 +67,33 @@ class Tally:
         after = min(max(done, before or 0), blob.size)
         self._done[blob.digest] = after
         if before is None:
+            self._rates[blob.digest] = Rate(now)
             return after
-        self.moved += after - before
-        self._fresh.append((now, self.moved))
-        while now - self._fresh[0][0] > _RATE_WINDOW and len(self._fresh) > 2:
-            self._fresh.popleft()
+        self._rates[blob.digest].add(after - before, now)
+        self.whole.add(after - before, now)
         return after - before
 
     def of(self, blob: Descriptor) -> int:
         """The bytes that are there of one blob."""
         return self._done.get(blob.digest, 0)
 
+    def rate_of(self, blob: Descriptor) -> Rate | None:
+        """How fast one blob grows; None before it was seen."""
+        return self._rates.get(blob.digest)
+
     def rate(self, now: float) -> float:
         """Bytes a second over the last few seconds."""
-        since, moved = self._fresh[0]
-        return (self.moved - moved) / (now - since) if now - since > 0.05 else 0.0
+        return self.whole.at(now)
 
     def left(self, now: float) -> float | None:
         """Seconds left at this rate, or None if nothing moves."""
-        rate = self.rate(now)
-        return (self.total - self.done) / rate if rate else None
+        return seconds_left(self.whole, self.total - self.done, now)
+
+
+def seconds_left(rate: Rate, missing: int, now: float) -> float | None:
+    """Seconds until `missing` bytes came at this rate, or None if nothing moves."""
+    speed = rate.at(now)
+    return missing / speed if speed else None
 
 
 def clock_face(seconds: float | None) -> str:

@@ -23,7 +23,7 @@ def pull(desk: Desk, names: tuple[str, ...], other: str | None) -> int:
     """
     if other and len(names) > 1:
         raise InvalidError("--as gives one model another name", hint="pull the models one after another")
-    watcher = moving.watcher(desk)
+    watcher = moving.watcher(desk, len(names))
     with places.store(desk, watcher.note) as store, places.connections(desk) as opened:
 
         def fetch(name: Name) -> Trip:
@@ -45,7 +45,7 @@ def push(desk: Desk, names: tuple[str, ...], place: str | None) -> int:
       ferry push tiny:1.0 models.acme.example/acme/tiny
     """
     pairs = _pairs(desk, names, place)
-    watcher = moving.watcher(desk)
+    watcher = moving.watcher(desk, len(pairs))
     with places.store(desk, watcher.note) as store, places.connections(desk) as opened:
 
         def publish(to: Name) -> Trip:

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import pty
 import random
 import re
-import subprocess
-import sys
-import termios
-import threading
 
 import pytest
 
@@ -62,6 +56,16 @@ def test_what_was_there_before_counts_from_the_start_but_for_no_rate() -> None:
     tally.at(BLOBS[0], 1000, 2.0)
     assert tally.rate(2.0) == 50.0
     assert tally.left(2.0) == 40.0
+
+
+def test_a_rate_that_is_no_longer_true_is_none() -> None:
+    tally = Tally(BLOBS, 0.0)
+    tally.at(BLOBS[0], 0, 0.0)
+    tally.at(BLOBS[0], 800, 2.0)
+    assert (tally.rate(4.0), tally.whole.waiting(4.0)) == (200.0, False)
+    assert (tally.rate(5.5), tally.left(5.5), tally.whole.waiting(5.5)) == (0.0, None, True)
+    tally.at(BLOBS[0], 1000, 6.0)
+    assert tally.rate(6.0) > 0
 
 
 def test_a_plain_line_comes_every_few_seconds_and_not_more_often() -> None:
@@ -115,67 +119,15 @@ def test_who_watches_is_who_was_wished_for(wish: str, quiet: bool, kind: type) -
     assert isinstance(observer(terminal(io.StringIO(), quiet=quiet), wish), kind)
 
 
+def test_a_plain_line_says_waiting_and_no_rate_when_nothing_comes() -> None:
+    err, clock = io.StringIO(), Clock()
+    plain = Plain(terminal(err), clock)
+    plain.begin(NAME, BLOBS)
+    plain.at(BLOBS[0], 500)
+    clock.now += 10
+    plain.at(BLOBS[0], 500)
+    assert err.getvalue() == "tiny:1.0: 16%, 500 B of 3.0 KB, waiting\n"
+
+
 def test_time_left_is_shown_as_people_read_it() -> None:
     assert [clock_face(seconds) for seconds in (None, 0, 61.2, 3725)] == ["?", "0:00", "1:01", "1:02:05"]
-
-
-PROGRAM = """
-import sys, time
-from cli.bars import Bars
-from cli.render import Terminal
-from registry.contracts import How
-from registry.model.digests import Digest
-from registry.model.manifests import Descriptor
-from registry.model.names import Name
-blobs = [Descriptor("x.model", Digest.of(bytes([n])), 10_000_000) for n in range(8)]
-bars = Bars(Terminal(sys.stdout, sys.stderr))
-bars.begin(Name.parse("tiny"), blobs)
-bars.at(blobs[0], 5_000_000)
-for step in range(5, 11):
-    time.sleep(0.12)
-    for blob in blobs:
-        bars.at(blob, step * 1_000_000)
-bars.note("a note")
-for blob in blobs:
-    bars.done(blob, How.FETCHED)
-bars.end(None)
-"""
-
-
-def in_terminal(program: str, size: tuple[int, int]) -> str:
-    """What a terminal of so many lines and columns is sent by a Python program."""
-    leader, follower = pty.openpty()
-    termios.tcsetwinsize(follower, size)
-    env = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=follower, stderr=follower, env=env)
-    os.close(follower)
-    chunks: list[bytes] = []
-
-    def read() -> None:
-        while True:
-            try:
-                chunk = os.read(leader, 65536)
-            except OSError:
-                return
-            if not chunk:
-                return
-            chunks.append(chunk)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    assert process.wait(30) == 0
-    reader.join(10)
-    os.close(leader)
-    return b"".join(chunks).decode()
-
-
-@pytest.mark.parametrize("size", [(24, 100), (0, 0), (0, 100), (24, 0)])
-def test_a_terminal_sees_bars_that_begin_with_what_was_there_and_only_grow(size: tuple[int, int]) -> None:
-    text = in_terminal(PROGRAM, size)
-    whole = [int(found) for found in re.findall(r"tiny:latest +(\d+)%", text)]
-    assert whole == sorted(whole)
-    assert whole[-1] == 100
-    first = re.search(r"  [0-9a-f]{12} model +(\d+)%", text)
-    assert first is not None
-    assert first[1] == "50"
-    assert "a note" in text
