@@ -40,10 +40,6 @@ class Http:
         self._sockets = Sockets()
         self._adapter = Adapter(self._network, self._sockets)
         self._proxy_for = cache(self._network.proxy_for)
-        self._patience = {
-            "": urllib3.Timeout(connect=self._network.connect, read=self._network.stall),
-            "PUT": urllib3.Timeout(connect=self._network.connect, read=self._network.answer),
-        }
 
     def __call__(self, request: Request) -> Response:
         """The answer to `request`, its body still to be read.
@@ -72,14 +68,13 @@ class Http:
     def _send(self, request: Request) -> Answer:
         network, origin = self._network, request.origin
         proxy = self._proxy_for(origin)
-        patience = self._patience["PUT" if request.method == "PUT" else ""]
         try:
             answer = self._adapter.pool(origin, proxy).urlopen(
                 request.method,
                 f"{origin}/" if proxy else "/",  # for choosing a connection; what goes out is in Outgoing
                 body=Outgoing(request, network.agent, network.stall, self._pace()),  # type: ignore[arg-type]
                 headers={},
-                timeout=patience,
+                timeout=urllib3.Timeout(connect=network.connect, read=network.time_to_answer(request)),
                 redirect=False,
                 assert_same_host=False,
                 preload_content=False,

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from registry.errors import InvalidError
-from registry.wire.messages import Origin
+from registry.wire.messages import Origin, Request
+
+_WHOLE = 1024**3  # bytes of a body that takes as long to hash as a blob
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,8 @@ class Network:
 
     `stall` is the longest time without a byte in either direction, and over `floor_window` seconds at least
     `floor` bytes a second must move while we wait; `answer` is the longest that a peer may
-    think over a PUT before the first byte of its answer (it may hash a whole blob first). `proxies` has
+    think before the first byte of its answer, once it was sent a PUT or a GiB: it may hash a whole blob
+    first, or what it was just sent. `proxies` has
     a proxy's URL per scheme; `no_proxy` names hosts, domains, addresses and networks reached directly.
     `ca` is PEM text trusted besides the system's CAs; `insecure` takes any certificate.
     """
@@ -42,6 +45,11 @@ class Network:
                 raise InvalidError(
                     f"the {scheme} proxy is not the URL of one", hint="for example http://proxy.example:3128"
                 )
+
+    def time_to_answer(self, request: Request) -> float:
+        """How long the peer may think over `request`: the longer the more it was sent."""
+        share = 1.0 if request.method == "PUT" else min((request.length or 0) / _WHOLE, 1.0)
+        return self.stall + max(self.answer - self.stall, 0.0) * share
 
     def proxy_for(self, origin: Origin) -> str:
         """The URL of the proxy on the way to `origin`, or "" for none; this machine never needs one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
@@ -48,7 +48,7 @@ class _Connection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         """As urllib3's, but for the sockets being watched."""
         try:
-            return self.sockets.connect(self._dns_host, self.port, self.timeout)
+            return self.sockets.connect(self._dns_host, self.port, cast(float, self.timeout))
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except TimeoutError as error:

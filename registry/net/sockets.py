@@ -10,6 +10,7 @@ import weakref
 from typing import Any
 
 from registry.errors import InvalidError
+from registry.net import addresses
 
 
 class Sockets:
@@ -20,33 +21,13 @@ class Sockets:
         self._live: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._shut = False
 
-    @property
-    def are_shut(self) -> bool:
-        """Whether `shut` was called."""
-        return self._shut
-
-    def connect(self, host: str, port: int, timeout: float | None) -> socket.socket:
+    def connect(self, host: str, port: int, timeout: float) -> socket.socket:
         """A TCP connection to the first address of `host` that takes one; OSError of the last one tried.
 
-        `timeout` seconds are given to each address. The socket is watched before it connects, so that
-        `shut` ends the waiting too.
+        The sockets are watched before they connect, so that `shut` ends the waiting too.
         """
-        failure = OSError(f"{host} has no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            connection = socket.socket(family, kind, protocol)
-            try:
-                self.watch(connection)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.settimeout(timeout)
-                connection.connect(address)
-            except OSError as error:
-                connection.close()
-                failure = error
-                if self._shut:
-                    break
-            else:
-                return connection
-        raise failure
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return addresses.connect(found, timeout, self.watch)
 
     def watch(self, connection: socket.socket) -> None:
         """Shut `connection` too when the time comes, at once if it has come."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable
 
 import pytest
-from rude_kit import PATIENT, STALL, Certificate, streamed
+from rude_kit import PATIENT, STALL, Certificate, silent_address, streamed
 from spy import Script, Seen, Spy, Talk, reply
 
 from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
@@ -225,28 +224,18 @@ def test_a_proxy_that_is_not_there_is_named(client: Client) -> None:
 # --- Ctrl-C: abort from another thread ------------------------------------------------------------------
 
 
-def _connect_nowhere() -> tuple[socket.socket, list[socket.socket]]:
-    """A listener whose queue is full: a connection to it is neither taken nor refused."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
-    filling = []
-    for _ in range(4):
-        one = socket.socket()
-        one.setblocking(False)
-        one.connect_ex(listener.getsockname())
-        filling.append(one)
-    return listener, filling
-
-
 @pytest.mark.parametrize("moment", ["head", "body", "sending", "tls", "handshake", "connecting"])
 def test_abort_ends_every_wait_within_a_second(moment: str, client: Client, certificate: Certificate) -> None:
     http = client(stall=20, answer=20, connect=20, ca=certificate.pem)
     ended = threading.Event()
     script = then(HALF, pause=20) if moment == "body" else silent
-    listener, filling = _connect_nowhere()
-    with Spy((script,), tls=certificate.server if moment == "tls" else None) as spy:
+    with (
+        silent_address() as nowhere,
+        Spy((script,), tls=certificate.server if moment == "tls" else None) as spy,
+    ):
         url = {
             "handshake": spy.url.replace("http:", "https:"),
-            "connecting": f"http://127.0.0.1:{listener.getsockname()[1]}",
+            "connecting": f"http://127.0.0.1:{nowhere[1]}",
         }.get(moment, spy.url)
 
         def work() -> None:
@@ -269,5 +258,3 @@ def test_abort_ends_every_wait_within_a_second(moment: str, client: Client, cert
         thread.join()
         with pytest.raises(TransientError, match="stopped"):
             http(Request("GET", spy.url + "/x"))
-    for one in (listener, *filling):
-        one.close()

@@ -11,6 +11,7 @@ from spy import Seen, Spy, Talk, reply, whole
 
 from registry.errors import ProtocolError, RegistryError, StorageError, TransientError
 from registry.net.http import Http
+from registry.net.network import Network
 from registry.wire.headers import Headers
 from registry.wire.messages import Request
 
@@ -225,6 +226,36 @@ def test_a_put_may_be_thought_over_longer_than_a_line_may_be_silent(client: Clie
         assert http(Request("PUT", spy.url + "/u?digest=x")).status == 201
         with pytest.raises(TransientError, match="silent"):
             http(Request("GET", spy.url + "/u"))
+
+
+def test_a_large_patch_may_be_thought_over_too(client: Client) -> None:
+    def thinking(talk: Talk, seen: Seen) -> None:
+        talk.body(seen)
+        talk.wait(STALL * 1.5)
+        talk.send(reply(202))
+
+    body = Bodies(64 * MIB)
+    with Spy((thinking,)) as spy:
+        http = client(stall=STALL, answer=300.0)
+        assert http(Request("PATCH", spy.url + "/u", Headers(), body, body.size)).status == 202
+
+
+@pytest.mark.parametrize(
+    ("method", "length", "seconds"),
+    [
+        ("GET", 0, 30.0),
+        ("PATCH", 0, 30.0),
+        ("PATCH", 512 * MIB, 165.0),
+        ("PATCH", 1024 * MIB, 300.0),
+        ("POST", 4096 * MIB, 300.0),
+        ("PUT", 0, 300.0),
+    ],
+)
+def test_who_was_sent_more_may_think_longer(method: str, length: int, seconds: float) -> None:
+    request = Request(method, "http://models.example/u", Headers(), iter(()), length)
+
+    assert Network(stall=30.0, answer=300.0).time_to_answer(request) == seconds
+    assert Network(stall=30.0, answer=10.0).time_to_answer(request) == 30.0
 
 
 def test_a_body_is_never_sent_twice(client: Client) -> None:
