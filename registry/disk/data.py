@@ -51,10 +51,10 @@ class DataFile:
         return cls(path, handle)
 
     @classmethod
-    def open_to_lock(cls, path: Path) -> DataFile:
-        """The file at `path` for its lock alone, which takes no permission to write it. NotFoundError.
+    def open_read_only(cls, path: Path) -> DataFile:
+        """The file at `path`, which this user need not be allowed to write. NotFoundError.
 
-        NFS gives to files that are open for reading shared locks only.
+        Its lock should be taken shared: NFS gives no other one to a file that is open for reading.
         """
         with attempt(f"opening {path}", path.parent):
             return cls(path, calls.system.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
@@ -140,6 +140,11 @@ class DataFile:
                 return
             self._closed = True
         self._leave()
+
+    def __del__(self) -> None:
+        """A lock dies with its owner, also where an error kept `close` from being called."""
+        with contextlib.suppress(Exception):  # `open` failed, or the interpreter is ending
+            self.close()
 
     @contextlib.contextmanager
     def _using(self, verb: str) -> Iterator[int]:

@@ -6,15 +6,12 @@ A journal is a hint. Only the blob's digest proves its bytes.
 
 from __future__ import annotations
 
-import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from registry.disk.data import DataFile
-from registry.disk.failures import attempt
-from registry.disk.files import open_for_reading
 from registry.disk.sums import PATTERN, Sum, Sums
 from registry.model.digests import Digest
 from registry.model.spans import Span
@@ -48,7 +45,7 @@ class SealedLines:
         self._path = path
         self._key = key
         self._limit = limit
-        self._inode = -1
+        self._file: DataFile | None = None  # open, so that no other file gets its inode number
         self._at = 0
 
     def more(self) -> tuple[bool, Iterator[str]]:
@@ -56,16 +53,22 @@ class SealedLines:
 
         NotFoundError, StorageError.
         """
-        with open_for_reading(self._path) as file, attempt(f"reading {self._path}"):
-            found = os.fstat(file.fileno())
-            anew = found.st_ino != self._inode or found.st_size < self._at
-            if anew:
-                self._inode, self._at = found.st_ino, 0
-            length = found.st_size - self._at if found.st_size <= self._limit else 0
-            data = os.pread(file.fileno(), length, self._at)
+        anew = self._file is None or not self._file.is_at(self._path)
+        if self._file is None or anew:
+            self._close()
+            self._file = DataFile.open_read_only(self._path)
+        size = self._file.status().size
+        if size < self._at or anew:
+            anew, self._at = True, 0
+        data = self._file.read(size - self._at, self._at) if size <= self._limit else b""
         whole = data[: data.rfind(b"\n") + 1]
         self._at += len(whole)
         return anew, unseal(whole, self._key)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def journal_key(digest: Digest, size: int) -> str:

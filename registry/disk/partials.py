@@ -106,7 +106,7 @@ def is_held(directory: Path, digest: Digest) -> bool:
 
 def _is_locked(journal: Path) -> bool:
     try:
-        file = DataFile.open_to_lock(journal)
+        file = DataFile.open_read_only(journal)
     except RegistryError:
         return False
     try:

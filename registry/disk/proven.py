@@ -10,9 +10,10 @@ import contextlib
 import os
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from registry.disk.data import lock_file
+from registry.disk.data import DataFile, lock_file
 from registry.disk.failures import attempt
 from registry.disk.files import (
     CHUNK,
@@ -20,17 +21,18 @@ from registry.disk.files import (
     Status,
     make_directory,
     open_for_reading,
-    read_bounded,
     status,
+    write_atomic,
 )
-from registry.disk.journal import seal, unseal
+from registry.disk.journal import SealedLines, seal
 from registry.errors import NotFoundError, RegistryError, StorageError
 from registry.model.digests import Digest
 
 _LONGEST = 64 * 1024 * 1024
 _KEY = "ferry proven 1"
-_LINE = re.compile(r"([0-9a-z:]{1,140}) (\d{1,16}) (-?\d{1,20}) (\d{1,20})")
+_LINE = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}) (\d{1,16}) (-?\d{1,20}) (\d{1,20})")
 
+_COMPACT_AT = 1024 * 1024  # bytes: about 10,000 lines
 _TOGETHER = 64  # small files whose lines are written in one go
 
 _Mark = tuple[int, int, int]
@@ -49,18 +51,27 @@ def prove_file(path: Path, digest: Digest) -> Status | None:
             hasher.update(buffer[:length])
         os.fsync(file.fileno())
         after = Status.of(os.fstat(file.fileno()))
-    return after if before == after and digest.matches(hasher) else None
+    return after if _mark(before) == _mark(after) and digest.matches(hasher) else None
 
 
 class Proven:
-    """The record in the file `path`; shared by processes, safe from many threads."""
+    """The record in the file `path`; shared by processes, safe from many threads.
 
-    def __init__(self, path: Path, owner: Owner | None = None) -> None:
+    `place` says where the file of a digest is. When the record grows, it is written anew (its draft lies in
+    `drafts`) with one line for each file that still is as it was proven.
+    """
+
+    def __init__(
+        self, path: Path, place: Callable[[Digest], Path], drafts: Path, owner: Owner | None = None
+    ) -> None:
         self._path = path
+        self._place = place
+        self._drafts = drafts
         self._owner = owner
         self._marks: dict[str, _Mark] = {}
         self._unwritten: list[bytes] = []
-        self._read_up_to = -1
+        self._lines = SealedLines(path, _KEY, _LONGEST)
+        self._compact_at = _COMPACT_AT
         self._lock = threading.Lock()
 
     def knows(self, digest: Digest, found: Status) -> bool:
@@ -76,10 +87,9 @@ class Proven:
         Others read of a small file later, at the latest after `flush`. Where nothing can be written it is
         remembered for as long as this process lives.
         """
-        mark = _mark(found)
         with self._lock:
-            self._marks[str(digest)] = mark
-            self._unwritten.append(seal(" ".join(map(str, (digest, *mark))), _KEY))
+            self._marks[str(digest)] = _mark(found)
+            self._unwritten.append(_line(str(digest), _mark(found)))
             if found.size >= CHUNK or len(self._unwritten) >= _TOGETHER:
                 self._write()
 
@@ -92,31 +102,43 @@ class Proven:
     def _write(self) -> None:
         lines, self._unwritten = self._unwritten, []
         with contextlib.suppress(StorageError, NotFoundError):
-            self._append(b"".join(lines))
+            make_directory(self._path.parent, self._owner)
+            file = lock_file(self._path, wait=True, owner=self._owner)
+            if file is not None:
+                try:
+                    self._append(file, b"".join(lines))
+                finally:
+                    file.close()
 
-    def _append(self, lines: bytes) -> None:
-        make_directory(self._path.parent, self._owner)
-        file = lock_file(self._path, wait=True, owner=self._owner)
-        if file is not None:
-            try:
-                file.write(lines, file.status().size)
-            finally:
-                file.close()
+    def _append(self, file: DataFile, lines: bytes) -> None:
+        """Add `lines`; whoever waits for the lock of `file` meanwhile finds out that it was replaced."""
+        end = file.status().size
+        file.write(lines, end)
+        if end + len(lines) >= self._compact_at:
+            self._read()
+            held = [(digest, mark) for digest, mark in self._marks.items() if self._holds(digest, mark)]
+            whole = b"".join(_line(digest, mark) for digest, mark in held)
+            write_atomic(self._path, whole, scratch=self._drafts, owner=self._owner, durably=False)
+            self._compact_at = max(_COMPACT_AT, 2 * len(whole))
+
+    def _holds(self, digest: str, mark: _Mark) -> bool:
+        """Whether the file still is as it was proven."""
+        there = status(self._place(Digest.parse(digest)))
+        return there is not None and _mark(there) == mark
 
     def _read(self) -> None:
-        """Read the record if it changed since."""
-        there = status(self._path)
-        size = there.size if there else 0
-        if size == self._read_up_to:
-            return
-        self._read_up_to = size
+        """Read what others added to the record since."""
         try:
-            data = read_bounded(self._path, _LONGEST)
+            _, texts = self._lines.more()
         except RegistryError:
             return
-        for text in unseal(data, _KEY):
+        for text in texts:
             if line := _LINE.fullmatch(text):
                 self._marks[line[1]] = (int(line[2]), int(line[3]), int(line[4]))
+
+
+def _line(digest: str, mark: _Mark) -> bytes:
+    return seal(" ".join(map(str, (digest, *mark))), _KEY)
 
 
 def _mark(found: Status) -> _Mark:
