@@ -53,7 +53,7 @@ def claimed(directory: Path) -> set[Digest]:
     digests: set[Digest] = set()
     for name in names(directory):
         try:
-            file = DataFile.open_to_lock(directory / name)
+            file = DataFile.open_read_only(directory / name)
         except NotFoundError:
             continue
         try:

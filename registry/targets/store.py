@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ from registry.targets.claims import Claim
 from registry.targets.intake import SMALL, PartialIntake, SmallIntake
 from registry.targets.ollama import check_kind, check_name, missing
 from registry.targets.shelf import Shelf
-from registry.targets.sweep import Pruned, Sweep, file_name
+from registry.targets.sweep import Pruned, Sweep, blob_path
 
 _AGED = 600.0  # seconds: a blob older than this is touched while its manifest is not written
 _LOOK_AGAIN = 60.0  # seconds between two looks at the blobs' ages
@@ -75,7 +76,9 @@ class Store:
         self._grain = grain
         self._clock = clock
         self._note = note
-        self._proven = Proven(own / "proven", self._owner)
+        # No method of this object is handed on: once nobody holds it, it is gone at once, and its claims too.
+        place = functools.partial(blob_path, self.blobs)
+        self._proven = Proven(own / "proven", place, self._drafts, self._owner)
         self._shelf = Shelf(models / "manifests", self._drafts, self._owner, clock, pause)
         self._sweep = Sweep(
             self._shelf, self.blobs, self._partials, self._sums, self._claims_at, self._drafts, self._proven
@@ -343,4 +346,4 @@ class Store:
         return max(0, blob.size - held(self._partials, blob.digest))
 
     def _path(self, digest: Digest) -> Path:
-        return self.blobs / file_name(digest)
+        return blob_path(self.blobs, digest)

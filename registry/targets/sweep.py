@@ -103,8 +103,8 @@ class Sweep:
         freed = 0
         for digest in candidates:
             if digest not in in_use:
-                there = status(self.blobs / file_name(digest))
-                if remove(self.blobs / file_name(digest)) and there is not None:
+                there = status(blob_path(self.blobs, digest))
+                if remove(blob_path(self.blobs, digest)) and there is not None:
                     freed += there.held
                 remove(self.sums / file_name(digest))
         return Dropped(freed)
@@ -180,6 +180,11 @@ def _family(name: str) -> str:
 def file_name(digest: Digest) -> str:
     """A blob's file name."""
     return f"{digest.algorithm}-{digest.hex}"
+
+
+def blob_path(blobs: Path, digest: Digest) -> Path:
+    """Where a blob of the store is."""
+    return blobs / file_name(digest)
 
 
 def digest_in(name: str) -> Digest | None:

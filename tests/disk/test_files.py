@@ -122,6 +122,15 @@ def test_whoever_waited_for_a_lock_whose_file_was_removed_takes_that_of_the_new_
     assert got[0] is not None and got[0].is_at(tmp_path / "lock")
 
 
+def test_a_lock_dies_with_its_owner_also_when_nobody_closed_it(tmp_path: Path) -> None:
+    forgotten = lock_file(tmp_path / "lock")
+    assert forgotten is not None and lock_file(tmp_path / "lock") is None
+
+    del forgotten
+
+    assert lock_file(tmp_path / "lock") is not None
+
+
 def test_a_descriptor_lives_until_the_last_call_in_progress_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from goods import GRAIN, KiB, Model, describe, fill, get, get_blob, put, put_blob, receive
@@ -12,7 +13,8 @@ from invariants import check_store
 from store_kit import HOUR, MODEL, NAME, OTHER, age, blob_path
 
 from registry.contracts import Elsewhere
-from registry.disk.data import lock_file
+from registry.disk.data import DataFile, lock_file
+from registry.disk.partials import Busy, hold
 from registry.errors import InvalidError, NotFoundError
 from registry.model.names import Name
 from registry.model.spans import Span
@@ -246,6 +248,42 @@ def test_a_blob_that_another_process_named_just_now_is_not_fetched_again(store: 
 
     assert answer is None
     assert store.size(NAME, blob) == len(data)
+
+
+@pytest.mark.parametrize("size", [10, 3 * GRAIN])
+def test_a_blob_that_another_process_named_before_its_lock_was_ours_is_not_fetched_again(
+    size: int, store: Store, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It named the blob and let go of it between our look at the blob and our lock."""
+    data = bytes(size)
+
+    def late(*given: Any, **named: Any) -> DataFile | Busy:
+        monkeypatch.undo()
+        put_blob(Store(models, grain=GRAIN), NAME, data)
+        return hold(*given, **named)
+
+    monkeypatch.setattr("registry.targets.store.hold", late)
+    monkeypatch.setattr("registry.disk.partial.hold", late)
+
+    answer = store.receive(NAME, describe(data), None)
+
+    assert answer is None
+    assert store.size(NAME, describe(data)) == size
+    assert list((models / ".ferry" / "partial").iterdir()) == []
+
+
+def test_what_a_store_that_was_forgotten_claimed_and_locked_is_free(models: Path) -> None:
+    blob = MODEL.manifest.layers[0]
+    forgotten = Store(models, grain=GRAIN)
+    forgotten.prepare(NAME, MODEL.manifest)
+    intake = receive(forgotten, NAME, blob)
+    intake.write(Span(0, GRAIN), [MODEL.blobs[blob.digest][:GRAIN]])
+    assert isinstance(Store(models, grain=GRAIN).receive(NAME, blob, None), Elsewhere)
+
+    del intake, forgotten
+
+    assert receive(Store(models, grain=GRAIN), NAME, blob).received.total == GRAIN
+    assert len(Store(models).prune(time.time() + 2 * HOUR).items) == 1
 
 
 def test_a_tag_is_the_old_model_or_the_new_one_at_every_instant(store: Store, models: Path) -> None:
