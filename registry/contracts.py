@@ -67,8 +67,9 @@ class Source(Protocol):
 class Appetite:
     """How an intake wants its bytes: each write between `least` and `most` bytes (the last may be less).
 
-    `ordered`: one write after another, each where the last one ended; else any number side by side.
-    An ordered intake may want its bytes otherwise after a failed write: it is asked before each one.
+    `ordered`: one write after another, each where the last one ended; what a write brought is kept when
+    `received` says so after it, and after a failed one the intake may want its bytes otherwise: it is asked
+    before each. Else any number side by side, and each byte is kept as it is taken.
     """
 
     ordered: bool
@@ -126,15 +127,25 @@ class Intake(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A blob that another process on this machine is receiving into the same place right now.
+    """A blob that another copy on this machine is receiving into the same place right now.
 
-    `received()` is how many bytes that process has; `over()` whether it ended, well or not: then ask
-    the destination again. `who` names it for people: `process 4711`.
+    `received()` is how many bytes that copy has; `over()` whether it ended, well or not: then ask the
+    destination again. `written()` is another number whenever a byte arrived there. `process` is the number
+    of the process that makes that copy, where it is known; `ours` whether it is this very process.
     """
 
     received: Callable[[], int]
     over: Callable[[], bool]
-    who: str
+    written: Callable[[], float]
+    process: int | None = None
+    ours: bool = False
+
+    @property
+    def who(self) -> str:
+        """For people: `process 4711`."""
+        if self.ours:
+            return "another copy of this process"
+        return f"process {self.process}" if self.process else "another process"
 
 
 class Destination(Protocol):

@@ -42,6 +42,14 @@ class Reason(StrEnum):
     LINE_BROKE = "line_broke"  # the connection broke, or took too long
 
 
+class Side(StrEnum):
+    """Which side of a copy an error comes from."""
+
+    UNKNOWN = ""
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
 class Details(TypedDict, total=False):
     """What an error may say besides its message."""
 
@@ -57,7 +65,7 @@ class RegistryError(Exception):
 
     `message` says what was being done and the first cause; `reason` why, where advice depends on it;
     `host` and `name` say where, when the place matters, and `detail` what else the advice has to name (a
-    path, an amount); `hint` is a next step that is the same for every caller.
+    path, an amount); `hint` is a next step that is the same for every caller. `side` is set by a copy.
     """
 
     exit: ClassVar[int] = 1
@@ -70,6 +78,7 @@ class RegistryError(Exception):
         self.hint = details.get("hint", "")
         self.host = details.get("host", "")
         self.name = details.get("name", "")
+        self.side = Side.UNKNOWN
 
     @property
     def details(self) -> Details:

@@ -46,10 +46,14 @@ class Busy:
         note(self._sums, texts, self._size)
         return self._sums.total
 
-    def who(self) -> str:
-        """Its owner, for people."""
-        number = holder(self.journal)
-        return f"process {number}" if number else "another process"
+    def written(self) -> float:
+        """When its owner last wrote a byte of it, in Unix seconds; 0 where it keeps them in memory."""
+        found = status(self.journal.with_suffix(_DATA))
+        return found.modified if found else 0.0
+
+    def process(self) -> int | None:
+        """The process that owns it, where the system tells."""
+        return holder(self.journal)
 
     def over(self) -> bool:
         """Whether it has no owner any more."""

@@ -87,6 +87,15 @@ class Spans:
             if (first := max(item.offset, span.offset)) < min(item.end, span.end)
         )
 
+    def gaps(self, span: Span) -> Iterator[Span]:
+        """The bytes of `span` that are not in the set, in order. Costs no more than what is found."""
+        at, index = span.offset, max(0, bisect_right(self.items, span.offset, key=_offset) - 1)
+        while at < span.end:
+            here = self.items[index] if index < len(self.items) else Span(span.end, 0)
+            if here.offset > at:
+                yield Span(at, min(here.offset, span.end) - at)
+            at, index = max(at, here.end), index + 1
+
     def missing(self, size: int) -> Spans:
         """What a blob of `size` bytes still needs."""
         gaps: list[Span] = []
@@ -157,6 +166,10 @@ class SpanSet:
         self._starts[first:last] = [piece[0] for piece in pieces]
         self._ends[first:last] = [piece[1] for piece in pieces]
         self._frozen = None
+
+
+def _offset(span: Span) -> int:
+    return span.offset
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class _Partial:
     data: bytearray
     received: Spans = field(default_factory=Spans)
     owned: bool = False
+    written: float = 0.0  # a number that grows with every chunk
 
 
 class Memory:
@@ -103,7 +104,9 @@ class Memory:
                 partial = self._partials[blob.digest] = _Partial(bytearray(blob.size))
             if partial.owned:
                 held = partial
-                return Elsewhere(lambda: held.received.total, lambda: not held.owned, "another copy")
+                return Elsewhere(
+                    lambda: held.received.total, lambda: not held.owned, lambda: held.written, ours=True
+                )
             partial.owned = True
             return MemoryIntake(self, blob, partial, self._grain)
 
@@ -173,6 +176,7 @@ class MemoryIntake:
                     raise ProtocolError(f"more than the {span.length} bytes asked for arrived")
                 self._partial.data[at : at + len(chunk)] = chunk
                 at += len(chunk)
+                self._partial.written += 1
             if at < span.end:
                 raise ProtocolError(f"{at - span.offset} of {span.length} bytes arrived")
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -185,7 +186,10 @@ class Store:
             return None
         intake = self._small(blob) if blob.size <= min(SMALL, self._grain) else self._resumed(blob)
         if isinstance(intake, Busy):
-            return Elsewhere(intake.received, intake.over, intake.who())
+            process = intake.process()
+            return Elsewhere(
+                intake.received, intake.over, intake.written, process, ours=process == os.getpid()
+            )
         if self.size(name, blob) is not None:
             intake.close()  # another process named it between the two looks
             return None

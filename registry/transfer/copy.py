@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from registry.contracts import Clock, Destination, Source
-from registry.errors import InvalidError
+from registry.errors import InvalidError, RegistryError, Side
 from registry.model.manifests import Kind, Manifest
 from registry.model.names import Name
 from registry.transfer.engine import Engine
 from registry.transfer.progress import BlobReport, Observer, Report, Silent
-from registry.transfer.retry import Patience
+from registry.transfer.retry import Patience, Stopped, nothing
 from registry.transfer.workers import Workers, machine_time
 
 _DEEPEST_INDEX = 4
-
-
-def nothing() -> None:
-    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +25,15 @@ class Options:
 
     `patience` makes a fresh one for each copy. `jobs`: transfers at once, or None to choose and adapt.
     `interrupt` wakes every thread that waits for a peer, when a copy is told to stop.
-    `taken` says how much of the machine's time this process has used.
+    `stop`, once it is set, ends the copy with Stopped. `taken` says how much of the machine's time this
+    process has used.
     """
 
     patience: Callable[[], Patience] = Patience
     observer: Observer = field(default_factory=Silent)
     jobs: int | None = None
     interrupt: Callable[[], None] = nothing
+    stop: threading.Event = field(default_factory=threading.Event)
     clock: Clock = time.monotonic
     taken: Clock = machine_time
 
@@ -56,7 +55,8 @@ def copy(
 
     `near` is a name at the destination that is known to hold the source's blobs, so that they are mounted.
     Blobs that are there already do not move. Raises what the two targets raise, TransientError once
-    patience is over; what arrived is kept, and the same call goes on from there.
+    patience is over; what arrived is kept, and the same call goes on from there. An error's `side` says which
+    of the two it comes from.
     """
     options = options or Options()
     engine = Engine(
@@ -65,23 +65,29 @@ def copy(
         options.patience(),
         Workers(options.jobs),
         options.interrupt,
+        options.stop,
         options.clock,
         options.taken,
     )
-    return _copy(engine, options, name, to or name, near, depth=0)
+    try:
+        return _copy(engine, options, name, to or name, near, depth=0)
+    except RegistryError as error:
+        if options.stop.is_set():  # peers that were interrupted say this and that
+            raise Stopped from error
+        raise
 
 
 def _copy(engine: Engine, options: Options, name: Name, to: Name, near: Name | None, depth: int) -> Report:
     began = options.clock()
     patience = engine.patience
-    manifest = patience.retry(lambda: engine.source.resolve(name), "source")
-    patience.retry(lambda: engine.destination.prepare(to, manifest), "destination")
+    manifest = patience.retry(lambda: engine.source.resolve(name), Side.SOURCE)
+    patience.retry(lambda: engine.destination.prepare(to, manifest), Side.DESTINATION, answers=False)
     if manifest.kind is Kind.INDEX:
         reports = _copy_children(engine, options, manifest, name, to, near, depth)
     else:
         options.observer.begin(to, tuple(manifest.blobs()))
         reports = engine.move(manifest, name, to, near, options.observer)
-    patience.retry(lambda: engine.destination.publish(to, manifest), "destination")
+    patience.retry(lambda: engine.destination.publish(to, manifest), Side.DESTINATION)
     report = Report(to, manifest, options.clock() - began, tuple(reports))
     options.observer.end(report)
     return report

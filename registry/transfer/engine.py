@@ -1,6 +1,6 @@
 """Moves the blobs of one manifest: what is missing, by as many workers as it pays for.
 
-Knows order and concurrency; the targets know places, `retry` knows patience, `flight` one blob's way.
+Knows order and concurrency; the targets know places, `retry` patience, `blob` the steps of one blob.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from registry.contracts import Clock, Destination, Source
 from registry.model.manifests import Manifest
 from registry.model.names import Name
-from registry.transfer.flight import Flight, Stopped, Trip
+from registry.transfer.blob import BlobTransfer
+from registry.transfer.model import ModelTransfer
 from registry.transfer.progress import BlobReport, Observer
-from registry.transfer.retry import Patience
+from registry.transfer.retry import Patience, Stopped
 from registry.transfer.workers import Workers
 
 _LOOK_EVERY = 0.1  # seconds between two looks at the rate
@@ -26,7 +27,7 @@ _LET_GO_WITHIN = 0.8  # seconds all threads together get to let go once they wer
 class Engine:
     """Two targets and what it takes to move blobs from one to the other.
 
-    `interrupt` wakes every thread that waits for a peer, for good.
+    `interrupt` wakes every thread that waits for a peer, for good. `stop` is set to end it from outside.
     """
 
     source: Source
@@ -34,6 +35,7 @@ class Engine:
     patience: Patience
     workers: Workers
     interrupt: Callable[[], None]
+    stop: threading.Event
     clock: Clock
     taken: Clock
 
@@ -44,50 +46,56 @@ class Engine:
 
         Raises the first error that patience does not cover, after every thread was told to let go.
         """
-        trip = Trip(self.source, self.destination, name, to, near, self.patience, observer)
-        flights = [Flight(trip, blob) for blob in manifest.blobs()]
-        self.workers.begin(len(flights))
-        run = _Run(flights, self.workers, self.patience.stop)
+        model = ModelTransfer(self.source, self.destination, name, to, near, self.patience, observer)
+        transfers = [BlobTransfer(model, blob) for blob in manifest.blobs()]
+        self.workers.begin(len(transfers))
+        run = _Run(transfers, self.workers, self.patience.stop)
         threads: list[threading.Thread] = []
         try:
             while not run.over():
+                if self.stop.is_set():
+                    raise Stopped
                 while len(threads) < self.workers.limit:
                     threads.append(threading.Thread(target=run.work, daemon=True))
                     threads[-1].start()
                 run.wait(_LOOK_EVERY)
-                self.workers.measure(self.clock(), self.taken(), trip.moved, run.calls, run.wanted())
+                self.workers.measure(self.clock(), self.taken(), model.moved, run.calls, run.wanted())
         except BaseException:
             run.fail(Stopped())
             self.interrupt()
             raise
         finally:
-            self._let_go(run, threads, flights)
+            self._let_go(run, threads, transfers)
         if run.failure is not None:
             raise run.failure
-        return [flight.report() for flight in flights]
+        return [transfer.report() for transfer in transfers]
 
-    def _let_go(self, run: _Run, threads: Sequence[threading.Thread], flights: Sequence[Flight]) -> None:
+    def _let_go(
+        self, run: _Run, threads: Sequence[threading.Thread], transfers: Sequence[BlobTransfer]
+    ) -> None:
         deadline = self.clock() + _LET_GO_WITHIN
         for thread in threads:
             thread.join(max(0.0, deadline - self.clock()))
-        for flight in flights:
-            flight.close()
+        for transfer in transfers:
+            transfer.close()
 
 
 class _Run:
-    """Which worker does what next. A worker's task is one step of one flight."""
+    """Which worker does what next. A worker's task is one step of one transfer."""
 
-    def __init__(self, flights: Sequence[Flight], workers: Workers, stop: threading.Event) -> None:
+    def __init__(self, transfers: Sequence[BlobTransfer], workers: Workers, stop: threading.Event) -> None:
         self.failure: BaseException | None = None
         self.calls = 0
         self._workers = workers
-        self._waiting = deque(flights)
-        self._open: list[Flight] = []
+        self._waiting = deque(transfers)
+        self._open: list[BlobTransfer] = []
         self._busy = 0
         self._stop = stop
         self._lock = threading.Lock()
         self._step_there = threading.Condition(self._lock)
-        self._ended = threading.Condition(self._lock)
+        # Not a Condition: a signal whose handler raises in its `wait` leaves it without its lock.
+        self._ended = threading.Lock()
+        self._ended.acquire()
 
     def work(self) -> None:
         """A worker's life: steps, until there are none."""
@@ -103,19 +111,18 @@ class _Run:
                     self._tell()
 
     def over(self) -> bool:
-        """Whether everything landed, or something failed."""
+        """Whether everything is done, or something failed."""
         with self._lock:
             return self._over()
 
     def wait(self, seconds: float) -> None:
         """Wait for the end, at most `seconds`."""
-        with self._ended:
-            self._ended.wait_for(self._over, seconds)
+        self._ended.acquire(timeout=seconds)
 
     def wanted(self) -> int:
         """How many workers would have something to do."""
         with self._lock:
-            return self._busy + len(self._waiting) + sum(flight.width() for flight in self._open)
+            return self._busy + len(self._waiting) + sum(transfer.width() for transfer in self._open)
 
     def fail(self, error: BaseException) -> None:
         """Give out no further step, and tell those that run to let go. The first error counts."""
@@ -127,7 +134,8 @@ class _Run:
     def _tell(self) -> None:
         """Wake all at the end, else one worker: whoever ended a step looks for the next one itself."""
         if self._over():
-            self._ended.notify_all()
+            if self._ended.locked():
+                self._ended.release()
             self._step_there.notify_all()
         else:
             self._step_there.notify()
@@ -142,10 +150,10 @@ class _Run:
             return None
 
     def _find(self) -> Callable[[], None] | None:
-        """The next step of an open flight, else the next flight; both in the manifest's order."""
-        self._open = [flight for flight in self._open if not flight.landed]
-        for flight in self._open:
-            if (step := flight.next_step()) is not None:
+        """The next step of an open transfer, else the next transfer; both in the manifest's order."""
+        self._open = [transfer for transfer in self._open if not transfer.done]
+        for transfer in self._open:
+            if (step := transfer.next_step()) is not None:
                 return step
         if not self._waiting:
             return None
@@ -155,4 +163,4 @@ class _Run:
     def _over(self) -> bool:
         if self.failure is not None:
             return True
-        return not self._busy and not self._waiting and all(flight.landed for flight in self._open)
+        return not self._busy and not self._waiting and all(transfer.done for transfer in self._open)

@@ -1,29 +1,50 @@
 """Patience: the one retry loop, for the one retryable error. Progress resets it.
 
-Until a place has answered once it is given a few quick tries, so that a typo or a dead port is told at
-once; after that the budget is time without progress.
+Until a side of the copy has answered once it is given a few quick tries, so that a typo or a dead port is
+told at once; after that the budget is time without progress, counted from the first failure: a call that
+runs for an hour and then breaks has used up none of it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from registry.contracts import Clock
-from registry.errors import InvalidError, TransientError
+from registry.errors import InvalidError, RegistryError, Side, TransientError
 
 T = TypeVar("T")
 
 _RETRY_AFTER_CEILING = 600.0
 _SAY_AGAIN = 10.0  # seconds before the same is said again
+_LOOK_EVERY = 1.0  # seconds of a pause before it is looked whether others are served meanwhile
+
+
+class Stopped(Exception):
+    """Another blob failed, or the copy was told to stop: let go at once."""
 
 
 def say_nothing(_text: str) -> None:
     """Tell nobody."""
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+@contextlib.contextmanager
+def at(side: Side) -> Iterator[None]:
+    """Errors that are raised in here come from `side`, unless they know better."""
+    try:
+        yield
+    except RegistryError as error:
+        error.side = error.side or side
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +52,7 @@ class Rule:
     """How patient to be, in seconds.
 
     `give_up_after`: the longest time without progress. `first_pause` doubles up to `longest_pause`.
-    A place that never answered gets `first_tries` within `first_seconds`.
+    A side that never answered gets `first_tries` within `first_seconds`.
     """
 
     give_up_after: float = 600.0
@@ -46,8 +67,18 @@ class Rule:
 
 
 @dataclass(slots=True)
+class _Failures:
+    """Failures of one call in a row, without progress anywhere between them."""
+
+    began: float  # when the call was made first
+    first: float = 0.0  # when it failed first
+    tries: int = 0
+    progress: int = 0  # how much progress there had been by then
+
+
+@dataclass(slots=True)
 class Patience:
-    """One transfer's patience, shared by its threads.
+    """One copy's patience, shared by its threads.
 
     `stop` ends every pause at once. `sleep` waits that many seconds and returns True if told to stop.
     """
@@ -59,59 +90,83 @@ class Patience:
     note: Callable[[str], None] = say_nothing
     stop: threading.Event = field(default_factory=threading.Event)
     _answered: set[str] = field(default_factory=set)
-    _last_progress: float = 0.0
-    _moved: int = 0
+    _progress: int = 0
     _told: tuple[str, float] = ("", 0.0)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __post_init__(self) -> None:
-        self._last_progress = self.clock()
-
     def progress(self) -> None:
-        """Something moved: the count and the budget begin anew."""
+        """The destination keeps more than before, or a step is done: the budget begins anew for everybody."""
         with self._lock:
-            self._moved += 1
-            self._last_progress = self.clock()
+            self._progress += 1
 
-    def retry(self, call: Callable[[], T], place: str) -> T:
+    def retry(
+        self,
+        call: Callable[[], T],
+        side: Side,
+        *,
+        answers: bool = True,
+        look: Callable[[], None] = nothing,
+    ) -> T:
         """What `call` returns, asked again while it raises TransientError and patience lasts.
 
-        `place` is the side that is asked ("source", "destination"). Raises the last TransientError when
-        patience ends, any other error at once.
+        `side` is the one that is asked, where an error does not say it; without `answers` a call that ends
+        well is no sign that somebody is there. `look` finds out what a broken call achieved: it is called
+        before patience ends. Raises the last TransientError then, any other error at once.
         """
-        began = self.clock()
-        tries = 0
+        failures = _Failures(self.clock(), progress=self._progress)
         while True:
-            moved = self._moved
             try:
-                result = call()
+                with at(side):
+                    result = call()
             except TransientError as error:
-                tries = 1 if self._moved > moved else tries + 1
-                if error.answered:
-                    self._answered.add(place)
-                self._pause(error, tries, began, place)
+                self._count(failures, error)
+                pause = self._pause_after(error, failures)
+                if not self._lasts(pause, failures, error):
+                    with contextlib.suppress(TransientError):
+                        look()
+                    if self._progress == failures.progress:
+                        raise
+                self._rest(pause, failures, error)
             else:
-                self._answered.add(place)
+                if answers:
+                    self._answered.add(side)
                 self.progress()
                 return result
 
-    def _pause(self, error: TransientError, tries: int, began: float, place: str) -> None:
-        """Wait before the next try, or raise `error` if there shall be none."""
-        pause = min(self.rule.first_pause * 2 ** min(tries - 1, 20), self.rule.longest_pause)
+    def _count(self, failures: _Failures, error: TransientError) -> None:
+        if error.answered:
+            self._answered.add(error.side)
+        if not failures.tries or self._progress > failures.progress:
+            failures.tries, failures.first, failures.progress = 1, self.clock(), self._progress
+        else:
+            failures.tries += 1
+
+    def _pause_after(self, error: TransientError, failures: _Failures) -> float:
+        pause = min(self.rule.first_pause * 2.0 ** min(failures.tries - 1, 20), self.rule.longest_pause)
         pause *= 0.5 + self.chance() / 2
         if error.retry_after is not None:
             pause = max(pause, min(error.retry_after, _RETRY_AFTER_CEILING))
-        if place in self._answered:
-            spent, budget = self.clock() - max(began, self._last_progress), self.rule.give_up_after
-        else:
-            spent, budget = self.clock() - began, self.rule.first_seconds
-            if tries >= self.rule.first_tries:
-                raise error
-        if spent + pause > budget:
+        return pause
+
+    def _lasts(self, pause: float, failures: _Failures, error: TransientError) -> bool:
+        """Whether there is to be another try after `pause`."""
+        now = self.clock()
+        if error.side in self._answered:
+            return now - failures.first + pause <= self.rule.give_up_after
+        in_time = now - failures.began + pause <= self.rule.first_seconds
+        return in_time and failures.tries < self.rule.first_tries
+
+    def _rest(self, pause: float, failures: _Failures, error: TransientError) -> None:
+        """Wait, as long as the peer wished; else no longer than until others are served again."""
+        if self.stop.is_set():
             raise error
         self._tell(error, pause)
-        if (self.sleep or self.stop.wait)(pause):
-            raise error
+        wished = error.retry_after is not None
+        while pause > 0 and (wished or self._progress == failures.progress):
+            part = pause if wished else min(pause, _LOOK_EVERY)
+            if (self.sleep or self.stop.wait)(part):
+                raise error
+            pause -= part
 
     def _tell(self, error: TransientError, pause: float) -> None:
         """Say why it takes longer, once where many threads have the same reason."""

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator
 
 
 class Cursor:
-    """A stream of bytes whose first byte is at `offset`; goes forward only."""
+    """A stream of bytes from `offset` on; goes forward only."""
 
     def __init__(self, chunks: Iterable[bytes], offset: int) -> None:
         self._chunks = iter(chunks)
         self._rest = b""
-        self._at = offset
+        self.offset = offset  # of the next byte
 
     def skip_to(self, offset: int) -> None:
         """Read and drop everything in front of `offset`."""
-        for _ in self.take(offset - self._at):
+        for _ in self.take(offset - self.offset):
             pass
 
     def take(self, length: int) -> Iterator[bytes]:
@@ -27,5 +27,5 @@ class Cursor:
             self._rest = chunk[length:]
             chunk = chunk[:length]
             length -= len(chunk)
-            self._at += len(chunk)
+            self.offset += len(chunk)
             yield chunk

@@ -267,14 +267,14 @@ def test_the_owner_is_named_to_those_who_wait_where_the_system_tells(
     other = Partial.open(tmp_path, DIGEST, len(DATA))
     assert isinstance(other, Busy) and next_to_it is not None
 
-    while_held = other.who()
+    while_held = other.process()
     monkeypatch.setattr(data, "_LOCKS", tmp_path / "no such file")
-    untold = other.who()
+    untold = other.process()
     monkeypatch.undo()
     mine.close()
 
-    assert while_held == (f"process {os.getpid()}" if sys.platform == "linux" else "another process")
-    assert (untold, other.who()) == ("another process", "another process")
+    assert while_held == (os.getpid() if sys.platform == "linux" else None)
+    assert (untold, other.process()) == (None, None)
     assert holder(next_to_it.path) is None  # many may share it
     next_to_it.close()
 

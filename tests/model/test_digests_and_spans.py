@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 
 import pytest
 from hypothesis import given
@@ -168,3 +169,13 @@ def test_a_set_that_changes_holds_what_plain_arithmetic_says(
     assert changing.touches(asked) == bool(expected & set(range(asked.offset, asked.end)))
     reach = next(byte for byte in range(asked.offset, 100) if byte not in expected)
     assert changing.reach(asked.offset) == reach
+
+
+@pytest.mark.seeds(3)
+def test_gaps_are_what_is_missing_of_a_span(seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(200):
+        there = Spans.of(Span(chance.randrange(60), chance.randrange(9)) for _ in range(chance.randrange(8)))
+        span = Span(chance.randrange(60), chance.randrange(30))
+        whole = there.missing(100)
+        assert Spans(tuple(there.gaps(span))) == whole.within(span)

@@ -15,7 +15,7 @@ from registry.auth.keys import PrivateKey
 from registry.auth.secrets import Login
 from registry.connect import Connections, Way
 from registry.contracts import How
-from registry.errors import CorruptError, TransientError
+from registry.errors import CorruptError, Side, TransientError
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.server.app import App
@@ -163,7 +163,7 @@ def test_a_direct_upload_that_broke_goes_on_in_the_same_run(house: House) -> Non
     with pytest.raises(TransientError):
         intake.write(Span(0, SIZE), breaking(DATA[: SIZE // 2], TransientError("reset")))
 
-    Patience(Rule(first_pause=0.01)).retry(intake.resume, "destination")  # until the server has noticed
+    Patience(Rule(first_pause=0.01)).retry(intake.resume, Side.DESTINATION)  # until the server has noticed
     front = intake.received.front
     intake.write(Span(front, SIZE - front), chunked(DATA[front:]))
     intake.commit()

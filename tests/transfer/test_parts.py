@@ -16,8 +16,8 @@ from registry.model.names import Name
 from registry.model.spans import Span, Spans
 from registry.targets.memory import Memory, MemoryIntake
 from registry.transfer.copy import Options, copy
-from registry.transfer.portions import Portions
 from registry.transfer.retry import Patience, Rule
+from registry.transfer.sizes import Portions
 
 NAME = Name.parse("models.example/acme/parts:1")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 
-from registry.errors import DeniedError, InvalidError, TransientError
-from registry.transfer.retry import Patience, Rule
+from registry.errors import DeniedError, InvalidError, Side, TransientError
+from registry.transfer.retry import Patience, Rule, at
 
 
 @dataclass
@@ -52,7 +53,7 @@ def test_a_place_that_never_answered_is_asked_three_times() -> None:
         raise TransientError("refused")
 
     with pytest.raises(TransientError, match="refused"):
-        patient(time).retry(call, "source")
+        patient(time).retry(call, Side.SOURCE)
 
     assert len(calls) == 3
     assert time.now - 1000 <= 5
@@ -63,7 +64,7 @@ def test_a_place_that_answered_is_asked_until_the_budget_is_spent() -> None:
     busy = TransientError("busy", answered=True)
 
     with pytest.raises(TransientError):
-        patient(time, give_up_after=600).retry(failing(10_000, busy), "source")
+        patient(time, give_up_after=600).retry(failing(10_000, busy), Side.SOURCE)
 
     assert 500 < time.now - 1000 <= 600
 
@@ -72,43 +73,135 @@ def test_a_success_makes_the_next_failure_a_patient_one() -> None:
     time = Time()
     patience = patient(time)
 
-    patience.retry(lambda: None, "source")
+    patience.retry(lambda: None, Side.SOURCE)
 
-    assert patience.retry(failing(8, TransientError("reset")), "source") == "done"
+    assert patience.retry(failing(8, TransientError("reset")), Side.SOURCE) == "done"
 
 
 def test_one_side_that_answered_says_nothing_of_the_other() -> None:
     time = Time()
     patience = patient(time)
-    patience.retry(lambda: None, "source")
+    patience.retry(lambda: None, Side.SOURCE)
 
     with pytest.raises(TransientError):
-        patience.retry(failing(8, TransientError("refused")), "destination")
+        patience.retry(failing(8, TransientError("refused")), Side.DESTINATION)
 
 
 def test_pauses_double_up_to_the_longest_and_progress_begins_them_anew() -> None:
     time = Time()
     patience = patient(time, first_pause=1, longest_pause=8)
-    tries = [0]
+    tries: list[float] = []
 
     def call() -> str:
-        tries[0] += 1
-        if tries[0] == 6:
+        tries.append(time())
+        if len(tries) == 6:
             patience.progress()
-        if tries[0] > 7:
+        if len(tries) > 7:
             return "done"
         raise TransientError("reset", answered=True)
 
-    patience.retry(call, "source")
+    patience.retry(call, Side.SOURCE)
 
-    assert time.pauses == [1, 2, 4, 8, 8, 1, 2]
+    assert [after - before for before, after in itertools.pairwise(tries)] == [1, 2, 4, 8, 8, 1, 2]
+
+
+def test_a_pause_ends_when_others_are_served_meanwhile() -> None:
+    """128 MiB over a line with 40 faults: the last pieces waited up to 25 s each."""
+    time = Time()
+    tries: list[float] = []
+
+    def sleep(seconds: float) -> bool:
+        if time.sleep(seconds) or len(tries) == 6:
+            patience.progress()
+        return False
+
+    def call() -> str:
+        tries.append(time())
+        if len(tries) > 6:
+            return "done"
+        raise TransientError("reset", answered=True)
+
+    patience = Patience(Rule(first_pause=1), clock=time, sleep=sleep, chance=lambda: 1.0)
+    patience.retry(call, Side.SOURCE)
+
+    assert [after - before for before, after in itertools.pairwise(tries)] == [1, 2, 4, 8, 16, 1]
+
+
+def test_a_pause_that_the_peer_wished_for_is_kept_whoever_is_served() -> None:
+    time = Time()
+    patience = patient(time)
+
+    def sleep(seconds: float) -> bool:
+        patience.progress()
+        return time.sleep(seconds)
+
+    patience.sleep = sleep
+    patience.retry(failing(1, TransientError("busy", retry_after=20, answered=True)), Side.SOURCE)
+
+    assert time.now == 1020
+
+
+def test_a_call_that_runs_for_an_hour_and_breaks_has_used_up_no_patience() -> None:
+    time = Time()
+    patience = patient(time, give_up_after=10)
+    calls = [0]
+
+    def call() -> str:
+        calls[0] += 1
+        if calls[0] == 1:
+            time.now += 3600
+            raise TransientError("reset", answered=True)
+        return "done"
+
+    assert patience.retry(call, Side.DESTINATION) == "done"
+
+
+def test_before_patience_ends_it_is_asked_what_a_broken_call_achieved() -> None:
+    time = Time()
+    patience = patient(time, give_up_after=10)
+    calls = [0]
+
+    def call() -> str:
+        calls[0] += 1
+        if calls[0] < 5:
+            time.now += 3600  # a long body, most of which is kept, and then it breaks
+            raise TransientError("reset", answered=True)
+        return "done"
+
+    assert patience.retry(call, Side.DESTINATION, look=patience.progress) == "done"
+    calls[0] = 0
+    with pytest.raises(TransientError):
+        patience.retry(call, Side.DESTINATION)
+    assert calls[0] == 2
+
+
+def test_a_call_that_asks_nobody_is_no_sign_that_somebody_is_there() -> None:
+    patience = patient(Time())
+    patience.retry(lambda: None, Side.DESTINATION, answers=False)
+
+    with pytest.raises(TransientError) as caught:
+        patience.retry(failing(3, TransientError("refused")), Side.DESTINATION)
+
+    assert caught.value.side is Side.DESTINATION
+
+
+def test_an_error_that_knows_its_side_is_judged_by_that() -> None:
+    patience = patient(Time())
+    patience.retry(lambda: None, Side.SOURCE)
+    unanswered = failing(8, TransientError("reset"))
+
+    def from_source() -> str:
+        with at(Side.SOURCE):
+            return unanswered()
+
+    assert patience.retry(from_source, Side.DESTINATION) == "done"
 
 
 def test_pauses_are_jittered_downwards() -> None:
     time = Time()
     patience = Patience(Rule(first_pause=1), clock=time, sleep=time.sleep, chance=lambda: 0.0)
 
-    patience.retry(failing(1, TransientError("x", answered=True)), "source")
+    patience.retry(failing(1, TransientError("x", answered=True)), Side.SOURCE)
 
     assert time.pauses == [0.5]
 
@@ -117,8 +210,8 @@ def test_the_peers_wish_is_obeyed_up_to_a_ceiling() -> None:
     time = Time()
     patience = patient(time, give_up_after=10_000)
 
-    patience.retry(failing(1, TransientError("busy", retry_after=7, answered=True)), "source")
-    patience.retry(failing(1, TransientError("busy", retry_after=1e9, answered=True)), "source")
+    patience.retry(failing(1, TransientError("busy", retry_after=7, answered=True)), Side.SOURCE)
+    patience.retry(failing(1, TransientError("busy", retry_after=1e9, answered=True)), Side.SOURCE)
 
     assert time.pauses == [7, 600]
 
@@ -128,7 +221,7 @@ def test_a_wish_longer_than_the_budget_ends_at_once() -> None:
 
     with pytest.raises(TransientError):
         patient(time, give_up_after=60).retry(
-            failing(1, TransientError("busy", retry_after=120, answered=True)), "source"
+            failing(1, TransientError("busy", retry_after=120, answered=True)), Side.SOURCE
         )
 
     assert time.pauses == []
@@ -142,7 +235,7 @@ def test_other_errors_are_never_retried() -> None:
         raise DeniedError("certificate")
 
     with pytest.raises(DeniedError):
-        patient(Time()).retry(call, "source")
+        patient(Time()).retry(call, Side.SOURCE)
 
     assert len(calls) == 1
 
@@ -152,7 +245,7 @@ def test_a_stop_ends_the_pause_with_the_error() -> None:
     patience.stop.set()
 
     with pytest.raises(TransientError, match="reset"):
-        patience.retry(failing(1, TransientError("reset", answered=True)), "source")
+        patience.retry(failing(1, TransientError("reset", answered=True)), Side.SOURCE)
 
 
 def test_a_rule_that_makes_no_sense_is_refused() -> None:
@@ -167,8 +260,8 @@ def test_the_same_reason_is_told_once_in_a_while() -> None:
     told: list[str] = []
     patience = Patience(Rule(first_pause=1, longest_pause=4), clock=time, sleep=time.sleep, note=told.append)
     for reason in ("busy", "busy", "reset", "busy"):
-        patience.retry(failing(1, TransientError(reason, answered=True)), "source")
+        patience.retry(failing(1, TransientError(reason, answered=True)), Side.SOURCE)
     time.now += 60
-    patience.retry(failing(1, TransientError("busy", answered=True)), "source")
+    patience.retry(failing(1, TransientError("busy", answered=True)), Side.SOURCE)
 
     assert [text.partition(";")[0] for text in told] == ["busy", "reset", "busy", "busy"]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from registry.contracts import Reading, Source
-from registry.errors import ProtocolError, TransientError
+from registry.errors import ProtocolError, Side, TransientError
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
+from registry.transfer.retry import at
 
 # Answers in a row that did not fit what was asked, before they are believed: of a source that has never
 # given a fitting one, and of one that has.
 _DOUBTS = {False: 2, True: 10}
 
 
-class Supply:
+class BlobReader:
     """Where a blob comes from. Threads may share one; what they count need not be exact."""
 
     def __init__(self, source: Source, name: Name, blob: Descriptor) -> None:
@@ -25,6 +26,11 @@ class Supply:
         self._fitted = False
 
     def open(self, gap: Span) -> Reading:
+        """As `_open`, with errors that say which side they come from."""
+        with at(Side.SOURCE):
+            return self._open(gap)
+
+    def _open(self, gap: Span) -> Reading:
         """A reading of `gap`, of its beginning, or of the whole blob from a source without ranges.
 
         What does not fit is to be asked for again (TransientError): a line that breaks things may have done
@@ -44,6 +50,9 @@ class Supply:
             raise TransientError(
                 f"blob {self._blob.digest.short}: all of it came where a part was asked for", answered=True
             )
+        if gap.length and not reading.span.length:
+            reading.stream.close()
+            raise TransientError(f"blob {self._blob.digest.short}: nothing came of it", answered=True)
         self._doubts = 0
         self._fitted = True
         self.ranges = self.ranges or (fits(reading, gap) and gap.length < self._blob.size)
