@@ -20,6 +20,10 @@ INSTRUCTIONS = (
 )  # fmt: skip
 ROLES = ("system", "user", "assistant")
 _WORD = re.compile(r"[A-Za-z]*")
+_BETWEEN = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*+)*+")  # blank lines and comments
+_LINE_END = re.compile(r"\r\n|\r|\n")
+# A quote closes at the end of a line only.
+_CLOSED = {quote: re.compile(quote + r"[ \t]*+(?=[\r\n]|\Z)") for quote in ('"""', '"')}
 _PARAMETER = re.compile(r"[A-Za-z0-9_]*")
 # What `PARAMETER` may be followed by besides a parameter: it then acts as that instruction.
 _ALSO = {"template", "system", "license", "renderer", "parser", "requires"}
@@ -73,7 +77,7 @@ def _decoded(data: bytes) -> str:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise InvalidError(f"the Modelfile is not {encoding.upper()} text at byte {error.start}") from None
-    return "".join(character for character in text if _stays(character))
+    return text.translate(dict.fromkeys(ord(character) for character in set(text) if not _stays(character)))
 
 
 def _stays(character: str) -> bool:
@@ -86,6 +90,8 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._counted = 0  # up to where the ends of lines were counted
+        self._lines = 1
 
     def instructions(self) -> list[Instruction]:
         """All of them."""
@@ -96,16 +102,9 @@ class _Parser:
 
     def _skip_to_instruction(self) -> bool:
         """Pass over blank lines and comments; False at the end."""
-        while self._at < len(self._text):
-            character = self._text[self._at]
-            if character == "#":
-                while self._at < len(self._text) and self._text[self._at] not in "\r\n":
-                    self._at += 1
-            elif character in " \t\r\n":
-                self._at += 1
-            else:
-                return True
-        return False
+        found = _BETWEEN.match(self._text, self._at)
+        self._at = found.end() if found else self._at
+        return self._at < len(self._text)
 
     def _instruction(self) -> Instruction:
         line = self._line()
@@ -149,31 +148,24 @@ class _Parser:
             self._at += 1
 
     def _value(self, line: int) -> str:
-        """Everything up to the first end of a line at which no quote is open."""
-        begin = self._at
-        while True:
-            end = self._end_of_line()
-            value = _unquoted(self._text[begin:end].strip())
-            self._at = end
-            if value is not None:
-                return value
-            if end == len(self._text):
-                raise InvalidError(f"Modelfile line {line}: a quote is opened and never closed")
-            self._at += 1
+        """Up to the end of the line; what begins with a quote, up to the first line that ends with it."""
+        for quote, closed in _CLOSED.items():
+            if self._text.startswith(quote, self._at):
+                begin = self._at + len(quote)
+                found = closed.search(self._text, begin)
+                if found is None:
+                    raise InvalidError(f"Modelfile line {line}: a quote is opened and never closed")
+                self._at = found.end()
+                return self._text[begin : found.start()]
+        begin, self._at = self._at, self._end_of_line()
+        return self._text[begin : self._at].strip()
 
     def _end_of_line(self) -> int:
-        ends = (self._text.find(mark, self._at) for mark in "\r\n")
-        return min((end for end in ends if end >= 0), default=len(self._text))
+        found = _LINE_END.search(self._text, self._at)
+        return found.start() if found else len(self._text)
 
     def _line(self) -> int:
-        return len(re.findall(r"\r\n|\r|\n", self._text[: self._at])) + 1
-
-
-def _unquoted(text: str) -> str | None:
-    """The text without its quotes; None while they are open."""
-    for quote in ('"""', '"'):
-        if text.startswith(quote):
-            if len(text) >= 2 * len(quote) and text.endswith(quote):
-                return text[len(quote) : -len(quote)]
-            return None
-    return text
+        """The line's number; each line is counted once."""
+        self._lines += sum(1 for _ in _LINE_END.finditer(self._text, self._counted, self._at))
+        self._counted = self._at
+        return self._lines

@@ -44,8 +44,9 @@ def parse(pairs: Iterable[tuple[str, str]]) -> tuple[Parameters, list[str]]:
         if name in _DROPPED:
             warnings.append(f"parameter {name} means nothing any more and is left out")
         elif name in _LISTS:
-            so_far = parameters.get(name)
-            parameters[name] = [*(so_far if isinstance(so_far, list) else []), text]
+            so_far = parameters.setdefault(name, [])
+            assert isinstance(so_far, list)
+            so_far.append(text)
         else:
             parameters[name] = _value(name, text)
     return parameters, warnings

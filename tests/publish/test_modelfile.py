@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import InvalidError
+from registry.publish import parameters
 from registry.publish.modelfile import Modelfile
 
 
@@ -115,3 +118,30 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except InvalidError:
         return
     assert all(row[0].isupper() for row in found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"MESSAGE user question {at}\n" for at in range(100)),
+        "".join(f"MESSAGE user question {at}\r\n\r\n# and so on\r\n" for at in range(100)),
+        "".join(f'MESSAGE user """question {at}\n"""\n' for at in range(100)),
+        'LICENSE """' + "a line\n" * 100 + '"""\n',
+        'LICENSE "' + 'a "quoted" line\n' * 100 + '"\n',
+        'LICENSE """' + '"' * 600 + " " * 600 + 'x\nend"""\n',
+        "PARAMETER stop x\n" * 100,
+        "#" * 1000 + "\n" + " " * 1000,
+    ],
+    ids=lambda text: text[:12].strip(),
+)
+def test_a_long_one_is_read_in_time_that_grows_with_its_length(text: str) -> None:
+    """8,000 MESSAGE lines took 15 s: each looked at all before it."""
+    long, short = text * 40, text * 4
+
+    def seconds(text: str) -> float:
+        began = time.process_time()
+        parameters.parse((each.about, each.value) for each in Modelfile.parse(text.encode()).all("PARAMETER"))
+        return time.process_time() - began
+
+    seconds(short)
+    assert min(seconds(long) for _ in range(3)) < 30 * max(min(seconds(short) for _ in range(5)), 0.0005)
