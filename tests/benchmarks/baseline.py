@@ -1,19 +1,29 @@
 """The least a Python program can do to pull or push one blob: what the engine's worth is measured against.
 
-`baseline.py pull URL DIGEST FILE` reads, hashes and writes in one thread; `baseline.py push URL DIGEST FILE`
-sends the file in one PUT. No resuming, no retries, no parallel ranges, no sync.
+`baseline.py pull URL DIGEST FILE` reads, hashes and writes in one thread with requests; `baseline.py push URL
+DIGEST FILE` sends the file in one PUT. `baseline.py loop URL DIGEST FILE` is the bare loop: `recv_into` from
+one socket, TLS or not, a hash in a thread beside it, and a write. No resuming, no retries, no ranges,
+no sync. The certificates of `$SSL_CERT_FILE` are trusted.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import queue
+import re
+import socket
+import ssl
 import sys
+import threading
 from pathlib import Path
-from urllib.parse import urljoin
+from typing import Self
+from urllib.parse import urljoin, urlsplit
 
 import requests
 
 CHUNK = 1 << 20
+PIECE = 1 << 18
 
 
 def pull(session: requests.Session, url: str, digest: str, path: Path) -> None:
@@ -26,6 +36,62 @@ def pull(session: requests.Session, url: str, digest: str, path: Path) -> None:
                 file.write(chunk)
     if "sha256:" + seen.hexdigest() != digest:
         sys.exit("the bytes are not the digest's")
+
+
+def loop(_session: requests.Session, url: str, digest: str, path: Path) -> None:
+    parts = urlsplit(url)
+    connection: socket.socket = socket.create_connection((parts.hostname or "", parts.port or 443))
+    if parts.scheme == "https":
+        connection = ssl.create_default_context().wrap_socket(connection, server_hostname=parts.hostname)
+    connection.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
+    held = b""
+    while b"\r\n\r\n" not in held:
+        held += connection.recv(PIECE)
+    head, _, held = held.partition(b"\r\n\r\n")
+    found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    if b" 200 " not in head[:16] or not found:
+        sys.exit(head.decode("latin-1"))
+    left = int(found[1]) - len(held)
+    with path.open("wb", buffering=0) as file, Hasher() as hasher:
+        if held:
+            hasher.pieces.put(held)
+            file.write(held)
+        while left:
+            view, filled = memoryview(bytearray(min(PIECE, left))), 0
+            while filled < len(view):
+                count = connection.recv_into(view[filled:])
+                if not count:
+                    sys.exit("it ended early")
+                filled += count
+            hasher.pieces.put(view)
+            file.write(view)
+            left -= filled
+    if "sha256:" + hasher.seen.hexdigest() != digest:
+        sys.exit("the bytes are not the digest's")
+
+
+class Hasher:
+    """Hashes what is put into `pieces`, in a thread, until it is left."""
+
+    def __init__(self) -> None:
+        self.seen = hashlib.sha256()
+        self.pieces: queue.Queue[bytes | memoryview] = queue.Queue(4)
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pieces.put(b"")
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            piece = self.pieces.get()
+            self.seen.update(piece)
+            if not piece:
+                return
 
 
 def push(session: requests.Session, url: str, digest: str, path: Path) -> None:
@@ -43,7 +109,8 @@ def main() -> None:
     verb, url, digest, path = sys.argv[1:]
     session = requests.Session()
     session.trust_env = False
-    {"pull": pull, "push": push}[verb](session, url, digest, Path(path))
+    session.verify = os.environ.get("SSL_CERT_FILE", True)
+    {"pull": pull, "loop": loop, "push": push}[verb](session, url, digest, Path(path))
 
 
 if __name__ == "__main__":

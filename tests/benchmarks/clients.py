@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from doors import Door
 from load import LOCAL, TAG, Load
 from peers import Registry, ferry_command, free_port, http_call, running
 
@@ -27,83 +28,97 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """What is moved, where the registry is, and an empty directory that is gone after the run."""
+    """What is moved, the registry and the way to it, and an empty directory that is gone after the run."""
 
     load: Load
     registry: Registry
+    door: Door
     scratch: Path
+
+    @property
+    def name(self) -> str:
+        """The model's, without its tag."""
+        return f"{self.door.host}/{REPOSITORY}"
+
+    @property
+    def trust(self) -> Mapping[str, str]:
+        """The environment that makes Go programs and curl believe the door."""
+        return {"SSL_CERT_FILE": str(self.door.ca)} if self.door.ca else {}
 
 
 def ferry_pull(task: Task) -> Job:
-    name = f"{task.registry.host}/{REPOSITORY}:{TAG}"
-    return Job([*ferry_command(), "pull", name, "--progress", "none"], {"HOME": str(task.scratch)})
-
-
-def ferry_push(task: Task) -> Job:
-    name, models = f"{task.registry.host}/{REPOSITORY}:{TAG}", task.load.home / ".ollama" / "models"
-    command = [*ferry_command(), "push", LOCAL, name, "--models", str(models), "--progress", "none"]
+    command = [*ferry_command(), "pull", f"{task.name}:{TAG}", "--progress", "none", *_ferry_trust(task)]
     return Job(command, {"HOME": str(task.scratch)})
 
 
+def ferry_push(task: Task) -> Job:
+    models = task.load.home / ".ollama" / "models"
+    command = [*ferry_command(), "push", LOCAL, f"{task.name}:{TAG}", "--models", str(models)]
+    return Job([*command, "--progress", "none", *_ferry_trust(task)], {"HOME": str(task.scratch)})
+
+
+def _ferry_trust(task: Task) -> list[str]:
+    return ["--tls-ca", str(task.door.ca)] if task.door.ca else []
+
+
 def oras_pull(task: Task) -> Job:
-    name = f"{task.registry.host}/{REPOSITORY}:{TAG}"
+    way = ["--from-ca-file", str(task.door.ca)] if task.door.ca else ["--from-plain-http"]
     out = f"{task.scratch / 'layout'}:{TAG}"
-    return Job(["oras", "copy", "--no-tty", "--from-plain-http", "--to-oci-layout", name, out])
+    return Job(["oras", "copy", "--no-tty", *way, "--to-oci-layout", f"{task.name}:{TAG}", out])
 
 
 def oras_push(task: Task) -> Job:
-    name = f"{task.registry.host}/{REPOSITORY}:{TAG}"
-    return Job(
-        [
-            "oras",
-            "copy",
-            "--no-tty",
-            "--from-oci-layout",
-            "--to-plain-http",
-            f"{task.load.layout}:{TAG}",
-            name,
-        ]
-    )
+    way = ["--to-ca-file", str(task.door.ca)] if task.door.ca else ["--to-plain-http"]
+    layout = f"{task.load.layout}:{TAG}"
+    return Job(["oras", "copy", "--no-tty", "--from-oci-layout", *way, layout, f"{task.name}:{TAG}"])
 
 
 def crane_pull(task: Task) -> Job:
     """`crane blob` to a file for one blob, `crane pull` into a layout for many."""
-    name = f"{task.registry.host}/{REPOSITORY}"
     if len(task.load.blobs) == 2:
-        return Job(["crane", "blob", f"{name}@{task.load.biggest}"], stdout=str(task.scratch / "blob"))
-    return Job(["crane", "pull", "--format=oci", f"{name}:{TAG}", task.scratch / "layout"])
+        blob = f"{task.name}@{task.load.biggest}"
+        return Job(["crane", "blob", blob], task.trust, stdout=str(task.scratch / "blob"))
+    command = ["crane", "pull", "--format=oci", f"{task.name}:{TAG}", str(task.scratch / "layout")]
+    return Job(command, task.trust)
 
 
 def crane_push(task: Task) -> Job:
-    return Job(["crane", "push", task.load.layout, f"{task.registry.host}/{REPOSITORY}:{TAG}"])
+    return Job(["crane", "push", task.load.layout, f"{task.name}:{TAG}"], task.trust)
 
 
 def blob_url(task: Task) -> str:
-    return f"http://{task.registry.host}/v2/{REPOSITORY}/blobs/{task.load.biggest}"
+    return f"{task.door.url}/v2/{REPOSITORY}/blobs/{task.load.biggest}"
+
+
+def uploads_url(task: Task) -> str:
+    return f"{task.door.url}/v2/{REPOSITORY}/blobs/uploads/"
 
 
 def curl_pull(task: Task) -> Job | None:
     """One stream, nothing proven."""
     if len(task.load.blobs) != 2:
         return None
-    return Job(["curl", "-sfL", "-o", task.scratch / "blob", blob_url(task)])
+    return Job(["curl", *_curl_trust(task), "-sfL", "-o", task.scratch / "blob", blob_url(task)])
 
 
 def curl_push(task: Task) -> Job | None:
     if len(task.load.blobs) != 2:
         return None
+    trust = " ".join(_curl_trust(task))
     script = (
-        'at=$(curl -sf -o /dev/null -w "%header{location}" -X POST "$1"); '
+        f'at=$(curl {trust} -sf -o /dev/null -w "%header{{location}}" -X POST "$1"); '
         'case "$at" in http*) ;; *) at="$2$at" ;; esac; '
         'case "$at" in *\\?*) at="$at&" ;; *) at="$at?" ;; esac; '
-        'exec curl -sf -o /dev/null -H Expect: -H "Content-Type: application/octet-stream" '
+        f'exec curl {trust} -sf -o /dev/null -H Expect: -H "Content-Type: application/octet-stream" '
         '-T "$4" "${at}digest=$3"'
     )
-    base = f"http://{task.registry.host}"
-    uploads = f"{base}/v2/{REPOSITORY}/blobs/uploads/"
-    return Job(
-        ["sh", "-c", script, "sh", uploads, base, task.load.biggest, task.load.file(task.load.biggest)]
-    )
+    digest = task.load.biggest
+    arguments = [uploads_url(task), task.door.url, digest, str(task.load.file(digest))]
+    return Job(["sh", "-c", script, "sh", *arguments])
+
+
+def _curl_trust(task: Task) -> list[str]:
+    return ["--cacert", str(task.door.ca)] if task.door.ca else []
 
 
 def aria2c_pull(task: Task) -> Job | None:
@@ -111,33 +126,41 @@ def aria2c_pull(task: Task) -> Job | None:
     if len(task.load.blobs) != 2:
         return None
     quiet = ["--quiet", "--file-allocation=none", "--split=4", "--max-connection-per-server=4"]
-    return Job(["aria2c", *quiet, "--dir", task.scratch, "--out", "blob", blob_url(task)])
+    trust = [f"--ca-certificate={task.door.ca}"] if task.door.ca else []
+    return Job(["aria2c", *quiet, *trust, "--dir", task.scratch, "--out", "blob", blob_url(task)])
 
 
 def baseline_pull(task: Task) -> Job | None:
-    if len(task.load.blobs) != 2:
-        return None
-    url = blob_url(task)
-    return Job([sys.executable, BASELINE, "pull", url, task.load.biggest, task.scratch / "blob"])
+    return _baseline(task, "pull", blob_url(task), task.scratch / "blob")
+
+
+def loop_pull(task: Task) -> Job | None:
+    """The bare loop: one connection, no library, nothing promised."""
+    return _baseline(task, "loop", blob_url(task), task.scratch / "blob")
 
 
 def baseline_push(task: Task) -> Job | None:
+    return _baseline(task, "push", uploads_url(task), task.load.file(task.load.biggest))
+
+
+def _baseline(task: Task, verb: str, url: str, file: Path) -> Job | None:
     if len(task.load.blobs) != 2:
         return None
-    url = f"http://{task.registry.host}/v2/{REPOSITORY}/blobs/uploads/"
-    return Job([sys.executable, BASELINE, "push", url, task.load.biggest, task.load.file(task.load.biggest)])
+    return Job([sys.executable, BASELINE, verb, url, task.load.biggest, file], task.trust)
 
 
 def ollama_pull(task: Task) -> Job | None:
     """Only from a registry that answers as ollama needs; a plain one that keeps blobs on disk does not."""
-    if task.registry.kind != "ferry serve":
+    if task.registry.kind != "ferry serve" or task.door.ca:
         return None
-    return Job(["ollama", "pull", "--insecure", f"{task.registry.host}/{REPOSITORY}:{TAG}"])
+    return Job(["ollama", "pull", "--insecure", f"{task.name}:{TAG}"])
 
 
 def ollama_push(task: Task) -> Job | None:
     """The load's own name in the daemon's store is made to fit the registry's before it starts."""
-    return Job(["ollama", "push", "--insecure", f"{task.registry.host}/{REPOSITORY}:{TAG}"])
+    if task.door.ca:
+        return None
+    return Job(["ollama", "push", "--insecure", f"{task.name}:{TAG}"])
 
 
 @contextlib.contextmanager
@@ -162,6 +185,7 @@ PULL = {
     "curl": curl_pull,
     "aria2c": aria2c_pull,
     "baseline": baseline_pull,
+    "loop": loop_pull,
     "ollama": ollama_pull,
 }
 PUSH = {

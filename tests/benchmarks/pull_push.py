@@ -3,11 +3,13 @@
 
     PATH=…/peers:$PATH python tests/benchmarks/pull_push.py [--work pull,push,present] [--size 2G]
         [--layers 1] [--server registry,ferry] [--client ferry,oras,crane] [--runs 3] [--json FILE]
+        [--tls own,nginx,nginx-off]
 
-Every row can be run alone. Runs alternate (A B C A B C …), on a memory-backed directory whose memory was
-used a moment before (`warm.py`); a push goes to a registry that was empty a moment before. Peak memory is
-the largest of the command itself (`wait4`), and, for the server and ollama's daemon, of the process
-(`VmHWM`). Nothing here fails a test run.
+Without `--tls` in plain HTTP; with it by registry v3's own TLS, or nginx in front with `proxy_buffering` on
+or off; an empty word in its list is plain HTTP. Every row can be run alone. Runs alternate (A B C A B C …),
+on a memory-backed directory whose memory was used a moment before (`warm.py`); a push goes to a registry that
+was empty a moment before. Peak memory is the largest of the command itself (`wait4`), and, for the server and
+ollama's daemon, of the process (`VmHWM`). Nothing here fails a test run.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from clients import PULL, PUSH, REPOSITORY, Job, Task, ollama_daemon
+from doors import DOORS, door
 from load import TAG, Load, fill, make_load
 from peers import Registry, cncf_registry, ferry_server
 
@@ -37,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = str(Path(__file__).with_name("launch.py"))
 WARM = str(Path(__file__).with_name("warm.py"))
 SPARE = 1 << 30  # bytes of memory a run may want besides what it moves
+OURS = ("ferry", "baseline", "loop")
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 SERVERS = ("registry", "docker-registry", "ferry")
 
@@ -49,6 +53,7 @@ class Row:
     server: str
     client: str
     size: int
+    tls: str = ""
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     rss_mib: list[float] = field(default_factory=list)
@@ -112,7 +117,8 @@ def scratch_in(place: Path) -> Iterator[Path]:
 
 def pull_once(row: Row, load: Load, registry: Registry, place: Path, again: bool) -> None:
     with scratch_in(place) as scratch, contextlib.ExitStack() as stack:
-        job = PULL[row.client](Task(load, registry, scratch))
+        way = stack.enter_context(door(row.tls, registry, scratch / "door"))
+        job = PULL[row.client](Task(load, registry, way, scratch))
         if job is None:
             row.failed = "it does not do this"
             return
@@ -125,7 +131,8 @@ def pull_once(row: Row, load: Load, registry: Registry, place: Path, again: bool
 
 def push_once(row: Row, load: Load, place: Path) -> None:
     with server(row.server, place) as registry, scratch_in(place) as scratch, contextlib.ExitStack() as stack:
-        job = PUSH[row.client](Task(load, registry, scratch))
+        way = stack.enter_context(door(row.tls, registry, scratch / "door"))
+        job = PUSH[row.client](Task(load, registry, way, scratch))
         if job is None:
             row.failed = "it does not do this"
             return
@@ -145,7 +152,7 @@ def run(options: argparse.Namespace, place: Path) -> list[Row]:
         for work in options.work:
             table = PUSH if work == "push" else PULL
             here = [name for name in options.client if name in table]
-            these = [Row(work, kind, name, load.size) for name in here]
+            these = [Row(work, kind, name, load.size, tls) for tls in options.tls for name in here]
             rows += these
             with contextlib.ExitStack() as stack:
                 registry = None
@@ -156,7 +163,9 @@ def run(options: argparse.Namespace, place: Path) -> list[Row]:
                     for row in these:
                         if row.failed:
                             continue
-                        print(f"{work} {kind} {row.client} {number + 1}/{options.runs}", file=sys.stderr)
+                        print(
+                            work, kind, row.tls, row.client, f"{number + 1}/{options.runs}", file=sys.stderr
+                        )
                         if registry:
                             pull_once(row, load, registry, place, work == "present")
                         else:
@@ -165,11 +174,11 @@ def run(options: argparse.Namespace, place: Path) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    head = f"{'work':8} {'server':16} {'client':9} {'median s':>9} {'min':>7} {'MiB/s':>7} {'cpu s':>6}"
-    head += f" {'peak MiB':>9} {'server MiB':>10}"
+    head = f"{'work':8} {'server':16} {'tls':10} {'client':9} {'median s':>9} {'min':>7} {'MiB/s':>7}"
+    head += f" {'cpu s':>6} {'peak MiB':>9} {'server MiB':>10}"
     lines = [head, "-" * len(head)]
     for row in rows:
-        start = f"{row.work:8} {row.server:16} {row.client:9}"
+        start = f"{row.work:8} {row.server:16} {row.tls:10} {row.client:9}"
         if not row.seconds:
             lines.append(f"{start} {row.failed}")
             continue
@@ -197,13 +206,14 @@ def main() -> None:
     parser.add_argument("--work", type=listed, default=["pull", "push"], help="pull, push, present")
     parser.add_argument("--server", type=listed, default=["registry"], help=", ".join(SERVERS))
     parser.add_argument("--client", type=listed, default=list(PULL), help=", ".join(PULL))
+    parser.add_argument("--tls", type=listed, default=[""], help=", ".join(DOORS[1:]))
     parser.add_argument("--size", type=size_of, default=size_of("2G"), help="bytes of each layer (K, M, G)")
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--place", type=Path, default=Path("/dev/shm"), help="a memory-backed directory")
     parser.add_argument("--json", type=Path, help="write every figure there too")
     options = parser.parse_args()
-    wanted = [name for name in options.client if name == "baseline" or name == "ferry" or shutil.which(name)]
+    wanted = [name for name in options.client if name in OURS or shutil.which(name)]
     for name in set(options.client) - set(wanted):
         print(f"without {name}: it is not on the PATH", file=sys.stderr)
     options.client = wanted

@@ -2,10 +2,11 @@
 """Moves one model over a slow or distant link, and prints how much of it was used.
 
     PATH=…/peers:$PATH python tests/benchmarks/slow_link.py [--each 20] [--total 0] [--round-trip 0]
-        [--work pull,push] [--client ferry,curl,…] [--size 1G] [--runs 3] [--json FILE]
+        [--work pull,push] [--client ferry,curl,…] [--size 1G] [--runs 3] [--json FILE] [--tls nginx]
 
 Rates are MB/s, for each connection and for all together (0: no limit), the round trip milliseconds. The proxy
-of the fault tests stands in front of registry v3. Runs alternate. Nothing here fails a test run.
+of the fault tests stands in front of registry v3, and with `--tls` nginx in front of both (`nginx-off`:
+without `proxy_buffering`). Runs alternate. Nothing here fails a test run.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from clients import (
     ferry_push,
     oras_push,
 )
+from doors import door
 from faultplan import Link
 from faultproxy import FaultProxy
 from load import Load, fill, make_load
@@ -76,9 +78,10 @@ def once(row: Row, load: Load, link: Link, place: Path) -> None:
         with FaultProxy(link=link) as proxy:
             proxy.upstream = ("127.0.0.1", int(registry.host.rpartition(":")[2]))
             slow = replace(registry, host=f"127.0.0.1:{proxy.port}")
-            job = CLIENTS[row.work][row.client](Task(load, slow, scratch))
-            assert job is not None
-            measure(job, row, slow, scratch)
+            with door(row.tls, slow, scratch / "door") as way:
+                job = CLIENTS[row.work][row.client](Task(load, slow, way, scratch))
+                assert job is not None
+                measure(job, row, slow, scratch)
 
 
 def listed(text: str) -> list[str]:
@@ -92,6 +95,7 @@ def main() -> None:
     parser.add_argument("--round-trip", type=float, default=0, help="milliseconds")
     parser.add_argument("--work", type=listed, default=["pull", "push"], help="pull, push")
     parser.add_argument("--client", type=listed, help="which ones; all if not given")
+    parser.add_argument("--tls", default="", choices=("nginx", "nginx-off"), help="over HTTPS")
     parser.add_argument("--size", type=size_of, default=size_of("1G"), help="bytes (K, M, G)")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--place", type=Path, default=Path("/dev/shm"), help="a memory-backed directory")
@@ -99,7 +103,7 @@ def main() -> None:
     options = parser.parse_args()
     link = Link(options.each * MB, options.total * MB, options.round_trip / 1000)
     rows = [
-        Row(work, "registry", client, options.size)
+        Row(work, "registry", client, options.size, options.tls)
         for work in options.work
         for client in CLIENTS[work]
         if not options.client or client in options.client

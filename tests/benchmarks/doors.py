@@ -1,0 +1,64 @@
+"""How a registry is reached: in plain HTTP, or over TLS by one of three doors that stand in front of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from peers import CNCF, LOCATION, Registry, find, free_port, running, tls_front, write_certificate
+
+# own: registry v3 speaks TLS itself (records of 16 KiB); nginx: in front, with proxy_buffering on;
+# nginx-off: with proxy_buffering off, which makes records of 4 KiB
+DOORS = ("", "own", "nginx", "nginx-off")
+
+
+@dataclass(frozen=True)
+class Door:
+    """`host` is what stands in front of a name; `ca` the certificate that proves it, None for plain HTTP."""
+
+    host: str
+    ca: Path | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.ca else 'http'}://{self.host}"
+
+
+@contextlib.contextmanager
+def door(kind: str, registry: Registry, place: Path) -> Iterator[Door]:
+    """A way to `registry`, with its files below `place`."""
+    if not kind:
+        yield Door(registry.host)
+    elif kind == "own":
+        with _second_process(registry, place) as found:
+            yield found
+    else:
+        location = LOCATION.format(upstream=registry.host)
+        if kind == "nginx":
+            location = location.replace("proxy_buffering off", "proxy_buffering on")
+        with tls_front(place, registry.host, location) as front:
+            yield Door(front.host, front.ca)
+
+
+@contextlib.contextmanager
+def _second_process(registry: Registry, place: Path) -> Iterator[Door]:
+    """The same program on the same data, speaking TLS."""
+    place.mkdir(parents=True, exist_ok=True)
+    write_certificate(place)
+    host, config = f"127.0.0.1:{free_port()}", place / "config.yml"
+    tls = f"  tls: {{certificate: {place}/cert.pem, key: {place}/key.pem}}\n"
+    config.write_text(CNCF.format(data=registry.data, host=host) + tls)
+    env = {**os.environ, "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
+    command = [find(registry.kind), "serve", str(config)]
+    with running(command, place / "log", lambda: _listens(host), env):
+        yield Door(host, place / "cert.pem")
+
+
+def _listens(host: str) -> bool:
+    name, _, port = host.rpartition(":")
+    with socket.create_connection((name, int(port)), timeout=5):
+        return True
