@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from registry.disk.files import status
 from registry.errors import InvalidError
-from registry.model.manifests import Descriptor, Kind, Manifest
+from registry.model.digests import Digest
+from registry.model.manifests import DOCKER_CONFIG, OLLAMA, Descriptor, Kind, Manifest
 from registry.model.names import Name
+
+# Models and images of others: how the type of a config, an artifact or a layer begins, and what it is then.
+_OTHERS = (
+    ("application/vnd.cncf.model.", "a ModelPack (CNCF)"),
+    ("application/vnd.cnai.", "a ModelPack (CNCF)"),
+    ("application/vnd.docker.ai.", "a model of Docker Model Runner"),
+    ("application/vnd.docker.image.rootfs.", "a container image"),
+    ("application/vnd.oci.image.layer.", "a container image"),
+    ("application/vnd.oci.image.config.", "a container image"),
+)
 
 
 def check_name(name: Name) -> None:
@@ -37,6 +51,30 @@ def check_kind(name: Name, manifest: Manifest) -> None:
                 name=str(name),
                 hint="ferry mirror copies it between registries",
             )
+
+
+def another_kind(manifest: Manifest) -> str:
+    """What the manifest is, where it is no model that Ollama could run; else ""."""
+    types = [layer.media_type for layer in manifest.layers]
+    if any(each.startswith(OLLAMA) for each in types):
+        return ""
+    config = manifest.config.media_type if manifest.config is not None else ""
+    if not types and config == DOCKER_CONFIG:  # a cloud model has no layers
+        return ""
+    for start, what in _OTHERS:
+        if any(each.startswith(start) for each in (manifest.artifact_type, config, *types)):
+            return what
+    return f"an artifact of type {(manifest.artifact_type or config or 'unknown')[:80]}"
+
+
+def older_name(blobs: Path, digest: Digest) -> str:
+    """A sentence if the blob is there by the name that old versions of Ollama gave it; else ""."""
+    if status(blobs / str(digest)) is None:
+        return ""
+    return (
+        f"blobs in {blobs} are named sha256:… as by an old Ollama, and count as missing: "
+        "Ollama gives them their new names when it starts"
+    )
 
 
 def missing(name: Name, blob: Descriptor) -> InvalidError:

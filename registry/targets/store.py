@@ -38,7 +38,7 @@ from registry.model.names import Name
 from registry.model.spans import FileSpan, Span
 from registry.targets.claims import Claim
 from registry.targets.intake import SMALL, PartialIntake, SmallIntake
-from registry.targets.ollama import check_kind, check_name, missing
+from registry.targets.ollama import another_kind, check_kind, check_name, missing, older_name
 from registry.targets.shelf import Shelf
 from registry.targets.sweep import Pruned, Sweep, blob_path
 
@@ -87,6 +87,7 @@ class Store:
         self._claims: dict[tuple[str, ...], Claim] = {}
         self._to_read: dict[tuple[str, ...], frozenset[Digest]] = {}
         self._relied_on: set[Digest] = set()  # here, but no manifest of ours names them yet
+        self._said: set[str] = set()
         self._looked = 0.0
         self._mutex = threading.Lock()
 
@@ -104,6 +105,8 @@ class Store:
         self._claim_to_read(name)
         path = self._path(blob.digest)
         there = status(path)
+        if there is None:
+            self._say_once(older_name(self.blobs, blob.digest))
         if there is None or not there.is_file or there.size != blob.size or span.end > blob.size:
             raise NotFoundError(
                 f"blob {blob.digest.short} of {name} is not in {self.models}",
@@ -117,6 +120,8 @@ class Store:
         if blob.digest.algorithm != "sha256":
             return None
         there = status(self._path(blob.digest))
+        if there is None:
+            self._say_once(older_name(self.blobs, blob.digest))
         if there is None or not there.is_file or there.size != blob.size:
             return None
         if not self._proven.knows(blob.digest, there):
@@ -156,6 +161,8 @@ class Store:
         """Refuse what Ollama could not hold, or what does not fit; then claim the blobs that are here."""
         check_name(name)
         check_kind(name, manifest)
+        if other := another_kind(manifest):
+            self._note(f"{name} is {other}: it is kept here as it is, and Ollama cannot run it")
         if not same_filesystem(self.blobs, self._partials):
             raise StorageError(
                 f"{self.blobs} is on another filesystem than {self.models}",
@@ -342,6 +349,11 @@ class Store:
                 continue
             if touch(self._path(digest)) and (there := status(self._path(digest))) is not None:
                 self._proven.note(digest, there)
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence and sentence not in self._said:
+            self._said.add(sentence)
+            self._note(sentence)
 
     def _needed(self, blob: Descriptor) -> int:
         there = status(self._path(blob.digest))

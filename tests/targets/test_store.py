@@ -19,9 +19,7 @@ from registry.disk import system as calls
 from registry.disk.data import lock_file
 from registry.disk.files import CHUNK
 from registry.disk.system import System
-from registry.errors import InvalidError, NotFoundError, StorageError
-from registry.model.digests import Digest
-from registry.model.manifests import Manifest
+from registry.errors import NotFoundError
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.store import Store
@@ -320,62 +318,3 @@ def test_parts_of_other_names_are_not_folded(store: Store) -> None:
     put(store, upper, MODEL)
 
     assert {entry.name.text for entry in store.entries()} == {NAME.text, upper.text}
-
-
-# --- what an Ollama store cannot hold ------------------------------------------------------------------
-
-CHILD = Digest.of(b"child")
-INDEX = Manifest.parse(
-    f'{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json",'
-    f'"digest":"{CHILD}","size":5}}]}}'.encode()
-)
-SHA512 = Manifest.parse(
-    MODEL.manifest.raw.replace(
-        str(MODEL.manifest.layers[0].digest).encode(), f"sha512:{'0' * 128}".encode(), 1
-    )
-)
-
-
-@pytest.mark.parametrize(
-    ("name", "manifest", "words"),
-    [
-        (f"acme/tiny@{CHILD}", MODEL.manifest, "--as"),
-        ("[::1]/acme/tiny", MODEL.manifest, "--as"),
-        ("h/deep/er/tiny", MODEL.manifest, "--as"),
-        ("h/ac.me/tiny", MODEL.manifest, "--as"),
-        ("acme/tiny", INDEX, str(CHILD)),
-        ("acme/tiny", SHA512, "sha512"),
-    ],
-)
-@pytest.mark.parametrize("act", [Store.prepare, Store.publish])
-def test_what_ollama_could_not_hold_is_refused_before_a_byte_moves(
-    act: Callable[[Store, Name, Manifest], None],
-    name: str,
-    manifest: Manifest,
-    words: str,
-    store: Store,
-    models: Path,
-) -> None:
-    with pytest.raises(InvalidError) as caught:
-        act(store, Name.parse(name), manifest)
-
-    assert words in caught.value.message + caught.value.hint
-    assert not models.exists()
-
-
-def test_what_does_not_fit_is_refused_with_numbers(store: Store) -> None:
-    huge = Manifest.parse(MODEL.manifest.raw.replace(b'"size":10', b'"size":900000000000000'))
-
-    with pytest.raises(StorageError, match=r"900\.0 TB needed, .* free"):
-        store.prepare(NAME, huge)
-
-
-def test_what_was_fetched_already_needs_no_room_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    big = Model.random(3, 2 * 1024 * KiB)
-    blob = big.manifest.layers[0]
-    intake = receive(store, NAME, blob)
-    intake.write(Span(0, GRAIN), chunked(big.blobs[blob.digest][:GRAIN]))
-    intake.close()
-    monkeypatch.setattr("registry.targets.store.free_bytes", lambda _path: 1024 * KiB)
-
-    store.prepare(NAME, big.manifest)  # its room was taken when it began
