@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
 
 from cli import extra, served
+from cli.log import Log
 from cli.options import Desk, command
-from cli.render import Terminal, date
 from registry.errors import InvalidError, StorageError
 from registry.wire.messages import is_loopback
 
 if TYPE_CHECKING:
-    from registry.server.listener import Address, Served
+    from registry.server.http.address import Address
 
 _LISTEN = "127.0.0.1:5050"
 _FIRST_TIDY = 60.0  # seconds until what nobody needs is looked for,
@@ -32,6 +32,9 @@ _TIDY_EVERY = 3600.0  # and from then on
 @click.option("--tls-cert", metavar="FILE", help="Speak HTTPS with this certificate (PEM)...")
 @click.option("--tls-key", metavar="FILE", help="...and its key.")
 @click.option("--log-format", metavar="text|json", help="One line for each request, on standard error.")
+@click.option("--metrics-listen", metavar="HOST:PORT", help="Metrics at this address, and at no other.")
+@click.option("--trusted-proxy", metavar="CIDR", multiple=True, help="Believe it who asks; may be repeated.")
+@click.option("--proxy-header", metavar="NAME", help="Where it says so [X-Forwarded-For].")
 @click.option("--capability-days", metavar="N", help="How long a stock client's download may take [7].")
 @click.option(
     "--direct-upload", is_flag=True, help="Let clients that ask put a whole blob at once, by a link."
@@ -45,32 +48,46 @@ def serve(desk: Desk) -> None:
     """
     extra.need_server("ferry serve")
     from registry.server.accounts import Right
+    from registry.server.http.limits import raise_descriptor_limit
+    from registry.server.http.proxies import Proxies
     from registry.server.service import Plan, Service
 
     settings, terminal = desk.settings, desk.terminal
+    raise_descriptor_limit()
+    as_json = settings.get("log_format", "text") == "json"
+    log = Log(terminal.complain, as_json=as_json, quiet=terminal.quiet)
+    address = _address(desk)
+    metrics = settings.get("metrics_listen")
     plan = Plan(
         served.directory(desk),
-        _address(desk),
+        address,
         settings.get("public_url", ()),
         Right.parse(settings.get("anonymous", "none")),
         settings.get("capability_days", 7),
-        _Log(terminal, settings.get("log_format", "text")),
-        settings.on("direct_upload"),
+        record=log.request,
+        direct_upload=settings.on("direct_upload"),
+        proxies=Proxies.parse(
+            settings.get("trusted_proxy", ()), settings.get("proxy_header", "X-Forwarded-For")
+        ),
+        metrics=_address_of("--metrics-listen", metrics) if metrics else None,
+        gauges=(log.gauges,),
     )
     service = Service(plan)
-    stopped = _when_told()
+    signals = _Signals()
     where = service.start()
+    log.start()
     _say_ready(desk, where, plan.directory)
     if plan.anonymous is Right.NONE and not service.accounts.any():
-        terminal.note("ferry serve: nobody has an account yet; make one: ferry admin user add --help")
+        log.complain("nobody has an account yet; make one: ferry admin user add --help", "warning")
     pause = _FIRST_TIDY
-    while not stopped.wait(pause):
+    while not signals.stopped(pause, lambda: _read_again(desk, address, log)):
         pause = _TIDY_EVERY
         try:
             service.depot.collect()
         except StorageError as error:
-            terminal.complain(f"ferry serve: tidying up: {error.message}")
+            log.complain(f"tidying up: {error.message}")
     service.stop()  # Ctrl-C does not come here: it drops what is running, and loses nothing that was answered
+    log.close()
 
 
 def _say_ready(desk: Desk, where: str, directory: Path) -> None:
@@ -81,19 +98,51 @@ def _say_ready(desk: Desk, where: str, directory: Path) -> None:
         desk.terminal.out.flush()
 
 
-def _when_told() -> threading.Event:
-    """Set by SIGTERM: then running requests end, and so does the process, with 0."""
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: stopped.set())
-    return stopped
+class _Signals:
+    """SIGTERM: running requests end, and so does the process, with 0. SIGHUP: read the certificate again."""
+
+    def __init__(self) -> None:
+        # A handler runs in the middle of anything: of all queues and events, only this may be put to there.
+        self._told: SimpleQueue[int] = SimpleQueue()
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, lambda number, _frame: self._told.put(number))
+
+    def stopped(self, seconds: float, again: Callable[[], None]) -> bool:
+        """Whether SIGTERM came within `seconds`; `again()` for each SIGHUP until then."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                told = self._told.get(timeout=left)
+            except Empty:
+                return False
+            if told == signal.SIGTERM:
+                return True
+            again()
+        return False
+
+
+def _read_again(desk: Desk, address: Address, log: Log) -> None:
+    """Show the certificate that is there now to connections from now on; a bad one changes nothing."""
+    from registry.server.http.address import load_certificate
+
+    settings = desk.settings
+    if address.tls is None:
+        log.complain("SIGHUP: there is no certificate to read again", "warning")
+        return
+    try:
+        load_certificate(address.tls, Path(settings.get("tls_cert")), Path(settings.get("tls_key")))
+    except InvalidError as error:
+        log.complain(f"SIGHUP: the old certificate stays: {error.message}")
+    else:
+        log.complain(f"SIGHUP: read {settings.get('tls_cert')} again", "info")
 
 
 def _address(desk: Desk) -> Address:
     """Where to listen; InvalidError for what would let secrets cross a network unprotected, or unnamed."""
-    from registry.server.listener import Address, tls_from
+    from registry.server.http.address import Address, tls_from
 
     settings = desk.settings
-    host, port = _split(settings.get("listen", _LISTEN))
+    host, port = _split("--listen", settings.get("listen", _LISTEN))
     certificate, key = settings.get("tls_cert"), settings.get("tls_key")
     if bool(certificate) != bool(key):
         raise InvalidError("--tls-cert and --tls-key go together", hint="give both, or neither")
@@ -111,37 +160,16 @@ def _address(desk: Desk) -> Address:
     return Address(host, port, tls_from(Path(certificate), Path(key)) if certificate else None)
 
 
-def _split(listen: str) -> tuple[str, int]:
+def _address_of(option: str, listen: str) -> Address:
+    """An address for plain HTTP. InvalidError."""
+    from registry.server.http.address import Address
+
+    return Address(*_split(option, listen))
+
+
+def _split(option: str, listen: str) -> tuple[str, int]:
     """`HOST:PORT`, IPv6 in brackets."""
     host, colon, port = listen.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise InvalidError(f"--listen {listen}: not HOST:PORT", hint="for example 127.0.0.1:5050")
+        raise InvalidError(f"{option} {listen}: not HOST:PORT", hint="for example 127.0.0.1:5050")
     return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-class _Log:
-    """One line for each request, as text or JSON; the library has taken the secrets out."""
-
-    def __init__(self, terminal: Terminal, form: str) -> None:
-        self._terminal = terminal
-        self._json = form == "json"
-
-    def __call__(self, request: Served) -> None:
-        moment = date(time.time())
-        if not self._json:
-            self._terminal.note(
-                f"{moment} {request.peer} {request.method} {request.path} {request.status} "
-                f"{request.received}>{request.sent} {request.seconds:.3f}s"
-            )
-            return
-        line = {
-            "time": moment,
-            "peer": request.peer,
-            "method": request.method,
-            "path": request.path,
-            "status": request.status,
-            "received": request.received,
-            "sent": request.sent,
-            "seconds": round(request.seconds, 4),
-        }
-        self._terminal.note(json.dumps(line))

@@ -46,6 +46,9 @@ KEYS: Mapping[str, values.Check] = {
     "log_format": values.choice("text", "json"),
     "capability_days": values.whole(1, 365),
     "direct_upload": values.flag,
+    "metrics_listen": values.text,
+    "trusted_proxy": values.many(values.text),
+    "proxy_header": values.text,
 }
 HOST_KEYS: Mapping[str, values.Check] = {
     **{key: KEYS[key] for key in ("plain_http", "tls_ca", "insecure_tls", "proxy")},

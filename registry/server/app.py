@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from registry.contracts import Depot
 from registry.errors import InvalidError, NotFoundError, RegistryError
@@ -20,7 +21,7 @@ from registry.server.receiving import Receiving
 from registry.wire import routes
 from registry.wire.faults import answer_to, fault
 from registry.wire.headers import Headers
-from registry.wire.messages import Accept, Request, Response
+from registry.wire.messages import Accept, Request, Response, accept_small
 from registry.wire.routes import Place, Route
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -94,16 +95,20 @@ class App:
         )
         return Response(200, Headers(headers), manifest.raw)
 
-    def put_manifest(self, request: Request, place: Place) -> Response:
-        if not isinstance(request.body, bytes) or len(request.body) > MANIFEST_BYTES:
+    def put_manifest(self, request: Request, place: Place) -> Response | Accept:
+        if (request.length or 0) > MANIFEST_BYTES:
             return fault("SIZE_INVALID", f"a manifest has at most {MANIFEST_BYTES} bytes", status=413)
+        _reference(place)
+        return accept_small(partial(self._put_manifest, request, place), MANIFEST_BYTES)
+
+    def _put_manifest(self, request: Request, place: Place, raw: bytes) -> Response:
         reference = _reference(place)
         digest = reference if isinstance(reference, Digest) else None
-        if digest is not None and Digest.of(request.body, digest.algorithm) != digest:
+        if digest is not None and Digest.of(raw, digest.algorithm) != digest:
             return fault("DIGEST_INVALID", f"the manifest sent is not {digest}")
         try:
             content_type = request.headers.get("Content-Type")
-            manifest = Manifest.parse(request.body, content_type=content_type, digest=digest)
+            manifest = Manifest.parse(raw, content_type=content_type, digest=digest)
             self._check_sizes(manifest, place.repository)
         except InvalidError as error:
             return fault("MANIFEST_INVALID", error.message)

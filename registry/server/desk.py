@@ -70,6 +70,7 @@ class Desk:
         principal = self.anybody()
         if "Authorization" in request.headers and principal == ANYBODY:
             principal = self._signer(request, here)
+        note(request, principal)
         granted = [access for access in (self._granted(principal, each) for each in asked) if access.actions]
         token = self.tokens.issue(str(here.origin), principal, granted)
         issued = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.clock()))
@@ -137,6 +138,14 @@ class Desk:
         wanted = tuple(_NEEDED) if "*" in asked.actions else asked.actions
         allowed = tuple(each for each in wanted if each in _NEEDED and _NEEDED[each] <= right)
         return Access(asked.type, asked.name, allowed)
+
+
+def note(request: Request, principal: Principal, repository: str = "") -> None:
+    """Have the log say who asked, and about which repository where the path does not."""
+    context = request.context
+    context.user = principal.user.name if principal.user else ""
+    context.credential = principal.key
+    context.repository = repository or context.repository
 
 
 def refusal(error: DeniedError) -> Response:

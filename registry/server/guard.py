@@ -17,12 +17,12 @@ from registry.contracts import Depot
 from registry.errors import DeniedError, InvalidError, StorageError
 from registry.model.digests import Digest
 from registry.server.accounts import Principal, Right
-from registry.server.desk import Desk, refusal
+from registry.server.desk import Desk, note, refusal
 from registry.server.names import Known, Names
 from registry.server.receiving import bears_signed
 from registry.server.tokens import Claim
 from registry.wire import routes
-from registry.wire.faults import answer_to, fault
+from registry.wire.faults import answer_to, fault, printable
 from registry.wire.messages import Accept, Exchange, Request, Response
 from registry.wire.routes import Place, Route
 
@@ -125,10 +125,10 @@ class Guard:
     def _answer(self, request: Request) -> Answer:
         place = routes.match(request.path)
         here = self._here(request)
+        if place is not None:
+            request.context.route, request.context.repository = place.route.name.lower(), place.repository
         if here is None and not (place and place.route is Route.HEALTH):
-            return fault(
-                "DENIED", "this server does not go by that name; --public-url gives it one", status=421
-            )
+            return self._misdirected(request)
         if place is None:
             return fault("NAME_UNKNOWN", "there is nothing at this path")
         need = TABLE.get((place.route, request.method))
@@ -160,6 +160,16 @@ class Guard:
             return None
         return self.names.match(hosts[0]) if len(hosts) == 1 else None
 
+    def _misdirected(self, request: Request) -> Response:
+        """421, with the name that arrived: mostly a proxy in front has put its own there."""
+        arrived = printable(request.headers.get("Host", "none"))[:200]
+        return fault(
+            "DENIED",
+            f"this server does not go by the name {arrived}: start it with --public-url https://{arrived}, "
+            "or have the proxy in front pass the Host header on (nginx: proxy_set_header Host $http_host)",
+            status=421,
+        )
+
     def _at_the_desk(self, request: Request, place: Place, here: Known) -> Response:
         desk: Mapping[Route, Callable[[Request, Known], Response]] = {
             Route.ROOT: self.desk.root,
@@ -180,6 +190,7 @@ class Guard:
             principal, right = self.desk.standing(link.key, link.repository)
         except DeniedError:
             return gone
+        note(request, principal, link.repository)
         if right < Right.READ:
             return gone
         blob = replace(request, url=here.base + routes.blob(link.repository, link.digest))
@@ -193,6 +204,7 @@ class Guard:
             principal, right = self.desk.standing(link.key, link.repository)
         except DeniedError:
             return gone
+        note(request, principal, link.repository)
         if right < Right.WRITE or not bears_signed(request):
             return gone
         if request.length != link.size:
@@ -206,6 +218,7 @@ class Guard:
             visitor = self._visitor(request, place.repository, here)
         except DeniedError as error:
             return self._challenge(place, need, here, error.message)
+        note(request, visitor.principal)
         kind, name, action = _scope(place, need)
         if place.repository:
             if visitor.right < _RIGHTS[need]:

@@ -1,68 +1,117 @@
-"""What happened so far, as Prometheus text: counts and sums, nothing of who or what.
-
-Prometheus exposition format 0.0.4.
-"""
+"""What happened so far and what is here now, as Prometheus text: counts and sums, nothing of who or what."""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
-from registry.server.listener import Served
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from registry.server.http.record import AccessRecord
 from registry.wire import routes
+from registry.wire.faults import fault
 from registry.wire.headers import Headers
 from registry.wire.messages import Accept, Exchange, Request, Response
 from registry.wire.routes import Route
 
-_TYPE = Headers({"Content-Type": "text/plain; version=0.0.4"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
+
+Gauges = Callable[[], Mapping[str, tuple[str, float]]]
+"""What is true now: name to (what it is, value). Asked at each scrape, in a thread that may read the disk."""
 
 
 class Metrics:
-    """Counts every request that was answered."""
+    """Counts every request that was answered; `gauges` are asked when somebody looks."""
 
-    def __init__(self) -> None:
-        self._requests: Counter[tuple[str, str, int]] = Counter()
-        self._received = 0
-        self._sent = 0
-        self._seconds = 0.0
-        self._lock = threading.Lock()
+    def __init__(self, *gauges: Gauges, elsewhere: bool = False) -> None:
+        """`elsewhere`: they have an address of their own, and are not shown beside the registry."""
+        self._elsewhere = elsewhere
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "ferry_requests",
+            "Requests answered.",
+            ("route", "method", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "ferry_request_seconds",
+            "From a request's head to the end of its answer.",
+            ("route", "method"),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._received = Counter(
+            "ferry_received_bytes", "Bytes of bodies received.", ("route",), registry=self._registry
+        )
+        self._sent = Counter("ferry_sent_bytes", "Bytes of bodies sent.", ("route",), registry=self._registry)
+        self._broken = Counter(
+            "ferry_broken_answers",
+            "Answers that did not go out to their end.",
+            ("route",),
+            registry=self._registry,
+        )
+        for each in gauges:
+            self._registry.register(_Now(each))
 
-    def count(self, request: Served) -> None:
+    def _counter(self, name: str, what: str) -> Counter:
+        return Counter(name, what, ("route",), registry=self._registry)
+
+    def count(self, request: AccessRecord) -> None:
         """One more; paths count by their route, so that there are only so many."""
-        place = routes.match(request.path.partition("?")[0])
-        route = place.route.name.lower() if place else "none"
+        route = request.route
         method = request.method if request.method in _METHODS else "other"
-        with self._lock:
-            self._requests[route, method, request.status] += 1
-            self._received += request.received
-            self._sent += request.sent
-            self._seconds += request.seconds
+        self._requests.labels(route, method, str(request.status)).inc()
+        self._seconds.labels(route, method).observe(request.seconds)
+        self._received.labels(route).inc(request.received)
+        self._sent.labels(route).inc(request.sent)
+        if not request.whole:
+            self._broken.labels(route).inc()
+
+    def answer(self) -> Response:
+        """What `GET /metrics` is answered."""
+        return Response(200, Headers({"Content-Type": CONTENT_TYPE_LATEST}), self.text().encode())
 
     def beside(self, exchange: Exchange) -> Exchange:
-        """`exchange`, which also answers `GET /metrics`."""
+        """`exchange`, which also answers `GET /metrics`, unless that is done elsewhere."""
 
         def answer(request: Request) -> Response | Accept:
             place = routes.match(request.path)
-            if place is not None and place.route is Route.METRICS:
-                return Response(200, _TYPE, self.text().encode())
-            return exchange(request)
+            if place is None or place.route is not Route.METRICS:
+                return exchange(request)
+            if self._elsewhere:
+                return fault("NAME_UNKNOWN", "there is nothing at this path")
+            return self.answer()
 
         return answer
 
+    def alone(self, request: Request) -> Response | Accept:
+        """An exchange that answers `GET /metrics` and nothing else, for an address of its own."""
+        place = routes.match(request.path)
+        if place is None or place.route is not Route.METRICS:
+            return Response(404)
+        request.context.route = "metrics"
+        return (
+            self.answer() if request.method in ("GET", "HEAD") else Response(405, Headers({"Allow": "GET"}))
+        )
+
     def text(self) -> str:
         """The exposition."""
-        with self._lock:
-            requests = sorted(self._requests.items())
-            sums = {
-                "ferry_received_bytes_total": self._received,
-                "ferry_sent_bytes_total": self._sent,
-                "ferry_request_seconds_total": round(self._seconds, 6),
-            }
-        lines = ["# TYPE ferry_requests_total counter"]
-        for (route, method, status), count in requests:
-            labels = f'route="{route}",method="{method}",status="{status}"'
-            lines.append(f"ferry_requests_total{{{labels}}} {count}")
-        for name, value in sums.items():
-            lines += [f"# TYPE {name} counter", f"{name} {value}"]
-        return "\n".join(lines) + "\n"
+        return generate_latest(self._registry).decode()
+
+
+class _Now(Collector):
+    """Gauges, read when they are asked for."""
+
+    def __init__(self, gauges: Gauges) -> None:
+        self._gauges = gauges
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance: what is on disk is not read before somebody asks."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Each as it is now."""
+        for name, (what, value) in self._gauges().items():
+            yield GaugeMetricFamily(name, what, value)

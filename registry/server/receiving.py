@@ -58,7 +58,7 @@ class Receiving:
         upload = self.depot.begin(self.place.repository)
         # Stock opens a session by an empty POST that names the digest: only a body makes it the blob itself.
         if digest is not None and (self.request.length != 0 or digest == Digest.of(b"", digest.algorithm)):
-            return Accept(upload, partial(self._commit, upload, digest), MOST_BYTES)
+            return self._closing(upload, digest)
         response = self._offered(upload, size) if size else self._accepted(upload)
         upload.close()
         return response
@@ -107,7 +107,7 @@ class Receiving:
         if refusal is not None:
             upload.close()
             return refusal
-        return Accept(upload, partial(self._commit, upload, digest), MOST_BYTES)
+        return self._closing(upload, digest)
 
     def content(self) -> Response | Accept:
         """`PUT` of all bytes at once, as a direct upload brings them. May be repeated."""
@@ -116,6 +116,11 @@ class Receiving:
             return self._unknown()
         upload.rewind(0)
         return Accept(upload, lambda: Response(200), MOST_BYTES)
+
+    def _closing(self, upload: Upload, digest: Digest) -> Accept:
+        """Perhaps more bytes, then the blob; what was not hashed as it came is hashed before."""
+        commit = partial(self._commit, upload, digest)
+        return Accept(upload, commit, MOST_BYTES, hash_more=partial(upload.hash_more, digest))
 
     def _announced(self) -> int:
         """The size of the blob that a request for a direct upload announces; 0 if it is none."""

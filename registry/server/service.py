@@ -20,15 +20,22 @@ from registry.server.app import App
 from registry.server.database import open_database
 from registry.server.depot import DiskDepot
 from registry.server.desk import Desk
+from registry.server.gauges import disk, kept, under_way
 from registry.server.guard import Guard, check_anonymous
-from registry.server.listener import Address, Listener, Served
-from registry.server.metrics import Metrics
+from registry.server.http.address import Address
+from registry.server.http.listener import Listener
+from registry.server.http.proxies import Proxies
+from registry.server.http.record import AccessRecord, Record
+from registry.server.metrics import Gauges, Metrics
 from registry.server.names import Names
 from registry.server.tokens import DAY, Nonces, Tokens, secret_in
-from registry.wire.faults import fault
-from registry.wire.messages import Accept, Exchange, Request, Response, is_loopback
+from registry.wire.messages import Exchange, is_loopback
 
 _LOCK = "serving"
+
+
+def _untold(_record: AccessRecord) -> None:
+    """For whoever keeps no log."""
 
 
 def new_id() -> str:
@@ -52,6 +59,8 @@ class Plan:
 
     `public` are the server's own URLs; without any it goes by the loopback spellings of its address.
     `direct_upload` offers clients that ask for it one PUT of a whole blob to a link (PROTOCOL section 3).
+    `record` is told of each request. `metrics`: an address of their own for the metrics, which then are at
+    no other; `gauges` are shown among them.
     """
 
     directory: Path
@@ -59,8 +68,11 @@ class Plan:
     public: tuple[str, ...] = ()
     anonymous: Right = Right.NONE
     capability_days: int = 7
-    served: Callable[[Served], None] = lambda _: None
+    record: Record = _untold
     direct_upload: bool = False
+    proxies: Proxies = field(default_factory=Proxies)
+    metrics: Address | None = None
+    gauges: tuple[Gauges, ...] = ()
 
 
 class Service:
@@ -79,26 +91,39 @@ class Service:
         except BaseException:
             self._lock.close()
             raise
-        self._metrics = Metrics()
-        self._listener: Listener | None = None
+        self._metrics = Metrics(
+            partial(disk, plan.directory),
+            partial(kept, self.depot.engine),
+            partial(under_way, self._listeners),
+            *plan.gauges,
+            elsewhere=plan.metrics is not None,
+        )
+        self._running: list[Listener] = []
 
     def start(self) -> str:
-        """Begin to listen; the URL it is ready at. InvalidError if the address is taken."""
-        gate = _Gate()
-        listener = Listener(gate, self._plan.address, served=self._served)
-        port = listener.start()
-        self._listener = listener
-        names = self._names(port)
-        gate.exchange = self._guard(names)
+        """Begin to listen; the URL it is ready at. InvalidError if an address is taken."""
+        plan = self._plan
+        bound = plan.address.bind()
+        names = self._names(bound.port)
+        if plan.metrics is not None:
+            self._run(Listener(self._metrics.alone, plan.metrics.bind()))
+        identify = plan.proxies.identify
+        self._run(Listener(self._guard(names), bound, record=self._record, identify=identify))
         return str(names.origins[0])
 
     def stop(self) -> None:
         """Let running requests end, close everything, leave the data directory to others. May come twice."""
-        if self._listener is not None:
-            self._listener.stop()
-            self._listener = None
+        while self._running:
+            self._running.pop().stop()
         self.depot.engine.dispose()
         self._lock.close()
+
+    def _run(self, listener: Listener) -> None:
+        listener.start()
+        self._running.append(listener)
+
+    def _listeners(self) -> list[Listener]:
+        return list(self._running)
 
     def _names(self, port: int) -> Names:
         if self._plan.public:
@@ -113,21 +138,9 @@ class Service:
         application = partial(_application, self.depot, self._metrics, self._plan.direct_upload)
         return Guard(self.depot, application, names, desk)
 
-    def _served(self, request: Served) -> None:
+    def _record(self, request: AccessRecord) -> None:
         self._metrics.count(request)
-        self._plan.served(request)
-
-
-class _Gate:
-    """Stands in for the guard until the port, and with it the server's name, is known."""
-
-    def __init__(self) -> None:
-        self.exchange: Exchange | None = None
-
-    def __call__(self, request: Request) -> Response | Accept:
-        if self.exchange is None:
-            return fault("UNAVAILABLE", "the registry is starting")
-        return self.exchange(request)
+        self._plan.record(request)
 
 
 def _application(

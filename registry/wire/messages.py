@@ -14,7 +14,8 @@ from registry.errors import InvalidError
 from registry.model.spans import FileSpan
 from registry.wire.headers import Headers
 
-BODY_BYTES = 4 * 1024 * 1024  # the largest body that is held in memory
+BODY_BYTES = 4 * 1024 * 1024  # the largest body that is held in memory,
+SMALL_SECONDS = 60.0  # and how long it may take to arrive
 _URL_LENGTH = 16 * 1024
 _UNFIT = re.compile(r"[^!-~]")
 _AUTHORITY = re.compile(r"[^/?#]*")
@@ -94,6 +95,21 @@ class Access:
     mounted_from: str = ""
 
 
+@dataclass(slots=True)
+class Context:
+    """What a server knows of one request, filled in by those it passes: for the log, never a secret.
+
+    `address` is who asked, `user` and `credential` the names of who they turned out to be.
+    """
+
+    id: str = ""
+    address: str = ""
+    route: str = "none"
+    repository: str = ""
+    user: str = ""
+    credential: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is asked. `url` is absolute and goes out byte for byte.
@@ -103,7 +119,7 @@ class Request:
 
     `body` is bytes (at most BODY_BYTES) or, on the client's side only, an iterable of `length` bytes,
     which is sent once and never replayed. `length` is None only for a server's request whose sender
-    did not say (chunked transfer coding).
+    did not say (chunked transfer coding). `context` is a server's only.
     """
 
     method: str
@@ -112,6 +128,7 @@ class Request:
     body: bytes | Iterable[bytes] = field(default=b"", repr=False)
     length: int | None = 0
     access: Access | None = None
+    context: Context = field(default_factory=Context, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.body, bytes) and self.body:
@@ -195,14 +212,46 @@ class Feed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """The answer to a request that brings a blob: feed `intake`, then call `then` for the response.
+    """The answer to a request that brings a body: feed `intake`, then call `then` for the response.
 
-    `limit` is the most the body may have, in bytes; the driver refuses more with 413.
+    `limit` is the most the body may have, in bytes; the driver refuses more with 413. `seconds`: the time
+    for all of it, or None where only standing still is limited. `in_memory`: the intake keeps it there,
+    and the driver sees to what all of them take. `hash_more` hashes some of what `then` needs hashed, in
+    bounded time, and says whether some is left: called until it says no, before `then`.
     """
 
     intake: Feed
     then: Callable[[], Response]
     limit: int
+    seconds: float | None = None
+    in_memory: bool = False
+    hash_more: Callable[[], bool] | None = None
+
+
+class Gathered:
+    """A feed that keeps a small body in memory."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def write(self, data: bytes) -> None:
+        self._data += data
+
+    def close(self) -> None:
+        self._data = bytearray()
+
+    @property
+    def body(self) -> bytes:
+        """All that came."""
+        return bytes(self._data)
+
+
+def accept_small(
+    then: Callable[[bytes], Response], limit: int = BODY_BYTES, seconds: float = SMALL_SECONDS
+) -> Accept:
+    """Ask for a body of at most `limit` bytes within `seconds`, and answer with `then(body)`."""
+    gathered = Gathered()
+    return Accept(gathered, lambda: then(gathered.body), limit, seconds, in_memory=True)
 
 
 Exchange = Callable[[Request], Response | Accept]

@@ -27,7 +27,7 @@ REFUSED = [
     ("registry.transfer.copy", "print('x')"),
     ("registry.net.http", "import os\nproxy = os.environ.get('HTTPS_PROXY')"),
     ("registry.net.http", "from os import getenv"),
-    ("registry.server.listener", "import sys\nsys.exit(1)"),
+    ("registry.server.http", "import sys\nsys.exit(1)"),
     ("registry.targets.store", "with open(path, 'rb') as file: pass"),
     ("registry.targets.store", "path.open()"),
     ("registry.targets.store", "path.open('wb')"),

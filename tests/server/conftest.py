@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from depots import Turned, on_disk
+from raw_sockets import Serve, Served
 
 from registry.contracts import Depot
 from registry.server.depot_memory import MemoryDepot
+from registry.server.http.limits import Limits
 from registry.server.uploads import Ledger
+from registry.wire.messages import Exchange
 
 
 @pytest.fixture
@@ -27,3 +31,15 @@ def depot(request: pytest.FixtureRequest, tmp_path: Path, watch: Turned) -> Iter
     disk = on_disk(tmp_path, ledger=ledger)
     yield disk
     disk.engine.dispose()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    with contextlib.ExitStack() as stack:
+
+        def begin(answer: Exchange, **limits: float) -> Served:
+            served = Served(answer, Limits(**limits))  # type: ignore[arg-type]  # numbers, as they are named
+            stack.callback(served.close)
+            return served
+
+        yield begin

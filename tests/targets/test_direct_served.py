@@ -20,7 +20,8 @@ from registry.model.names import Name
 from registry.model.spans import Span
 from registry.server.app import App
 from registry.server.depot_memory import MemoryDepot
-from registry.server.listener import Listener, Served
+from registry.server.http.listener import Listener
+from registry.server.http.record import AccessRecord
 from registry.server.service import Plan, Service
 from registry.targets.direct import DirectIntake
 from registry.targets.memory import Memory
@@ -44,10 +45,10 @@ class House:
     """`ferry serve` with one account, and that person's connections to it."""
 
     def __init__(self, directory: Path, *, direct: bool = True) -> None:
-        self.served: list[Served] = []
+        self.served: list[AccessRecord] = []
         self.trace: list[str] = []
         self.directory = directory
-        plan = Plan(directory / "data", served=self.served.append, direct_upload=direct)
+        plan = Plan(directory / "data", record=self.served.append, direct_upload=direct)
         self.service = Service(plan)
         self.service.accounts.add_user("acme")
         self.service.accounts.add_key("acme", KEY.public)

@@ -1,0 +1,157 @@
+"""The server's log on standard error: one line an event, as text or JSON, behind a queue that never fills up.
+
+Whoever writes a line never waits for whoever reads it: lines that nobody reads are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from cli.render import date, visible
+
+if TYPE_CHECKING:
+    from registry.server.http.record import AccessRecord
+
+MOST_LINES = 10_000  # that wait to be written
+_LAST_SECONDS = 1.0  # that the end of the process waits for the last lines
+_SHOWN = 4000  # characters of a complaint
+
+
+class Log:
+    """Lines for `write`, which may block; they are written by a thread of their own, from `start` on."""
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        *,
+        as_json: bool = False,
+        quiet: bool = False,
+        most: int = MOST_LINES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`quiet`: only complaints, no line for each request. `clock` in Unix seconds."""
+        self._write = write
+        self._json = as_json
+        self._quiet = quiet
+        self._most = most
+        self._clock = clock
+        self._lines: deque[str] = deque()
+        self._changed = threading.Condition()
+        self._dropped = 0  # since the last line that was written
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, daemon=True, name="ferry-log")
+        self.dropped = 0  # lines, altogether
+
+    def start(self) -> Log:
+        """Begin to write, and take what libraries complain about too."""
+        self._thread.start()
+        handler = _Complaints(self)
+        for name in ("registry", "aiohttp", "asyncio"):
+            logger = logging.getLogger(name)
+            logger.handlers = [handler]
+            logger.propagate = False
+        return self
+
+    def close(self) -> None:
+        """Write what waits, for a second at most."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify()
+        self._thread.join(_LAST_SECONDS)
+
+    def request(self, request: AccessRecord) -> None:
+        """A line for a request that was answered; the server has taken the secrets out."""
+        if self._quiet:
+            return
+        moment = date(self._clock())
+        if self._json:
+            self._put(_json_line(moment, request))
+            return
+        who = f"{request.user or '-'} {request.credential or '-'}"
+        cut = "" if request.whole else " cut"
+        self._put(
+            f"{moment} {request.address} {who} {request.method} {visible(request.path)} {request.status} "
+            f"{request.received}>{request.sent}{cut} {request.seconds:.3f}s {request.id}"
+        )
+
+    def complain(self, text: str, level: str = "error") -> None:
+        """A line for something that is wrong, or worth knowing; never with a secret in it."""
+        moment, shown = date(self._clock()), visible(text)[:_SHOWN]
+        if self._json:
+            self._put(json.dumps({"time": moment, "level": level, "message": shown}))
+        else:
+            self._put(f"{moment} {level}: {shown}")
+
+    def gauges(self) -> Mapping[str, tuple[str, float]]:
+        """What the metrics show of it."""
+        return {
+            "ferry_log_lines_dropped": ("Lines of the log that nobody read in time.", float(self.dropped))
+        }
+
+    def _put(self, line: str) -> None:
+        with self._changed:
+            if len(self._lines) >= self._most:
+                self.dropped += 1
+                self._dropped += 1
+                return
+            self._lines.append(line)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._lines and not self._ending:
+                    self._changed.wait()
+                if not self._lines:
+                    return
+                lines, self._lines = list(self._lines), deque()
+                dropped, self._dropped = self._dropped, 0
+            for line in lines:
+                self._write(line)
+            if dropped:
+                self.complain(f"{dropped} lines of this log were dropped: nobody read it", "warning")
+
+
+class _Complaints(logging.Handler):
+    """What the library and its engine complain about: one line each, with where it happened."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            frames = traceback.extract_tb(error.__traceback__)[-3:]
+            where = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
+            text = f"{text}: {type(error).__name__}: {error} ({where})"
+        self._log.complain(text, record.levelname.lower())
+
+
+def _json_line(moment: str | None, request: AccessRecord) -> str:
+    line = {
+        "time": moment,
+        "id": request.id,
+        "peer": request.peer,
+        "address": request.address,
+        "user": request.user,
+        "credential": request.credential,
+        "method": request.method,
+        "path": request.path,
+        "route": request.route,
+        "repository": request.repository,
+        "status": request.status,
+        "received": request.received,
+        "sent": request.sent,
+        "whole": request.whole,
+        "seconds": round(request.seconds, 4),
+    }
+    return json.dumps(line)

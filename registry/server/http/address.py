@@ -1,0 +1,74 @@
+"""Where the embedded registry listens, and the certificate it shows there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.errors import InvalidError
+
+BACKLOG = 1024  # connections that the system keeps until they are accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen; port 0 takes a free one. `tls` for HTTPS."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def scheme(self) -> str:
+        """What clients speak."""
+        return "https" if self.tls else "http"
+
+    def bind(self) -> Bound:
+        """Take the port. InvalidError if it is taken, or the address not ours."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        try:
+            taken = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            raise InvalidError(
+                f"listening on {self.host}:{self.port}: {os.strerror(error.errno or 0)}",
+                hint="another program may use that port: choose one with --listen HOST:PORT",
+            ) from None
+        return Bound(self, taken, taken.getsockname()[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An address whose port is taken: whoever connects waits until somebody listens."""
+
+    address: Address
+    socket: socket.socket
+    port: int
+
+
+def tls_from(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the certificate chain and unencrypted key in two PEM files. InvalidError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_certificate(context, certificate, key)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Read both files (again): connections from now on are shown them. InvalidError, and nothing changed."""
+
+    def no_password() -> str:
+        raise InvalidError(f"{key} is encrypted", hint="give a key without a password: openssl pkey")
+
+    try:
+        # A context that failed to load would be left with half of it: try on another one first.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, no_password)
+        context.load_cert_chain(certificate, key, no_password)
+    except (ssl.SSLError, OSError) as error:
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise InvalidError(
+            f"reading the certificate {certificate} and its key {key}: {why or error}",
+            hint="both are PEM files, and the key is the certificate's own",
+        ) from None

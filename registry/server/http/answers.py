@@ -1,0 +1,212 @@
+"""Sends one answer: small ones from memory, files without passing through it where the line is plain.
+
+A peer that takes less than a trickle is let go, and what it took until then is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO, TypeVar
+
+from aiohttp import ClientError, web
+
+from registry.disk import files
+from registry.errors import NotFoundError, RegistryError, StorageError
+from registry.model.spans import FileSpan
+from registry.server.http.connections import Connection, Connections
+from registry.server.http.limits import Limits
+from registry.server.http.queues import Queues, Work
+from registry.wire.faults import answer_to, fault
+from registry.wire.messages import Response
+
+T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
+
+_SMALL = 64 * 1024  # bytes of an answer that are not counted as memory
+_MOST_SLICE = 4 * 1024 * 1024  # what the kernel is given to send at once,
+_FIRST_SLICE = 256 * 1024
+_MOST_PIECE = 256 * 1024  # what is read and encrypted at once
+_LEAST_SLICE = 16 * 1024  # the less, the slower the peer: each must be gone within the time limit
+_QUICK, _SLOW = 0.1, 1.0  # seconds for one slice, under and over which the next is larger or smaller
+_GONE = (ClientError, ConnectionError, TimeoutError)
+
+
+@dataclass(slots=True)
+class Answerer:
+    """Sends the answer to one request; `sent` bytes of its body, `whole` when that was all of it."""
+
+    incoming: web.BaseRequest
+    connection: Connection
+    connections: Connections
+    queues: Queues
+    limits: Limits
+    status: int = 0
+    whole: bool = False
+    sent: int = 0
+
+    async def send(self, response: Response, identifier: str) -> web.StreamResponse:
+        """Send it under the request's identifier; a peer that is gone, or takes nothing, ends it early."""
+        file: BinaryIO | None = None
+        held = 0
+        try:
+            if not self._bodiless(response) and isinstance(response.body, FileSpan):
+                file = await self.queues.run(Work.READING, partial(_opened, response.body))
+            elif isinstance(response.body, bytes) and len(response.body) > _SMALL:
+                held = len(response.body)
+                if not self.connections.take(self.connection, held):
+                    held = 0
+                    why, later = "too much is being read at once", {"Retry-After": "2"}
+                    response = fault("UNAVAILABLE", why, headers=later)
+        except RegistryError as error:
+            _LOG.error("%s", error.message)
+            response = unreadable(error)
+        try:
+            return await self._send(response, file, identifier)
+        finally:
+            if file is not None:
+                file.close()
+            response.close()
+            self.connections.give(self.connection, held)
+
+    def _bodiless(self, response: Response) -> bool:
+        return self.incoming.method == "HEAD" or response.status in (204, 304)
+
+    async def _send(self, response: Response, file: BinaryIO | None, identifier: str) -> web.StreamResponse:
+        outgoing = web.StreamResponse(status=response.status, headers={"Server": "ferry"})
+        for name, value in response.headers:
+            outgoing.headers.add(name, value)
+        if identifier:
+            outgoing.headers["X-Request-ID"] = identifier
+        if response.status != 204 and response.length is not None:
+            outgoing.content_length = response.length
+        if self.connections.draining:
+            outgoing.force_close()
+        self.status = response.status
+        try:
+            await self._taken(outgoing.prepare(self.incoming))
+            if not self._bodiless(response):
+                await self._send_body(outgoing, response.body, file)
+            await self._taken(outgoing.write_eof())
+            self.whole = True
+        except _GONE:
+            self._abort()
+        except RegistryError as error:
+            _LOG.error("%s", error.message)
+            self._abort()  # the head is out: a broken connection is the one honest answer left
+        return outgoing
+
+    async def _send_body(
+        self, outgoing: web.StreamResponse, body: bytes | Iterable[bytes] | FileSpan, file: BinaryIO | None
+    ) -> None:
+        if isinstance(body, bytes):
+            for start in range(0, len(body), _SMALL):
+                await self._write(outgoing, body[start : start + _SMALL])
+        elif not isinstance(body, FileSpan):
+            await self._send_pieces(outgoing, body)
+        elif file is not None and self._encrypted():
+            await self._send_encrypted(outgoing, file, body)
+        elif file is not None:
+            await self._send_file(file, body)
+
+    def _encrypted(self) -> bool:
+        transport = self.incoming.transport
+        return transport is not None and transport.get_extra_info("sslcontext") is not None
+
+    async def _send_encrypted(self, outgoing: web.StreamResponse, file: BinaryIO, span: FileSpan) -> None:
+        """Through memory, in pieces that are the smaller the more memory others hold."""
+        done = 0
+        while done < span.length:
+            length = min(self._piece(), span.length - done)
+            piece = await self.queues.run(
+                Work.READING, partial(os.pread, file.fileno(), length, span.offset + done)
+            )
+            if not piece:
+                raise ConnectionResetError("the file is shorter than it was")
+            held = self.connections.take(self.connection, len(piece))
+            try:
+                await self._write(outgoing, piece)
+            finally:
+                self.connections.give(self.connection, len(piece) if held else 0)
+            done += len(piece)
+
+    def _piece(self) -> int:
+        """A fair part of the memory that is left, so that many slow peers cannot hold all of it."""
+        left = self.limits.memory - self.connections.held
+        return max(_LEAST_SLICE, min(_MOST_PIECE, left // 64 // 4096 * 4096))
+
+    async def _send_file(self, file: BinaryIO, span: FileSpan) -> None:
+        """From the disk to the socket without passing through memory."""
+        loop = asyncio.get_running_loop()
+        done, size = 0, _FIRST_SLICE
+        while done < span.length:
+            length = min(size, span.length - done)
+            began = loop.time()
+            await self._send_slice(file, span.offset + done, length)
+            done += length
+            took = loop.time() - began
+            if took < _QUICK:
+                size = min(2 * size, _MOST_SLICE)
+            elif took > _SLOW:
+                size = max(size // 2, _LEAST_SLICE)
+
+    async def _send_slice(self, file: BinaryIO, offset: int, length: int) -> None:
+        transport = self.incoming.transport
+        if transport is None:
+            raise ConnectionResetError("the client is gone")
+        loop = asyncio.get_running_loop()
+        os.lseek(file.fileno(), offset, os.SEEK_SET)
+        try:
+            sent = await self._taken(loop.sendfile(transport, file, offset, length))
+        except BaseException:
+            # The loop leaves the file where it stopped.
+            self.sent += max(0, min(os.lseek(file.fileno(), 0, os.SEEK_CUR) - offset, length))
+            raise
+        self.sent += sent
+        if sent < length:
+            raise ConnectionResetError("the file is shorter than it was")
+
+    async def _send_pieces(self, outgoing: web.StreamResponse, body: Iterable[bytes]) -> None:
+        pieces = iter(body)
+        while piece := await self.queues.run(Work.READING, lambda: next(pieces, b"")):
+            await self._write(outgoing, piece)
+
+    async def _write(self, outgoing: web.StreamResponse, piece: bytes) -> None:
+        await self._taken(outgoing.write(piece))
+        self.sent += len(piece)
+
+    async def _taken(self, sending: Awaitable[T]) -> T:
+        """Wait for the peer to take it, no longer than the limit."""
+        self.connection.waits = True
+        try:
+            async with asyncio.timeout(self.limits.send):
+                result = await sending
+        finally:
+            self.connection.waits = False
+        self.connections.moved(self.connection)
+        return result
+
+    def _abort(self) -> None:
+        if self.incoming.transport is not None:
+            self.incoming.transport.abort()
+
+
+def _opened(span: FileSpan) -> BinaryIO:
+    """The file of a span, if it is long enough: once the head is out, it is too late to say so."""
+    file = files.open_for_reading(span.path)
+    size = os.fstat(file.fileno()).st_size
+    if size < span.offset + span.length:
+        file.close()
+        raise StorageError(f"reading {span.path}: it has {size} bytes, fewer than it should")
+    return file
+
+
+def unreadable(error: RegistryError) -> Response:
+    """The answer where a blob's file is missing, short or on a disk that fails."""
+    if isinstance(error, NotFoundError):
+        return fault("BLOB_UNKNOWN", "this blob is lost; push it again")
+    return answer_to(error)

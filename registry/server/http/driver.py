@@ -1,0 +1,274 @@
+"""Drives one request through the exchange: its head first, its body only after a yes, then the answer.
+
+Nothing here knows what a registry is; no peer ever holds a thread (DESIGN, rules 15 and 16).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from aiohttp import ClientError, web
+from aiohttp.http import HttpProcessingError
+
+from registry.contracts import Clock
+from registry.errors import InvalidError, RegistryError
+from registry.server.http.answers import Answerer
+from registry.server.http.connections import Connection, Connections
+from registry.server.http.limits import Limits
+from registry.server.http.queues import QueueFullError, Queues, Work, work_of
+from registry.server.http.record import AccessRecord, Record
+from registry.wire.faults import answer_to, fault
+from registry.wire.headers import Headers
+from registry.wire.messages import Accept, Context, Exchange, Request, Response
+from registry.wire.redirects import shown
+
+PIECE = 1024 * 1024  # what a thread writes at once
+_LARGE = (
+    256 * 1024
+)  # bytes of a body in memory from which on they are taken one at a time: parsing multiplies them
+_HEAD_BYTES = 16 * 1024
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,512}")
+GONE = (ClientError, ConnectionError, HttpProcessingError, TimeoutError, web.RequestPayloadError)
+
+Identify = Callable[[str, Headers], Context]
+"""The context of a request, from the address of the connection's other end and the request's headers."""
+
+
+@dataclass(slots=True)
+class Driver:
+    """What all requests of a listener share."""
+
+    exchange: Exchange
+    queues: Queues
+    connections: Connections
+    limits: Limits
+    scheme: str
+    identify: Identify
+    record: Record
+    clock: Clock
+    one_large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+
+    async def handle(self, incoming: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        connection = self.connections.of(incoming.protocol)
+        if connection is None:
+            raise ConnectionResetError("the connection was closed to make room for others")
+        connection.task = asyncio.current_task()
+        try:
+            return await _Driven(self, incoming, connection).answered()
+        finally:
+            connection.task = None
+            self.connections.moved(connection)
+
+    def record_unread(self, peer: str, status: int) -> None:
+        """Tell the log of what was no request that can be read."""
+        context = self.identify(peer, Headers())
+        record = AccessRecord(id=context.id, peer=peer, address=context.address, status=status)
+        self.record(record)
+
+    def read(self, incoming: web.BaseRequest) -> Request:
+        """What was asked, without its body. InvalidError for what cannot be a request to us."""
+        headers = Headers(
+            (name.decode("ascii", "replace"), value.decode("latin-1")) for name, value in incoming.raw_headers
+        )
+        hosts = headers.all("Host")
+        if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+            raise InvalidError("a request must say one host")
+        target = incoming.raw_path
+        if not target.startswith("/"):
+            raise InvalidError("a request must ask for a path")
+        length = incoming.content_length
+        if length is None and not incoming.body_exists:
+            length = 0
+        url = f"{self.scheme}://{hosts[0]}{target}"
+        context = self.identify(str(incoming.remote or ""), headers)
+        return Request(incoming.method, url, headers, length=length, context=context)
+
+
+@dataclass(slots=True)
+class _Driven:
+    """One request on its way through."""
+
+    driver: Driver
+    incoming: web.BaseRequest
+    connection: Connection
+    received: int = 0
+
+    async def answered(self) -> web.StreamResponse:
+        """Ask the exchange, send what it says, and tell the log: also of a crash, which is a 500."""
+        driver = self.driver
+        began, status, context = driver.clock(), 500, Context()
+        answerer = Answerer(self.incoming, self.connection, driver.connections, driver.queues, driver.limits)
+        try:
+            try:
+                request = driver.read(self.incoming)
+                context = request.context
+                response = await self._response(request)
+            except InvalidError as error:
+                context = driver.identify(str(self.incoming.remote or ""), Headers())
+                response = answer_to(error)
+            return await answerer.send(response, context.id)
+        except asyncio.CancelledError:
+            status = 503
+            raise
+        finally:
+            self._tell(context, answerer.status or status, answerer, driver.clock() - began)
+
+    def _tell(self, context: Context, status: int, answerer: Answerer, seconds: float) -> None:
+        record = AccessRecord(
+            id=context.id,
+            peer=str(self.incoming.remote or ""),
+            address=context.address,
+            method=self.incoming.method,
+            path=shown(self.incoming.raw_path[:_HEAD_BYTES]),
+            route=context.route,
+            repository=context.repository,
+            user=context.user,
+            credential=context.credential,
+            status=status,
+            received=self.received,
+            sent=answerer.sent,
+            seconds=seconds,
+            whole=answerer.whole,
+        )
+        self.driver.record(record)
+
+    async def _response(self, request: Request) -> Response:
+        try:
+            answer = await self._asked(request)
+        except QueueFullError:
+            return busy()
+        if isinstance(answer, Response):
+            return answer
+        try:
+            return await self._take(answer, request)
+        finally:
+            await self.driver.queues.run(Work.WRITING, answer.intake.close)
+
+    async def _asked(self, request: Request) -> Response | Accept:
+        """The exchange's answer to the head."""
+        queues, work = self.driver.queues, work_of(request)
+        ask = partial(self._ask, request)
+        if work is not Work.HEALTH:
+            return await queues.enter(work, ask)
+        try:
+            return await queues.within(self.driver.limits.health, work, ask)
+        except TimeoutError:
+            return busy("the registry's database does not answer")
+
+    def _ask(self, request: Request) -> Response | Accept:
+        try:
+            return self.driver.exchange(request)
+        except RegistryError as error:
+            return answer_to(error)
+
+    # --- what comes in -----------------------------------------------------------------------------
+
+    async def _take(self, accept: Accept, request: Request) -> Response:
+        """Feed what arrives to the intake, then ask for the answer. What came before a break is fed too."""
+        too_much = fault("SIZE_INVALID", f"this body may have at most {accept.limit} bytes", status=413)
+        if (request.length or 0) > accept.limit:
+            return too_much
+        held = 0
+        if accept.in_memory:
+            held = accept.limit if request.length is None else request.length
+            if not self.driver.connections.take(self.connection, held):
+                return busy("too much is being sent at once")
+        self._go_on()
+        try:
+            async with asyncio.timeout(accept.seconds):
+                whole = await self._feed(accept)
+            if not whole:
+                return fault("BLOB_UPLOAD_INVALID", "the request broke off; what arrived is kept", status=400)
+            if self.received > accept.limit:
+                return too_much
+            return await self._then(accept)
+        except TimeoutError:
+            return fault("UNKNOWN", f"the body did not arrive within {accept.seconds:.0f} s", status=408)
+        except RegistryError as error:
+            return answer_to(error)
+        finally:
+            self.driver.connections.give(self.connection, held)
+
+    async def _then(self, accept: Accept) -> Response:
+        """Hash what is left in steps, so that many who wait get their turns, then ask for the answer."""
+        queues = self.driver.queues
+        if accept.hash_more is not None:
+            while await queues.run(Work.HASHING, accept.hash_more):
+                pass
+        if not accept.in_memory or self.received <= _LARGE:
+            return await queues.run(Work.WRITING, accept.then)
+        async with self.driver.one_large:
+            return await queues.run(Work.WRITING, accept.then)
+
+    async def _feed(self, accept: Accept) -> bool:
+        """Write what arrives, about PIECE at a time, while more arrives. False if the request broke off."""
+        queues = self.driver.queues
+        held: list[bytes] = []
+        writing: asyncio.Task[None] | None = None
+        whole = True
+        try:
+            arriving = _Arriving(self)
+            while self.received <= accept.limit and (data := await arriving.next()):
+                held.append(data)
+                if writing is None or writing.done() or sum(map(len, held)) >= PIECE:
+                    if writing is not None:
+                        await writing
+                    writing = asyncio.ensure_future(queues.run(Work.WRITING, partial(_write, accept, held)))
+                    held = []
+        except GONE:
+            whole = False
+            # What came before the break is still in the engine's buffer, but its readers only raise.
+            held.append(self.incoming.content._read_nowait(-1))
+        finally:
+            if writing is not None:
+                await writing
+        await queues.run(Work.WRITING, partial(_write, accept, held))
+        return whole
+
+    def _go_on(self) -> None:
+        """Tell a client that waits before it sends (RFC 9110 section 10.1.1)."""
+        expects = self.incoming.headers.get("Expect", "").lower() == "100-continue"
+        if expects and self.incoming.transport is not None:
+            self.incoming.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+class _Arriving:
+    """The bytes of a body; TimeoutError when fewer than a trickle come."""
+
+    def __init__(self, driven: _Driven) -> None:
+        self._driven = driven
+        self._limits = driven.driver.limits
+        self._loop = asyncio.get_running_loop()
+        self._deadline = self._loop.time() + self._limits.body
+        self._since = 0
+
+    async def next(self) -> bytes:
+        """What has come, at least one byte; b"" at the end."""
+        driven = self._driven
+        driven.connection.waits = True
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                data = await driven.incoming.content.readany()
+        finally:
+            driven.connection.waits = False
+        driven.driver.connections.moved(driven.connection)
+        driven.received += len(data)
+        self._since += len(data)
+        if self._since >= self._limits.trickle:
+            self._since, self._deadline = 0, self._loop.time() + self._limits.body
+        return data
+
+
+def busy(why: str = "the registry is busy") -> Response:
+    """503, and when to ask again."""
+    return fault("UNAVAILABLE", why, headers={"Retry-After": "2"})
+
+
+def _write(accept: Accept, pieces: list[bytes]) -> None:
+    if pieces:
+        accept.intake.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))

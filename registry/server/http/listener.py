@@ -1,0 +1,194 @@
+"""The sockets of the embedded registry, from `start` to `stop`. aiohttp is the HTTP engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from aiohttp import web
+
+from registry.contracts import Clock
+from registry.server.http.address import BACKLOG, Address, Bound
+from registry.server.http.connections import Connections
+from registry.server.http.driver import Driver, Identify
+from registry.server.http.limits import Limits
+from registry.server.http.queues import Queues
+from registry.server.http.record import AccessRecord, Record
+from registry.wire.faults import fault
+from registry.wire.headers import Headers
+from registry.wire.messages import Context, Exchange
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
+_BUFFER = 32 * 1024  # what the engine may hold of a body: it is lost when the line breaks
+_HEAD_BYTES = 16 * 1024
+_AT_ONCE = 32  # connections that are accepted before anything else is done
+_LOOK_AGAIN = 0.2  # seconds, while it stops
+_DEAD_AFTER = (30, 10, 3)  # a line that is silent for 30 s is asked three times, every 10 s, whether it lives
+
+
+def identify(peer: str, _headers: Headers) -> Context:
+    """A request by the connection it came on."""
+    return Context(id=secrets.token_hex(8), address=peer)
+
+
+def _untold(_record: AccessRecord) -> None:
+    """For whoever keeps no log."""
+
+
+class Listener:
+    """Serves `exchange` at an address, from `start` to `stop`, in a thread of its own."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        bound: Bound | None = None,
+        *,
+        record: Record = _untold,
+        identify: Identify = identify,
+        limits: Limits | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """At `bound`, else a free port of the loopback.
+
+        `record` is told of each request, `identify` makes its context; `clock` is for the log.
+        """
+        self._bound = bound or Address().bind()
+        self._limits = limits or Limits()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="ferry-listener")
+        self.queues = Queues()
+        self.connections = Connections(self._limits, self._loop.time)
+        self._driver = Driver(
+            exchange,
+            self.queues,
+            self.connections,
+            self._limits,
+            self._bound.address.scheme,
+            identify,
+            record,
+            clock,
+        )
+        self._engine: _Engine | None = None
+        self._sockets: asyncio.Server | None = None
+
+    def start(self) -> int:
+        """Begin to answer; the port."""
+        self._thread.start()
+        self._call(self._listen())
+        return self._bound.port
+
+    def stop(self, patience: float = 25.0) -> None:
+        """Take no new request, let those that move end for `patience` seconds, then close. Once."""
+        self._call(self._drain(patience))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self.queues.close()
+
+    def _call(self, work: Awaitable[T]) -> T:
+        async def run() -> T:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    async def _listen(self) -> None:
+        self._engine = _Engine(self._driver, self._limits)
+        listening, tls = self._bound.socket, self._bound.address.tls
+        self._sockets = await self._loop.create_server(
+            self._engine, sock=listening, ssl=tls, backlog=_AT_ONCE
+        )
+        listening.listen(BACKLOG)  # the loop takes its own number for both
+
+    async def _drain(self, patience: float) -> None:
+        if self._sockets is not None:
+            self._sockets.close()
+        if self._engine is None:
+            return
+        self.connections.drain()
+        end = self._loop.time() + patience
+        while self.connections.busy() and self._loop.time() < end:
+            self.connections.close_stalled()
+            await asyncio.sleep(_LOOK_AGAIN)
+        self.connections.close_all()
+        await self._engine.shutdown(timeout=1.0)
+
+
+class _Engine(web.Server):
+    """aiohttp's server, whose connections and complaints are ours."""
+
+    def __init__(self, driver: Driver, limits: Limits) -> None:
+        super().__init__(driver.handle)
+        self._driver = driver
+        self._limits = limits
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connected(
+            self,
+            self._driver,
+            loop=asyncio.get_running_loop(),
+            access_log=None,
+            keepalive_timeout=self._limits.keepalive,
+            lingering_time=self._limits.linger,
+            max_line_size=_HEAD_BYTES,
+            max_field_size=_HEAD_BYTES,
+            read_bufsize=_BUFFER,
+            auto_decompress=False,
+            logger=_LOG,
+        )
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        _notice_death(transport)
+        self._driver.connections.opened(handler, transport)
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self._driver.connections.closed(handler)
+
+
+class _Connected(web.RequestHandler):
+    """One connection of the engine: what it cannot read, and what crashed, is answered and told as ours."""
+
+    __slots__ = ("_driver",)
+
+    def __init__(self, engine: _Engine, driver: Driver, **options: object) -> None:
+        super().__init__(engine, **options)  # type: ignore[arg-type]  # passed on as they came
+        self._driver = driver
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The standard error document; a crash goes to the log, a head that cannot be read to its record."""
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("the answer had begun")
+        if status < 500:
+            answer = fault("UNSUPPORTED", "this is not an HTTP request that can be answered", status=status)
+            self._driver.record_unread(str(request.remote or ""), status)
+        else:
+            _LOG.error("a request crashed", exc_info=exc)
+            answer = fault("UNKNOWN", "the registry failed; its log says how", status=status)
+        assert isinstance(answer.body, bytes)
+        outgoing = web.Response(status=status, body=answer.body, headers=dict(answer.headers))
+        outgoing.force_close()
+        return outgoing
+
+
+def _notice_death(transport: asyncio.Transport) -> None:
+    """Have the system notice within a minute that the other end is gone, where it can."""
+    connected = transport.get_extra_info("socket")
+    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+    for name, seconds in zip(names, _DEAD_AFTER, strict=True):
+        if connected is not None and hasattr(socket, name):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)

@@ -1,0 +1,105 @@
+"""Where calls that may block wait for a thread: reading, hashing and writing each in a queue of their own.
+
+DESIGN, rule 16: a stalled writer delays writers only, and a health check waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
+from typing import TypeVar
+
+from registry.wire.messages import Request
+from registry.wire.routes import Route
+
+T = TypeVar("T")
+
+
+class Work(Enum):
+    """The kinds of calls that may block."""
+
+    HEALTH = "health"
+    READING = "reading"
+    HASHING = "hashing"
+    WRITING = "writing"
+
+
+_THREADS: Mapping[Work, int] = {Work.HEALTH: 1, Work.READING: 8, Work.HASHING: 2, Work.WRITING: 8}
+_WAITING: Mapping[Work, int] = {
+    Work.HEALTH: 32,
+    Work.READING: 1024,
+    Work.HASHING: 1024,
+    Work.WRITING: 256,
+}
+
+
+class QueueFullError(Exception):
+    """So many wait already that one more would only wait in vain."""
+
+
+def work_of(request: Request) -> Work:
+    """What answering a request is: a token request writes too, as its nonce is spent in the database."""
+    if request.path == Route.HEALTH.value:
+        return Work.HEALTH
+    if request.method in ("GET", "HEAD") and request.path != Route.TOKEN.value:
+        return Work.READING
+    return Work.WRITING
+
+
+class Queues:
+    """One pool of threads for each kind of work. Used from one event loop."""
+
+    def __init__(
+        self, threads: Mapping[Work, int] = _THREADS, waiting: Mapping[Work, int] = _WAITING
+    ) -> None:
+        """`waiting`: how many calls of a kind may wait for a thread."""
+        self._room = {work: threads[work] + waiting[work] for work in Work}
+        self._inside = dict.fromkeys(Work, 0)
+        self._pools = {work: ThreadPoolExecutor(threads[work], f"ferry-{work.value}") for work in Work}
+
+    def inside(self) -> dict[Work, int]:
+        """How many calls of each kind wait or run."""
+        return dict(self._inside)
+
+    async def enter(self, work: Work, call: Callable[[], T]) -> T:
+        """`call()` in a thread, for a request that is new. QueueFullError."""
+        if self._inside[work] >= self._room[work]:
+            raise QueueFullError(work.value)
+        return await self.run(work, call)
+
+    async def run(self, work: Work, call: Callable[[], T]) -> T:
+        """`call()` in a thread, for a request that is under way: it waits, however many do.
+
+        Whoever is cancelled meanwhile stays until the call has ended: nobody closes what it uses.
+        """
+        self._inside[work] += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pools[work], call)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
+        finally:
+            self._inside[work] -= 1
+
+    async def within(self, seconds: float, work: Work, call: Callable[[], T]) -> T:
+        """`call()` in a thread, if it ends in time; else TimeoutError, and it goes on by itself."""
+        running = asyncio.ensure_future(self.enter(work, call))
+        done, _ = await asyncio.wait([running], timeout=seconds)
+        if not done:
+            running.add_done_callback(_ignored)
+            raise TimeoutError
+        return running.result()
+
+    def close(self) -> None:
+        """Wait for the calls that run; those that wait are dropped."""
+        for pool in self._pools.values():
+            pool.shutdown(cancel_futures=True)
+
+
+def _ignored(late: asyncio.Future[T]) -> None:
+    """An answer that came too late for anybody."""
+    if not late.cancelled():
+        late.exception()

@@ -1,0 +1,120 @@
+"""The server's log: a line an event, as text or JSON; nobody waits for its reader."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from cli.log import Log
+from registry.server.http.record import AccessRecord
+
+RECORD = AccessRecord(
+    id="0123",
+    peer="10.0.0.1",
+    address="1.2.3.4",
+    method="GET",
+    path="/v2/acme/tiny/blobs/x",
+    route="blob",
+    repository="acme/tiny",
+    user="ada",
+    credential="SHA256:abc",
+    status=200,
+    received=0,
+    sent=5,
+    seconds=0.25,
+    whole=False,
+)
+
+
+class Reader:
+    """Whoever reads the log, when allowed to."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.may_read = threading.Event()
+        self.may_read.set()
+
+    def __call__(self, line: str) -> None:
+        assert self.may_read.wait(20)
+        self.lines.append(line)
+
+
+@pytest.fixture
+def reader() -> Reader:
+    return Reader()
+
+
+@pytest.fixture(autouse=True)
+def loggers() -> Iterator[None]:
+    before = {name: logging.getLogger(name) for name in ("registry", "aiohttp", "asyncio")}
+    kept = {name: (logger.handlers, logger.propagate) for name, logger in before.items()}
+    yield
+    for name, (handlers, propagate) in kept.items():
+        before[name].handlers, before[name].propagate = handlers, propagate
+
+
+def test_a_request_is_a_line_of_text(reader: Reader) -> None:
+    log = Log(reader, clock=lambda: 0.0).start()
+    log.request(RECORD)
+    log.close()
+    assert reader.lines == [
+        "1970-01-01T00:00:00Z 1.2.3.4 ada SHA256:abc GET /v2/acme/tiny/blobs/x 200 0>5 cut 0.250s 0123"
+    ]
+
+
+def test_a_request_is_a_line_of_json_with_everything_but_secrets(reader: Reader) -> None:
+    log = Log(reader, as_json=True, clock=lambda: 0.0).start()
+    log.request(RECORD)
+    log.complain("two\nlines")
+    log.close()
+    told, complaint = map(json.loads, reader.lines)
+    assert told["address"] == "1.2.3.4"
+    assert {key: told[key] for key in ("id", "user", "credential", "repository", "whole")} == {
+        "id": "0123",
+        "user": "ada",
+        "credential": "SHA256:abc",
+        "repository": "acme/tiny",
+        "whole": False,
+    }
+    assert complaint == {"time": "1970-01-01T00:00:00Z", "level": "error", "message": "two\\nlines"}
+
+
+def test_nobody_waits_for_the_reader_and_what_is_dropped_is_counted_and_said(reader: Reader) -> None:
+    log = Log(reader, most=10, clock=lambda: 0.0).start()
+    reader.may_read.clear()
+    for _ in range(100):
+        log.request(RECORD)
+    assert 80 <= log.dropped <= 90  # ten wait, and up to ten were taken out to be written
+    assert log.gauges()["ferry_log_lines_dropped"][1] == log.dropped
+
+    reader.may_read.set()
+    log.close()
+
+    assert len([line for line in reader.lines if "GET" in line]) == 100 - log.dropped
+    assert f"{log.dropped} lines of this log were dropped" in reader.lines[-1]
+
+
+def test_what_the_engine_complains_about_is_one_line_too(reader: Reader) -> None:
+    log = Log(reader, as_json=True, clock=lambda: 0.0).start()
+    try:
+        raise ZeroDivisionError("a\nbug")
+    except ZeroDivisionError:
+        logging.getLogger("aiohttp.server").exception("Unhandled %s", "exception")
+    logging.getLogger("asyncio").info("not worth a line")
+    log.close()
+    [line] = map(json.loads, reader.lines)
+    assert line["level"] == "error"
+    assert line["message"].startswith("Unhandled exception: ZeroDivisionError: a\\nbug (")
+    assert "test_server_log.py:" in line["message"]
+
+
+def test_quiet_leaves_only_complaints(reader: Reader) -> None:
+    log = Log(reader, quiet=True, clock=lambda: 0.0).start()
+    log.request(RECORD)
+    log.complain("the disk is full")
+    log.close()
+    assert reader.lines == ["1970-01-01T00:00:00Z error: the disk is full"]
