@@ -1,5 +1,15 @@
-"""`python -m cli` is `ferry`."""
+"""`python -m cli` is `ferry`.
+
+Until there is somebody to say something (`cli.ending`), Ctrl-C ends the process as it ends any other: without
+a traceback of what was being imported.
+"""
+
+import signal
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from cli.main import main
 
-main()
+if __name__ == "__main__":
+    main()

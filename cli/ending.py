@@ -10,21 +10,17 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import click
 
 from cli.render import Terminal, error_document, error_lines
+from cli.signals import Signals
 from registry.errors import INTERRUPTED, TERMINATED, InvalidError, RegistryError, StorageError
 
 BUGS = "this is a bug in Ferry; please report it with this line and what --debug adds"
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived."""
 
 
 @dataclass(slots=True)
@@ -36,6 +32,8 @@ class Run:
     arguments: Sequence[str] = ()
     goes_on: bool = False  # whether the same command continues what an interruption stopped
     undraw: Callable[[], bool] = lambda: False  # takes away what is drawn, before the end is spoken of
+    stop: Callable[[], bool] = lambda: False  # ends what is under way; whether that is worth waiting for
+    signals: Signals = field(default_factory=Signals)
 
 
 def first_look(arguments: Sequence[str], environ_format: str) -> Run:
@@ -57,7 +55,20 @@ def first_look(arguments: Sequence[str], environ_format: str) -> Run:
 
 def of(run: Run, call: Callable[[], object]) -> int:
     """Do it, and say how it went: the exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    run.signals.watch()
+    try:
+        code = _of(run, call)
+    except BaseException as error:
+        if run.signals.arrived == signal.SIGTERM:
+            _leave(run, TERMINATED, "told to stop")
+        if run.signals.arrived is None and not isinstance(error, KeyboardInterrupt):
+            raise
+        _leave(run, INTERRUPTED, "interrupted")
+    run.signals.leave()
+    return code
+
+
+def _of(run: Run, call: Callable[[], object]) -> int:
     try:
         code = call()
         _flush()
@@ -68,15 +79,15 @@ def of(run: Run, call: Callable[[], object]) -> int:
         return _failed(run, _usage(error))
     except RegistryError as error:
         return _failed(run, error)
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:
         _leave(run, INTERRUPTED, "interrupted")
-    except Terminated:
-        _leave(run, TERMINATED, "told to stop")
     except BrokenPipeError:
         # Whoever read our output has enough of it (`ferry list | head`): that is not a failure, and
         # Python must not try to write the rest on its way out.
         os._exit(0)
-    except Exception as error:  # noqa: BLE001 - the last line of defence is what turns bugs into a sentence
+    except Exception as error:
+        if run.signals.arrived is not None:  # what a signal left behind, in the middle of anything
+            raise
         return _bug(run, error)
 
 
@@ -133,7 +144,3 @@ def _leave(run: Run, code: int, why: str) -> NoReturn:
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     os._exit(code)
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise Terminated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,11 +19,12 @@ from cli.render import size, visible
 from cli.reports import document, summary
 from registry.connect import Connections
 from registry.contracts import Destination, How, Source
+from registry.errors import RegistryError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
 from registry.transfer.copy import Options, copy
-from registry.transfer.retry import Patience, Rule
+from registry.transfer.retry import Patience, Rule, Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,30 @@ def each_moved(
     keep_buffers()
     settings = desk.settings
     rule = Rule(**{key: settings.get(key) for key in ("give_up_after", "first_pause") if settings.get(key)})
+    stop = threading.Event()
+
+    def note(text: str) -> None:
+        if not stop.is_set():  # what peers do then is our own doing
+            watcher.note(text)
+
     options = Options(
-        patience=lambda: Patience(rule, note=watcher.note),
+        patience=lambda: Patience(rule, note=note),
         observer=watcher,
         jobs=settings.get("jobs"),
         interrupt=opened.interrupt,
+        stop=stop,
     )
+    _stopped_by(stop, opened)
 
     def go(name: Name) -> Document:
+        try:
+            return moved(name)
+        except RegistryError as error:
+            if stop.is_set():
+                raise Stopped from error
+            raise
+
+    def moved(name: Name) -> Document:
         trip = trip_of(name)
         if settings.on("dry_run"):
             return _planned(trip)
@@ -85,6 +103,19 @@ def each_moved(
         return document(report)
 
     return each(desk, names, go, partial(_said, verbose=settings.on("verbose")))
+
+
+def _stopped_by(stop: threading.Event, opened: Connections) -> None:
+    """A signal sets `stop`, and wakes every thread that waits for a peer."""
+
+    def end() -> bool:
+        stop.set()
+        opened.interrupt()
+        return True
+
+    run = click.get_current_context().find_object(Run)
+    if run is not None:
+        run.stop = end
 
 
 def _planned(trip: Trip) -> Document:

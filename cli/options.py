@@ -60,14 +60,24 @@ MOVING = ("limit_rate", "jobs", "give_up_after", "dry_run", "progress")
 def command(*names: str, name: str | None = None, goes_on: bool = False) -> Callable[[F], click.Command]:
     """Make a function a command with these options; it is called with a Desk in their place.
 
-    `goes_on`: the same command continues what an interruption stopped.
+    `goes_on`: the same command continues what an interruption stopped; it runs beside the main thread.
     """
 
     def decorate(function: F) -> click.Command:
         @functools.wraps(function)
         def work(*arguments: Any, **given: Any) -> object:
             options = {key: given.pop(key) for key in tuple(given) if key in KEYS}
-            return function(_desk(options, goes_on), *arguments, **given)
+            desk = _desk(options, goes_on)
+            context = click.get_current_context()
+            run = context.find_object(Run)
+            if run is None or not goes_on:
+                return function(desk, *arguments, **given)
+
+            def in_context() -> object:
+                with context.scope(cleanup=False):
+                    return function(desk, *arguments, **given)
+
+            return run.signals.beside(in_context, lambda: run.stop())
 
         for option in reversed((*names, *OUTPUT)):
             flags, attributes = _COMMON[option]
