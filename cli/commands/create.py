@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,10 @@ from cli import naming, places
 from cli.options import STORE, Desk, command
 from cli.render import Terminal, size, visible
 from cli.reports import document
+from registry.errors import InvalidError, NotFoundError
+
+if TYPE_CHECKING:  # only this command needs it, and it is imported when it runs
+    from registry.publish.modelfile import Modelfile
 
 _NOTE_EVERY = 5.0  # seconds
 
@@ -27,16 +32,13 @@ def create(desk: Desk, name: str, file: str) -> None:
       ferry create tiny
       ferry create models.acme.example/acme/tiny:1.0 -f Modelfile
     """
-    from registry.disk import files
     from registry.publish.build import build
-    from registry.publish.modelfile import MODELFILE_BYTES, Modelfile
     from registry.transfer.copy import Options, copy
 
     to = naming.parse(desk, name)
     places.storable(desk, to, "choose another name for it")
-    path = Path(file)
-    modelfile = Modelfile.parse(files.read_bounded(path, MODELFILE_BYTES))
-    built = build(modelfile, path.parent, desk.settings.home, _Hashing(desk.terminal).more)
+    modelfile, directory = _modelfile(file)
+    built = build(modelfile, directory, desk.settings.home, _Hashing(desk.terminal).more)
     for warning in built.warnings:
         desk.terminal.note(f"ferry: {visible(warning)}")
     with places.store(desk, desk.terminal.note) as store:
@@ -47,6 +49,30 @@ def create(desk: Desk, name: str, file: str) -> None:
         layers = len(report.manifest.layers)
         told = f"{to}  {report.manifest.digest.short}  {size(report.size)}, made of {layers} layers"
         desk.terminal.line(visible(told))
+
+
+def _modelfile(file: str) -> tuple[Modelfile, Path]:
+    """The Modelfile that `file` names, `-` on standard input; and what its paths are relative to.
+
+    InvalidError, also where there is none.
+    """
+    from registry.disk import files
+    from registry.publish.gguf import MAGIC
+    from registry.publish.modelfile import MODELFILE_BYTES, Modelfile
+
+    path = Path("/dev/stdin" if file == "-" else file)
+    try:
+        given = files.read_given(path, MODELFILE_BYTES + 1)
+    except NotFoundError:
+        raise InvalidError(
+            f"there is no Modelfile at {file}",
+            hint="write one, at least the line FROM ./weights.gguf, or name another with -f FILE",
+        ) from None
+    if given.data.startswith(MAGIC):
+        hint = f"write a Modelfile with the line FROM {path.resolve()}"
+        raise InvalidError(f"{file} is a GGUF file, not a Modelfile", hint=hint)
+    passed_on = path.is_relative_to("/dev") or path.is_relative_to("/proc")
+    return Modelfile.parse(given.data), path.parent if given.is_file and not passed_on else Path()
 
 
 class _Hashing:

@@ -138,6 +138,33 @@ def read_bounded(path: Path, limit: int) -> bytes:
     return bytes(data)
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a person named: its first bytes, and whether it is a file in a directory (else a pipe, say)."""
+
+    data: bytes
+    is_file: bool
+
+
+def read_given(path: Path, limit: int) -> Given:
+    """At most `limit` bytes of what is at `path`: a person may name a link or a pipe as well as a file.
+
+    NotFoundError; InvalidError for a directory.
+    """
+    with attempt(f"reading {path}"):
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            found = Status.of(os.fstat(handle))
+            if found.is_directory:
+                raise InvalidError(f"{path} is a directory")
+            data = bytearray()
+            while len(data) < limit and (chunk := os.read(handle, min(CHUNK, limit - len(data)))):
+                data += chunk
+        finally:
+            os.close(handle)
+    return Given(bytes(data), found.is_file)
+
+
 def read_span(span: FileSpan) -> SpanReader:
     """The bytes of `span`, in chunks of at most 1 MiB. NotFoundError; StorageError if the file is shorter."""
     handle = _open_regular(span.path)

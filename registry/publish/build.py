@@ -17,7 +17,7 @@ from registry.model.digests import Digest, new_hasher
 from registry.model.manifests import DOCKER_CONFIG, OLLAMA, Descriptor, Manifest, image
 from registry.model.names import Name
 from registry.model.spans import FileSpan, Span
-from registry.publish import gguf, parameters
+from registry.publish import formats, gguf, parameters
 from registry.publish.gguf import Gguf, Kind
 from registry.publish.modelfile import Modelfile
 from registry.publish.parameters import Parameters
@@ -173,7 +173,7 @@ def _weights(modelfile: Modelfile, directory: Path, home: Path | None) -> Path:
         raise InvalidError("the Modelfile has several FROM lines; Ferry makes models from one file for now")
     text = named[0].value
     path = home / text[2:] if home is not None and text.startswith("~/") else directory / text
-    status = files.status(path.resolve())
+    status = files.status(path.resolve())  # links are followed: in a cache of downloads each file is one
     if status is None:
         raise NotFoundError(
             f"FROM {text[:200]}: there is no such file",
@@ -181,17 +181,25 @@ def _weights(modelfile: Modelfile, directory: Path, home: Path | None) -> Path:
         )
     if status.is_directory:
         raise InvalidError(f"FROM {text[:200]}: is a directory", hint="name the GGUF file in it")
+    if not status.is_file:
+        raise InvalidError(
+            f"FROM {text[:200]}: is not a file", hint="weights are read more than once: save them to a file"
+        )
     return path.resolve()
 
 
 def _head(path: Path) -> Gguf:
-    try:
-        with files.open_for_reading(path) as file:
-            size = file.seek(0, 2)
-            file.seek(0)
+    with files.open_for_reading(path) as file:
+        start = file.read(formats.HEAD)
+        if not start.startswith(gguf.MAGIC) and (found := formats.told_by(start)) is not None:
+            raise InvalidError(f"{path}: it is not a GGUF file but {found.name}", hint=found.way)
+        size = file.seek(0, 2)
+        file.seek(0)
+        try:
             head = gguf.read(file, size)
-    except InvalidError as error:
-        raise InvalidError(f"{path}: {error.message}", hint="Ferry makes models from GGUF files") from None
+        except InvalidError as error:
+            hint = "Ferry makes models from GGUF files"
+            raise InvalidError(f"{path}: {error.message}", hint=hint) from None
     if head.kind in _LATER:
         raise InvalidError(f"{path}: it {_LATER[head.kind]}")
     return head

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,7 +59,7 @@ def test_what_is_dropped_is_said_on_standard_error(ferry: Ferry, here: Path) -> 
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
-        (None, 3, "Modelfile: No such file"),
+        (None, 2, "there is no Modelfile"),
         ("", 2, "no FROM"),
         ("FORM ./tiny.gguf", 2, "line 1"),
         ("FROM ./nothing.gguf", 3, "no such file"),
@@ -85,3 +88,86 @@ def test_weights_that_are_cut_off_are_refused(ferry: Ferry, here: Path) -> None:
     done = ferry("create", "tiny", "-f", here / "Modelfile")
     assert done.code == 2
     assert "cut off" in done.err
+
+
+# --- what a Modelfile may be ---------------------------------------------------------------------------
+
+
+def test_a_link_to_a_modelfile_and_links_to_weights_are_files(ferry: Ferry, here: Path) -> None:
+    """As in a Kubernetes ConfigMap, and in a cache of downloads."""
+    mounted = ferry.home / "mounted"
+    (mounted / "..data").mkdir(parents=True)
+    (mounted / "..data" / "Modelfile").write_text("FROM ./weights.gguf\n")
+    (mounted / "Modelfile").symlink_to("..data/Modelfile")
+    (mounted / "weights.gguf").symlink_to(here / "tiny.gguf")
+
+    ferry("create", "tiny", "-f", mounted / "Modelfile").well()
+
+
+@pytest.mark.parametrize("named", ["-", "/dev/stdin"])
+@pytest.mark.parametrize("from_file", [True, False])
+def test_a_modelfile_comes_through_a_pipe_and_its_paths_are_relative_to_where_one_is(
+    named: str, from_file: bool, ferry: Ferry, here: Path
+) -> None:
+    (here / "Other").write_text("FROM ./tiny.gguf\n")
+    words = [sys.executable, "-m", "cli", "create", "tiny", "-f", named]
+    redirected = ["sh", "-c", '"$@" < Other' if from_file else 'cat Other | "$@"', "sh", *words]
+
+    env = {**ferry.env(), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(redirected, cwd=here, env=env, capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_modelfile_says_how_to_write_one(ferry: Ferry, here: Path) -> None:
+    done = ferry("create", "tiny", "-f", here / "nothing")
+
+    assert done.code == 2
+    assert f"there is no Modelfile at {here / 'nothing'}" in done.err
+    assert "FROM ./weights.gguf" in done.err
+
+
+def test_weights_in_place_of_a_modelfile_are_called_that(ferry: Ferry, here: Path) -> None:
+    done = ferry("create", "tiny", "-f", here / "tiny.gguf")
+
+    assert done.code == 2
+    assert "is a GGUF file, not a Modelfile" in done.err
+    assert f"FROM {here / 'tiny.gguf'}" in done.err
+
+
+def test_a_directory_in_place_of_a_modelfile_is_called_that(ferry: Ferry, here: Path) -> None:
+    done = ferry("create", "tiny", "-f", here)
+
+    assert (done.code, "is a directory" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "Git LFS pointer"),
+        (b"<!DOCTYPE html><html>Sign in</html>", "web page"),
+        (b"\n <HTML>", "web page"),
+        (b"\x40\x00\x00\x00\x00\x00\x00\x00" + b'{"a":{}}'.ljust(64), "safetensors"),
+        (b"lmgg" + bytes(20), "GGML"),
+        (b"tjgg\x03" + bytes(20), "GGML"),
+        (b"PK\x03\x04" + bytes(20), "PyTorch"),
+        (b"", "an empty file"),
+    ],
+)
+def test_what_is_no_weights_is_called_what_it_is(head: bytes, words: str, ferry: Ferry, here: Path) -> None:
+    (here / "odd").write_bytes(head)
+    (here / "Modelfile").write_text("FROM ./odd")
+
+    done = ferry("create", "tiny", "-f", here / "Modelfile")
+
+    assert done.code == 2
+    assert "not a GGUF file but " in done.err and words in done.err
+
+
+def test_weights_from_a_pipe_are_refused(ferry: Ferry, here: Path) -> None:
+    os.mkfifo(here / "pipe")
+    (here / "Modelfile").write_text("FROM ./pipe")
+
+    done = ferry("create", "tiny", "-f", here / "Modelfile")
+
+    assert (done.code, "is not a file" in done.err) == (2, True)
