@@ -77,15 +77,23 @@ def running(
     ready: Callable[[], bool],
     env: Mapping[str, str] | None = None,
     ending: int = signal.SIGTERM,
+    errors: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The command as a process group of its own while the block lasts; its output goes to `log`.
+
+    What it says on standard error goes to `errors` instead, if that is given.
 
     It dies with this process too (Linux), so that not even a SIGKILL leaves one behind.
     """
     guarded = [*(["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []), *command]
     with log.open("ab") as out:
         process = subprocess.Popen(
-            guarded, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True
+            guarded,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out if errors is None else errors,
+            env=env,
+            start_new_session=True,
         )
     try:
         wait_until_ready(process, command[0], log, ready)
@@ -178,11 +186,11 @@ def ferry_command() -> list[str]:
 
 @contextlib.contextmanager
 def ferry_server(
-    place: Path, *options: str, port: int = 0, program: Sequence[str] = ()
+    place: Path, *options: str, port: int = 0, program: Sequence[str] = (), errors: int | None = None
 ) -> Iterator[Registry]:
     """`ferry serve` on its data below `place`; without options a lab registry anybody may write to.
 
-    `program` takes the place of `ferry`.
+    `program` takes the place of `ferry`; its standard error goes to `errors` if that is given.
     """
     place.mkdir(parents=True, exist_ok=True)
     host = f"127.0.0.1:{port or free_port()}"
@@ -190,7 +198,7 @@ def ferry_server(
     command = [*(program or ferry_command()), "serve", "--data", str(data), "--listen", host]
     command += options or ("--anonymous", "write")
     url = f"http://{host}/healthz"
-    with running(command, log, lambda: http_call("GET", url).status == 200) as process:
+    with running(command, log, lambda: http_call("GET", url).status == 200, errors=errors) as process:
         yield Registry("ferry serve", host, data, log, process)
 
 

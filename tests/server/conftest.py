@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from depots import Turned, on_disk
+from labs import Lab
 from raw_sockets import Serve, Served
 
 from registry.contracts import Depot
+from registry.server.accounts import Right
 from registry.server.depot_memory import MemoryDepot
 from registry.server.http.limits import Limits
+from registry.server.service import Plan, Service
 from registry.server.uploads import Ledger
 from registry.wire.messages import Exchange
 
@@ -43,3 +46,11 @@ def serve() -> Iterator[Serve]:
             return served
 
         yield begin
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A registry where anybody may do anything, running in this process."""
+    service = Service(Plan(tmp_path_factory.mktemp("lab") / "data", anonymous=Right.WRITE))
+    yield Lab(service.start())
+    service.stop()

@@ -79,13 +79,25 @@ def test_a_body_that_trickles_is_given_up_too(serve: Serve) -> None:
 
 
 def test_what_came_before_a_break_is_fed(serve: Serve) -> None:
-    kept = Kept()
-    served = serve(lambda _: Accept(kept, lambda: Response(200), 10**7))
-    body = bytes(range(256)) * 4000
-    opened = served.connect(head("PATCH", "/x", "Content-Length: 9000000").encode() + body)
+    class Slow(Kept):
+        writing, may_write = threading.Event(), threading.Event()
+
+        def write(self, data: bytes) -> None:
+            self.writing.set()
+            assert self.may_write.wait(20)
+            super().write(data)
+
+    slow = Slow()
+    served = serve(lambda _: Accept(slow, lambda: Response(200), 10**7))
+    first, more = b"first", bytes(range(256)) * 4200  # the last of it stays in the engine's own buffer
+    opened = served.connect(head("PATCH", "/x", "Content-Length: 9000000").encode() + first)
+    assert slow.writing.wait(20)
+    opened.sendall(more)
     opened.close()
-    assert kept.closed.wait(10)
-    assert kept.data == body
+    until(lambda: len(served.listener.connections) == 0)
+    slow.may_write.set()
+    assert slow.closed.wait(20)
+    assert slow.data == first + more
     assert served.record().status == 400
 
 

@@ -19,7 +19,7 @@ class Limits:
     trickle: int = 4096
     linger: float = 10.0  # that what is left of a refused body is read, so that the refusal is seen
     stalled: float = 5.0  # without progress, after which a peer makes room for others when room is short
-    health: float = 0.5  # after which a health check answers that the database does not
+    health: float = 0.8  # after which a health check answers that the database does not
     memory: int = 48 * 1024 * 1024  # of bodies and answers that are held in memory, all together
     connections: int = 0  # at once; 0: as many as this process's descriptors allow
 

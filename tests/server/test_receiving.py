@@ -1,0 +1,102 @@
+"""How blobs come in, asked over HTTP: parts, answers that were lost, bodies that do not fit."""
+
+from __future__ import annotations
+
+import pytest
+from labs import Lab
+from peers import Answer
+
+from registry.model.digests import Digest
+
+DATA = bytes(range(250)) * 40
+HALF = len(DATA) // 2
+STOCK = "ollama-transfer/1.0"
+
+
+def patch(lab: Lab, upload: str, first: int, data: bytes, agent: str = "x") -> Answer:
+    span = f"{first}-{first + len(data) - 1}"
+    return lab.call("PATCH", upload, data, Content_Range=span, User_Agent=agent)
+
+
+def test_parts_one_after_another_make_the_blob(lab: Lab) -> None:
+    upload = lab.begin()
+    assert patch(lab, upload, 0, DATA[:HALF]).headers["range"] == f"0-{HALF - 1}"
+    assert patch(lab, upload, HALF, DATA[HALF:]).status == 202
+    closed = lab.call("PUT", f"{upload}?digest={Digest.of(DATA)}")
+    assert closed.status == 201
+    assert closed.headers["location"].endswith(f"/v2/acme/tiny/blobs/{Digest.of(DATA)}")
+    assert lab.call("GET", closed.headers["location"]).body == DATA
+
+
+def test_a_closing_put_whose_answer_was_lost_may_be_repeated(lab: Lab) -> None:
+    upload = lab.begin()
+    patch(lab, upload, 0, DATA)
+    closing = f"{upload}?digest={Digest.of(DATA)}"
+    assert [lab.call("PUT", closing).status for _ in range(3)] == [201, 201, 201]
+    other = f"{upload}?digest={Digest.of(b'never pushed')}"
+    assert lab.call("PUT", other).status == 404
+
+
+def test_a_part_with_a_gap_before_it_is_416_and_says_what_is_here(lab: Lab) -> None:
+    upload = lab.begin()
+    patch(lab, upload, 0, DATA[:HALF])
+    answer = patch(lab, upload, HALF + 1, DATA[HALF + 1 :])
+    assert (answer.status, answer.headers["range"]) == (416, f"0-{HALF - 1}")
+
+
+def test_a_part_that_is_here_already_is_refused_but_for_stock_which_never_asks(lab: Lab) -> None:
+    upload = lab.begin()
+    patch(lab, upload, 0, DATA[:HALF])
+    assert patch(lab, upload, 0, DATA[: HALF - 1]).status == 416
+    assert patch(lab, upload, 0, DATA[:HALF], STOCK).status == 202
+    assert lab.call("GET", upload).headers["range"] == f"0-{HALF - 1}"
+
+
+def test_a_part_that_begins_before_the_end_and_goes_beyond_it_rewinds(lab: Lab) -> None:
+    upload = lab.begin()
+    patch(lab, upload, 0, b"wrong" * 10)
+    assert patch(lab, upload, 0, DATA).status == 202
+    assert lab.call("PUT", f"{upload}?digest={Digest.of(DATA)}").status == 201
+
+
+@pytest.mark.parametrize("span", ["0-5", "10-9", "x"])
+def test_a_part_that_is_not_what_its_range_says_is_refused(lab: Lab, span: str) -> None:
+    upload = lab.begin()
+    answer = lab.call("PATCH", upload, b"12345", Content_Range=span)
+    assert answer.status == 400
+    assert lab.call("GET", upload).headers["range"] == "0-0"
+
+
+def test_bytes_that_are_not_the_digest_are_refused_and_not_kept(lab: Lab) -> None:
+    upload = lab.begin()
+    patch(lab, upload, 0, DATA)
+    answer = lab.call("PUT", f"{upload}?digest={Digest.of(b'others')}")
+    assert answer.status == 400
+    assert b"DIGEST_INVALID" in answer.body
+    assert lab.call("GET", upload).status == 404
+
+
+def test_the_last_bytes_may_come_with_the_closing_put(lab: Lab) -> None:
+    data = DATA + b"by the closing PUT"
+    upload = lab.begin()
+    patch(lab, upload, 0, data[:HALF])
+    assert lab.call("PUT", f"{upload}?digest={Digest.of(data)}", data[HALF:]).status == 201
+
+
+def test_another_kind_of_digest_is_hashed_at_the_end(lab: Lab) -> None:
+    digest = Digest.of(DATA, "sha512")
+    upload = lab.begin()
+    patch(lab, upload, 0, DATA)
+    assert lab.call("PUT", f"{upload}?digest={digest}").status == 201
+    assert lab.call("GET", f"/v2/acme/tiny/blobs/{digest}").body == DATA
+
+
+def test_an_upload_that_was_cancelled_is_gone(lab: Lab) -> None:
+    upload = lab.begin()
+    assert lab.call("DELETE", upload).status == 204
+    assert [lab.call(method, upload).status for method in ("GET", "DELETE", "PATCH")] == [404, 404, 404]
+
+
+def test_an_upload_is_its_repositorys_only(lab: Lab) -> None:
+    upload = lab.begin().replace("/acme/tiny/", "/acme/other/")
+    assert lab.call("PATCH", upload, b"x").status == 404
