@@ -21,6 +21,7 @@ _DEPTH = 12  # wrappers around wrappers that are looked through
 _SHOWN = 120
 _NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+_QUERY = re.compile(r"\?\S+")
 _GARBAGE = (
     http.client.BadStatusLine,
     http.client.LineTooLong,
@@ -126,6 +127,7 @@ def _of_grammar(causes: list[BaseException], origin: Origin) -> RegistryError | 
     if garbage is None and type(_first(causes, http.client.HTTPException)) is not http.client.HTTPException:
         return None
     said = printable(str(garbage or _first(causes, http.client.HTTPException)))[:_SHOWN]
+    said = _QUERY.sub("?…", said)  # it may be our own request, sent back
     if origin.scheme == "http" and "\\x15\\x03" in said:  # a TLS alert record
         return is_tls_port(origin)
     return ProtocolError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from enum import IntEnum
 from urllib.parse import urljoin, urlsplit
 
@@ -14,6 +15,7 @@ MAX_REDIRECTS = 5
 _STATUSES = (301, 302, 303, 307, 308)
 _NO_LONGER = (400, 401, 403, 410)  # what storage says to a link that expired
 _METHODS = ("GET", "HEAD")
+_USER = re.compile(r"^([^:/?#]*:?//)[^/]*@")
 # What another origin may know of a request; everything else might be a secret.
 _HARMLESS = ("accept", "range", "if-range")
 _HINT = (
@@ -121,8 +123,9 @@ def _refusal(origin: Origin, where: str) -> ProtocolError:
 
 
 def shown(url: str) -> str:
-    """`url` for a log: what may carry a permission (the query, a link in the path) as `…`."""
-    path, question, _ = url.partition("?")
+    """`url` for a log or a message: what may carry a permission (user name, query, a link's path) as `…`."""
+    path, question, _ = url.partition("#")[0].partition("?")
+    path = _USER.sub(r"\1…@", path)
     for link in ("/v2/_capability/", "/v2/_storage/"):
         if link in path:
             return f"{path.partition(link)[0]}{link}…"

@@ -160,6 +160,20 @@ def test_a_body_that_does_not_end_as_it_should_is_one_error(case: str, client: C
         assert spy.connections == 2
 
 
+def test_a_peer_that_sends_everything_back_gets_no_secret_printed(client: Client) -> None:
+    def echo(talk: Talk, seen: Seen) -> None:
+        talk.send(seen.head)
+        talk.hang_up()
+
+    lines: list[str] = []
+    with Spy((echo,)) as spy:
+        request = Request("GET", spy.url + "/x?sig=SECRET", Headers({"Authorization": "Bearer SECRET"}))
+        with pytest.raises(ProtocolError, match=r"GET /x\?…") as caught:
+            client(trace=lines.append)(request)
+
+    assert "SECRET" not in f"{caught.value}{caught.value.hint}{lines}"
+
+
 def test_more_than_was_stated_is_never_read(client: Client) -> None:
     with Spy(
         (START + b"Content-Length: 5\r\n\r\nhello" + reply(200, b"smuggled"), reply(200, b"true"))

@@ -125,8 +125,16 @@ def test_the_method_stays_what_it_was() -> None:
     ("url", "line"),
     [
         ("https://a.example/x", "https://a.example/x"),
-        ("https://a.example/x?sig=S", "https://a.example/x?…"),
-        ("https://a.example/v2/_capability/S?x=S", "https://a.example/v2/_capability/…"),
+        ("https://h.example/v2/a?sig=SECRET", "https://h.example/v2/a?…"),
+        ("https://h.example?sig=SECRET/x", "https://h.example?…"),
+        ("https://me:SECRET@h.example:81/a@b", "https://…@h.example:81/a@b"),
+        ("https://SECRET@h.example", "https://…@h.example"),
+        ("https://a@SECRET@h.example/x", "https://…@h.example/x"),
+        ("//me:SECRET@h.example/x", "//…@h.example/x"),
+        ("https://h.example/x#access_token=SECRET", "https://h.example/x"),
+        ("https://h.example/v2/_storage/SECRET/b?c=SECRET", "https://h.example/v2/_storage/…"),
+        ("https://h.example/v2/_capability/SECRET", "https://h.example/v2/_capability/…"),
+        ("https://h.example/a@b", "https://h.example/a@b"),
     ],
 )
 def test_a_log_shows_no_permission(url: str, line: str) -> None:
