@@ -12,10 +12,6 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
-
-from urllib3 import HTTPConnectionPool
-from urllib3.connection import HTTPConnection
 
 from registry.errors import InvalidError
 from registry.wire.headers import Headers
@@ -98,13 +94,6 @@ class Answer:
     `length` is the body's length as stated, None for a chunked one or one that ends with the connection.
     """
 
-    # What urllib3's pool looks at, or puts here.
-    retries: Any = None
-    version_string = "HTTP/1.1"
-    length_remaining: int | None = None
-    _pool: HTTPConnectionPool
-    _connection: HTTPConnection | None = None
-
     def __init__(self, incoming: Incoming, method: str, *, last: bool = False) -> None:
         """Read the head, passing over interim answers (1xx); after the `last` one its connection ends."""
         self._incoming = incoming
@@ -164,19 +153,10 @@ class Answer:
             self._left -= filled
         return filled
 
-    def release(self) -> None:
-        """Give the connection back: to be used again if the body was read to its end, closed otherwise."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        if not (self._again and self._left == 0 and not self._incoming.waiting):
-            connection.close()
-        self._pool._put_conn(connection)
-
-    def __del__(self) -> None:
-        """Nobody read it: its connection ends."""
-        if self._connection is not None:
-            self._connection.close()
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow: the body was read to its end, and not a byte more."""
+        return self._again and self._left == 0 and not self._incoming.waiting
 
     def silence(self, seconds: float) -> None:
         """Wait no longer than so many seconds for more."""

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import requests
 import urllib3
 
-from registry.net.answers import Answer
 from registry.net.failures import explain
 from registry.net.pace import Pace
+from registry.net.pools import PooledAnswer
 from registry.wire.messages import Origin
 
 PIECE_BYTES = 256 * 1024  # what is gathered before it is passed on, and all the memory one answer takes twice
@@ -36,7 +36,7 @@ class Body:
     Whoever does not read to the end calls `close`.
     """
 
-    def __init__(self, answer: Answer, origin: Origin, pace: Pace) -> None:
+    def __init__(self, answer: PooledAnswer, origin: Origin, pace: Pace) -> None:
         self._answer = answer
         self._origin = origin
         self._pace = pace

@@ -13,13 +13,12 @@ from functools import cache
 import urllib3
 
 from registry.errors import ProtocolError, RegistryError
-from registry.net.answers import Answer
 from registry.net.body import FAILURES, Body
 from registry.net.failures import explain, is_tls_port
 from registry.net.network import Network
 from registry.net.outgoing import Outgoing, SourceError
 from registry.net.pace import Pace
-from registry.net.pools import Adapter
+from registry.net.pools import Adapter, PooledAnswer
 from registry.net.sockets import Sockets
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response
@@ -65,14 +64,16 @@ class Http:
         self._sockets.shut()
         self._adapter.close()
 
-    def _send(self, request: Request) -> Answer:
+    def _send(self, request: Request) -> PooledAnswer:
         network, origin = self._network, request.origin
         proxy = self._proxy_for(origin)
+        forwarding = bool(proxy) and origin.scheme == "http"
+        going = Outgoing(request, network.agent, forwarding, network.stall, self._pace())
         try:
             answer = self._adapter.pool(origin, proxy).urlopen(
                 request.method,
                 f"{origin}/" if proxy else "/",  # for choosing a connection; what goes out is in Outgoing
-                body=Outgoing(request, network.agent, network.stall, self._pace()),  # type: ignore[arg-type]
+                body=going,  # type: ignore[arg-type]
                 headers={},
                 timeout=urllib3.Timeout(connect=network.connect, read=network.time_to_answer(request)),
                 redirect=False,
@@ -95,7 +96,7 @@ def _silence(line: str) -> None:
     """Nobody traces."""
 
 
-def _receive(answer: Answer, origin: Origin, pace: Pace) -> Response:
+def _receive(answer: PooledAnswer, origin: Origin, pace: Pace) -> Response:
     """The answer whose head was read; ProtocolError for one that cannot be read on."""
     if answer.bodiless:
         answer.release()
@@ -109,7 +110,7 @@ def _receive(answer: Answer, origin: Origin, pace: Pace) -> Response:
     return Response(answer.status, answer.headers, body, answer.length)
 
 
-def _undecoded(answer: Answer, body: Body, origin: Origin) -> Response:
+def _undecoded(answer: PooledAnswer, body: Body, origin: Origin) -> Response:
     """A compressed answer that nobody asked for: a refusal counts without its words, anything else not."""
     if answer.status < 400:
         answer.release()

@@ -39,21 +39,19 @@ class Outgoing:
     """A request on its way through requests and urllib3, in the place of its body.
 
     Both rewrite the URLs and headers they are given, so they are given none. `stall` is how many seconds may
-    pass without a byte, `pace` how slowly the body may go.
+    pass without a byte, `pace` how slowly the body may go. A proxy that is `forwarding` gets the whole URL.
     """
 
     request: Request
     agent: str
+    forwarding: bool
     stall: float
     pace: Pace
 
-    def head(self, proxy: Mapping[str, str], *, forwarding: bool) -> bytes:
-        """The request line and the fields, framing ours alone, with those `proxy` wants to see.
-
-        For a proxy that is `forwarding` the request line has the whole URL.
-        """
+    def head(self, proxy: Mapping[str, str]) -> bytes:
+        """The request line and the fields, framing ours alone, with those that the proxy is to see."""
         request = self.request
-        target = f"{request.origin}{request.target}" if forwarding else request.target
+        target = f"{request.origin}{request.target}" if self.forwarding else request.target
         lines = [f"{request.method} {target} HTTP/1.1", f"Host: {request.origin.netloc}"]
         if "User-Agent" not in request.headers:
             lines.append(f"User-Agent: {self.agent}")

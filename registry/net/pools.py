@@ -29,12 +29,37 @@ PRIVATE = {
         "_dns_host": "read: the host's name with its last dot",
     },
     "urllib3.connectionpool.HTTPConnectionPool": {
-        "_put_conn": "called by Answer.release: takes a connection back",
-        "_make_request": "sets _pool and _connection of the Answer that getresponse returned",
+        "_put_conn": "called: takes a connection back",
+        "_make_request": "sets _pool and _connection of what getresponse returned",
     },
 }
 
 _POOLS = 32  # hosts whose connections are kept
+
+
+class PooledAnswer(Answer):
+    """An answer that knows where its connection goes when it was read."""
+
+    # What urllib3's pool looks at, or puts here.
+    retries: Any = None
+    version_string = "HTTP/1.1"
+    length_remaining: int | None = None
+    _pool: HTTPConnectionPool
+    _connection: HTTPConnection | None = None
+
+    def release(self) -> None:
+        """Give the connection back: to be used again if the body was read to its end, closed otherwise."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if not self.reusable:
+            connection.close()
+        self._pool._put_conn(connection)
+
+    def __del__(self) -> None:
+        """Nobody read it: its connection ends."""
+        if self._connection is not None:
+            self._connection.close()
 
 
 class _Connection(HTTPConnection):
@@ -68,16 +93,16 @@ class _Connection(HTTPConnection):
         self._method, self._heard, self._early = method, b"", False
         self.sock.settimeout(body.stall)
         try:
-            self._heard = body.send(self.sock, body.head(headers, forwarding=self.proxy_is_forwarding))
+            self._heard = body.send(self.sock, body.head(headers))
         except EarlyAnswer as early:
             self._heard, self._early = early.heard, True
         except (BrokenPipeError, ConnectionResetError):
             self._early = True  # what the peer said before it hung up can still be read
 
-    def getresponse(self) -> Answer:  # type: ignore[override]
+    def getresponse(self) -> PooledAnswer:  # type: ignore[override]
         """The answer, its head read."""
         self.sock.settimeout(self.timeout)
-        return Answer(Incoming(self.sock, self._heard), self._method, last=self._early)
+        return PooledAnswer(Incoming(self.sock, self._heard), self._method, last=self._early)
 
 
 class PlainConnection(_Connection):
