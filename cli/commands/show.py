@@ -26,7 +26,7 @@ _TEXT_BYTES = 4 * 1024 * 1024  # the longest template, licence or parameter list
 @click.option("--manifest", "form", flag_value="manifest", help="Only the manifest, byte for byte.")
 @click.option("--layers", "form", flag_value="layers", help="Only the layers.")
 @REMOTE
-def show(desk: Desk, name: str, form: str | None, remote: bool) -> None:
+def show(desk: Desk, name: str, form: str | None, remote: bool) -> int | None:
     """Show what the model NAME is made of.
 
     \b
@@ -36,22 +36,35 @@ def show(desk: Desk, name: str, form: str | None, remote: bool) -> None:
     model = naming.parse(desk, name)
     if remote:
         with places.connections(desk) as opened:
-            _show(desk, opened.remote(model), model, form, lambda _: str(model))
+            return _show(desk, opened.remote(model), model, form, lambda _: str(model))
     else:
         with places.store(desk) as store:
-            _show(desk, store, model, form, lambda layer: str(store.blobs / file_name(layer.digest)))
+            return _show(desk, store, model, form, lambda layer: str(store.blobs / file_name(layer.digest)))
 
 
-def _show(desk: Desk, source: Source, name: Name, form: str | None, place: Place) -> None:
+def _show(desk: Desk, source: Source, name: Name, form: str | None, place: Place) -> int | None:
     manifest = source.resolve(name)
     if form == "manifest":
         desk.terminal.raw(manifest.raw)
     elif form == "modelfile":
-        desk.terminal.raw(_modelfile(source, name, manifest, place).encode())
+        return _tell_modelfile(desk, name, manifest, _modelfile(source, name, manifest, place))
     elif desk.terminal.json:
         desk.terminal.document(_document(source, name, manifest))
     else:
         _tell(desk, source, name, manifest, whole=form is None)
+    return None
+
+
+def _tell_modelfile(desk: Desk, name: Name, manifest: Manifest, found: modelfile.Written) -> int:
+    """Print it; exit code 2 where it makes another model."""
+    if desk.terminal.json:
+        told = {"name": str(name), "digest": str(manifest.digest), "modelfile": found.text}
+        desk.terminal.document({**told, "lost": list(found.lost)})
+    else:
+        desk.terminal.raw(found.text.encode())
+    for problem in found.lost:
+        desk.terminal.complain(f"ferry: this Modelfile makes another model than {name}: {visible(problem)}")
+    return InvalidError.exit if found.lost else 0
 
 
 def _document(source: Source, name: Name, manifest: Manifest) -> dict[str, object]:
@@ -88,13 +101,13 @@ def _config(source: Source, name: Name, manifest: Manifest) -> Mapping[str, obje
     return config if isinstance(config, dict) else dict(manifest.config.fields)
 
 
-def _modelfile(source: Source, name: Name, manifest: Manifest, place: Place) -> str:
+def _modelfile(source: Source, name: Name, manifest: Manifest, place: Place) -> modelfile.Written:
     """The Modelfile that makes the same model; `place` says where a layer too big to be written out is."""
 
     def part(layer: Descriptor) -> tuple[str, str]:
         kind = modelfile.kind(layer.media_type)
         if kind in modelfile.SMALL:
-            return kind, places.read(source, name, layer, _TEXT_BYTES).decode("utf-8", "replace")
+            return kind, modelfile.text(places.read(source, name, layer, _TEXT_BYTES))
         return kind, place(layer)
 
     return modelfile.written(

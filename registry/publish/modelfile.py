@@ -77,7 +77,12 @@ def _decoded(data: bytes) -> str:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise InvalidError(f"the Modelfile is not {encoding.upper()} text at byte {error.start}") from None
-    return text.translate(dict.fromkeys(ord(character) for character in set(text) if not _stays(character)))
+    return text.translate(dict.fromkeys(map(ord, dropped(text))))
+
+
+def dropped(text: str) -> list[str]:
+    """The characters of `text` that no Modelfile can hold, in order; each once."""
+    return [character for character in dict.fromkeys(text) if not _stays(character)]
 
 
 def _stays(character: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from person import Ferry
+from shelf import put_layers
 from shell import ROOT
 
 FIXTURES = ROOT / "fixtures"
@@ -39,6 +41,62 @@ def test_what_show_prints_makes_the_same_model_again(ferry: Ferry, here: Path) -
     again = ferry("create", "two", "-f", here / "Again", "--format", "json").well().json
     assert again["digest"] == first["digest"]
     assert {blob["how"] for blob in again["blobs"]} == {"present"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "lost"),
+    [
+        ({"template": '{{ if .System }}"""{{ .System }}""" {{ end }}'}, ""),
+        ({"template": 'say """x"""'}, ""),
+        ({"system": '"quoted"'}, ""),
+        ({"system": " two spaces in front\n\ttab\n"}, ""),
+        ({"system": "# no comment"}, ""),
+        ({"messages": '[{"role":"user","content":"x \\"\\"\\" y\\nz"}]'}, ""),
+        ({"params": '{"num_ctx":4096,"stop":["<a>"," b \\n"],"temperature":0.7,"use_mmap":true}'}, ""),
+        ({"template": 'first """\nsecond'}, "the template has a line that ends with a quote"),
+        (
+            {"template": "a\u00a0b\u200d"},
+            "the template has characters that a Modelfile cannot hold: U+00A0, U+200D",
+        ),
+        ({"license": b"Caf\xe9"}, "the license is not UTF-8 text"),
+        ({"params": '{"mirostat":1}'}, "parameter 'mirostat' cannot be set"),
+        ({"params": '{"num_ctx":"many"}'}, "parameter 'num_ctx' cannot be set"),
+        ({"messages": '[{"role":"tool","content":"x"}]'}, "a message has more than a role and a text"),
+        ({"messages": '[{"role":"user","content":"x","images":["y"]}]'}, "a message has more"),
+        ({"tensor": "x"}, "a Modelfile has no word for a layer of kind tensor"),
+    ],
+)
+def test_a_modelfile_that_show_prints_makes_the_model_again_or_says_what_it_cannot(
+    layers: dict[str, str | bytes], lost: str, ferry: Ferry, here: Path
+) -> None:
+    made = [(kind, data if isinstance(data, bytes) else data.encode()) for kind, data in layers.items()]
+    put_layers(
+        ferry.models,
+        "registry.ollama.ai/library/one/1",
+        [("model", (here / "tiny.gguf").read_bytes()), *made],
+    )
+
+    shown = ferry("show", "one:1", "--modelfile")
+
+    assert shown.code == (2 if lost else 0), shown.err
+    if lost:
+        assert f"this Modelfile makes another model than one:1: {lost}" in shown.err
+        assert f"# Not as it is in the model: {lost}" in shown.out
+        document = ferry("show", "one:1", "--modelfile", "--format", "json")
+        assert (document.code, lost in document.json["lost"][0]) == (2, True)
+        assert document.json["modelfile"] == shown.out
+        return
+    (here / "Again").write_text(shown.out, newline="")
+    ferry("create", "two", "-f", here / "Again").well()
+    again = ferry("show", "two", "--format", "json").well().json["layers"]
+    texts = {layer["mediaType"]: blob_of(ferry, layer["digest"]) for layer in again[1:]}
+    for kind, data in made:
+        text = texts[f"application/vnd.ollama.image.{kind}"]
+        assert json.loads(text) == json.loads(data) if kind in ("params", "messages") else text == data
+
+
+def blob_of(ferry: Ferry, digest: str) -> bytes:
+    return (ferry.models / "blobs" / digest.replace(":", "-")).read_bytes()
 
 
 def test_one_line_tells_what_was_made(ferry: Ferry, here: Path) -> None:
