@@ -15,6 +15,10 @@ ADVICE: Mapping[Reason, str] = {
     Reason.CLOCK: "set this machine's clock, or ask for the server's to be set",
     Reason.NAME_NOT_THERE: "check the name; without the right to it, a private model looks like none",
     Reason.BODY_LIMIT: "its administrator can allow larger bodies (nginx: client_max_body_size)",
+    Reason.DOCKER_MANIFEST: (
+        "an OCI-only registry has to be told to take Docker manifests "
+        '(zot: "http": {{"compat": ["docker2s2"]}} in its configuration)'
+    ),
     Reason.BUSY: "the registry is busy or broken; the same command goes on where this one stopped",
     Reason.LINE_BROKE: "the same command goes on where this one stopped",
 }

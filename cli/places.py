@@ -82,7 +82,8 @@ def read(source: Source, name: Name, blob: Descriptor, limit: int) -> bytes:
 def connections(desk: Desk) -> Iterator[Connections]:
     """Everything the network is reached through, closed at the end."""
     from registry.connect import Connections
-    from registry.targets.sessions import FileSessions, MemorySessions
+    from registry.targets.methods import file_methods
+    from registry.targets.sessions import file_sessions
 
     settings = desk.settings
     meter = None
@@ -91,9 +92,11 @@ def connections(desk: Desk) -> Iterator[Connections]:
 
         meter = Bucket(settings.get("limit_rate")).meter
     trace = (lambda line: desk.terminal.complain(visible(line))) if settings.on("debug") else None
-    uploads = FileSessions(settings.state / "uploads") if settings.state else MemorySessions()
+    state = settings.state
+    uploads = file_sessions(state / "uploads") if state else None
+    methods = file_methods(state / "registries") if state else None
     ways = cache(lambda host: _way(desk, host))  # one look at its files, and one warning, a host
-    opened = Connections(ways, _credentials(desk), uploads=uploads, meter=meter, trace=trace)
+    opened = Connections(ways, _credentials(desk), uploads=uploads, methods=methods, meter=meter, trace=trace)
     try:
         yield opened
     finally:

@@ -19,9 +19,10 @@ from registry.net.http import Http
 from registry.net.network import Network
 from registry.net.throttle import Meter, Throttled
 from registry.targets.direct import Direct
+from registry.targets.methods import Methods, memory_methods
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
-from registry.targets.sessions import MemorySessions, Sessions
+from registry.targets.sessions import Sessions, memory_sessions
 from registry.wire.messages import (
     Accept,
     Exchange,
@@ -55,14 +56,19 @@ class Connections:
         credentials: Credentials,
         *,
         uploads: Sessions | None = None,
+        methods: Methods | None = None,
         meter: Meter | None = None,
         trace: Callable[[str], None] | None = None,
         now: Clock = time.time,
     ) -> None:
-        """`way(host)` says how a host is reached; `meter` is what bodies pass through, both ways."""
+        """`way(host)` says how a host is reached; `meter` is what bodies pass through, both ways.
+
+        `uploads` and `methods` are what is remembered of registries; without them, for this process only.
+        """
         self._way = way
         self._credentials = credentials
-        self._uploads = uploads or MemorySessions()
+        self._uploads = uploads or memory_sessions()
+        self._methods = methods or memory_methods()
         self._meter = meter
         self._trace = trace
         self._now = now
@@ -90,7 +96,8 @@ class Connections:
     def remote_at(self, origin: Origin) -> Remote:
         """The registry at `origin`."""
         bare = self._pool(self._way(origin.netloc).network)  # for storage: nobody's name, no secret
-        return Remote(Peer(self.session(origin), origin, self._now), self._uploads, Direct(bare))
+        peer = Peer(self.session(origin), origin, self._now)
+        return Remote(peer, self._uploads, Direct(bare), methods=self._methods)
 
     def session(self, origin: Origin) -> Transport:
         """The transport that says who we are to `origin`."""

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     CLOCK = "clock"  # the two clocks differ too much
     NAME_NOT_THERE = "name_not_there"  # a registry has no such name, or shows it to others only
     BODY_LIMIT = "body_limit"  # a proxy or registry takes no body of this size
+    DOCKER_MANIFEST = "docker_manifest"  # an OCI-only registry refuses Docker's kind of manifest
     BUSY = "busy"  # the host is there and cannot answer now
     LINE_BROKE = "line_broke"  # the connection broke, or took too long
 

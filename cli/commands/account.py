@@ -131,7 +131,7 @@ def _named(peer: Peer, response: Response) -> str:
             hint="plain registries take the login that docker or podman made",
         )
     if response.status not in (200, 401):
-        raise peer.refusal(response, doing)
+        raise peer.error_of(peer.refusal(response, doing), doing)
     answer = _object(peer.read(response, _ANSWER_BYTES, doing))
     name, error = answer.get("name"), answer.get("error", "unauthorized")
     if response.status == 401 and error == "unauthorized":

@@ -209,7 +209,8 @@ def _granted(response: Response, realm: Origin, asker: Asker, scopes: Scopes) ->
     doing = f"asking {realm.netloc} for a token"
     body = read_body(response, ANSWER_BYTES, doing, asker.host)
     if response.status != 200:
-        error = faults.error_of(response, body, doing, host=realm.netloc, now=asker.now)
+        refusal = faults.Refusal.of(response, body)
+        error = faults.error_of(refusal, doing, host=realm.netloc, now=asker.now)
         if error.exit == ProtocolError.exit or response.status >= 500 or response.status in (408, 425, 429):
             raise error
         raise ProtocolError(error.message, host=asker.host, hint="its token realm is set up wrongly")

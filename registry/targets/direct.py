@@ -201,7 +201,10 @@ class DirectIntake:
 
     def resume(self) -> None:
         """Go on with what the session says arrived; if that is nothing, ask for another storage URL."""
-        known = self._upload.known()
+        if not self._stored and self._offer is None:
+            self._upload.resume()
+            return
+        known = self._upload.known(self._asked.blob.size)
         if self._stored and known:
             return
         self._stored = False

@@ -16,11 +16,13 @@ from registry.errors import InvalidError, ProtocolError, RegistryError, Transien
 from registry.model.spans import FileSpan
 from registry.wire import faults
 from registry.wire.bodies import read_body
+from registry.wire.faults import Refusal
 from registry.wire.headers import Headers
 from registry.wire.messages import Access, Origin, Request, Response, Transport
 
 PAGE_BYTES = 4 * 1024 * 1024
 _PAGES = 10_000
+_WRITES = ("POST", "PUT", "PATCH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +54,19 @@ class Peer:
         response = self.transport(request)
         if response.status in ok:
             return response
-        raise self.refusal(response, doing)
+        raise self.error_of(self.refusal(response, doing), doing, writing=method in _WRITES)
 
-    def refusal(self, response: Response, doing: str) -> RegistryError:
-        """The error an unwanted answer means, with what the peer says of it."""
+    def refusal(self, response: Response, doing: str) -> Refusal:
+        """What an unwanted answer says."""
         try:
             body = read_body(response, faults.ERROR_BYTES, doing, self.host)
         except (ProtocolError, TransientError):
             body = b""  # an unreadable explanation does not hide the refusal
-        return faults.error_of(response, body, doing, host=self.host, now=self.now())
+        return Refusal.of(response, body)
+
+    def error_of(self, refusal: Refusal, doing: str, *, writing: bool = False) -> RegistryError:
+        """The error that a refusal means; `writing`: whether bytes were to be kept."""
+        return faults.error_of(refusal, doing, host=self.host, now=self.now(), writing=writing)
 
     def read(self, response: Response, limit: int, doing: str) -> bytes:
         """The whole body, at most `limit` bytes; ProtocolError beyond."""

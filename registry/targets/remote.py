@@ -16,6 +16,7 @@ from registry.errors import (
     DeniedError,
     InvalidError,
     ProtocolError,
+    Reason,
     RegistryError,
     TransientError,
 )
@@ -33,13 +34,19 @@ from registry.model.manifests import (
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.direct import Direct
+from registry.targets.methods import Methods, memory_methods
+from registry.targets.mounted import MountedIntake
 from registry.targets.peer import Peer
-from registry.targets.sessions import MemorySessions, Sessions
-from registry.targets.upload import CARRIED, FIRST_PART, Mounted, UploadIntake, writing
+from registry.targets.sessions import Sessions, memory_sessions
+from registry.targets.upload import CARRIED, FIRST_PART, UploadIntake, writing
 from registry.wire import routes
-from registry.wire.messages import Access, Response
+from registry.wire.faults import Refusal
+from registry.wire.headers import Headers
+from registry.wire.messages import Access, Request, Response
 
 _ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_INDEX, OCI_ARTIFACT))}
+_KIND_REFUSED = (400, 405, 406, 415, 422)
+_BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
 _PAGE = 1000
 _NAMES = 1_000_000
 
@@ -49,23 +56,20 @@ def reading(name: Name) -> Access:
     return Access(name.repository)
 
 
-class _Fussy(Exception):
-    """The registry did not answer a request that another would have."""
-
-
 @dataclass(frozen=True, slots=True)
 class Remote:
     """The registry `peer`; `sessions` remembers the uploads that were begun there.
 
-    With `direct`, blobs go past it to its storage where it offers that. `first_part` is how many bytes an
-    upload's first PATCH brings.
+    With `direct`, blobs go past it to its storage where it offers that. `methods` remembers how it takes
+    bytes; `first_part` is how many of them an upload's first PATCH brings.
     """
 
     peer: Peer
-    sessions: Sessions = field(default_factory=MemorySessions)
+    sessions: Sessions = field(default_factory=memory_sessions)
     direct: Direct | None = None
     first_part: int = FIRST_PART
-    fussy: threading.Event = field(default_factory=threading.Event)  # wants no mount from where the blob goes
+    methods: Methods = field(default_factory=memory_methods)
+    plain_post: threading.Event = field(default_factory=threading.Event)  # mounts nothing onto itself
 
     # --- reading -----------------------------------------------------------------------------------
 
@@ -107,7 +111,8 @@ class Remote:
         path = routes.blob(name.repository, blob.digest)
         response = self.peer.ask("GET", path, doing, ok=(200, 206, 416), access=reading(name), headers=wanted)
         if response.status == 416:
-            raise self._garbled(self.peer.refusal(response, doing).message)
+            refusal = self.peer.refusal(response, doing)
+            raise self._garbled(self.peer.error_of(refusal, doing).message)
         try:
             got = self._span_of(response, blob, span, doing)
         except ProtocolError:
@@ -138,24 +143,20 @@ class Remote:
         """A registry says itself what it does not take."""
 
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | None:
-        """A mount where `near` is another repository here, else an upload; a remembered one goes on.
-
-        A blob that fits into the closing PUT is not worth asking for storage; it costs that PUT and one POST,
-        or the POST alone where it is here.
-        """
-        intake = UploadIntake(self.peer, self.sessions, name, blob, self.first_part)
+        """A mount where `near` is another repository here, else an upload; a remembered one goes on."""
+        intake = UploadIntake(self.peer, self.sessions, self.methods, name, blob, self.first_part)
         source = near if near is not None and near.repository != name.repository else None
-        if blob.size <= CARRIED and source is None and not self.fussy.is_set():
-            with contextlib.suppress(_Fussy):
-                return intake if self._opened(intake, name, blob) else None
+        small = blob.size <= CARRIED
+        if small and source is None and (answer := self._mounted_onto_itself(intake, name)) is not None:
+            return intake if answer.status == 202 else None
         if self.size(name, blob) is not None:
             return None
         if intake.remembered():
             return intake
         if source is not None:
             with contextlib.suppress(DeniedError):  # no right to read there: the bytes go up instead
-                return Mounted(blob) if intake.mount(source).status == 201 else intake
-        if self.direct is not None and blob.size > CARRIED:
+                return MountedIntake(blob) if intake.mount(source).status == 201 else intake
+        if self.direct is not None and not small:
             begun = self.direct.begin(self.peer, intake, blob)
             if begun is not None:
                 return begun
@@ -164,30 +165,32 @@ class Remote:
         intake.begin()
         return intake
 
-    def _opened(self, intake: UploadIntake, name: Name, blob: Descriptor) -> bool:
-        """Ask whether the blob is here, and open its upload if not, in one request: mount it from where it
-        goes. _Fussy where the registry does not take that; in this run it is not asked so again."""
+    def _mounted_onto_itself(self, intake: UploadIntake, name: Name) -> Response | None:
+        """A mount from the repository where the blob is to go: 201 says that it is there, 202 that its upload
+        is open. That is HEAD and POST in one request, which is what a small blob costs most.
+
+        None where the registry refuses it; in this run it is asked no more.
+        """
+        if self.plain_post.is_set():
+            return None
         try:
-            return intake.mount(name).status != 201
+            return intake.mount(name)
         except RegistryError as error:
             if isinstance(error, TransientError) and not error.answered:
                 raise
-            self.fussy.set()
-            raise _Fussy from error
+            self.plain_post.set()
+            return None
 
     def publish(self, name: Name, manifest: Manifest) -> None:
         """Put the manifest and read it back: done only when exactly those bytes are returned."""
         doing = f"publishing {name}"
         path = routes.manifest(name.repository, name.reference)
-        self.peer.ask(
-            "PUT",
-            path,
-            doing,
-            ok=(200, 201, 202),
-            access=writing(name),
-            headers={"Content-Type": manifest.media_type},
-            body=manifest.raw,
+        headers = Headers({"Content-Type": manifest.media_type})
+        response = self.peer.transport(
+            Request("PUT", f"{self.peer.origin}{path}", headers, manifest.raw, access=writing(name))
         )
+        if response.status not in (200, 201, 202):
+            raise self._unpublished(self.peer.refusal(response, doing), manifest, doing)
         again = self.peer.ask(
             "GET", path, f"reading back {name}", ok=(200,), access=reading(name), headers=_ACCEPT
         )
@@ -199,6 +202,20 @@ class Remote:
                 hint="somebody may have pushed the same name at the same time; push again",
             )
 
+    def _unpublished(self, refusal: Refusal, manifest: Manifest, doing: str) -> RegistryError:
+        """The error for a manifest that was refused; an OCI-only registry refuses Docker's kind so."""
+        error = self.peer.error_of(refusal, doing, writing=True)
+        if refusal.code in _BLOB_UNKNOWN:
+            return ProtocolError(f"{error.message}; it took that blob before", host=self.peer.host)
+        if refusal.status not in _KIND_REFUSED or not isinstance(error, ProtocolError):
+            return error
+        return ProtocolError(
+            f"{doing}: {self.peer.host} refuses a manifest of type {manifest.media_type} "
+            f"({refusal.status}{refusal.words and ': '}{refusal.words})",
+            host=self.peer.host,
+            reason=Reason.DOCKER_MANIFEST if manifest.media_type == DOCKER_MANIFEST else Reason.NONE,
+        )
+
     def remove(self, name: Name) -> None:
         """Delete the tag; where a registry deletes by digest only, the manifest with every tag of it."""
         doing = f"deleting {name}"
@@ -208,7 +225,7 @@ class Remote:
         if response.status >= 400:
             refusal = self.peer.refusal(response, doing)
             if name.digest is not None:
-                raise refusal
+                raise self.peer.error_of(refusal, doing)
             path = routes.manifest(name.repository, self.resolve(name).digest)
             self.peer.ask("DELETE", path, doing, ok=(200, 202, 204), access=deleting)
 

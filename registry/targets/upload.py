@@ -1,34 +1,50 @@
-"""One blob on its way up to a registry: an upload session, its parts in order, its closing PUT.
+"""One blob on its way up to a registry: an upload session, its bytes by one method or another, its end.
 
 OCI distribution specification 1.1, "Pushing blobs". The digest is known, so nothing is hashed here:
-the registry proves what it got.
+the registry proves what it got. `ladder` decides how the bytes go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import quote
 
 from registry.contracts import Appetite, How
-from registry.errors import CorruptError, InvalidError, NotFoundError, ProtocolError, TransientError
+from registry.errors import (
+    CorruptError,
+    InvalidError,
+    ProtocolError,
+    Reason,
+    RegistryError,
+    StorageError,
+    TransientError,
+)
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
+from registry.targets.ladder import LEAST_CHUNK, MOST_CHUNK, Ladder, MiB
+from registry.targets.methods import Method, Methods
 from registry.targets.peer import Peer
-from registry.targets.pieces import exactly
-from registry.targets.sessions import AGE, Session, Sessions
+from registry.targets.pieces import Watched, exactly
+from registry.targets.sessions import AGE, Sessions, UploadSession
 from registry.wire import routes
+from registry.wire.faults import Refusal
 from registry.wire.headers import Headers
 from registry.wire.messages import Access, Request, Response
 
-MiB = 1024 * 1024
 FIRST_PART = 16 * MiB
-MOST_PART = 1024 * MiB
-_CHUNK_MIN_CEILING = MOST_PART
 # A blob no larger than this goes up inside the closing PUT: one request less, and it can be replayed.
 CARRIED = 256 * 1024
 _NONE = Headers()
+_BYTES = {"Content-Type": "application/octet-stream"}
+_DONE = (200, 201, 202, 204)
+# What a registry or a proxy says to a way of sending that it does not know, or to a session that is gone.
+_NOT_SO = (400, 404, 405, 410, 411, 415, 416, 422, 501)
+_GONE = (404, 410)
+_TOO_LARGE = 413
+# What the closing PUT says when other bytes arrived than the digest's.
+_WRONG_BYTES = ("DIGEST_INVALID", "SIZE_INVALID", "BLOB_UPLOAD_INVALID")
 
 
 def writing(name: Name, mounted_from: str = "") -> Access:
@@ -36,54 +52,34 @@ def writing(name: Name, mounted_from: str = "") -> Access:
     return Access(name.repository, ("pull", "push"), mounted_from)
 
 
-@dataclass(frozen=True, slots=True)
-class Mounted:
-    """A blob the registry took over from another of its repositories: nothing is left to send."""
-
-    blob: Descriptor
-    how = How.MOUNTED
-
-    @property
-    def appetite(self) -> Appetite:
-        return Appetite(ordered=True, first=FIRST_PART, least=0, most=MOST_PART)
-
-    @property
-    def received(self) -> Spans:
-        return Spans.of([Span(0, self.blob.size)])
-
-    def write(self, span: Span, chunks: Iterable[bytes]) -> None:
-        raise InvalidError("a mounted blob takes no bytes")
-
-    def resume(self) -> None: ...
-
-    def prove(self) -> None: ...
-
-    def suspect(self) -> Spans:
-        return Spans()
-
-    def differs(self, span: Span, chunks: Iterable[bytes]) -> bool:
-        return False
-
-    def commit(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class UploadIntake:
     """One upload session. Made idle: `remembered` or `begin` says where the bytes go."""
 
     def __init__(
-        self, peer: Peer, sessions: Sessions, name: Name, blob: Descriptor, first_part: int = FIRST_PART
+        self,
+        peer: Peer,
+        sessions: Sessions,
+        methods: Methods,
+        name: Name,
+        blob: Descriptor,
+        first_part: int = FIRST_PART,
     ) -> None:
         """`first_part`: how many bytes the first PATCH brings."""
+        small = blob.size <= CARRIED
         self._peer = peer
         self._sessions = sessions
+        self._methods = methods
         self._name = name
         self._blob = blob
         self._first_part = first_part
+        self._small = small
         self._key = f"{peer.origin}/{name.repository}@{blob.digest}"
-        self._session = Session("", 0, 0.0)
-        self._held = 0
+        self._method_key = f"{peer.origin} {'small' if small else 'large'}"
+        self._ladder = Ladder(small, methods.get(self._method_key), peer.now())
+        self._session = UploadSession("", 0, 0.0)
+        self._held = 0  # bytes that the registry keeps, as far as is known
+        self._sent = 0  # bytes that it may have of this session
+        self._stored = False  # whether the closing PUT was answered well
         self._access = writing(name)
         self._doing = f"uploading blob {blob.digest.short} to {name}"
         self._carried = b""
@@ -93,10 +89,14 @@ class UploadIntake:
 
     def remembered(self) -> bool:
         """Go on with the upload an earlier try began, if the registry still knows it."""
-        session = self._sessions.get(self._key) if self._blob.size > CARRIED else None
-        if session is None or self._peer.now() - session.touched > AGE:
+        session = self._sessions.get(self._key) if self._ladder.method is Method.CHUNKS else None
+        if session is None:
+            return False
+        if self._peer.now() - session.touched > AGE:
+            self.forget()
             return False
         self._session = session
+        self._sent = self._blob.size
         if not self.known():
             return False
         if self._held:
@@ -117,18 +117,33 @@ class UploadIntake:
         access = access or self._access
         response = self._peer.ask("POST", path, self._doing, ok=(201, 202), access=access, headers=headers)
         if response.status == 202:
-            least = response.headers.get("OCI-Chunk-Min-Length")
-            self._session = Session("", self._chunk_least(least), 0.0)
+            try:
+                least = routes.read_chunk_least(response.headers.get("OCI-Chunk-Min-Length"), MOST_CHUNK)
+            except InvalidError as error:
+                raise ProtocolError(f"{self._doing}: {self._peer.host}: {error.message}") from None
+            self._session = UploadSession("", least, 0.0)
+            self._sent = 0
             self._moved(response, f"{self._peer.origin}{path}", 0)
         elif not query:
             raise ProtocolError(f"{self._doing}: {self._peer.host} says it is done before it began")
         return response
 
     def resume(self) -> None:
-        """Ask what arrived; a session that vanished is begun anew."""
+        """Find out what is there, where that helps; else begin anew."""
         self._carried = b""
-        if not self.known():
-            self.begin()
+        method, held = self._ladder.method, self._held
+        if method is Method.PUT:
+            if self._sent and self._is_there():
+                self._held, self._stored = self._blob.size, True
+                return
+        elif self.known() and (method is Method.CHUNKS or self._held == self._blob.size):
+            return
+        elif held:
+            self._ladder.refused(f"{self._peer.host} lost {held} bytes that it had kept", first=False)
+        self._start_over()
+        if self._ladder.method is None:
+            raise self._exhausted()
+        self.begin()
 
     def forget(self) -> None:
         """No later run goes on with this session."""
@@ -138,38 +153,35 @@ class UploadIntake:
 
     @property
     def appetite(self) -> Appetite:
-        return Appetite(
-            ordered=True,
-            first=max(self._first_part, self._session.least),
-            least=self._session.least,
-            most=max(MOST_PART, self._session.least),
-        )
+        if self._ladder.method is not Method.CHUNKS:
+            size = self._blob.size
+            return Appetite(ordered=True, first=size, least=size, most=size)
+        least = self._session.least
+        most = max(self._ladder.most, least)
+        return Appetite(ordered=True, first=min(max(self._first_part, least), most), least=least, most=most)
 
     @property
     def received(self) -> Spans:
         return Spans.of([Span(0, self._held + len(self._carried))])
 
     def write(self, span: Span, chunks: Iterable[bytes]) -> None:
-        """One PATCH. TransientError if it may go on after `resume`."""
-        if span.offset != self._held:
+        """One request with the bytes of `span`; a small blob is kept for the closing one.
+
+        TransientError if it may go on after `resume`, then perhaps with another appetite. ProtocolError
+        when the registry takes the bytes in no way.
+        """
+        method, carried = self._ladder.method, self._small and self._ladder.method is Method.PUT
+        if span.offset != self._held + len(self._carried):
             raise InvalidError(f"{self._doing}: byte {span.offset} does not follow what was sent")
-        if span == Span(0, self._blob.size) and span.length <= CARRIED:
-            self._carried = exactly(span, chunks)
-            return
-        headers = {
-            "Content-Type": "application/octet-stream",
-            "Content-Range": f"{span.offset}-{span.end - 1}",
-        }
-        url = self._session.location
-        response = self._peer.transport(self._request("PATCH", url, Headers(headers), chunks, span.length))
-        if response.status in (416, 404, 410):  # the registry holds something else than we think: ask it
-            refused = self._peer.refusal(response, self._doing)
-            if not span.offset:  # it holds something it does not tell: nothing to go on with
-                self._session = replace(self._session, location="")
-            raise TransientError(refused.message, host=self._peer.host, answered=True)
-        if response.status not in (200, 201, 202, 204):
-            raise self._peer.refusal(response, self._doing)
-        self._moved(response, url, self._arrived(response, span.end))
+        if method is not Method.CHUNKS and not carried and span.length != self._blob.size:
+            raise InvalidError(f"{self._doing}: all of it must come at once")
+        if carried:
+            self._carried += exactly(span, chunks)
+        elif method is Method.PUT:
+            self._send("PUT", self._closing_url(), span, chunks, {})
+        else:
+            ranged = {"Content-Range": f"{span.offset}-{span.end - 1}"} if method is Method.CHUNKS else {}
+            self._send("PATCH", self._session.location, span, chunks, ranged)
 
     def prove(self) -> None:
         """The registry proves the blob when the session is closed."""
@@ -184,51 +196,167 @@ class UploadIntake:
 
     def commit(self) -> None:
         """The closing PUT. CorruptError if the registry says the bytes are not the digest's."""
-        location = self._session.location
-        join = "&" if "?" in location else "?"
-        url = f"{location}{join}digest={quote(str(self._blob.digest), safe='')}"
-        headers = Headers({"Content-Type": "application/octet-stream"} if self._carried else {})
-        response = self._peer.transport(self._request("PUT", url, headers, self._carried))
-        if response.status in (200, 201, 202, 204):
-            if self._blob.size > CARRIED:
-                self._sessions.forget(self._key)
-            return
-        refusal = self._peer.refusal(response, self._doing)
-        if (
-            response.status == 400
-        ):  # DIGEST_INVALID: what arrived is not the blob; nothing of it is worth keeping
-            self._sessions.forget(self._key)
-            self._session = replace(self._session, location="")
-            self._held = 0
-            raise CorruptError(
-                refusal.message,
-                host=self._peer.host,
-                name=str(self._name),
-                hint="the bytes were damaged on the way, or the local blob is: ferry verify",
-            )
-        if response.status in (404, 416):
-            raise TransientError(refusal.message, host=self._peer.host, answered=True)
-        raise refusal
+        if not self._stored:
+            headers = Headers(_BYTES if self._carried else {})
+            response = self._peer.transport(self._request("PUT", self._closing_url(), headers, self._carried))
+            if response.status not in _DONE:
+                raise self._not_closed(self._peer.refusal(response, self._doing))
+        self._stored = True
+        if not self._small:
+            self.forget()
+        learned = self._ladder.worked(self._peer.now())
+        if learned is not None and learned is not self._ladder.learned:
+            self._methods.put(self._method_key, learned)
 
     def close(self) -> None:
         """The session stays open at the registry, remembered."""
 
-    # --- what the registry says --------------------------------------------------------------------
+    def known(self, sent: int | None = None) -> bool:
+        """`GET <location>`: what arrived; False if the registry does not know the session, or cannot tell.
 
-    def known(self) -> bool:
-        """`GET <location>`: what arrived; False if the registry no longer knows the session."""
+        `sent`: the most it can have, where bytes went another way than by `write`.
+        """
         url = self._session.location
         if not url:
             return False
+        self._sent = self._sent if sent is None else sent
         response = self._peer.transport(self._request("GET", url))
         if response.status in (200, 202, 204):
-            self._moved(response, url, self._arrived(response, 0))
+            held = self._told(response)
+            if held is None:
+                return False
+            self._moved(response, url, held)
+            self._ladder.kept(held)
             return True
         refusal = self._peer.refusal(response, self._doing)
-        if isinstance(refusal, NotFoundError) or response.status in (400, 405):
-            self._sessions.forget(self._key)
+        if refusal.status in (400, 405, *_GONE):
+            self.forget()
             return False
-        raise refusal
+        raise self._peer.error_of(refusal, self._doing)
+
+    # --- sending -----------------------------------------------------------------------------------
+
+    def _send(
+        self, method: str, url: str, span: Span, chunks: Iterable[bytes], headers: Mapping[str, str]
+    ) -> None:
+        watched = Watched(chunks)
+        try:
+            response = self._peer.transport(
+                self._request(method, url, Headers({**_BYTES, **headers}), watched, span.length)
+            )
+        except TransientError as error:
+            self._sent = max(self._sent, span.offset + watched.taken)
+            if watched.taken and not watched.failed and self._ladder.broke(span.length, error.message):
+                self._start_over()
+            raise
+        self._sent = max(self._sent, span.end)
+        if response.status not in _DONE:
+            refusal = self._peer.refusal(response, self._doing)
+            raise self._not_closed(refusal) if method == "PUT" else self._not_taken(refusal, span)
+        # Whatever its Range says (ECR, Aliyun, zot): a PATCH that was sent whole and taken is kept.
+        if method == "PATCH":
+            self._moved(response, url, span.end)
+        self._held, self._stored = span.end, method == "PUT"
+        self._ladder.kept(span.end)
+
+    def _not_taken(self, refusal: Refusal, span: Span) -> RegistryError:
+        """The error for a PATCH that was refused: transient where there is another way to go on."""
+        error = self._peer.error_of(refusal, self._doing, writing=True)
+        if refusal.status == _TOO_LARGE:
+            return self._too_large(error, span.length)
+        if refusal.status not in _NOT_SO or isinstance(error, StorageError):
+            return error
+        first = span.offset == 0 and refusal.status not in _GONE
+        if self._ladder.refused(_short(refusal), first=first):
+            self._start_over()
+        return self._another_way(error)
+
+    def _not_closed(self, refusal: Refusal) -> RegistryError:
+        """The error for a closing PUT that was refused: transient where there is another way to go on."""
+        error = self._peer.error_of(refusal, self._doing, writing=True)
+        why = _short(refusal)
+        if refusal.code in _WRONG_BYTES:
+            self._ladder.wrong_bytes(why)
+            self._start_over()
+            return CorruptError(
+                f"{error.message}: it says that other bytes arrived than the blob has",
+                host=self._peer.host,
+                name=str(self._name),
+                hint="they were changed or lost on the way, or the local blob is damaged: ferry verify",
+            )
+        if refusal.status == _TOO_LARGE:
+            return self._too_large(error, self._blob.size)
+        if refusal.status == 500 and not self._carried and not isinstance(error, StorageError):
+            if self._ladder.closing_failed(why):
+                self._start_over()
+            return self._another_way(error) if self._ladder.method is None else error
+        if refusal.status not in _NOT_SO or isinstance(error, StorageError):
+            return error
+        if self._ladder.not_closed(why, at_once=self._ladder.method is Method.PUT):
+            self._start_over()
+        return self._another_way(error)
+
+    def _too_large(self, error: RegistryError, size: int) -> RegistryError:
+        """A body of `size` bytes was more than somebody on the way takes: smaller ones, or the end."""
+        if self._ladder.too_large(size, self._session.least, f"413 for {size} bytes"):
+            return TransientError(
+                f"{self._doing}: the proxy or registry at {self._peer.host} takes no body of {_amount(size)} "
+                f"(413); sending {_amount(self._ladder.most)} at a time",
+                host=self._peer.host,
+                reason=Reason.BODY_LIMIT,
+                answered=True,
+            )
+        if self._ladder.method not in (None, Method.CHUNKS):
+            self._start_over()
+            return TransientError(error.message, host=self._peer.host, answered=True)
+        least = f", and Ferry sends no less than {_amount(LEAST_CHUNK)} at a time"
+        return ProtocolError(
+            f"{self._doing}: the proxy or registry at {self._peer.host} takes no body of {_amount(size)} "
+            f"(413){least if size >= LEAST_CHUNK else ''}",
+            host=self._peer.host,
+            name=str(self._name),
+            reason=Reason.BODY_LIMIT,
+        )
+
+    def _another_way(self, error: RegistryError) -> RegistryError:
+        """`error` as one that is tried again, or the last one, when no method is left."""
+        if self._ladder.method is None:
+            return self._exhausted()
+        return TransientError(error.message, host=self._peer.host, answered=True)
+
+    def _exhausted(self) -> ProtocolError:
+        return ProtocolError(
+            f"{self._doing}: {self._peer.host} takes the bytes in no way that Ferry knows "
+            f"({self._ladder.tried})",
+            host=self._peer.host,
+            name=str(self._name),
+            hint="--debug shows the requests",
+        )
+
+    def _start_over(self) -> None:
+        """Nothing of what was sent counts; the next session takes all of it."""
+        self.forget()
+        self._session = replace(self._session, location="")
+        self._held = self._sent = 0
+        self._stored = False
+        if self._ladder.learned is None:
+            self._methods.forget(self._method_key)
+
+    # --- what the registry says --------------------------------------------------------------------
+
+    def _is_there(self) -> bool:
+        """Whether the blob is there, although the answer to its PUT was lost."""
+        path = routes.blob(self._name.repository, self._blob.digest)
+        response = self._peer.transport(
+            Request("HEAD", f"{self._peer.origin}{path}", access=Access(self._name.repository))
+        )
+        response.close()
+        return response.status == 200
+
+    def _closing_url(self) -> str:
+        location = self._session.location
+        join = "&" if "?" in location else "?"
+        return f"{location}{join}digest={quote(str(self._blob.digest), safe='')}"
 
     def _request(
         self,
@@ -241,24 +369,14 @@ class UploadIntake:
         """A request to the session's URL, which alone does not tell what it is for."""
         return Request(method, url, headers, body, length, access=self._access)
 
-    def _arrived(self, response: Response, expected: int) -> int:
-        """How much the registry holds by its `Range`; `expected` where it does not say."""
-        value = response.headers.get("Range")
-        if not value:
-            return expected
+    def _told(self, response: Response) -> int | None:
+        """How many bytes the registry says it holds, none that were not sent; None if it does not say."""
         try:
-            first, last = routes.read_upload_range(value)
-        except InvalidError as error:
-            raise ProtocolError(f"{self._doing}: {self._peer.host}: {error.message}") from None
-        if first != 0 or last >= max(self._blob.size, 1):
-            raise ProtocolError(
-                f"{self._doing}: {self._peer.host} says it holds bytes {first}-{last} of {self._blob.size}",
-                host=self._peer.host,
-            )
-        if not expected:
-            # Debian's registry 2.8 and CNCF's v3 say 0-0 for nothing; one single byte looks the same.
-            return last + 1 if last else 0
-        return min(last + 1, expected)
+            _, last = routes.read_upload_range(response.headers.get("Range"))
+        except InvalidError:
+            return None
+        # Debian's registry 2.8 and CNCF's v3 say 0-0 for nothing; one single byte looks the same.
+        return min(last + 1 if last else 0, self._sent)
 
     def _moved(self, response: Response, base: str, received: int) -> None:
         """Each answer's location replaces the last one, and is remembered."""
@@ -269,18 +387,14 @@ class UploadIntake:
             raise ProtocolError(f"{self._doing}: {self._peer.host} gave no upload location")
         self._held = received
         self._session = replace(self._session, location=url, touched=self._peer.now())
-        if self._blob.size > CARRIED:
+        if self._ladder.method is Method.CHUNKS:
             self._sessions.put(self._key, self._session)
 
-    def _chunk_least(self, value: str) -> int:
-        if not value:
-            return 0
-        if not (value.isascii() and value.isdigit() and len(value) < 16):
-            raise ProtocolError(f"{self._doing}: OCI-Chunk-Min-Length is not a number", host=self._peer.host)
-        least = int(value)
-        if least > _CHUNK_MIN_CEILING:
-            raise ProtocolError(
-                f"{self._doing}: {self._peer.host} wants chunks of at least {least} bytes",
-                host=self._peer.host,
-            )
-        return least
+
+def _short(refusal: Refusal) -> str:
+    """A refusal in a few words."""
+    return f"{refusal.status} {refusal.words}".strip()
+
+
+def _amount(size: int) -> str:
+    return f"{size // MiB} MiB" if size and size % MiB == 0 else f"{size} bytes"

@@ -8,7 +8,9 @@ from __future__ import annotations
 import email.utils
 import json
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from registry.errors import (
     CorruptError,
@@ -16,15 +18,29 @@ from registry.errors import (
     InvalidError,
     NotFoundError,
     ProtocolError,
+    Reason,
     RegistryError,
     StorageError,
     TransientError,
 )
 from registry.wire.headers import Headers
-from registry.wire.messages import Response
+from registry.wire.messages import Origin, Response
 
 ERROR_BYTES = 64 * 1024
-RETRY_AFTER_CEILING = 600.0
+RETRY_AFTER_CEILING = 7 * 24 * 3600.0
+LONGEST_PAUSE = 600.0  # seconds that anybody waits because a peer asks for it
+_OLLAMA = "registry.ollama.ai"  # its 412 means that it wants a newer client (PROTOCOL section 3)
+_TOO_MANY = "TOOMANYREQUESTS"
+_REDIRECTS = (301, 302, 303, 307, 308)
+# How registries say that they are full: their disk's own words, Harbor's quotas, and what others say.
+_FULL = re.compile(
+    r"no space left|disk (?:is )?full|insufficient storage|out of (?:disk )?space"
+    r"|(?:storage|disk)[ _]?(?:quota|limit)|quota (?:is |has been )?(?:exceeded|used up|reached)"
+    r"|exceed\w* .{0,40}quota|exceed the configured upper limit|QUOTA_?EXCEEDED",
+    re.IGNORECASE,
+)
+# CNCF's registry says it in `detail` only: an errno of its disk (ENOSPC, EDQUOT).
+_FULL_DETAIL = re.compile(rb'"Err"\s*:\s*(?:28|122)\b')
 _SHOWN = 300
 
 # The specification's codes, with the status each is sent with unless the case asks for another.
@@ -61,46 +77,95 @@ def fault(
     return Response(status or STATUS[code], fields, body)
 
 
-def error_of(
-    response: Response, body: bytes, doing: str, *, host: str, name: str = "", now: float = 0.0
-) -> RegistryError:
-    """The error a refused answer means.
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What an unwanted answer says: its status, the first error's code and message ("" without), all fields.
 
-    `doing` is what was tried ("reading the manifest of acme/tiny"); `body` at most ERROR_BYTES of the
-    answer; `now` Unix seconds, for a `Retry-After` that is a date.
+    `page`: a web page came where a registry answers in JSON. `full`: no space is left there, by its words.
     """
-    status = response.status
-    words = said(body)
+
+    status: int
+    code: str
+    message: str
+    headers: Headers
+    page: bool
+    full: bool
+
+    @classmethod
+    def of(cls, response: Response, body: bytes) -> Refusal:
+        """The refusal in an answer of which at most ERROR_BYTES were read."""
+        code, message = _first_error(body)
+        spaceless = bool(_FULL.search(f"{code} {message}") or _FULL_DETAIL.search(body))
+        return cls(
+            response.status,
+            code,
+            message,
+            response.headers,
+            page=body.lstrip()[:1] == b"<" and not message,
+            full=response.status == 507 or (spaceless and response.status != 429 and code != _TOO_MANY),
+        )
+
+    @property
+    def words(self) -> str:
+        """Code and message, one harmless line; "" if it says nothing that can be read."""
+        if self.page:
+            return "with a web page"
+        return printable(f"{self.code} {self.message}".strip())[:_SHOWN]
+
+
+def error_of(
+    refusal: Refusal, doing: str, *, host: str, name: str = "", now: float = 0.0, writing: bool = False
+) -> RegistryError:
+    """The error that a refusal means.
+
+    `doing` is what was tried ("reading the manifest of acme/tiny"); `now` Unix seconds, for a `Retry-After`
+    that is a date; `writing`: whether bytes were to be kept there.
+    """
+    status = refusal.status
+    words = "" if refusal.page else refusal.words
     message = f"{doing}: {host} answered {status}" + (f": {words}" if words else "")
+    if refusal.page:
+        message += " with a web page: is there a registry at this address?"
+    if writing and refusal.full:
+        return StorageError(
+            f"{doing}: {host} has no space left, or a quota is used up there ({f'{status} {words}'.strip()})",
+            host=host,
+            name=name,
+            hint="it is the registry's disk that is full, not this one; its administrator can make room",
+        )
     if status == 401:
-        return DeniedError(
-            message, host=host, name=name, hint=f"sign in: ferry signin {host}, or ferry login {host}"
-        )
+        return DeniedError(message, host=host, name=name, reason=Reason.NOT_SIGNED_IN)
     if status in (403, 451):
-        return DeniedError(
-            message, host=host, name=name, hint="ask the owner for the right, or check --key and ferry whoami"
-        )
+        return DeniedError(message, host=host, name=name, reason=Reason.NOT_ALLOWED)
     if status in (404, 410):
-        return NotFoundError(
-            message,
-            host=host,
-            name=name,
-            hint="check the name; a private model looks the same as none to a key without the right",
-        )
+        return NotFoundError(message, host=host, name=name, reason=Reason.NAME_NOT_THERE)
     if passes(status):
-        return TransientError(
-            message,
-            host=host,
-            name=name,
-            hint="the registry is busy or broken; the same command goes on where this one stopped",
-            retry_after=retry_after(response.headers.get("Retry-After"), now),
-            answered=True,
-        )
-    if status == 412:
-        return ProtocolError(
-            f"{doing}: {host} wants a newer client for this model", host=host, name=name, hint=words
-        )
-    return ProtocolError(message, host=host, name=name, hint="--debug shows the requests")
+        return _transient(refusal, message, host, name, now)
+    if status in _REDIRECTS:
+        message = f"{message}, a redirect to {_host_of(refusal.headers.get('Location'))}"
+    if status == 412 and not words and host == _OLLAMA:
+        message = f"{doing}: {host} wants a newer client for this model"
+    return ProtocolError(message, host=host, name=name, hint="" if words else "--debug shows the requests")
+
+
+def _transient(refusal: Refusal, message: str, host: str, name: str, now: float) -> TransientError:
+    pause = retry_after(refusal.headers.get("Retry-After"), now)
+    if pause is not None and pause > LONGEST_PAUSE:
+        message = f"{message}; it asks to be left alone for {_for_people(pause)}"
+    return TransientError(message, host=host, name=name, reason=Reason.BUSY, retry_after=pause, answered=True)
+
+
+def _for_people(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours and minutes else f"{hours} h" if hours else f"{minutes} min"
+
+
+def _host_of(location: str) -> str:
+    """Where a redirect leads, no more: the rest of it may be a permission."""
+    try:
+        return Origin.of(location).netloc
+    except InvalidError:
+        return "a path there" if location.startswith("/") else "nowhere"
 
 
 def passes(status: int) -> bool:
@@ -109,7 +174,10 @@ def passes(status: int) -> bool:
 
 
 def retry_after(value: str, now: float) -> float | None:
-    """`Retry-After` in seconds from `now`, both forms, between 0 and the ceiling; None if unreadable."""
+    """`Retry-After` in seconds from `now`, both forms, between 0 and the ceiling; None if unreadable.
+
+    What is longer than LONGEST_PAUSE is for people to know, not to be slept.
+    """
     text = value.strip()
     if text.isascii() and text.isdigit() and len(text) <= 10:
         return min(float(text), RETRY_AFTER_CEILING)
@@ -122,19 +190,24 @@ def retry_after(value: str, now: float) -> float | None:
 
 def said(body: bytes) -> str:
     """The peer's own words, one line, bounded; what is not an error document is shown as its first text."""
+    code, message = _first_error(body)
+    return printable(f"{code} {message}".strip())[:_SHOWN]
+
+
+def _first_error(body: bytes) -> tuple[str, str]:
+    """Code and message of the first error of an error document; ("", text) of what is none."""
     try:
         document = json.loads(body)
         errors = document.get("errors") if isinstance(document, dict) else None
         if isinstance(errors, list) and errors and isinstance(errors[0], dict):
-            first = errors[0]
-            words = " ".join(str(first[key]) for key in ("code", "message") if first.get(key))
-            return printable(words)[:_SHOWN]
+            code, message = (str(errors[0].get(key) or "") for key in ("code", "message"))
+            return code, message
         if isinstance(document, dict) and isinstance(document.get("error"), str):
-            return printable(document["error"])[:_SHOWN]
+            return "", document["error"]
     except (ValueError, RecursionError):
         pass
     text = body[:_SHOWN].decode("utf-8", "replace").strip()
-    return "" if text.startswith("<") else printable(text)
+    return "", "" if text.startswith("<") else text
 
 
 def printable(text: str) -> str:

@@ -124,7 +124,7 @@ def _page(after: str, limit: int) -> str:
     return f"?{'&'.join(pairs)}" if pairs else ""
 
 
-# --- the two headers that speak of bytes ---------------------------------------------------------------
+# --- the headers that speak of bytes -------------------------------------------------------------------
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _UPLOADED = re.compile(r"(?:bytes=)?(\d{1,19})-(\d{1,19})")
@@ -147,3 +147,14 @@ def read_upload_range(value: str) -> tuple[int, int]:
     if not found:
         raise InvalidError(f"range {value[:60]!r} is not <first>-<last>")
     return int(found[1]), int(found[2])
+
+
+def read_chunk_least(value: str, ceiling: int) -> int:
+    """`OCI-Chunk-Min-Length` in bytes, 0 where there is none; InvalidError if it cannot be honoured."""
+    if not value:
+        return 0
+    if not (value.isascii() and value.isdigit() and len(value) < 16):
+        raise InvalidError("OCI-Chunk-Min-Length is not a number")
+    if int(value) > ceiling:
+        raise InvalidError(f"chunks of at least {int(value)} bytes are wanted")
+    return int(value)

@@ -26,7 +26,7 @@ from registry.targets.direct import Direct
 from registry.targets.memory import Memory
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
-from registry.targets.sessions import FileSessions
+from registry.targets.sessions import file_sessions
 from registry.targets.store import Store
 from registry.wire import routes
 from registry.wire.messages import Origin
@@ -77,7 +77,7 @@ def remote_in_process(directory: Path, undo: contextlib.ExitStack, direct: bool 
     def again() -> Remote:
         transport = in_process(app)
         peer = Peer(transport, Origin("https", "models.example", 443))
-        return Remote(peer, FileSessions(directory / "state"), Direct(transport))
+        return Remote(peer, file_sessions(directory / "state"), Direct(transport))
 
     return Place(again(), again, shared=False, keeps_blobs=True)
 
@@ -103,7 +103,7 @@ def remote_over_sockets(directory: Path, undo: contextlib.ExitStack, direct: boo
     host = service.start().removeprefix("http://")
 
     def again() -> Remote:
-        uploads = FileSessions(directory / "state")
+        uploads = file_sessions(directory / "state")
         connections = Connections(lambda _: Way(), Credentials(), uploads=uploads)
         undo.callback(connections.close)
         return connections.remote_at(Origin.of(f"http://{host}"))

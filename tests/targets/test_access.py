@@ -13,9 +13,10 @@ from registry.model.names import Name
 from registry.model.spans import Span
 from registry.server.app import App
 from registry.server.depot_memory import MemoryDepot
+from registry.targets.mounted import MountedIntake
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
-from registry.targets.upload import CARRIED, Mounted, UploadIntake
+from registry.targets.upload import CARRIED, UploadIntake
 from registry.wire.headers import Headers
 from registry.wire.messages import Access, Origin, Request, Response, Transport
 from registry.wire.redirects import next_hop
@@ -42,7 +43,7 @@ class Spy:
 
 def put(remote: Remote, name: Name, near: Name | None = None) -> How:
     intake = remote.receive(name, BLOB, near)
-    assert isinstance(intake, UploadIntake | Mounted)
+    assert isinstance(intake, UploadIntake | MountedIntake)
     if intake.how is not How.MOUNTED:
         intake.write(Span(0, BLOB.size), [DATA])
         intake.commit()

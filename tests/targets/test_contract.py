@@ -270,7 +270,7 @@ def test_writes_come_in_any_order_and_side_by_side_where_no_order_is_wanted(plac
 
 
 def test_a_write_to_the_wrong_place_is_refused(place: Place) -> None:
-    name, data = place.name("acme/tiny:1"), b"q" * 4096
+    name, data = place.name("acme/tiny:1"), b"q" * 5 * GRAIN
     intake = receive(place.target, name, describe(data))
     intake.write(Span(0, 1024), [data[:1024]])
 
@@ -278,7 +278,7 @@ def test_a_write_to_the_wrong_place_is_refused(place: Place) -> None:
         intake.write(Span(0, 1024), [data[:1024]])  # not missing any more
     if not intake.appetite.ordered:
         with pytest.raises(InvalidError):
-            intake.write(Span(4000, 200), [b"q" * 200])  # beyond its end
+            intake.write(Span(len(data) - 96, 200), [b"q" * 200])  # beyond its end
     intake.close()
 
 

@@ -104,8 +104,7 @@ def test_storage_may_ask_for_a_pause_within_reason(said: str, seconds: float | N
 
 
 def test_the_ordinary_way_after_storage_keeps_to_its_own_measure(monkeypatch: pytest.MonkeyPatch) -> None:
-    for measure in ("FIRST_PART", "MOST_PART"):
-        monkeypatch.setattr(f"registry.targets.upload.{measure}", 100_000)
+    monkeypatch.setattr("registry.targets.ladder.MOST_CHUNK", 100_000)
     far = Far(storing=[answer(413)])
 
     push(far)

@@ -26,7 +26,7 @@ from registry.server.service import Plan, Service
 from registry.targets.direct import DirectIntake
 from registry.targets.memory import Memory
 from registry.targets.remote import Remote
-from registry.targets.sessions import FileSessions
+from registry.targets.sessions import file_sessions
 from registry.transfer.copy import Options, copy
 from registry.transfer.progress import Report
 from registry.transfer.retry import Patience, Rule
@@ -58,7 +58,7 @@ class House:
 
     def remote(self) -> Remote:
         """The registry, as a further process reaches it."""
-        uploads = FileSessions(self.directory / "state")
+        uploads = file_sessions(self.directory / "state")
         opened = Connections(lambda _: Way(), Credentials(key=KEY), uploads=uploads, trace=self.trace.append)
         self._opened.append(opened)
         return opened.remote_at(self.origin)

@@ -19,7 +19,7 @@ from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
 from registry.targets.memory import Memory
-from registry.targets.sessions import FileSessions, Session
+from registry.targets.sessions import UploadSession, file_sessions
 from registry.targets.store import Store
 from registry.transfer.copy import copy
 
@@ -120,4 +120,4 @@ def test_an_upload_that_was_begun_is_remembered(tmp_path: Path) -> None:
     document = {"key": key, "location": "https://models.example/v2/x", "least": 5, "touched": 1795701088.5}
     (tmp_path / "77e06c63b796701b84c744fb16780854c656d1e5.upload").write_text(json.dumps(document))
 
-    assert FileSessions(tmp_path).get(key) == Session("https://models.example/v2/x", 5, 1795701088.5)
+    assert file_sessions(tmp_path).get(key) == UploadSession("https://models.example/v2/x", 5, 1795701088.5)

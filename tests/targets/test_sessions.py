@@ -15,14 +15,14 @@ from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
-from registry.targets.sessions import AGE, FileSessions, MemorySessions, Session, Sessions
+from registry.targets.sessions import AGE, Sessions, UploadSession, file_sessions, memory_sessions
 from registry.targets.upload import UploadIntake
 from registry.wire import faults
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response
 
 KEY = "https://models.example/acme/tiny@sha256:00"
-SESSION = Session("https://models.example/v2/acme/tiny/blobs/uploads/1?state=secret", 0, 1000.0)
+SESSION = UploadSession("https://models.example/v2/acme/tiny/blobs/uploads/1?state=secret", 0, 1000.0)
 NAME = Name.parse("models.example/acme/tiny:1")
 DATA = bytes(range(256)) * 4096
 BLOB = Descriptor("application/octet-stream", Digest.of(DATA), len(DATA))
@@ -30,7 +30,7 @@ BLOB = Descriptor("application/octet-stream", Digest.of(DATA), len(DATA))
 
 @pytest.fixture(params=["memory", "files"])
 def sessions(request: pytest.FixtureRequest, tmp_path: Path) -> Sessions:
-    return MemorySessions() if request.param == "memory" else FileSessions(tmp_path / "uploads")
+    return memory_sessions() if request.param == "memory" else file_sessions(tmp_path / "uploads")
 
 
 def test_what_was_put_is_got_until_it_is_forgotten(sessions: Sessions) -> None:
@@ -44,7 +44,7 @@ def test_what_was_put_is_got_until_it_is_forgotten(sessions: Sessions) -> None:
 
 
 def test_nobody_else_can_read_what_is_remembered(tmp_path: Path) -> None:
-    sessions = FileSessions(tmp_path / "uploads")
+    sessions = file_sessions(tmp_path / "uploads")
     sessions.put(KEY, SESSION)
 
     [file] = (tmp_path / "uploads").iterdir()
@@ -57,7 +57,7 @@ def test_nobody_else_can_read_what_is_remembered(tmp_path: Path) -> None:
     "text", ["", "no", "[]", "{}", '{"key":"other"}', f'{{"key":"{KEY}","location":7,"least":0,"touched":0}}']
 )
 def test_a_damaged_memory_is_none(tmp_path: Path, text: str) -> None:
-    sessions = FileSessions(tmp_path)
+    sessions = file_sessions(tmp_path)
     sessions.put(KEY, SESSION)
     [file] = tmp_path.iterdir()
 
@@ -68,7 +68,7 @@ def test_a_damaged_memory_is_none(tmp_path: Path, text: str) -> None:
 
 def test_a_place_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    sessions = FileSessions(tmp_path / "file" / "uploads")
+    sessions = file_sessions(tmp_path / "file" / "uploads")
 
     sessions.put(KEY, SESSION)
 
@@ -76,12 +76,12 @@ def test_a_place_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
 
 
 def test_old_memories_are_pruned(tmp_path: Path) -> None:
-    sessions = FileSessions(tmp_path)
+    sessions = file_sessions(tmp_path)
     sessions.put(KEY, SESSION)
     now = next(tmp_path.iterdir()).stat().st_mtime
 
-    assert sessions.prune(now + AGE - 10) == 0
-    assert sessions.prune(now + AGE + 10) == 1
+    assert sessions.prune(now + AGE - 10, AGE) == 0
+    assert sessions.prune(now + AGE + 10, AGE) == 1
     assert sessions.get(KEY) is None
 
 
@@ -141,9 +141,9 @@ def broken_push(registry: Uploads, sessions: Sessions) -> None:
 
 def test_the_next_run_sends_only_what_the_registry_has_not(tmp_path: Path) -> None:
     registry = Uploads()
-    broken_push(registry, FileSessions(tmp_path))
+    broken_push(registry, file_sessions(tmp_path))
 
-    how = push(registry, FileSessions(tmp_path))
+    how = push(registry, file_sessions(tmp_path))
 
     assert how is How.RESUMED
     assert registry.blobs == 1
@@ -153,10 +153,10 @@ def test_the_next_run_sends_only_what_the_registry_has_not(tmp_path: Path) -> No
 
 def test_a_session_that_vanished_is_begun_anew(tmp_path: Path) -> None:
     registry = Uploads()
-    broken_push(registry, FileSessions(tmp_path))
+    broken_push(registry, file_sessions(tmp_path))
     registry.held = {"another": bytearray()}
 
-    how = push(registry, FileSessions(tmp_path))
+    how = push(registry, file_sessions(tmp_path))
 
     assert how is How.UPLOADED
     assert registry.blobs == 1
@@ -164,9 +164,9 @@ def test_a_session_that_vanished_is_begun_anew(tmp_path: Path) -> None:
 
 def test_an_old_session_is_not_asked_for(tmp_path: Path) -> None:
     registry = Uploads()
-    broken_push(registry, FileSessions(tmp_path))
+    broken_push(registry, file_sessions(tmp_path))
 
-    how = push(registry, FileSessions(tmp_path), now=1000 + AGE + 1)
+    how = push(registry, file_sessions(tmp_path), now=1000 + AGE + 1)
 
     assert how is How.UPLOADED
     assert len(registry.held) == 2

@@ -18,7 +18,7 @@ from through_faults import options, remote, store
 from registry.contracts import Destination, Source
 from registry.model.names import Name
 from registry.targets.remote import Remote
-from registry.targets.sessions import FileSessions
+from registry.targets.sessions import file_sessions
 from registry.targets.store import Store
 from registry.transfer.copy import copy
 
@@ -28,7 +28,7 @@ JOBS = 2
 def main(way: str, text: str, other: str, state: str) -> None:
     name = Name.parse(text)
     print("ready", flush=True)
-    with remote(name, sessions=FileSessions(Path(state))) as far:
+    with remote(name, sessions=file_sessions(Path(state))) as far:
         if way == "mirror":
             source = Name.parse(other)
             with remote(source) as near:

@@ -15,7 +15,7 @@ from invariants import check_store
 from through_faults import SPAN, MiB, line, model, options, store, total
 
 from registry.errors import DeniedError
-from registry.targets.sessions import MemorySessions
+from registry.targets.sessions import memory_sessions
 from registry.transfer.copy import copy
 
 PATIENCE = 600
@@ -88,7 +88,7 @@ def test_a_refusal_in_the_middle_ends_it_and_the_next_run_goes_on(way: str, tmp_
     refusing = Plan(1, faults=1, up=("403",), down=("403",), small=(), odds=0.9, spare=12)
     carried = model(1, 16 * MiB)
     place = store(tmp_path / "models")
-    sessions = MemorySessions()
+    sessions = memory_sessions()
     with line(tmp_path / "line", refusing) as over:
         with over.remote(over.near) as direct:
             if way == "pull":

@@ -30,7 +30,7 @@ from registry.contracts import Intake
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.targets.remote import Remote
-from registry.targets.sessions import FileSessions
+from registry.targets.sessions import file_sessions
 from registry.transfer.copy import copy
 
 SIZE = 12 * MiB
@@ -229,7 +229,7 @@ def test_a_push_whose_server_is_killed_goes_on_when_it_is_back(
     witness = Witness()
 
     def push() -> None:
-        with over.remote(name, FileSessions(tmp_path / "state")) as remote:
+        with over.remote(name, file_sessions(tmp_path / "state")) as remote:
             copy(place, witness.watching(remote), name, options=options())
 
     pushing = threading.Thread(target=push)
@@ -307,7 +307,7 @@ def test_a_push_goes_on_whatever_step_its_server_ended_at(
     victim = over.server.process
 
     def push() -> None:
-        with over.remote(name, FileSessions(tmp_path / "state")) as remote:
+        with over.remote(name, file_sessions(tmp_path / "state")) as remote:
             copy(place, witness.watching(remote), name, options=options())
 
     pushing = threading.Thread(target=push)
