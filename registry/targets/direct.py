@@ -254,12 +254,15 @@ class DirectIntake:
     def _turned_away(self, response: Response) -> TransientError:
         """The error for a PUT that storage did not take: another URL may help where this one expired."""
         status = response.status
+        pause = faults.retry_after(response.headers.get("Retry-After"), self._asked.peer.now())
+        if pause is not None and pause > faults.LONGEST_PAUSE:
+            pause, self._chances = None, 0  # the registry itself may take the bytes now
         if status not in _EXPIRED and not faults.passes(status):
             self._chances = 0
         storage = Origin.of(self._offer.url).netloc if self._offer else self._asked.peer.host
         return TransientError(
             f"{self._asked.doing}: storage at {storage} answered {status}",
             host=storage,
-            retry_after=faults.retry_after(response.headers.get("Retry-After"), self._asked.peer.now()),
+            retry_after=pause,
             answered=True,
         )

@@ -20,7 +20,7 @@ from registry.errors import InvalidError, RegistryError, Side, TransientError
 
 T = TypeVar("T")
 
-_RETRY_AFTER_CEILING = 600.0
+_LONGEST_WISH = 600.0  # seconds that a peer is waited for because it says so
 _SAY_AGAIN = 10.0  # seconds before the same is said again
 _LOOK_EVERY = 1.0  # seconds of a pause before it is looked whether others are served meanwhile
 
@@ -145,12 +145,14 @@ class Patience:
         pause = min(self.rule.first_pause * 2.0 ** min(failures.tries - 1, 20), self.rule.longest_pause)
         pause *= 0.5 + self.chance() / 2
         if error.retry_after is not None:
-            pause = max(pause, min(error.retry_after, _RETRY_AFTER_CEILING))
+            pause = max(pause, error.retry_after)
         return pause
 
     def _lasts(self, pause: float, failures: _Failures, error: TransientError) -> bool:
-        """Whether there is to be another try after `pause`."""
+        """Whether there is to be another try after `pause`; one of hours is for people to know."""
         now = self.clock()
+        if pause > _LONGEST_WISH:
+            return False
         if error.side in self._answered:
             return now - failures.first + pause <= self.rule.give_up_after
         in_time = now - failures.began + pause <= self.rule.first_seconds

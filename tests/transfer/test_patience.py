@@ -211,7 +211,9 @@ def test_the_peers_wish_is_obeyed_up_to_a_ceiling() -> None:
     patience = patient(time, give_up_after=10_000)
 
     patience.retry(failing(1, TransientError("busy", retry_after=7, answered=True)), Side.SOURCE)
-    patience.retry(failing(1, TransientError("busy", retry_after=1e9, answered=True)), Side.SOURCE)
+    patience.retry(failing(1, TransientError("busy", retry_after=600, answered=True)), Side.SOURCE)
+    with pytest.raises(TransientError):
+        patience.retry(failing(1, TransientError("busy", retry_after=601, answered=True)), Side.SOURCE)
 
     assert time.pauses == [7, 600]
 
