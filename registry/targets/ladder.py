@@ -14,7 +14,8 @@ LEAST_CHUNK = MiB  # the smallest chunk that a limit on bodies is tried with
 _LARGE = (Method.CHUNKS, Method.PATCH, Method.PUT)
 _SMALL = (Method.PUT, Method.PATCH, Method.CHUNKS)
 _REFUSALS = 2  # of a method in a row, without a byte more kept, before the next one is tried
-_BREAKS = 2  # of a chunk in a row, before smaller ones are sent
+_BREAKS = 2  # of a chunk in a row, or answers that it is busy, before smaller ones are sent
+_GROW = 8  # chunks that are kept, before larger ones are sent again
 _WHOLE_BREAKS = 3  # of a whole body, before another method is tried
 _CLOSINGS = 3  # refusals of the closing PUT, before the upload is given up
 _FAILURES = 6  # answers 500 to an empty closing PUT, before the bytes are sent with it (ECR)
@@ -42,6 +43,8 @@ class Ladder:
         self._best = 0  # the most bytes that a session of this upload kept
         self._refusals = 0
         self._breaks = 0
+        self._broken_at = 0  # the size of the chunk that broke last, twice
+        self._in_a_row = 0  # chunks that were kept
         self._closings = 0
         self._failures = 0
 
@@ -60,6 +63,9 @@ class Ladder:
         if held > self._best:
             self._best = held
             self._refusals = self._breaks = 0
+            self._in_a_row += 1
+            if self.most < self._limit and self._in_a_row >= _GROW:
+                self.most, self._in_a_row = min(self._limit, self.most * 2), 0
 
     def refused(self, why: str, *, first: bool) -> bool:
         """It refused a PATCH or PUT, or lost what it had kept. `first`: nothing was sent before it."""
@@ -80,14 +86,19 @@ class Ladder:
 
     def broke(self, size: int, why: str) -> bool:
         """The connection broke within a body of `size`; smaller ones may pass, where nothing is kept."""
-        self._breaks += 1
         if self.method is Method.CHUNKS:
-            if self._breaks >= _BREAKS:
-                self._breaks = 0
-                self.most = min(self.most, max(LEAST_CHUNK, size // 2 // MiB * MiB))
-        elif self._breaks >= _WHOLE_BREAKS and len(self._left) > 1:
-            return self._move_on(why)
-        return False
+            if self._shrink(size):
+                if size <= self._broken_at:  # once more: it is not chance
+                    self._limit = self.most
+                self._broken_at = size
+            return False
+        self._breaks += 1
+        return self._breaks >= _WHOLE_BREAKS and len(self._left) > 1 and self._move_on(why)
+
+    def busy(self, size: int) -> None:
+        """It took a body of `size` and did not keep it: the next ones are smaller, until it does again."""
+        if self.method is Method.CHUNKS:
+            self._shrink(size)
 
     def wrong_bytes(self, why: str) -> bool:
         """The closing PUT says that other bytes arrived; chunks may not have been put together there."""
@@ -123,6 +134,17 @@ class Ladder:
             return None
         same = learned is not None and (learned.method, learned.most) == (self.method, self._limit)
         return learned if same else Learned(self.method, self._limit, now)
+
+    def _shrink(self, size: int) -> bool:
+        """Halve the chunks where `size` failed twice in a row."""
+        self._breaks += 1
+        self._in_a_row = 0
+        smaller = max(LEAST_CHUNK, size // 2 // MiB * MiB)
+        if self._breaks < _BREAKS or smaller >= size:
+            return False
+        self._breaks = 0
+        self.most = min(self.most, smaller)
+        return True
 
     def _move_on(self, why: str) -> bool:
         self._tried.append(f"{_TOLD[self._left[0]]}: {why}")

@@ -264,17 +264,19 @@ class UploadIntake:
         error = self._peer.error_of(refusal, self._doing, writing=True)
         if refusal.status == _TOO_LARGE:
             return self._too_large(error, span.length)
+        if isinstance(error, TransientError):
+            self._ladder.busy(span.length)
         if refusal.status not in _NOT_SO or isinstance(error, StorageError):
             return error
         first = span.offset == 0 and refusal.status not in _GONE
-        if self._ladder.refused(_short(refusal), first=first):
+        if self._ladder.refused(str(refusal), first=first):
             self._start_over()
         return self._another_way(error)
 
     def _not_closed(self, refusal: Refusal) -> RegistryError:
         """The error for a closing PUT that was refused: transient where there is another way to go on."""
         error = self._peer.error_of(refusal, self._doing, writing=True)
-        why = _short(refusal)
+        why = str(refusal)
         if refusal.code in _WRONG_BYTES:
             self._ladder.wrong_bytes(why)
             self._start_over()
@@ -389,11 +391,6 @@ class UploadIntake:
         self._session = replace(self._session, location=url, touched=self._peer.now())
         if self._ladder.method is Method.CHUNKS:
             self._sessions.put(self._key, self._session)
-
-
-def _short(refusal: Refusal) -> str:
-    """A refusal in a few words."""
-    return f"{refusal.status} {refusal.words}".strip()
 
 
 def _amount(size: int) -> str:

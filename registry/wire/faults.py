@@ -105,6 +105,9 @@ class Refusal:
             full=response.status == 507 or (spaceless and response.status != 429 and code != _TOO_MANY),
         )
 
+    def __str__(self) -> str:
+        return f"{self.status} {self.words}".strip()
+
     @property
     def words(self) -> str:
         """Code and message, one harmless line; "" if it says nothing that can be read."""
@@ -128,7 +131,7 @@ def error_of(
         message += " with a web page: is there a registry at this address?"
     if writing and refusal.full:
         return StorageError(
-            f"{doing}: {host} has no space left, or a quota is used up there ({f'{status} {words}'.strip()})",
+            f"{doing}: {host} has no space left, or a quota is used up there ({refusal})",
             host=host,
             name=name,
             hint="it is the registry's disk that is full, not this one; its administrator can make room",

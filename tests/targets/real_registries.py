@@ -57,9 +57,9 @@ class Time:
         self.now += seconds
         return False
 
-    def options(self) -> Options:
+    def options(self, give_up: float) -> Options:
         patience = lambda: Patience(  # noqa: E731
-            Rule(GIVE_UP), clock=self, sleep=self.sleep, chance=lambda: 1.0, note=self.notes.append
+            Rule(give_up), clock=self, sleep=self.sleep, chance=lambda: 1.0, note=self.notes.append
         )
         return Options(patience=patience, jobs=1)
 
@@ -72,6 +72,7 @@ class Client:
     sessions: Sessions = field(default_factory=memory_sessions)
     methods: Methods = field(default_factory=memory_methods)
     time: Time = field(default_factory=Time)
+    give_up: float = GIVE_UP
 
     @property
     def remote(self) -> Remote:
@@ -83,12 +84,12 @@ class Client:
 
     def push(self, name: Name = NAME) -> Report:
         """Up, patiently."""
-        return copy(weights()[1], self.remote, NAME, to=name, options=self.time.options())
+        return copy(weights()[1], self.remote, NAME, to=name, options=self.time.options(self.give_up))
 
     def pull(self) -> Model:
         """Down, and what came."""
         here = Memory()
-        copy(self.remote, here, NAME, options=self.time.options())
+        copy(self.remote, here, NAME, options=self.time.options(self.give_up))
         manifest = here.resolve(NAME)
         return Model(
             manifest,

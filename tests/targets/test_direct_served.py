@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,6 +89,14 @@ class House:
         self.service.stop()
 
 
+def until(true: Callable[[], bool]) -> None:
+    """Wait for the server; what never comes fails in the assertion behind."""
+    for _ in range(500):
+        if true():
+            return
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def houses(tmp_path: Path) -> Iterator[Callable[..., House]]:
     made: list[House] = []
@@ -164,7 +173,8 @@ def test_a_direct_upload_that_broke_goes_on_in_the_same_run(house: House) -> Non
     with pytest.raises(TransientError):
         intake.write(Span(0, SIZE), breaking(DATA[: SIZE // 2], TransientError("reset")))
 
-    Patience(Rule(first_pause=0.01)).retry(intake.resume, Side.DESTINATION)  # until the server has noticed
+    until(lambda: sum(path.stat().st_size for path in house.uploads()) > 0)  # the server has read some of it
+    Patience(Rule(first_pause=0.01)).retry(intake.resume, Side.DESTINATION)
     front = intake.received.front
     intake.write(Span(front, SIZE - front), chunked(DATA[front:]))
     intake.commit()

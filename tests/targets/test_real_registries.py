@@ -45,7 +45,8 @@ TAKEN: dict[str, tuple[Quirks, float]] = {
         1.0,
     ),
     "no mount from where it goes": (Quirks(refuses_mounts=True), 1.0),
-    "a part breaks, nothing of it is kept": (Quirks(breaks_at=None, keeps_broken=False), 1.0),
+    "416 to the second part": (Quirks(patch=(416, "RANGE_INVALID", ""), patches_taken=1), 3.0),
+    "loses each upload after three parts": (Quirks(vanishes_after=3), 3.0),
 }
 
 
