@@ -13,23 +13,24 @@ T = TypeVar("T")
 Document = dict[str, object]
 
 
-def each(
-    desk: Desk, items: Sequence[T], act: Callable[[T], Document], said: Callable[[Document], str]
-) -> int:
-    """Do it to each item; the exit code.
+def each(desk: Desk, items: Sequence[T], act: Callable[[T], tuple[Document, str]]) -> int:
+    """Do it to each item; the exit code. `act` answers with what was done, as a document and as text.
 
-    One item: its document, and its error is raised. Several: the list of documents and errors, or a
-    line each and a table of what failed. `said` is the line of one document.
+    One item: its document, and its error is raised. Several: the list of documents and errors, or the
+    text of each and a table of what failed.
     """
     if len(items) == 1:
-        document = act(items[0])
-        _tell(desk, document, said)
+        document, text = act(items[0])
+        if desk.terminal.json:
+            desk.terminal.document(document)
+        else:
+            desk.terminal.line(text)
         return 0
     documents: list[Document] = []
     failures: list[tuple[str, RegistryError]] = []
     for item in items:
         try:
-            documents.append(act(item))
+            document, text = act(item)
         except RegistryError as error:
             failures.append((str(item), error))
             documents.append(error_document(error))
@@ -37,20 +38,14 @@ def each(
                 for line in error_lines(error, desk.terminal):
                     desk.terminal.complain(line)
         else:
+            documents.append(document)
             if not desk.terminal.json:
-                desk.terminal.line(said(documents[-1]))
+                desk.terminal.line(text)
     if desk.terminal.json:
         desk.terminal.document(documents)
     elif failures:
         _table(desk, items, failures)
     return exit_code([error.exit for _, error in failures])
-
-
-def _tell(desk: Desk, document: Document, said: Callable[[Document], str]) -> None:
-    if desk.terminal.json:
-        desk.terminal.document(document)
-    else:
-        desk.terminal.line(said(document))
 
 
 def _table(desk: Desk, items: Sequence[object], failures: Sequence[tuple[str, RegistryError]]) -> None:

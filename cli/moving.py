@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import click
 
-from cli import progress
+from cli import places, progress
 from cli.allocator import keep_buffers
 from cli.ending import Run
 from cli.many import Document, each
 from cli.options import Desk
 from cli.progress import Watcher
 from cli.render import size, visible
-from cli.reports import document, summary
+from cli.reports import document, plan, summary, total
 from registry.connect import Connections
-from registry.contracts import Destination, How, Source
+from registry.contracts import Destination, Target
 from registry.errors import RegistryError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
@@ -31,14 +31,20 @@ from registry.transfer.retry import Patience, Rule, Stopped
 class Trip:
     """A model's name where it is and where it goes.
 
-    `near` is what is known to hold the blobs at the destination already.
+    `route` says both to people. `near` is what is known to hold the blobs at the destination already.
     """
 
-    source: Source
+    source: Target
     name: Name
     destination: Destination
     to: Name
+    route: str
     near: Name | None = None
+
+
+def route(name: str, to: str) -> str:
+    """From where to where, in one word where both are called alike."""
+    return name if name == to else f"{name} → {to}"
 
 
 def watcher(desk: Desk, models: int = 1) -> Watcher:
@@ -53,7 +59,7 @@ def watcher(desk: Desk, models: int = 1) -> Watcher:
 def between(opened: Connections, name: Name, to: Name) -> Trip:
     """From registry to registry; inside one, the blobs are mounted."""
     near = name if opened.origin(name) == opened.origin(to) else None
-    return Trip(opened.remote(name), name, opened.remote(to), to, near)
+    return Trip(opened.remote(name), name, opened.remote(to), to, route(name.text, to.text), near)
 
 
 def each_moved(
@@ -82,27 +88,37 @@ def each_moved(
     )
     _stopped_by(stop, opened)
 
-    def go(name: Name) -> Document:
+    def go(name: Name) -> tuple[Document, str]:
         try:
-            return moved(name)
+            return gone(name)
         except RegistryError as error:
             if stop.is_set():
                 raise Stopped from error
             raise
 
-    def moved(name: Name) -> Document:
+    def gone(name: Name) -> tuple[Document, str]:
         trip = trip_of(name)
+        with places.telling_tags(trip.source, trip.name):
+            told = moved(trip)
+        done.append(told)
+        return told, _said(told, trip.route, verbose=settings.on("verbose"))
+
+    def moved(trip: Trip) -> Document:
         if settings.on("dry_run"):
             return _planned(trip)
         try:
-            report = copy(
-                trip.source, trip.destination, trip.name, to=trip.to, near=trip.near, options=options
+            return document(
+                copy(trip.source, trip.destination, trip.name, to=trip.to, near=trip.near, options=options)
             )
         finally:
             watcher.close()
-        return document(report)
 
-    return each(desk, names, go, partial(_said, verbose=settings.on("verbose")))
+    done: list[Document] = []
+    began = time.monotonic()
+    code = each(desk, names, go)
+    if len(names) > 1 and not settings.json:
+        desk.terminal.note(f"ferry: {total(done, time.monotonic() - began)}")
+    return code
 
 
 def _stopped_by(stop: threading.Event, opened: Connections) -> None:
@@ -121,29 +137,8 @@ def _stopped_by(stop: threading.Event, opened: Connections) -> None:
 def _planned(trip: Trip) -> Document:
     """What would move, and how big it is; nothing does."""
     manifest = trip.source.resolve(trip.name)
-    blobs: list[Document] = []
-    moving = 0
-    for blob in _blobs(trip, manifest):
-        there = trip.destination.size(trip.to, blob) is not None
-        moving += 0 if there else blob.size
-        blobs.append(
-            {
-                "digest": str(blob.digest),
-                "mediaType": blob.media_type,
-                "size": blob.size,
-                "transferred": 0,
-                "how": str(How.PRESENT) if there else None,
-            }
-        )
-    return {
-        "name": str(trip.to),
-        "digest": str(manifest.digest),
-        "size": sum(int(str(blob["size"])) for blob in blobs),
-        "transferred": 0,
-        "seconds": 0,
-        "blobs": blobs,
-        "would_transfer": moving,
-    }
+    blobs = [(blob, trip.destination.size(trip.to, blob) is not None) for blob in _blobs(trip, manifest)]
+    return plan(trip.to, manifest, trip.destination.current(trip.to), blobs)
 
 
 def _blobs(trip: Trip, manifest: Manifest) -> Iterator[Descriptor]:
@@ -158,9 +153,9 @@ def _blobs(trip: Trip, manifest: Manifest) -> Iterator[Descriptor]:
     yield from found.values()
 
 
-def _said(told: Document, verbose: bool) -> str:
+def _said(told: Document, route: str, verbose: bool) -> str:
     """One line of what was done, or would be; with --verbose, and one a blob."""
-    lines = [summary(told)]
+    lines = [summary(told, route)]
     blobs = told["blobs"]
     if verbose and isinstance(blobs, list):
         lines += [

@@ -15,8 +15,8 @@ from cli import distribution
 from cli.options import Desk
 from cli.render import visible
 from cli.settings import environment, files, logins
-from registry.contracts import Source
-from registry.errors import InvalidError, StorageError
+from registry.contracts import Source, Target
+from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from registry.auth.keys import PrivateKey
     from registry.connect import Connections, Way
 
+_TAGS_TOLD = 10
 _KEY_COMMENT = "made by ferry"
 
 
@@ -62,6 +63,23 @@ def storable(desk: Desk, name: Name, hint: str) -> Name:
     if warning:
         desk.terminal.note(f"ferry: {name}: {warning}")
     return name
+
+
+@contextmanager
+def telling_tags(target: Target, name: Name) -> Iterator[None]:
+    """A tag that is not there is told with those that are."""
+    try:
+        yield
+    except NotFoundError as error:
+        try:
+            tags = [] if name.digest else list(target.tags(name))
+        except RegistryError:
+            tags = []
+        if not tags or name.tag in tags:
+            raise
+        more = f" and {len(tags) - _TAGS_TOLD} more" if len(tags) > _TAGS_TOLD else ""
+        told = f"its tags are: {', '.join(map(visible, tags[:_TAGS_TOLD]))}{more}"
+        raise NotFoundError(error.message, hint=told, host=error.host, name=error.name) from None
 
 
 def read(source: Source, name: Name, blob: Descriptor, limit: int) -> bytes:

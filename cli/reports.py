@@ -1,10 +1,15 @@
-"""What a copy did, for programs and in one line (CLI.md, "Output")."""
+"""What a copy did, or would do, for programs and in one line (CLI.md)."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from cli.many import Document
 from cli.render import size
 from registry.contracts import How
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor, Manifest
+from registry.model.names import Name
 from registry.transfer.progress import Report
 
 
@@ -13,32 +18,89 @@ def document(report: Report) -> Document:
     return {
         "name": str(report.name),
         "digest": str(report.manifest.digest),
+        **tag(report.name, report.manifest, report.was),
         "size": report.size,
         "transferred": report.transferred,
         "seconds": round(report.seconds, 3),
-        "blobs": [
-            {
-                "digest": str(item.blob.digest),
-                "mediaType": item.blob.media_type,
-                "size": item.blob.size,
-                "transferred": item.transferred,
-                "how": str(item.how),
-            }
-            for item in report.blobs
-        ],
+        "blobs": [_blob(item.blob, item.transferred, item.how) for item in report.blobs],
     }
 
 
-def summary(told: Document) -> str:
-    """One line: which model, how big, what moved or would."""
+def plan(
+    to: Name, manifest: Manifest, was: Digest | None, blobs: Sequence[tuple[Descriptor, bool]]
+) -> Document:
+    """What a copy would do; each blob with whether it is there already."""
+    return {
+        "name": str(to),
+        "digest": str(manifest.digest),
+        **tag(to, manifest, was),
+        "size": sum(blob.size for blob, _ in blobs),
+        "transferred": 0,
+        "seconds": 0,
+        "blobs": [_blob(blob, 0, How.PRESENT if there else None) for blob, there in blobs],
+        "would_transfer": sum(blob.size for blob, there in blobs if not there),
+    }
+
+
+def tag(name: Name, manifest: Manifest, was: Digest | None) -> Document:
+    """What becomes of the tag, and the digest it stood for before; a name by digest alone has no tag."""
+    if not name.tag:
+        return {"tag": None, "was": None}
+    word = "created" if was is None else "unchanged" if was == manifest.digest else "moved"
+    return {"tag": word, "was": str(was) if was else None}
+
+
+def summary(told: Document, route: str) -> str:
+    """One line: which model (and where to), how big, what moved or would, what became of the tag."""
     whole, moved, seconds = (float(str(told[key])) for key in ("size", "transferred", "seconds"))
-    digest = str(told["digest"]).partition(":")[2][:12]
-    head = f"{told['name']}  {digest}  {size(int(whole))}"
+    head = f"{route}  {_short(told['digest'])}  {size(int(whole))}"
+    return f"{head}, {_moved(told, int(moved), seconds)}{_tag(told)}"
+
+
+def total(documents: Sequence[Document], seconds: float) -> str:
+    """One line for all the models of a run."""
+    whole, moved, would = (
+        sum(int(str(told.get(key, 0))) for told in documents)
+        for key in ("size", "transferred", "would_transfer")
+    )
+    many = f"{len(documents)} models, {size(whole)}"
+    if any("would_transfer" in told for told in documents):
+        return f"{many}, of which {size(would)} would move"
+    return f"{many}, of which {size(moved)} moved in {seconds:.1f} s"
+
+
+def _blob(blob: Descriptor, transferred: int, how: How | None) -> Document:
+    return {
+        "digest": str(blob.digest),
+        "mediaType": blob.media_type,
+        "size": blob.size,
+        "transferred": transferred,
+        "how": str(how) if how else None,
+    }
+
+
+def _moved(told: Document, moved: int, seconds: float) -> str:
     if "would_transfer" in told:
-        return f"{head}, of which {size(int(str(told['would_transfer'])))} would move"
-    if not moved:
-        blobs = told["blobs"]
-        mounted = isinstance(blobs, list) and any(blob["how"] == How.MOUNTED for blob in blobs)
-        return f"{head}, {'taken from next door' if mounted else 'all of it was there'}"
-    rate = f", {size(int(moved / seconds))}/s" if seconds >= 0.1 else ""
-    return f"{head}, {size(int(moved))} moved in {seconds:.1f} s{rate}"
+        return f"of which {size(int(str(told['would_transfer'])))} would move"
+    if moved:
+        rate = f", {size(int(moved / seconds))}/s" if seconds >= 0.1 else ""
+        return f"{size(moved)} moved in {seconds:.1f} s{rate}"
+    blobs = told["blobs"]
+    mounted = isinstance(blobs, list) and any(blob["how"] == How.MOUNTED for blob in blobs)
+    return "shared inside the registry, nothing moved" if mounted else "all of it was there"
+
+
+def _tag(told: Document) -> str:
+    would = "would_transfer" in told
+    match told["tag"]:
+        case "created":
+            return ", tag would be created" if would else ", tag created"
+        case "moved":
+            return f", tag {'would move' if would else 'moved'} from {_short(told['was'])}"
+        case "unchanged":
+            return ", tag unchanged"
+    return ""
+
+
+def _short(digest: object) -> str:
+    return str(digest).partition(":")[2][:12]

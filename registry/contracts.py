@@ -167,8 +167,14 @@ class Destination(Protocol):
         `near`: a name at the same place that is known to hold the blob, so that it may be mounted.
         """
 
-    def publish(self, name: Name, manifest: Manifest) -> None:
-        """Make `name` stand for `manifest`, at one instant. InvalidError while a blob of it is missing."""
+    def current(self, name: Name) -> Digest | None:
+        """The digest `name` stands for now; None if for nothing, or where that is not told."""
+
+    def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
+        """Make `name` stand for `manifest`, at one instant. InvalidError while a blob of it is missing.
+
+        `was` is what `current` said: where that is this manifest, nothing has to be written.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,8 @@ def create(desk: Desk, name: str, file: str) -> None:
         desk.terminal.document({**document(report), "warnings": list(built.warnings)})
     else:
         layers = len(report.manifest.layers)
-        told = f"{to}  {report.manifest.digest.short}  {size(report.size)}, made of {layers} layers"
-        desk.terminal.line(visible(told))
+        made = f"made of {layers} layer{'s' if layers != 1 else ''}"
+        desk.terminal.line(visible(f"{to}  {report.manifest.digest.short}  {size(report.size)}, {made}"))
 
 
 def _modelfile(file: str) -> tuple[Modelfile, Path]:

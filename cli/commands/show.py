@@ -9,7 +9,7 @@ import click
 from cli import modelfile, naming, places
 from cli.options import NETWORK, REMOTE, STORE, Desk, command
 from cli.render import columns, size, visible
-from registry.contracts import Source
+from registry.contracts import Source, Target
 from registry.errors import InvalidError
 from registry.model.manifests import Descriptor, Manifest, decode_json
 from registry.model.names import Name
@@ -42,8 +42,9 @@ def show(desk: Desk, name: str, form: str | None, remote: bool) -> int | None:
             return _show(desk, store, model, form, lambda layer: str(store.blobs / file_name(layer.digest)))
 
 
-def _show(desk: Desk, source: Source, name: Name, form: str | None, place: Place) -> int | None:
-    manifest = source.resolve(name)
+def _show(desk: Desk, source: Target, name: Name, form: str | None, place: Place) -> int | None:
+    with places.telling_tags(source, name):
+        manifest = source.resolve(name)
     if form == "manifest":
         desk.terminal.raw(manifest.raw)
     elif form == "modelfile":

@@ -34,7 +34,8 @@ def cp(desk: Desk, source: str, destination: str, remote: bool) -> int | None:
         return _copy_at_registry(desk, name, to)
     places.storable(desk, to, "choose another name for it")
     with places.store(desk) as store:
-        store.copy_name(name, to)
+        with places.telling_tags(store, name):
+            store.copy_name(name, to)
         digest = store.resolve(to).digest
     if desk.terminal.json:
         desk.terminal.document({"name": str(to), "digest": str(digest)})
@@ -69,7 +70,7 @@ def rm(desk: Desk, names: tuple[str, ...], remote: bool) -> int:
     if remote:
         return _remove_at_registry(desk, models)
     with places.store(desk) as store:
-        return each(desk, models, lambda name: _remove(store, name), _removed_here)
+        return each(desk, models, lambda name: _remove(store, name))
 
 
 @command(*STORE, "dry_run")
@@ -122,39 +123,31 @@ def _what_waits(waiting: Sequence[Waiting]) -> str:
     return text
 
 
-def _remove(store: Store, name: Name) -> Document:
+def _remove(store: Store, name: Name) -> tuple[Document, str]:
     if name.digest is not None:
         raise InvalidError(f"{name}: local models go by name and tag", hint="leave the digest out")
-    digest = store.resolve(name).digest
+    with places.telling_tags(store, name):
+        digest = store.resolve(name).digest
     freed = store.remove(name)
-    return {"name": str(name), "digest": str(digest), "freed": freed}
-
-
-def _removed_here(told: Document) -> str:
-    freed = told["freed"]
-    assert isinstance(freed, int)
-    return visible(f"removed {told['name']}" + (f", {size(freed)} freed" if freed else ""))
+    told = f"removed {name}" + (f", {size(freed)} freed" if freed else "")
+    return {"name": str(name), "digest": str(digest), "freed": freed}, visible(told)
 
 
 def _remove_at_registry(desk: Desk, models: list[Name]) -> int:
     """Registries delete by digest, so every tag of a manifest goes with it: they are named first."""
     with places.connections(desk) as opened:
 
-        def remove(name: Name) -> Document:
+        def remove(name: Name) -> tuple[Document, str]:
             registry = opened.remote(name)
             digest = registry.digest(name)
             tags = [tag for tag in registry.tags(name) if registry.digest(name.with_reference(tag)) == digest]
-            _ask(desk, f"{name} is {digest.short}", f"its tags: {', '.join(tags) or 'none'}")
+            said = f"its tags: {', '.join(tags) or 'none'}"
+            _ask(desk, f"{name} is {digest.short}", said)
             registry.remove(name.with_reference(digest))
-            return {"name": str(name), "digest": str(digest), "tags": tags}
+            document: Document = {"name": str(name), "digest": str(digest), "tags": tags}
+            return document, visible(f"removed {name} with {said}")
 
-        return each(desk, models, remove, _removed)
-
-
-def _removed(told: Document) -> str:
-    tags = told["tags"]
-    assert isinstance(tags, list)
-    return visible(f"removed {told['name']} with its tags: {', '.join(tags) or 'none'}")
+        return each(desk, models, remove)
 
 
 def _ask(desk: Desk, what: str, doomed: str) -> None:

@@ -29,7 +29,7 @@ def pull(desk: Desk, names: tuple[str, ...], other: str | None) -> int:
         def fetch(name: Name) -> Trip:
             to = naming.parse(desk, other) if other else name
             places.storable(desk, to, "give it a name of its own here: --as NAME")
-            return Trip(opened.remote(name), name, store, to)
+            return Trip(opened.remote(name), name, store, to, moving.route(str(name), str(to)))
 
         return moving.each_moved(desk, [naming.parse(desk, name) for name in names], fetch, watcher, opened)
 
@@ -51,7 +51,8 @@ def push(desk: Desk, names: tuple[str, ...], place: str | None) -> int:
         def publish(to: Name) -> Trip:
             name = pairs[to]
             # What was pulled from a registry lies there under that name, and need not be sent again.
-            return Trip(store, name, opened.remote(to), to, near=name if name.host == to.host else None)
+            near = name if name.host == to.host else None
+            return Trip(store, name, opened.remote(to), to, moving.route(str(name), to.text), near)
 
         return moving.each_moved(desk, list(pairs), publish, watcher, opened)
 

@@ -110,7 +110,13 @@ class Memory:
             partial.owned = True
             return MemoryIntake(self, blob, partial, self._grain)
 
-    def publish(self, name: Name, manifest: Manifest) -> None:
+    def current(self, name: Name) -> Digest | None:
+        """What `name` stands for."""
+        with self._lock:
+            _, manifest = self._manifests.get(_key(name), (name, None))
+            return manifest.digest if manifest else None
+
+    def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
         """At one instant."""
         with self._lock:
             for blob in manifest.blobs():

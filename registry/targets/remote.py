@@ -15,6 +15,7 @@ from registry.errors import (
     CorruptError,
     DeniedError,
     InvalidError,
+    NotFoundError,
     ProtocolError,
     Reason,
     RegistryError,
@@ -181,8 +182,17 @@ class Remote:
             self.plain_post.set()
             return None
 
-    def publish(self, name: Name, manifest: Manifest) -> None:
+    def current(self, name: Name) -> Digest | None:
+        """What `name` stands for; None also where the registry refuses to say."""
+        try:
+            return self.digest(name)
+        except (NotFoundError, DeniedError, ProtocolError):
+            return None
+
+    def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
         """Put the manifest and read it back: done only when exactly those bytes are returned."""
+        if was == manifest.digest:
+            return
         doing = f"publishing {name}"
         path = routes.manifest(name.repository, name.reference)
         headers = Headers({"Content-Type": manifest.media_type})

@@ -202,7 +202,14 @@ class Store:
             return None
         return intake
 
-    def publish(self, name: Name, manifest: Manifest) -> None:
+    def current(self, name: Name) -> Digest | None:
+        """What `name` stands for here; None also for a manifest that cannot be read, and is written over."""
+        try:
+            return self._shelf.read(self._shelf.find(name)).digest
+        except (NotFoundError, InvalidError):
+            return None
+
+    def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
         """Make `name` stand for the manifest's exact bytes. InvalidError while a blob is missing."""
         check_name(name)
         check_kind(name, manifest)

@@ -81,14 +81,15 @@ def _copy(engine: Engine, options: Options, name: Name, to: Name, near: Name | N
     began = options.clock()
     patience = engine.patience
     manifest = patience.retry(lambda: engine.source.resolve(name), Side.SOURCE)
+    was = patience.retry(lambda: engine.destination.current(to), Side.DESTINATION)
     patience.retry(lambda: engine.destination.prepare(to, manifest), Side.DESTINATION, answers=False)
     if manifest.kind is Kind.INDEX:
         reports = _copy_children(engine, options, manifest, name, to, near, depth)
     else:
         options.observer.begin(to, tuple(manifest.blobs()))
         reports = engine.move(manifest, name, to, near, options.observer)
-    patience.retry(lambda: engine.destination.publish(to, manifest), Side.DESTINATION)
-    report = Report(to, manifest, options.clock() - began, tuple(reports))
+    patience.retry(lambda: engine.destination.publish(to, manifest, was), Side.DESTINATION)
+    report = Report(to, manifest, options.clock() - began, tuple(reports), was)
     options.observer.end(report)
     return report
 

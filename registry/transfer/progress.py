@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from registry.contracts import How
+from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 
@@ -22,12 +23,16 @@ class BlobReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a copy did. `size` is the model's, `transferred` what moved in this run, in bytes."""
+    """What a copy did. `size` is the model's, `transferred` what moved in this run, in bytes.
+
+    `was` is the digest that the name stood for before, None if for nothing.
+    """
 
     name: Name
     manifest: Manifest
     seconds: float
     blobs: tuple[BlobReport, ...]
+    was: Digest | None = None
 
     @property
     def size(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -75,7 +76,9 @@ def test_mirror_carries_a_model_to_another_registry_and_keeps_nothing(
 def test_mirror_inside_one_registry_mounts(published: str, ada: Ferry) -> None:
     told = ada("mirror", f"{published}:1.0", f"{published}-copy:new", "--format", "json").well()
     assert (told.json["transferred"], hows(told)) == (0, {"mounted"})
-    assert "taken from next door" in ada("mirror", f"{published}:1.0", f"{published}-twin:new").well().out
+    said = ada("mirror", f"{published}:1.0", f"{published}-twin:new").well().out
+    assert said.startswith(f"{published}:1.0 → {published}-twin:new  ")
+    assert "shared inside the registry, nothing moved, tag created" in said
     assert tags(ada, f"{published}-copy") == {"new"}
 
 
@@ -126,3 +129,56 @@ def test_show_at_a_registry_tells_what_show_tells_here(published: str, ada: Ferr
     assert ada("show", name, "--format", "json").well().json == there
     assert json.loads(ada("show", "--remote", "--manifest", name).well().out)["layers"] == there["layers"]
     assert ada("show", name).well().out == ada("show", "--remote", name).well().out
+
+
+# --- what becomes of a tag -------------------------------------------------------------------------------
+
+
+def test_a_push_says_whether_the_tag_is_new_moved_or_as_it_was(published: str, ada: Ferry) -> None:
+    one, two = (
+        ada("show", "--remote", f"{published}:{tag}", "--format", "json").well().json["digest"]
+        for tag in ("1.0", "2.0")
+    )
+    ada("pull", f"{published}:1.0", f"{published}:2.0").well()
+    became = [
+        ("1.0", None, "created", "tag would be created", "tag created"),
+        ("1.0", one, "unchanged", "tag unchanged", "tag unchanged"),
+        ("2.0", one, "moved", f"tag would move from {one[7:19]}", f"tag moved from {one[7:19]}"),
+    ]
+    for tag, was, word, would, did in became:
+        words = ("push", f"{published}:{tag}", f"{published}:live")
+        planned = ada(*words, "--dry-run", "--format", "json").well().json
+        assert (planned["tag"], planned["was"]) == (word, was)
+        assert would in ada(*words, "--dry-run").well().out
+        told = ada(*words).well().out
+        assert did in told and told.startswith(f"{published}:{tag} → {published}:live  ")
+    assert ada("push", f"{published}:2.0", f"{published}:live", "--format", "json").json["was"] == two
+
+
+def test_a_second_mirror_of_the_same_digest_writes_nothing(published: str, ada: Ferry, house: House) -> None:
+    there = f"{published}-again"
+    ada("mirror", f"{published}:1.0", there).well()
+    log = len(house.log)
+    assert "tag unchanged" in ada("mirror", f"{published}:1.0", there).well().out
+    writing = [line for line in house.log[log:].splitlines() if " PUT " in line or " POST /v2/" in line]
+    assert [line for line in writing if "/manifests/" in line] == []
+    assert ada("mirror", f"{published}:2.0", f"{there}:1.0", "--format", "json").json["tag"] == "moved"
+
+
+def test_a_missing_tag_is_told_with_those_there_are(published: str, ada: Ferry) -> None:
+    for words in (("pull",), ("show", "--remote"), ("pull", "--dry-run")):
+        done = ada(*words, f"{published}:3.0")
+        assert done.code == 3
+        assert "its tags are: 1.0, 2.0, stable" in done.err
+    ada("pull", f"{published}:1.0").well()
+    for words in (("show",), ("rm",), ("push",)):
+        assert "its tags are: 1.0\n" in ada(*words, f"{published}:3.0").err
+
+
+def test_several_models_end_with_their_total(published: str, ada: Ferry) -> None:
+    done = ada("pull", f"{published}:1.0", f"{published}:2.0").well()
+    assert re.search(
+        r"^ferry: 2 models, 4\.0 MB, of which 4\.0 MB moved in [0-9.]+ s$", done.err, re.MULTILINE
+    )
+    planned = ada("pull", f"{published}:1.0", f"{published}:2.0", "--dry-run").well()
+    assert "2 models, 4.0 MB, of which 0 B would move" in planned.err

@@ -37,7 +37,8 @@ def elsewhere(tmp_path: Path) -> Path:
 
 def test_pull_tells_every_blob_as_one_json_document(published: str, people: People, elsewhere: Path) -> None:
     told = people("ada")("pull", published, "--models", elsewhere, "--format", "json").well().json
-    assert told.keys() == {"name", "digest", "size", "transferred", "seconds", "blobs"}
+    assert told.keys() == {"name", "digest", "tag", "was", "size", "transferred", "seconds", "blobs"}
+    assert (told["tag"], told["was"]) == ("created", None)
     assert told["name"] == published
     assert told["size"] == told["transferred"] == sum(blob["size"] for blob in told["blobs"])
     assert all(blob.keys() == {"digest", "mediaType", "size", "transferred", "how"} for blob in told["blobs"])
@@ -45,6 +46,7 @@ def test_pull_tells_every_blob_as_one_json_document(published: str, people: Peop
     again = people("ada")("pull", published, "--models", elsewhere, "--format", "json").well().json
     assert again["transferred"] == 0
     assert {blob["how"] for blob in again["blobs"]} == {"present"}
+    assert (again["tag"], again["was"]) == ("unchanged", told["digest"])
 
 
 def test_a_dry_run_moves_nothing_and_says_how_much_it_would(

@@ -10,6 +10,7 @@ from goods import GRAIN, Model, put
 
 from registry.contracts import Elsewhere, Intake, Reading, Target
 from registry.errors import TransientError
+from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import Span
@@ -39,8 +40,11 @@ class Wrapped:
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
         return self.inner.receive(name, blob, near)
 
-    def publish(self, name: Name, manifest: Manifest) -> None:
-        self.inner.publish(name, manifest)
+    def current(self, name: Name) -> Digest | None:
+        return self.inner.current(name)
+
+    def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
+        self.inner.publish(name, manifest, was)
 
     def tags(self, name: Name) -> Iterator[str]:
         return self.inner.tags(name)

@@ -202,7 +202,8 @@ class Watched:
     def __init__(self, inner: Remote, witness: Witness) -> None:
         self._inner = inner
         self._witness = witness
-        self.prepare, self.size, self.publish = inner.prepare, inner.size, inner.publish
+        self.prepare, self.size = inner.prepare, inner.size
+        self.current, self.publish = inner.current, inner.publish
 
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | None:
         intake = self._inner.receive(name, blob, near)
