@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import click
 
-from cli.render import Terminal, error_document, error_lines
+from cli.render import Terminal, complain, error_document
 from cli.signals import Signals
 from registry.errors import INTERRUPTED, TERMINATED, InvalidError, RegistryError, StorageError
 
@@ -110,9 +110,7 @@ def _failed(run: Run, error: RegistryError) -> int:
         with contextlib.suppress(OSError, StorageError):
             run.terminal.document(error_document(error))
             told = True
-    if not told:
-        for line in error_lines(error, run.terminal):
-            run.terminal.complain(line)
+    complain(error, run.terminal, short=told)
     try:
         _flush()
     except (OSError, StorageError):
@@ -124,7 +122,9 @@ def _usage(error: click.UsageError) -> InvalidError:
     """Click's complaint in our form: one sentence, and where to read more."""
     command = error.ctx.command_path if error.ctx else "ferry"
     message = error.format_message().rstrip(".").replace("\n", " ")
-    return InvalidError(f"{command}: {message[:1].lower()}{message[1:]}", hint=f"{command} --help shows how")
+    where = command.removeprefix("ferry").strip()
+    told = f"{message[:1].lower()}{message[1:]}"
+    return InvalidError(f"{where}: {told}" if where else told, hint=f"{command} --help shows how")
 
 
 def _bug(run: Run, error: Exception) -> int:

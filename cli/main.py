@@ -2,71 +2,39 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
 from cli import distribution, ending, settings
+from cli.groups import LazyGroup, Section
 
-_SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+_SECTIONS: dict[str, Section] = {
     "Models": {
-        "pull": ("cli.commands.transfer:pull", "fetch models into the local store"),
-        "push": ("cli.commands.transfer:push", "publish local models to a registry"),
-        "mirror": ("cli.commands.transfer:mirror", "copy a model from registry to registry"),
-        "create": ("cli.commands.create:create", "make a model from a Modelfile and a GGUF file"),
-        "list": ("cli.commands.listing:list_models", "what the local store, or a registry, holds"),
-        "tags": ("cli.commands.listing:tags", "the tags of a model at its registry"),
+        "pull": ("cli.commands.transfer:pull", "fetch into the local store"),
+        "push": ("cli.commands.transfer:push", "publish at a registry"),
+        "mirror": ("cli.commands.transfer:mirror", "from registry to registry"),
+        "create": ("cli.commands.create:create", "a model from a Modelfile"),
+        "list": ("cli.commands.listing:list_models", "what is here, or there"),
+        "tags": ("cli.commands.listing:tags", "a model's tags"),
         "show": ("cli.commands.show:show", "what a model is made of"),
-        "cp": ("cli.commands.store:cp", "give a model a second name"),
+        "cp": ("cli.commands.store:cp", "give a second name"),
         "rm": ("cli.commands.store:rm", "remove models"),
-        "prune": ("cli.commands.store:prune", "remove what nothing needs any more"),
+        "prune": ("cli.commands.store:prune", "remove what is left over"),
     },
     "Registries": {
-        "signin": ("cli.commands.account:signin", "let a registry know your key"),
-        "whoami": ("cli.commands.account:whoami", "who a registry takes you for"),
-        "serve": ("cli.commands.serve:serve", "run the embedded private registry"),
-        "admin": ("cli.commands.admin:admin", "its accounts, keys and rights"),
+        "signin": ("cli.commands.account:signin", "make your key known"),
+        "whoami": ("cli.commands.account:whoami", "who you are there"),
+        "serve": ("cli.commands.serve:serve", "run a private registry"),
+        "admin": ("cli.commands.admin:admin", "its accounts and rights"),
     },
     "And": {
-        "demo": ("cli.commands.demo:demo", "the whole story on this machine, in under a minute"),
-        "completion": ("cli.commands.shell:completion", "completion for bash, zsh or fish"),
+        "demo": ("cli.commands.demo:demo", "all of it, in a minute"),
+        "completion": ("cli.commands.shell:completion", "for bash, zsh or fish"),
         "version": ("cli.commands.shell:version", "which Ferry this is"),
     },
 }
-
-
-class LazyGroup(click.Group):
-    """A group whose commands are a table of `module:function`, so that none costs another's imports."""
-
-    def __init__(self, *arguments: Any, sections: dict[str, dict[str, tuple[str, str]]], **options: Any):
-        super().__init__(*arguments, **options)
-        self._sections = sections
-        self._targets = {name: row[0] for rows in sections.values() for name, row in rows.items()}
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self._targets)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        target = self._targets.get(cmd_name)
-        if target is None:
-            return None
-        module, _, function = target.partition(":")
-        command = getattr(importlib.import_module(module), function)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands are what there is to say; --help was found."""
-        self.format_commands(ctx, formatter)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, rows in self._sections.items():
-            with formatter.section(title):
-                formatter.write_dl([(name, words) for name, (_, words) in rows.items()])
-
 
 EXAMPLES = """\
 \b
@@ -75,24 +43,22 @@ EXAMPLES = """\
 """
 
 
+def _say_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(distribution.line())
+        ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     sections=_SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Publish, privately pull and mirror AI models.\n\n" + EXAMPLES,
     epilog="`ferry COMMAND --help` says more.",
-    invoke_without_command=True,
 )
-@click.option("--version", is_flag=True, help="Say which Ferry this is.")
-@click.pass_context
-def app(ctx: click.Context, version: bool) -> None:
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_say_version)
+def app() -> None:
     """See `help` above."""
-    if version:
-        click.echo(distribution.line())
-        ctx.exit()
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
-        ctx.exit(2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

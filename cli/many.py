@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from cli.options import Desk
-from cli.render import error_document, error_lines
+from cli.render import complain, error_document
 from registry.errors import RegistryError, exit_code
 
 T = TypeVar("T")
@@ -34,9 +34,7 @@ def each(desk: Desk, items: Sequence[T], act: Callable[[T], tuple[Document, str]
         except RegistryError as error:
             failures.append((str(item), error))
             documents.append(error_document(error))
-            if not desk.terminal.json:
-                for line in error_lines(error, desk.terminal):
-                    desk.terminal.complain(line)
+            complain(error, desk.terminal, short=desk.terminal.json)
         else:
             documents.append(document)
             if not desk.terminal.json:

@@ -28,27 +28,48 @@ class Desk:
 
 
 _FLAG: dict[str, Any] = {"is_flag": True, "default": None}
+
+
+def choices(*words: str) -> dict[str, Any]:
+    """What an option or argument that is one of `words` shows and completes; `settings` checks the value."""
+
+    def complete(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
+        return [word for word in words if word.startswith(begun)]
+
+    return {"metavar": "|".join(words), "shell_complete": complete}
+
+
 _COMMON: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "models": (("--models",), {"metavar": "DIR", "help": "The local store [Ollama's own]."}),
     "key": (("--key",), {"metavar": "FILE", "help": "The ed25519 key [~/.ollama/id_ed25519]."}),
-    "format": (("--format",), {"metavar": "text|json", "help": "How the result is written."}),
-    "progress": (("--progress",), {"metavar": "auto|bar|plain|json|none", "help": "On standard error."}),
-    "limit_rate": (
-        ("--limit-rate",),
-        {"metavar": "20M", "help": "Bytes a second (K, M, G)."},
+    "format": (("--format",), {**choices("text", "json"), "help": "How the result is written."}),
+    "progress": (
+        ("--progress",),
+        {**choices("auto", "bar", "plain", "json", "none"), "help": "On standard error."},
     ),
+    "limit_rate": (("--limit-rate",), {"metavar": "20M", "help": "Bytes a second (K, M, G)."}),
     "jobs": (("--jobs",), {"metavar": "N", "help": "Transfers at once."}),
     "give_up_after": (("--give-up-after",), {"metavar": "10m", "help": "Without a byte of progress."}),
-    "dry_run": (("--dry-run",), {**_FLAG, "help": "Say what would move and how big; move nothing."}),
+    "dry_run": (("--dry-run",), {**_FLAG, "help": "Say what would move; move nothing."}),
     "plain_http": (("--plain-http",), {**_FLAG, "help": "HTTP instead of HTTPS."}),
     "tls_ca": (("--tls-ca",), {"metavar": "FILE", "help": "Trust this certificate authority."}),
     "insecure_tls": (("--insecure-tls",), {**_FLAG, "help": "Do not check certificates (warns)."}),
     "quiet": (("-q", "--quiet"), {**_FLAG, "help": "Only the result and errors."}),
     "verbose": (("-v", "--verbose"), {**_FLAG, "help": "Say more."}),
     "debug": (("--debug",), {**_FLAG, "help": "Show requests and tracebacks, never secrets."}),
-    "data": (("--data",), {"metavar": "DIR", "help": "The registry's data [~/.local/share/ferry/serve]."}),
+    "data": (("--data",), {"metavar": "DIR", "help": "Its data [~/.local/share/ferry/serve]."}),
     "yes": (("-y", "--yes"), {**_FLAG, "help": "No questions."}),
 }
+# Options that share a row of a help text, and what is said of them there.
+_ROWS: dict[tuple[str, ...], tuple[str, str]] = {
+    ("tls_cert", "tls_key"): ("--tls-cert FILE, --tls-key FILE", "Speak HTTPS (PEM files)."),
+    ("limit_rate", "jobs"): ("--limit-rate 20M, --jobs N", "Bytes a second; transfers at once."),
+    ("quiet", "verbose", "debug", "yes"): (
+        "--quiet, --verbose, --debug, --yes",
+        "Less, more, everything; no questions.",
+    ),
+}
+_LEFT = 36  # characters of a help text's left column
 
 OUTPUT = ("format", "quiet", "verbose", "debug", "yes")
 STORE = ("models",)
@@ -88,18 +109,23 @@ def command(*names: str, name: str | None = None, goes_on: bool = False) -> Call
 
 
 class _Command(click.Command):
-    """A command whose help fits a screen: what every command takes is one row, not four."""
+    """A command whose help fits a screen of 24 lines: its own options first, then those of all commands."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = {
             parameter.name: record
             for parameter in self.get_params(ctx)
             if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None
+            if "--help" not in parameter.opts
         }
-        rows["quiet"] = ("--quiet, --verbose, --debug, --yes", "Less, more, all but secrets; no questions.")
-        silent = ("verbose", "debug", "yes", "help")
+        for names, row in _ROWS.items():
+            if all(name in rows for name in names):
+                rows[names[0]] = row
+                for name in names[1:]:
+                    del rows[name]
+        ordered = sorted(rows, key=lambda name: name in _COMMON)
         with formatter.section("Options"):
-            formatter.write_dl([row for name, row in rows.items() if name not in silent])
+            formatter.write_dl([rows[name] for name in ordered], col_max=_LEFT)
 
 
 def _desk(options: dict[str, object], goes_on: bool) -> Desk:

@@ -167,12 +167,16 @@ def _writing(where: str) -> Iterator[None]:
         raise StorageError(f"writing to {where}: {error.strerror}") from None
 
 
-def error_lines(error: RegistryError, terminal: Terminal) -> list[str]:
-    """What failed, and what to do next: one line each."""
-    lines = [f"{terminal.paint('ferry:', 'red', terminal.err)} {visible(error.message)}"]
-    if hint := next_step(error):
-        lines.append(f"  {terminal._spelled('→', terminal.err)} {visible(hint)}")
-    return lines
+def complain(error: RegistryError, terminal: Terminal, *, short: bool) -> None:
+    """What failed, and what to do next: one line each; `short`: one line in all, beside a JSON document."""
+    failed = f"{terminal.paint('ferry:', 'red', terminal.err)} {visible(error.message)}"
+    step = visible(next_step(error))
+    if short:
+        terminal.complain(f"{failed} → {step}" if step else failed)
+        return
+    terminal.complain(failed)
+    if step:
+        terminal.complain(f"  → {step}")
 
 
 def columns(document: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import served
-from cli.options import Desk, command
+from cli.groups import Group
+from cli.options import Desk, choices, command
 from cli.render import date, size
 from registry.disk import files
 from registry.errors import InvalidError
@@ -22,7 +23,7 @@ _KEY_BYTES = 16 * 1024
 Document = dict[str, object]
 
 
-@click.group()
+@click.group(cls=Group)
 def admin() -> None:
     """Accounts, keys and rights of an embedded registry; also while it runs.
 
@@ -32,7 +33,7 @@ def admin() -> None:
     """
 
 
-@admin.group()
+@admin.group(cls=Group)
 def user() -> None:
     """Accounts: each owns the namespace of its name.
 
@@ -42,7 +43,7 @@ def user() -> None:
     """
 
 
-@admin.group()
+@admin.group(cls=Group)
 def key() -> None:
     """Keys: each speaks for one account.
 
@@ -193,7 +194,7 @@ def key_revoke(desk: Desk, fingerprint: str) -> None:
 @command("data")
 @click.argument("name", metavar="USER")
 @click.argument("scope", metavar="NAMESPACE[/MODEL]")
-@click.argument("right", metavar="read|write|none")
+@click.argument("right", **choices("read", "write", "none"))
 def grant(desk: Desk, name: str, scope: str, right: str) -> None:
     """Say what USER may do in somebody else's namespace, or with one model of it.
 
@@ -214,7 +215,7 @@ _MAY = {"read": "read", "write": "read and write", "none": "do nothing in"}
 
 @command("data")
 @click.argument("repository", metavar="NAMESPACE/MODEL")
-@click.argument("state", metavar="private|public")
+@click.argument("state", **choices("private", "public"))
 def visibility(desk: Desk, repository: str, state: str) -> None:
     """Let anybody read a model, or only those with a right.
 

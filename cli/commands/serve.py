@@ -13,7 +13,7 @@ import click
 
 from cli import extra, served
 from cli.log import Log
-from cli.options import Desk, command
+from cli.options import Desk, choices, command
 from registry.errors import InvalidError, StorageError
 from registry.wire.messages import is_loopback
 
@@ -26,19 +26,19 @@ _TIDY_EVERY = 3600.0  # and from then on
 
 
 @command("data", "plain_http")
-@click.option("--listen", metavar="HOST:PORT", help=f"Where to listen [{_LISTEN}]; port 0: any free one.")
-@click.option("--public-url", metavar="URL", multiple=True, help="The registry's own name; may be repeated.")
-@click.option("--anonymous", metavar="none|read|write", help="What anybody may do: for a lab, no accounts.")
+@click.option("--listen", metavar="HOST:PORT", help=f"[{_LISTEN}]; port 0 is any free one.")
+@click.option("--public-url", metavar="URL", multiple=True, help="Its own name; may be repeated.")
+@click.option(
+    "--anonymous", **choices("none", "read", "write"), help="What anybody may do, without accounts."
+)
 @click.option("--tls-cert", metavar="FILE", help="Speak HTTPS with this certificate (PEM)...")
 @click.option("--tls-key", metavar="FILE", help="...and its key.")
-@click.option("--log-format", metavar="text|json", help="One line for each request, on standard error.")
-@click.option("--metrics-listen", metavar="HOST:PORT", help="Metrics at this address, and at no other.")
+@click.option("--log-format", **choices("text", "json"), help="How each request is written down.")
+@click.option("--metrics-listen", metavar="HOST:PORT", help="Metrics here, and nowhere else.")
 @click.option("--trusted-proxy", metavar="CIDR", multiple=True, help="Believe it who asks; may be repeated.")
 @click.option("--proxy-header", metavar="NAME", help="Where it says so [X-Forwarded-For].")
-@click.option("--capability-days", metavar="N", help="How long a stock client's download may take [7].")
-@click.option(
-    "--direct-upload", is_flag=True, help="Let clients that ask put a whole blob at once, by a link."
-)
+@click.option("--capability-days", metavar="N", help="A stock client's download may take [7].")
+@click.option("--direct-upload", is_flag=True, help="Take whole blobs at once, by links.")
 def serve(desk: Desk) -> None:
     """Run the embedded private registry until SIGTERM or Ctrl-C.
 

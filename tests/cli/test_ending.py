@@ -11,7 +11,7 @@ import pytest
 from person import FERRY, Ferry
 
 from cli import ending
-from registry.errors import NotFoundError
+from registry.errors import NotFoundError, exit_code
 
 
 def told(code: str, ferry: Ferry, *words: str) -> subprocess.CompletedProcess[str]:
@@ -85,6 +85,52 @@ def test_wrong_usage_is_json_where_json_was_asked_for(ferry: Ferry) -> None:
     assert ferry("version", "--frob", FERRY_FORMAT="json").json["error"]["exit"] == 2
 
 
+@pytest.mark.parametrize(
+    ("failures", "code"),
+    [
+        ([], 0),
+        ([6, 6], 6),
+        ([6, 2], 2),
+        ([6, 3, 2], 3),
+        ([3, 4, 6], 4),
+        ([4, 7], 7),
+        ([7, 5, 6], 5),
+        ([5, 8, 2], 8),
+        ([8, 1], 1),
+    ],
+)
+def test_several_failures_end_with_the_worst_and_with_6_only_if_all_may_pass(
+    failures: list[int], code: int
+) -> None:
+    assert exit_code(failures) == code
+
+
+def test_a_mistyped_command_or_option_is_told_the_nearest(ferry: Ferry) -> None:
+    assert "ferry: there is no command 'pul'; did you mean pull?\n" in ferry("pul").err
+    assert "ferry: admin: there is no command 'usr'; did you mean user?\n" in ferry("admin", "usr").err
+    assert (
+        "ferry: version: no such option '--frmat'. Did you mean '--format'?\n"
+        in ferry("version", "--frmat").err
+    )
+    assert "did you mean" not in ferry("frobnicate").err
+
+
+@pytest.mark.parametrize("words", [[], ["admin"], ["admin", "user"], ["admin", "key"]])
+def test_a_group_alone_shows_its_help(ferry: Ferry, words: list[str]) -> None:
+    done = ferry(*words)
+    assert (done.code, done.err) == (2, "")
+    assert done.out == ferry(*words, "--help").well().out
+
+
+def test_an_error_in_json_is_one_line_on_standard_error_too(ferry: Ferry) -> None:
+    done = ferry("show", "no-such-model", "--format", "json", "--quiet")
+    assert done.err.count("\n") == 1
+    assert done.err.startswith(f"ferry: {done.json['error']['message']}")
+    assert done.json["error"]["hint"] in done.err
+    several = ferry("rm", "one", "two", "--format", "json")
+    assert [line.split()[1] for line in several.err.splitlines()] == ["one:latest", "two:latest"]
+
+
 def test_settings_that_ask_for_json_get_errors_as_json(ferry: Ferry) -> None:
     ferry.settings('format = "json"')
     assert ferry("show", "no-such-model").json["error"]["class"] == NotFoundError.__name__
@@ -145,6 +191,23 @@ def test_the_ending_looks_for_json_only_before_two_dashes() -> None:
 def test_completion_is_printed_for_each_shell(ferry: Ferry, shell: str) -> None:
     done = ferry("completion", shell).well()
     assert f"_FERRY_COMPLETE={shell}_complete" in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("ferry pull --progress ", {"auto", "bar", "plain", "json", "none"}),
+        ("ferry list --format j", {"json"}),
+        ("ferry serve --anonymous ", {"none", "read", "write"}),
+        ("ferry admin grant ada acme ", {"read", "write", "none"}),
+        ("ferry admin visibility acme/tiny p", {"private", "public"}),
+        ("ferry admin us", {"user"}),
+    ],
+)
+def test_choices_complete(ferry: Ferry, words: str, found: set[str]) -> None:
+    count = str(len(words.split()) - (not words.endswith(" ")))
+    done = ferry(_FERRY_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=count)
+    assert {line.partition(",")[2] for line in done.out.split()} == found
 
 
 def test_completion_completes(ferry: Ferry) -> None:

@@ -1,0 +1,69 @@
+"""Groups of commands: each shows its help when it stands alone, and knows the nearest of a mistyped one."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+Section = Mapping[str, tuple[str, str]]  # a command's name: its `module:function`, and what it does
+_COLUMN = 38  # characters of each of the two columns in which a table of commands is shown
+
+
+class Group(click.Group):
+    """A group that ends with 2 and its help when no command is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help())
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None:
+            near = difflib.get_close_matches(name, self.list_commands(ctx), 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            ctx.fail(f"there is no command {name!r}{meant}")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
+    """A group whose commands are a table of `module:function`, so that none costs another's imports."""
+
+    def __init__(self, *arguments: Any, sections: Mapping[str, Section], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._sections = sections
+        self._targets = {name: row[0] for rows in sections.values() for name, row in rows.items()}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._targets)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = self._targets.get(cmd_name)
+        if target is None:
+            return None
+        module, _, function = target.partition(":")
+        command = getattr(importlib.import_module(module), function)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands are what there is to say; --help was found."""
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A section's commands in two columns, read downwards: all of them fit a screen."""
+        for title, rows in self._sections.items():
+            cells = [f"{name:<11}{words}" for name, (_, words) in rows.items()]
+            half = (len(cells) + 1) // 2
+            with formatter.section(title):
+                for number in range(half):
+                    both = cells[number : number + half + 1 : half]
+                    formatter.write(" " * formatter.current_indent)
+                    formatter.write("".join(cell.ljust(_COLUMN) for cell in both).rstrip() + "\n")
