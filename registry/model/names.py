@@ -16,6 +16,8 @@ from registry.model.digests import Digest
 DEFAULT_HOST = "registry.ollama.ai"
 DEFAULT_NAMESPACE = "library"
 DEFAULT_TAG = "latest"
+DOCKER_HUB = "registry-1.docker.io"  # where Docker's hub is asked, whatever of its names a person uses
+HUB_HOSTS = ("docker.io", "index.docker.io", DOCKER_HUB)
 
 _LONGEST = 1024
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
@@ -94,8 +96,11 @@ class Name:
         if not colon:
             tag = "" if digest else DEFAULT_TAG
         parts = path.split("/")
-        if len(parts) > 2 or (has_host and len(parts) == 2):
+        hub = parts[0].lower() in HUB_HOSTS
+        if len(parts) > 2 or ((has_host or hub) and len(parts) == 2):
             host, repository = parts[0], "/".join(parts[1:])
+            if hub and len(parts) == 2:
+                repository = f"{DEFAULT_NAMESPACE}/{repository}"
         elif has_host and not scheme:
             raise InvalidError("there is no model behind the host")
         else:

@@ -360,3 +360,13 @@ def test_where_models_go_any_dotted_name_is_a_host(text: str, expected: bool) ->
 )
 def test_whether_a_name_says_its_host_is_known(text: str, expected: bool) -> None:
     assert names_host(text) is expected
+
+
+@pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io", "Docker.io"])
+@pytest.mark.parametrize("form", ["{}/tiny:1", "//{}/tiny:1", "https://{}/tiny:1", "{}/library/tiny:1"])
+def test_a_name_of_one_part_at_dockers_hub_is_in_its_library(host: str, form: str) -> None:
+    name = Name.parse(form.format(host))
+
+    assert (name.host, name.repository, name.tag) == (host, "library/tiny", "1")
+    assert Name.parse(name.text) == name
+    assert Name.parse(f"{host}/acme/tiny").repository == "acme/tiny"
