@@ -12,7 +12,7 @@ from functools import cache
 
 import urllib3
 
-from registry.errors import ProtocolError, RegistryError
+from registry.errors import RegistryError
 from registry.net.body import FAILURES, Body
 from registry.net.failures import explain, is_tls_port
 from registry.net.network import Network
@@ -20,6 +20,7 @@ from registry.net.outgoing import Outgoing, SourceError
 from registry.net.pace import Pace
 from registry.net.pools import Adapter, PooledAnswer
 from registry.net.sockets import Sockets
+from registry.wire.bodies import encoding
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response
 from registry.wire.redirects import shown
@@ -103,24 +104,12 @@ def _receive(answer: PooledAnswer, origin: Origin, pace: Pace) -> Response:
         length = answer.length if answer.headed else 0
         return Response(answer.status, answer.headers, b"", length)
     body = Body(answer, origin, pace)
-    if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-        return _undecoded(answer, body, origin)
+    if answer.status >= 400 and encoding(answer.headers):  # a refusal counts without its words
+        body.close()
+        return Response(answer.status, answer.headers.without("Content-Encoding", "Content-Length"))
     if answer.status == 400 and origin.scheme == "http" and answer.left and answer.left <= _SHORT:
         return _suspected(answer.headers, body, origin)
     return Response(answer.status, answer.headers, body, answer.length)
-
-
-def _undecoded(answer: PooledAnswer, body: Body, origin: Origin) -> Response:
-    """A compressed answer that nobody asked for: a refusal counts without its words, anything else not."""
-    if answer.status < 400:
-        answer.release()
-        raise ProtocolError(
-            f"{origin.netloc} sent its answer compressed, though it was asked not to",
-            host=origin.netloc,
-            hint="a proxy on the way may do that; NO_PROXY goes around it",
-        )
-    body.close()
-    return Response(answer.status, answer.headers.without("Content-Encoding", "Content-Length"))
 
 
 def _suspected(headers: Headers, body: Body, origin: Origin) -> Response:

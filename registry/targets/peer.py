@@ -14,13 +14,14 @@ from urllib.parse import urljoin
 from registry.contracts import Clock, Stream
 from registry.errors import InvalidError, ProtocolError, RegistryError, TransientError
 from registry.model.spans import FileSpan
-from registry.wire import faults
-from registry.wire.bodies import read_body
+from registry.wire import faults, links
+from registry.wire.bodies import encoding, read_body
 from registry.wire.faults import Refusal
 from registry.wire.headers import Headers
 from registry.wire.messages import Access, Origin, Request, Response, Transport
 
 PAGE_BYTES = 4 * 1024 * 1024
+_PAGE_VALUES = 200_000
 _PAGES = 10_000
 _WRITES = ("POST", "PUT", "PATCH")
 
@@ -72,6 +73,15 @@ class Peer:
         """The whole body, at most `limit` bytes; ProtocolError beyond."""
         return read_body(response, limit, doing, self.host)
 
+    def check_coding(self, response: Response, doing: str) -> None:
+        """ProtocolError for a blob that comes compressed: its bytes are not the blob's."""
+        if encoding(response.headers):
+            raise ProtocolError(
+                f"{doing}: {self.host} sent the bytes compressed, though it was asked not to",
+                host=self.host,
+                hint="a proxy on the way may do that; NO_PROXY goes around it",
+            )
+
     def stream(self, response: Response, length: int, doing: str) -> Stream:
         """The body as exactly `length` bytes, or ProtocolError beyond and TransientError below."""
         return _Bounded(response, length, doing, self.host)
@@ -80,26 +90,29 @@ class Peer:
         """The JSON objects of a paged list, each page asked for as it is needed (`Link`, RFC 8288)."""
         for _ in range(_PAGES):
             response = self.ask("GET", path, doing, ok=(200,), access=access)
-            raw = self.read(response, PAGE_BYTES, doing)
-            try:
-                page = json.loads(raw)
-            except (ValueError, RecursionError):
-                page = None
-            if not isinstance(page, dict):
-                raise ProtocolError(f"{doing}: {self.host} sent no JSON object", host=self.host)
+            page = self._object(self.read(response, PAGE_BYTES, doing), doing)
             yield page
-            following = self._next_page(response.headers.get("Link"), path, doing)
-            if not following or following == path:
+            target = links.following(response.headers.all("Link"))
+            if not target:
+                return
+            following = Request("GET", self.locate(target, f"{self.origin}{path}", doing)).target
+            if following == path:
                 return
             path = following
         raise ProtocolError(f"{doing}: {self.host} sends a list without end", host=self.host)
 
-    def _next_page(self, link: str, path: str, doing: str) -> str:
-        target, _, parameters = link.partition(";")
-        target = target.strip()
-        if not (target.startswith("<") and target.endswith(">") and "next" in parameters):
-            return ""
-        return Request("GET", self.locate(target[1:-1], f"{self.origin}{path}", doing)).target
+    def _object(self, raw: bytes, doing: str) -> Mapping[str, object]:
+        """The JSON object in `raw`. ProtocolError; small values take many times their bytes in memory."""
+        if sum(map(raw.count, (b",", b"[", b"{"))) > _PAGE_VALUES:
+            raise ProtocolError(f"{doing}: {self.host} sent more than {_PAGE_VALUES} values", host=self.host)
+        try:
+            page = json.loads(raw)
+        except (ValueError, RecursionError):
+            page = None
+        if not isinstance(page, dict):
+            what = "a web page" if faults.is_web_page(raw) else "no JSON object"
+            raise ProtocolError(f"{doing}: {self.host} sent {what}", host=self.host)
+        return page
 
     def locate(self, location: str, base: str, doing: str) -> str:
         """An absolute URL from one the peer gave, its query kept byte for byte; another origin is refused."""

@@ -40,16 +40,19 @@ from registry.targets.mounted import MountedIntake
 from registry.targets.peer import Peer
 from registry.targets.sessions import Sessions, memory_sessions
 from registry.targets.upload import CARRIED, FIRST_PART, UploadIntake, writing
-from registry.wire import routes
+from registry.wire import faults, routes
 from registry.wire.faults import Refusal
 from registry.wire.headers import Headers
 from registry.wire.messages import Access, Request, Response
 
 _ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_INDEX, OCI_ARTIFACT))}
+_NO_HEAD = (405, 501)  # it answers GET only
 _KIND_REFUSED = (400, 405, 406, 415, 422)
 _BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
 _PAGE = 1000
-_NAMES = 1_000_000
+# What a list may take of memory, and what each name takes beside its letters.
+_LIST_BYTES = 24 * 1024 * 1024
+_NAME_BYTES = 110
 
 
 def reading(name: Name) -> Access:
@@ -80,6 +83,8 @@ class Remote:
         path = routes.manifest(name.repository, name.reference)
         response = self.peer.ask("GET", path, doing, ok=(200,), access=reading(name), headers=_ACCEPT)
         raw = self.peer.read(response, MANIFEST_BYTES, doing)
+        if faults.is_web_page(raw):
+            raise self._wrong(doing, "sent a web page; is there a registry at this address?")
         self._check_digest(raw, str(name.digest or ""), doing)
         self._check_digest(raw, response.headers.get("Docker-Content-Digest"), doing)
         algorithm = name.digest.algorithm if name.digest else "sha256"
@@ -98,10 +103,15 @@ class Remote:
         """The digest `name` stands for, by one HEAD where the registry tells it."""
         doing = f"asking for {name}"
         path = routes.manifest(name.repository, name.reference)
-        response = self.peer.ask("HEAD", path, doing, ok=(200,), access=reading(name), headers=_ACCEPT)
+        ok = (200, *_NO_HEAD)
         try:
+            response = self.peer.ask("HEAD", path, doing, ok=ok, access=reading(name), headers=_ACCEPT)
             return Digest.parse(response.headers.get("Docker-Content-Digest"))
         except InvalidError:
+            return self.resolve(name).digest
+        except ProtocolError as error:
+            if not error.garbled:  # a redirect to a link that is signed for GET
+                raise
             return self.resolve(name).digest
 
     def open(self, name: Name, blob: Descriptor, span: Span) -> Reading:
@@ -115,6 +125,7 @@ class Remote:
             refusal = self.peer.refusal(response, doing)
             raise self._garbled(self.peer.error_of(refusal, doing).message)
         try:
+            self.peer.check_coding(response, doing)
             got = self._span_of(response, blob, span, doing)
         except ProtocolError:
             response.close()
@@ -122,10 +133,18 @@ class Remote:
         return Reading(got, self.peer.stream(response, got.length, doing))
 
     def size(self, name: Name, blob: Descriptor) -> int | None:
-        """The size a HEAD tells, if it is the descriptor's: the registry has proven what it holds."""
+        """The size a HEAD tells, if it is the descriptor's: the registry has proven what it holds.
+
+        Not known (None) where it answers no HEAD, or sends it on to a link that is signed for GET.
+        """
         doing = f"asking for blob {blob.digest.short} of {name}"
         path = routes.blob(name.repository, blob.digest)
-        response = self.peer.ask("HEAD", path, doing, ok=(200, 404), access=reading(name))
+        try:
+            response = self.peer.ask("HEAD", path, doing, ok=(200, 404, *_NO_HEAD), access=reading(name))
+        except ProtocolError as error:
+            if not error.garbled:
+                raise
+            return None
         length = response.headers.get("Content-Length") or str(blob.size)
         return blob.size if response.status == 200 and length == str(blob.size) else None
 
@@ -201,16 +220,19 @@ class Remote:
         )
         if response.status not in (200, 201, 202):
             raise self._unpublished(self.peer.refusal(response, doing), manifest, doing)
-        again = self.peer.ask(
-            "GET", path, f"reading back {name}", ok=(200,), access=reading(name), headers=_ACCEPT
-        )
-        if self.peer.read(again, MANIFEST_BYTES, doing) != manifest.raw:
+        if self._read_back(path, name) != manifest.raw:
             raise CorruptError(
                 f"{doing}: {self.peer.host} returns another manifest than was sent",
                 host=self.peer.host,
                 name=str(name),
                 hint="somebody may have pushed the same name at the same time; push again",
             )
+
+    def _read_back(self, path: str, name: Name) -> bytes:
+        """The manifest as the registry gives it; an error says that it is published all the same."""
+        doing = f"{name} is published; reading it back"
+        again = self.peer.ask("GET", path, doing, ok=(200,), access=reading(name), headers=_ACCEPT)
+        return self.peer.read(again, MANIFEST_BYTES, doing)
 
     def _unpublished(self, refusal: Refusal, manifest: Manifest, doing: str) -> RegistryError:
         """The error for a manifest that was refused; an OCI-only registry refuses Docker's kind so."""
@@ -277,13 +299,17 @@ class Remote:
 
     def _listed(self, path: str, key: str, doing: str, access: Access | None) -> Iterator[str]:
         seen: set[str] = set()
+        left = _LIST_BYTES
         for page in self.peer.pages(path, doing, access):
             items = page.get(key) or []
             if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
                 raise self._wrong(doing, f"sent no list of {key}")
-            seen.update(items)
-            if len(seen) > _NAMES:
-                raise self._wrong(doing, f"has more than {_NAMES} {key}")
+            for item in items:
+                if item not in seen:
+                    seen.add(item)
+                    left -= len(item) + _NAME_BYTES
+            if left < 0:
+                raise self._wrong(doing, f"has more than {len(seen)} {key}, too many for one list")
         return iter(sorted(seen))
 
     def _garbled(self, message: str) -> ProtocolError:

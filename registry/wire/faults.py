@@ -101,7 +101,7 @@ class Refusal:
             code,
             message,
             response.headers,
-            page=body.lstrip()[:1] == b"<" and not message,
+            page=is_web_page(body),
             full=response.status == 507 or (spaceless and response.status != 429 and code != _TOO_MANY),
         )
 
@@ -169,6 +169,11 @@ def _host_of(location: str) -> str:
         return Origin.of(location).netloc
     except InvalidError:
         return "a path there" if location.startswith("/") else "nowhere"
+
+
+def is_web_page(body: bytes) -> bool:
+    """Whether a body is one of HTML or XML, where a registry answers in JSON."""
+    return body[:_SHOWN].lstrip()[:1] == b"<"
 
 
 def passes(status: int) -> bool:

@@ -1,0 +1,150 @@
+"""Lists of tags and repositories: every page is found, and a list of any length has its ceiling."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from registry_double import ORIGIN, Quirks, Registry
+from scripted import NAME, answer, remote
+
+from registry.errors import ProtocolError
+from registry.targets.peer import Peer
+from registry.targets.remote import Remote
+from registry.wire.links import following
+from registry.wire.messages import Request, Response
+
+# How a registry names the next page ({next}: its path). RFC 8288 section 3.
+LINKS = {
+    "as docker's": '<{next}>; rel="next"',
+    "prev first": '</v2/x/tags/list?n=10>; rel="prev", <{next}>; rel="next"',
+    "prev first, its target has a comma": '</v2/x?last=a,b;c>; rel="prev", <{next}>; rel="next"',
+    "upper case": "<{next}>; REL=NEXT",
+    "unquoted": "<{next}>;rel=next",
+    "two relations": '<{next}>; rel="last next"',
+    "other parameters": '<{next}>; title="a, b; rel=\\"prev\\""; rel="next"; type=x',
+    "spaces": '  <{next}>  ;  rel  =  "next"  ',
+    "no brackets": '{next}; rel="next"',
+    "absolute": f'<{ORIGIN}{{next}}>; rel="next"',
+    "empty members": ',, <{next}>; rel="next",',
+}
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_every_page_is_found(link: str) -> None:
+    tags = {f"tag{number:02}": (b"{}", "") for number in range(25)}
+    registry = Registry(Quirks(link=LINKS[link]), manifests=tags)
+
+    found = list(Remote(Peer(registry, ORIGIN)).tags(NAME))
+
+    assert found == sorted(tags)
+    assert registry.count("GET") == 3
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "",
+        "<",
+        "<x",
+        ";",
+        '"',
+        "</p>",
+        '</p>; rel="prev"',
+        '</p>; rel="next-ish"',
+        "</p>; rel",
+        '</p>; rel="prev"; rel="next"',
+        '</p>; title="rel=next"',
+        '</p>; rel="next',
+        "," * 60_000,
+        '"' * 60_000,
+        "</p>" + "; a" * 20_000,
+    ],
+    ids=range(15),
+)
+def test_what_names_no_next_page_is_the_end_and_costs_no_time(field: str) -> None:
+    began = time.process_time()
+
+    assert following([field]) == ""
+    assert time.process_time() - began < 5
+
+
+def test_a_next_page_relative_to_this_one_is_found() -> None:
+    asked: list[str] = []
+
+    def far(request: Request) -> Response:
+        asked.append(request.target)
+        return answer(200, b"{}", **({"Link": '<list?n=1&last=a>; rel="next"'} if len(asked) == 1 else {}))
+
+    assert list(Remote(Peer(far, ORIGIN)).tags(NAME)) == []
+    assert asked[1] == "/v2/acme/tiny/tags/list?n=1&last=a"
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/v2/x", "//evil.example/v2/x", "http://models.example/x"]
+)
+def test_a_next_page_at_another_place_is_refused(target: str) -> None:
+    with pytest.raises(ProtocolError, match="another place"):
+        list(remote(answer(200, b"{}", Link=f'<{target}>; rel="next"')).tags(NAME))
+
+
+# What a page of 4 MiB can be made of: many small values take far more memory than bytes.
+PAGES = {
+    "short names": b'{"tags":[' + b'"ab",' * 800_000 + b'"z"]}',
+    "lists": b'{"tags":[' + b"[]," * 1_300_000 + b"[]]}",
+    "objects": b'{"x":[' + b'{"":0},' * 590_000 + b"0]}",
+    "numbers": b'{"tags":[' + b"1234," * 800_000 + b"0]}",
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_of_too_many_values_is_refused_before_it_is_read(page: str) -> None:
+    with pytest.raises(ProtocolError, match="more than"):
+        list(remote(answer(200, PAGES[page])).tags(NAME))
+
+
+def test_a_web_page_is_called_one() -> None:
+    page = answer(200, b"<!DOCTYPE html><title>Sign in</title>", Content_Type="text/html")
+
+    with pytest.raises(ProtocolError, match=r"models\.example sent a web page"):
+        list(remote(page).tags(NAME))
+    with pytest.raises(ProtocolError, match=r"models\.example sent a web page"):
+        remote(page).resolve(NAME)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("width", [2, 120])
+def test_a_list_of_any_length_stays_within_the_clients_memory(width: int) -> None:
+    """I8: at most 80 MiB, in a process of its own; {width}: how long its names are."""
+    program = textwrap.dedent(f"""
+        import itertools, pathlib
+        from registry.errors import ProtocolError
+        from registry.model.names import Name
+        from registry.targets.peer import Peer
+        from registry.targets.remote import Remote
+        from registry.wire.headers import Headers
+        from registry.wire.messages import Origin, Response
+        pages = itertools.count()
+        def far(request):
+            page = next(pages)
+            each = 30_000 if {width} < 100 else 20_000
+            names = ",".join(f'"{{page * each + at:0{width}}}"' for at in range(each))
+            link = f'</v2/acme/tiny/tags/list?last={{page}}>; rel="next"'
+            return Response(200, Headers({{"Link": link}}), f'{{{{"tags":[{{names}}]}}}}'.encode())
+        try:
+            remote = Remote(Peer(far, Origin("https", "models.example", 443)))
+            list(remote.tags(Name.parse("models.example/a/b")))
+        except ProtocolError as error:
+            print(error)
+        status = pathlib.Path("/proc/self/status").read_text()  # ru_maxrss counts what was before exec
+        print(status.partition("VmHWM:")[2].split()[0])
+    """)
+
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    message, kibibytes = said.splitlines()
+    assert "more than" in message
+    assert int(kibibytes) < 80 * 1024
