@@ -13,9 +13,9 @@ from pathlib import Path
 
 from registry.disk.data import DataFile
 from registry.disk.files import CHUNK, FILE_MODE, Owner, make_directory, move, remove, sync_directory
-from registry.disk.handover import Handover
+from registry.disk.hash_queue import HashQueue
 from registry.disk.journal import Journal
-from registry.disk.partials import Busy, data_path, hold
+from registry.disk.partial_files import Busy, data_path, hold
 from registry.disk.sums import Sum, Summer, Sums, new_summer, spans_of
 from registry.errors import CorruptError, InvalidError, ProtocolError, RegistryError, StorageError
 from registry.model.digests import Digest
@@ -52,7 +52,7 @@ class Partial:
         self._syncing = False
         self._findable = False  # whether the files' names are durable
         self._broken: RegistryError | None = None
-        self._handed = Handover()
+        self._to_hash = HashQueue()
         self._epoch = 0  # counts what was discarded: a hash over it is worth nothing
         self._proven = False
         self._promoted = False
@@ -134,9 +134,9 @@ class Partial:
 
     def _advance(self, span: Span, at: int, chunk: bytes) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or not self._handed.full(at))
+            self._changed.wait_for(lambda: self._closed or not self._to_hash.full(at))
             self._writing[span] = at + len(chunk)
-            self._handed.offer(at, chunk)
+            self._to_hash.put(at, chunk)
             self._changed.notify_all()
 
     def _settle(self, piece: Sum) -> None:
@@ -198,14 +198,14 @@ class Partial:
     def prove(self) -> None:
         """Hash from the first byte on, as far as they are there, waiting for the rest until all is hashed.
 
-        Takes what the writer at the front hands over, and reads the rest from the page cache. CorruptError
+        Takes what the writer at the front queues, and reads the rest from the page cache. CorruptError
         if the bytes are not the digest's; StorageError if it is closed meanwhile.
         """
         try:
             epoch = self._hash_to_the_end()
         finally:
-            with self._changed:  # nobody takes what is handed over any more
-                self._handed.clear()
+            with self._changed:  # nobody takes what is queued any more
+                self._to_hash.clear()
                 self._changed.notify_all()
         with self._changed:
             self._proven = self._epoch == epoch
@@ -237,17 +237,17 @@ class Partial:
     def _behind(self, at: int) -> tuple[int, bytes | None, int]:
         """Wait until there are bytes behind `at` (or the end is reached).
 
-        The epoch, the bytes if they were handed over, and else up to where they can be read.
+        The epoch, the bytes if they were queued, and else up to where they can be read.
         """
         with self._changed:
             while True:
                 self._check()
-                chunk = self._handed.take(at)
+                chunk = self._to_hash.take(at)
                 if chunk is not None:
                     self._changed.notify_all()  # there is room for another
                     return self._epoch, chunk, at
                 front = self._front()
-                self._handed.wish(max(front, at))
+                self._to_hash.expect(max(front, at))
                 if front > at or front == self.size:
                     return self._epoch, None, front
                 self._changed.wait()
@@ -306,7 +306,7 @@ class Partial:
                 self._received.discard(piece.span)
             self._keep(rest)
             self._epoch += 1
-            self._handed.clear()
+            self._to_hash.clear()
             self._proven = False
 
     def _is_whole(self, piece: Sum) -> bool:
@@ -358,7 +358,7 @@ class Partial:
             if self._closed:
                 return
             self._closed = True
-            self._handed.clear()
+            self._to_hash.clear()
             self._changed.notify_all()
             worthless = not self._promoted and not self._sums and not self._writing
         try:

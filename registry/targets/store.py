@@ -29,17 +29,17 @@ from registry.disk.files import (
     write_atomic,
 )
 from registry.disk.partial import GRAIN, Partial
-from registry.disk.partials import Busy, held, hold
+from registry.disk.partial_files import Busy, held, hold
 from registry.disk.proven import Proven, prove_file
 from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import FileSpan, Span
-from registry.targets.claims import Claim
+from registry.targets.in_use import InUse
 from registry.targets.intake import SMALL, PartialIntake, SmallIntake
+from registry.targets.manifest_tree import ManifestTree
 from registry.targets.ollama import another_kind, check_kind, check_name, missing, older_name
-from registry.targets.shelf import Shelf
 from registry.targets.sweep import Pruned, Sweep, blob_path
 
 _AGED = 600.0  # seconds: a blob older than this is touched while its manifest is not written
@@ -70,21 +70,21 @@ class Store:
         self.blobs = models / "blobs"
         self._partials = own / "partial"
         self._sums = own / "sums"
-        self._claims_at = own / "claims"
+        self._users = own / "claims"
         self._lock_at = own / "lock"
         self._drafts = own / "drafts"
         self._owner = owner_to_keep(models)
         self._grain = grain
         self._clock = clock
         self._note = note
-        # No method of this object is handed on: once nobody holds it, it is gone at once, and its claims too.
+        # No method of this object is handed on, so that it ends with its last user, and its marks in use too.
         place = functools.partial(blob_path, self.blobs)
         self._proven = Proven(own / "proven", place, self._drafts, self._owner)
-        self._shelf = Shelf(models / "manifests", self._drafts, self._owner, clock, pause)
+        self._tree = ManifestTree(models / "manifests", self._drafts, self._owner, clock, pause)
         self._sweep = Sweep(
-            self._shelf, self.blobs, self._partials, self._sums, self._claims_at, self._drafts, self._proven
+            self._tree, self.blobs, self._partials, self._sums, self._users, self._drafts, self._proven
         )
-        self._claims: dict[tuple[str, ...], Claim] = {}
+        self._in_use: dict[tuple[str, ...], InUse] = {}
         self._to_read: dict[tuple[str, ...], frozenset[Digest]] = {}
         self._relied_on: set[Digest] = set()  # here, but no manifest of ours names them yet
         self._said: set[str] = set()
@@ -95,14 +95,14 @@ class Store:
 
     def resolve(self, name: Name) -> Manifest:
         """The manifest. NotFoundError; InvalidError if it cannot be read."""
-        manifest = self._shelf.read(self._shelf.find(name))
+        manifest = self._tree.read(self._tree.find(name))
         with self._mutex:
             self._to_read[name.folded()] = frozenset(blob.digest for blob in manifest.blobs())
         return manifest
 
     def open(self, name: Name, blob: Descriptor, span: Span) -> Reading:
         """Exactly `span`. NotFoundError if the blob is not there, or of another size."""
-        self._claim_to_read(name)
+        self._mark_for_reading(name)
         path = self._path(blob.digest)
         there = status(path)
         if there is None:
@@ -136,9 +136,9 @@ class Store:
     def entries(self) -> Iterator[Entry]:
         """Every model, in order; one whose manifest cannot be read is left out, and said."""
         found = []
-        for name, path in self._shelf.names():
+        for name, path in self._tree.names():
             try:
-                manifest = self._shelf.read(path)
+                manifest = self._tree.read(path)
                 there = status(path)
             except NotFoundError:
                 continue
@@ -150,7 +150,7 @@ class Store:
 
     def tags(self, name: Name) -> Iterator[str]:
         """Sorted. NotFoundError."""
-        tags = self._shelf.tags(name)
+        tags = self._tree.tags(name)
         if not tags:
             raise NotFoundError(f"{name.repository} is not in {self.models}", name=str(name))
         return iter(tags)
@@ -158,7 +158,7 @@ class Store:
     # --- writing -----------------------------------------------------------------------------------
 
     def prepare(self, name: Name, manifest: Manifest) -> None:
-        """Refuse what Ollama could not hold, or what does not fit; then claim the blobs that are here."""
+        """Refuse what Ollama could not hold, or what does not fit; then mark its blobs as in use."""
         check_name(name)
         check_kind(name, manifest)
         if other := another_kind(manifest):
@@ -170,8 +170,8 @@ class Store:
             )
         digests = [blob.digest for blob in manifest.blobs()]
         with self._locked(shared=True), self._mutex:
-            claim = Claim.make(self._claims_at, digests, self._owner)
-            before, self._claims[name.folded()] = self._claims.get(name.folded()), claim
+            mark = InUse.mark(self._users, digests, self._owner)
+            before, self._in_use[name.folded()] = self._in_use.get(name.folded()), mark
         if before is not None:
             before.release()
         self.room_for(sum(self._needed(blob) for blob in manifest.blobs()))
@@ -205,7 +205,7 @@ class Store:
     def current(self, name: Name) -> Digest | None:
         """What `name` stands for here; None also for a manifest that cannot be read, and is written over."""
         try:
-            return self._shelf.read(self._shelf.find(name)).digest
+            return self._tree.read(self._tree.find(name)).digest
         except (NotFoundError, InvalidError):
             return None
 
@@ -223,23 +223,23 @@ class Store:
                     raise missing(name, blob)
             if blobs:
                 sync_directory(self.blobs)
-            self._shelf.write(name, manifest.raw)
+            self._tree.write(name, manifest.raw)
         self._proven.flush()
         with self._mutex:
             self._relied_on -= {blob.digest for blob in blobs}
-            claim = self._claims.pop(name.folded(), None)
-        if claim is not None:
-            claim.release()
+            mark = self._in_use.pop(name.folded(), None)
+        if mark is not None:
+            mark.release()
 
     def copy_name(self, old: Name, new: Name) -> None:
         """Make `new` stand for what `old` stands for. NotFoundError, InvalidError."""
         check_name(new)
         with self._locked():
-            manifest = self._shelf.read(self._shelf.find(old))
+            manifest = self._tree.read(self._tree.find(old))
             for blob in manifest.blobs():
                 if status(self._path(blob.digest)) is None:
                     raise missing(new, blob)
-            self._shelf.write(new, manifest.raw)
+            self._tree.write(new, manifest.raw)
 
     # --- taking away -------------------------------------------------------------------------------
 
@@ -249,14 +249,14 @@ class Store:
         NotFoundError.
         """
         with self._locked():
-            path = self._shelf.find(name)
+            path = self._tree.find(name)
             try:
-                manifest = self._shelf.read(path)
+                manifest = self._tree.read(path)
             except InvalidError:
-                self._shelf.remove(path)
+                self._tree.remove(path)
                 self._note(f"the manifest of {name} could not be read: its blobs stay until ferry prune")
                 return 0
-            self._shelf.remove(path)
+            self._tree.remove(path)
             self._stop_reading(name)
             dropped = self._sweep.drop(blob.digest for blob in manifest.blobs())
         if dropped.kept:
@@ -272,19 +272,19 @@ class Store:
             return self._sweep.prune(now, dry_run=dry_run, at_once=at_once)
 
     def close(self) -> None:
-        """Let go of every claim."""
+        """Nothing is in use any more."""
         self._proven.flush()
         with self._mutex:
-            claims = list(self._claims.values())
-            self._claims.clear()
-        for claim in claims:
-            claim.release()
+            marks = list(self._in_use.values())
+            self._in_use.clear()
+        for mark in marks:
+            mark.release()
 
     # --- being here together -----------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _locked(self, *, shared: bool = False) -> Iterator[None]:
-        """The store's lock: alone to change names or take blobs away, shared to claim blobs."""
+        """The store's lock: alone to change names or take blobs away, shared to mark blobs as in use."""
         make_directory(self._lock_at.parent, self._owner)
         lock = lock_file(self._lock_at, shared=shared, wait=True, owner=self._owner)
         try:
@@ -293,22 +293,22 @@ class Store:
             if lock is not None:
                 lock.close()
 
-    def _claim_to_read(self, name: Name) -> None:
-        """Claim the model's blobs when the first of them is read; a store that is read-only needs none."""
+    def _mark_for_reading(self, name: Name) -> None:
+        """Mark the model's blobs as in use when the first is read; a read-only store needs no mark."""
         with self._mutex:
             digests = self._to_read.pop(name.folded(), None)
         if digests is None:
             return
         with contextlib.suppress(RegistryError), self._locked(shared=True), self._mutex:
             key = ("reading", *name.folded())
-            if key not in self._claims:
-                self._claims[key] = Claim.make(self._claims_at, digests, self._owner)
+            if key not in self._in_use:
+                self._in_use[key] = InUse.mark(self._users, digests, self._owner)
 
     def _stop_reading(self, name: Name) -> None:
         with self._mutex:
-            claim = self._claims.pop(("reading", *name.folded()), None)
-        if claim is not None:
-            claim.release()
+            mark = self._in_use.pop(("reading", *name.folded()), None)
+        if mark is not None:
+            mark.release()
 
     def _resumed(self, blob: Descriptor) -> PartialIntake | Busy:
         partial = Partial.open(self._partials, blob.digest, blob.size, grain=self._grain, owner=self._owner)

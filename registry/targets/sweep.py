@@ -1,6 +1,6 @@
 """What a store may be rid of: blobs that nothing names, and what broken transfers left behind.
 
-Never what somebody may still use: what a manifest names, what a running process claims or holds locked,
+Never what somebody may still use: what a manifest names, what a running process uses or holds locked,
 what is younger than an hour. While one manifest cannot be read, no blob goes: it may name any of them.
 """
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.disk.files import Status, names, remove, status
-from registry.disk.partials import is_held, leftovers, reclaim
+from registry.disk.partial_files import is_held, leftovers, reclaim
 from registry.disk.proven import Proven
 from registry.errors import InvalidError
 from registry.model.digests import Digest
-from registry.targets.claims import claimed
-from registry.targets.shelf import Shelf
+from registry.targets.in_use import blobs_in_use
+from registry.targets.manifest_tree import ManifestTree
 
 GRACE = 3600.0  # seconds
 # What stock Ollama leaves in `blobs` when it is interrupted (PROTOCOL section 2). Part files of one blob are
@@ -87,16 +87,16 @@ class _File:
 class Sweep:
     """The places of one store. Its lock must be held alone around every call."""
 
-    shelf: Shelf
+    tree: ManifestTree
     blobs: Path
     partials: Path
     sums: Path
-    claims: Path
+    users: Path
     drafts: Path
     proven: Proven
 
     def drop(self, candidates: Iterable[Digest]) -> Dropped:
-        """Remove those blobs that nothing names and nobody claims."""
+        """Remove those blobs that nothing names and nobody uses."""
         in_use, kept = self._in_use()
         if kept:
             return Dropped(0, kept)
@@ -128,16 +128,16 @@ class Sweep:
                 continue
             if partial.modified > now - GRACE and not at_once:
                 waiting.append(Waiting(path, partial.held, partial.modified + GRACE, True))
-            elif dry_run or reclaim(self.partials, partial.digest, self.shelf.owner):
+            elif dry_run or reclaim(self.partials, partial.digest, self.tree.owner):
                 items.append(Reclaimed(path, partial.held))
         return Pruned(tuple(items), tuple(waiting), kept)
 
     def _in_use(self) -> tuple[frozenset[Digest], str]:
-        named = self.shelf.named()
+        named = self.tree.named()
         kept = ""
         if named.unreadable:
             kept = f"{named.unreadable[0]} cannot be read, so it may need any blob: all of them are kept"
-        return named.digests | claimed(self.claims), kept
+        return named.digests | blobs_in_use(self.users), kept
 
     def _blobs(self, in_use: frozenset[Digest], kept: str) -> Iterator[_File]:
         """Blobs that nothing names, unless all are `kept`, and what an interrupted Ollama left."""

@@ -9,7 +9,7 @@ from steps import steps
 
 from registry.disk.journal import journal_key, read_sums, seal
 from registry.disk.partial import Partial
-from registry.disk.partials import Busy, data_path, journal_path
+from registry.disk.partial_files import Busy, data_path, journal_path
 from registry.disk.sums import kinds
 from registry.model.digests import Digest
 from registry.model.spans import Span

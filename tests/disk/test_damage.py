@@ -15,7 +15,7 @@ from partial_kit import DATA, DIGEST, GRAIN, WHOLE, fill, opened, part
 
 from registry.disk import system as calls
 from registry.disk.journal import journal_key, read_sums, seal, unseal
-from registry.disk.partials import data_path, journal_path
+from registry.disk.partial_files import data_path, journal_path
 from registry.disk.sums import Crc32, Sum, kinds
 from registry.disk.system import System
 from registry.errors import CorruptError

@@ -18,7 +18,7 @@ from registry.disk import data
 from registry.disk.data import holder, lock_file
 from registry.disk.journal import journal_key, read_sums
 from registry.disk.partial import Partial
-from registry.disk.partials import Busy, data_path, held, journal_path, leftovers, reclaim
+from registry.disk.partial_files import Busy, data_path, held, journal_path, leftovers, reclaim
 from registry.errors import InvalidError, ProtocolError, StorageError, TransientError
 from registry.model.digests import Digest
 from registry.model.spans import Span, Spans

@@ -14,7 +14,7 @@ from store_kit import HOUR, MODEL, NAME, OTHER, age, blob_path
 
 from registry.contracts import Elsewhere
 from registry.disk.data import DataFile, lock_file
-from registry.disk.partials import Busy, hold
+from registry.disk.partial_files import Busy, hold
 from registry.errors import InvalidError, NotFoundError
 from registry.model.names import Name
 from registry.model.spans import Span

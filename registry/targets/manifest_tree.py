@@ -39,7 +39,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class ManifestTree:
     """The directory `root` of manifests; drafts of new ones are written in `drafts`."""
 
     root: Path

@@ -10,55 +10,55 @@ import pytest
 from partial_kit import DATA, GRAIN, WHOLE, opened, part
 
 from registry.disk.data import DataFile
-from registry.disk.handover import Handover
+from registry.disk.hash_queue import HashQueue
 from registry.errors import StorageError
 from registry.model.spans import Span
 
 
 def test_only_what_follows_is_kept_and_not_endlessly() -> None:
-    handover = Handover()
-    handover.offer(0, b"nobody wished")
-    assert handover.take(0) is None
+    queue = HashQueue()
+    queue.put(0, b"nobody expects it")
+    assert queue.take(0) is None
 
-    handover.wish(10)
-    handover.offer(0, b"before")
-    handover.offer(10, b"abc")
-    handover.offer(13, bytearray(b"may change"))  # type: ignore[arg-type]
+    queue.expect(10)
+    queue.put(0, b"before")
+    queue.put(10, b"abc")
+    queue.put(13, bytearray(b"may change"))  # type: ignore[arg-type]
     for at in range(13, 22, 3):
-        assert not handover.full(at)
-        handover.offer(at, b"def")
+        assert not queue.full(at)
+        queue.put(at, b"def")
 
-    assert handover.full(22)
-    assert not handover.full(25)  # nobody wishes that
-    assert [handover.take(at) for at in (10, 13, 16, 19, 22)] == [b"abc", b"def", b"def", b"def", None]
-    assert not handover.full(22)
+    assert queue.full(22)
+    assert not queue.full(25)  # nobody expects that
+    assert [queue.take(at) for at in (10, 13, 16, 19, 22)] == [b"abc", b"def", b"def", b"def", None]
+    assert not queue.full(22)
 
 
-def test_a_new_wish_forgets_what_waits() -> None:
-    handover = Handover()
-    handover.wish(0)
-    handover.offer(0, b"abc")
-    handover.wish(100)
+def test_a_new_place_forgets_what_waits() -> None:
+    queue = HashQueue()
+    queue.expect(0)
+    queue.put(0, b"abc")
+    queue.expect(100)
 
-    assert handover.take(0) is None
-    handover.clear()
-    handover.offer(100, b"abc")
-    assert handover.take(100) is None
+    assert queue.take(0) is None
+    queue.clear()
+    queue.put(100, b"abc")
+    assert queue.take(100) is None
 
 
 def test_a_writer_does_not_run_away_from_its_hasher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting, from_cache = threading.Event(), []
-    wish, read_into = Handover.wish, DataFile.read_into
+    expect, read_into = HashQueue.expect, DataFile.read_into
 
-    def wished(self: Handover, offset: int) -> None:
-        wish(self, offset)
+    def expected(self: HashQueue, offset: int) -> None:
+        expect(self, offset)
         waiting.set()
 
     def read(self: DataFile, buffer: memoryview, offset: int) -> int:
         from_cache.append(offset)
         return read_into(self, buffer, offset)
 
-    monkeypatch.setattr(Handover, "wish", wished)
+    monkeypatch.setattr(HashQueue, "expect", expected)
     monkeypatch.setattr(DataFile, "read_into", read)
     partial = opened(tmp_path)
     prover = threading.Thread(target=partial.prove)
@@ -74,13 +74,13 @@ def test_a_writer_does_not_run_away_from_its_hasher(tmp_path: Path, monkeypatch:
 def test_a_hasher_that_failed_keeps_no_writer_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wish = Handover.wish
+    expect = HashQueue.expect
 
-    def wished(self: Handover, offset: int) -> None:
-        wish(self, offset)
+    def expected(self: HashQueue, offset: int) -> None:
+        expect(self, offset)
         raise StorageError("the disk is broken")
 
-    monkeypatch.setattr(Handover, "wish", wished)
+    monkeypatch.setattr(HashQueue, "expect", expected)
     partial = opened(tmp_path)
     with pytest.raises(StorageError, match="broken"):
         partial.prove()

@@ -1,7 +1,8 @@
 """Which blobs of a store running processes rely on, so that nobody takes them away meanwhile.
 
-A claim is a small file, locked for as long as its process lives; the lock of one that died is free.
-Claims are made while the store's own lock is shared, and looked at while it is held alone.
+A mark is a small file, locked for as long as its process lives; the lock of one that died is free. Marks are
+made while the lock of the store is shared, and looked at while it is held alone. Ferry 0.1, which may be at
+work in the same store, calls them claims.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _LONGEST = 16 * 1024 * 1024
 _KEY = "ferry claim 1"
 
 
-class Claim:
+class InUse:
     """The blobs `digests`, in use until `release`."""
 
     def __init__(self, file: DataFile, digests: frozenset[Digest]) -> None:
@@ -27,20 +28,20 @@ class Claim:
         self._file = file
 
     @classmethod
-    def make(cls, directory: Path, digests: Iterable[Digest], owner: Owner | None) -> Claim:
-        """Claim `digests`. StorageError."""
+    def mark(cls, directory: Path, digests: Iterable[Digest], owner: Owner | None) -> InUse:
+        """Mark that `digests` are in use. StorageError."""
         make_directory(directory, owner)
         path, handle = new_file(directory, "claim", owner=owner)
         file = DataFile(path, handle)
-        claim = cls(file, frozenset(digests))
+        mark = cls(file, frozenset(digests))
         try:
             if not file.lock():
                 raise StorageError(f"{path} is locked by somebody else")
-            file.write(b"".join(seal(str(digest), _KEY) for digest in claim.digests), 0)
+            file.write(b"".join(seal(str(digest), _KEY) for digest in mark.digests), 0)
         except BaseException:
-            claim.release()
+            mark.release()
             raise
-        return claim
+        return mark
 
     def release(self) -> None:
         """No longer in use. May come twice."""
@@ -48,8 +49,8 @@ class Claim:
         self._file.close()
 
 
-def claimed(directory: Path) -> set[Digest]:
-    """What running processes claim; the claims of dead ones are removed, whoever ran them."""
+def blobs_in_use(directory: Path) -> set[Digest]:
+    """What running processes use; the marks of dead ones are removed, whoever ran them."""
     digests: set[Digest] = set()
     for name in names(directory):
         try:
@@ -57,7 +58,7 @@ def claimed(directory: Path) -> set[Digest]:
         except NotFoundError:
             continue
         try:
-            if file.lock(shared=True):  # nobody makes a claim meanwhile
+            if file.lock(shared=True):  # nobody makes a mark meanwhile
                 remove(file.path)
             else:
                 digests.update(_read(file.path))
