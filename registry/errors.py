@@ -34,6 +34,9 @@ class Reason(StrEnum):
     NOT_SIGNED_IN = "not_signed_in"  # the host knows nobody who asks so, or wants a login
     KEY_UNKNOWN = "key_unknown"  # the host does not know this key
     LOGIN_REFUSED = "login_refused"  # a user name and password, or a stored token, are wrong there
+    API_KEY_REFUSED = "api_key_refused"  # an API key is invalid or revoked
+    FOREIGN_REALM = "foreign_realm"  # a registry sends for a token to another place; `detail` is which
+    SECRET_EXPOSED = "secret_exposed"  # others may touch a file that holds a secret; `detail` is its path
     NOT_ALLOWED = "not_allowed"  # the host knows who asks, and says no
     CLOCK = "clock"  # the two clocks differ too much
     NAME_NOT_THERE = "name_not_there"  # a registry has no such name, or shows it to others only

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
+import re
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +26,9 @@ SIGNATURE_BYTES = 64
 _KEY_FILE_BYTES = 16 * 1024
 _LINE_LENGTH = 1024
 _TYPE = "ssh-ed25519"
+_BEGIN, _END = "-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----"
+_ARMOUR = re.compile(f"{_BEGIN}(.*){_END}", re.DOTALL)
+_OPENSSH_MAGIC = b"openssh-key-v1\0"  # PROTOCOL.key of OpenSSH
 _MAKE_ONE = "make one: ssh-keygen -t ed25519 -N '' -f FILE"
 
 # RFC 8709 section 4: string "ssh-ed25519", string of 32 bytes; both lengths are fixed.
@@ -114,7 +120,12 @@ class PrivateKey:
 
     @classmethod
     def parse(cls, text: str, where: str = "the key") -> PrivateKey:
-        """The key in an unencrypted OpenSSH private key file's text; InvalidError says what it is instead."""
+        """The key in an unencrypted OpenSSH private key file's text; InvalidError says what it is instead.
+
+        The text may have been put into one line, as CI systems want their secrets: with `\\n` or spaces for
+        its ends of line, or as the base64 of all of it.
+        """
+        text = _in_lines(text)
         if text.lstrip().startswith(("ssh-", "ecdsa-", "sk-")):
             raise InvalidError(f"{where} is a public key", hint="give the file without .pub")
         if "-----BEGIN" not in text:
@@ -122,9 +133,8 @@ class PrivateKey:
         if "-----BEGIN OPENSSH PRIVATE KEY-----" not in text:
             kind = text.partition("-----BEGIN ")[2].partition("-----")[0][:40]
             raise InvalidError(f"{where} is {kind!r}, not an OpenSSH ed25519 key", hint=_MAKE_ONE)
-        # A key pasted into a variable often comes with spaces around it or without its last newline.
         try:
-            key = serialization.load_ssh_private_key(text.strip().encode() + b"\n", None)
+            key = serialization.load_ssh_private_key(text.encode(), None)
         except TypeError:
             raise InvalidError(
                 f"{where} is encrypted with a passphrase",
@@ -159,6 +169,22 @@ class PrivateKey:
     @property
     def _key(self) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self.seed)
+
+
+def _in_lines(text: str) -> str:
+    """The key file's text with its lines as OpenSSH writes them; any other text as it is."""
+    text = text.strip()
+    with contextlib.suppress(ValueError):
+        decoded = base64.b64decode("".join(text.split()), validate=True)
+        if decoded.lstrip().startswith(b"-----BEGIN"):
+            text = decoded.decode("ascii", "replace")
+        elif decoded.startswith(_OPENSSH_MAGIC):
+            text = f"{_BEGIN}{text}{_END}"
+    found = _ARMOUR.search(text)
+    if found is None:
+        return text
+    body = "".join(found[1].replace("\\n", "").replace("\\r", "").split())
+    return "\n".join((_BEGIN, *textwrap.wrap(body, 70), _END, ""))
 
 
 def load_key(path: Path) -> PrivateKey:

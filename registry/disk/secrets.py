@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from registry.errors import DeniedError, InvalidError, StorageError
+from registry.errors import DeniedError, InvalidError, Reason, StorageError
 
 _OTHERS = 0o077
 
@@ -36,7 +36,8 @@ def read_secret(path: Path, limit: int) -> bytes | None:
         if status.st_mode & _OTHERS:
             raise DeniedError(
                 f"{path} is a secret, but others may touch it (mode {stat.S_IMODE(status.st_mode):04o})",
-                hint=f"chmod 600 {path}",
+                reason=Reason.SECRET_EXPOSED,
+                detail=str(path),
             )
         data = os.read(handle, limit + 1)
     except OSError as error:

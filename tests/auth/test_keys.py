@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import stat
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from registry.auth.keys import PrivateKey, PublicKey, ensure_key, load_key
-from registry.errors import DeniedError, InvalidError, RegistryError
+from registry.errors import DeniedError, InvalidError, Reason, RegistryError
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "signing.json").read_text())
 SEED = bytes.fromhex(VECTORS["private_key_seed_hex"])
@@ -116,7 +118,7 @@ def test_a_key_that_others_may_touch_is_refused(tmp_path: Path, mode: int) -> No
     path = written(tmp_path, KEY.openssh(), mode)
     with pytest.raises(DeniedError, match="others may touch it") as refused:
         load_key(path)
-    assert refused.value.hint == f"chmod 600 {path}"
+    assert (refused.value.reason, refused.value.detail) == (Reason.SECRET_EXPOSED, str(path))
 
 
 def test_a_missing_key_says_how_to_make_one(tmp_path: Path) -> None:
@@ -223,3 +225,21 @@ def test_a_key_has_exactly_one_spelling(other: str) -> None:
 def test_another_kind_of_key_is_named_as_such() -> None:
     with pytest.raises(InvalidError, match="not an ed25519 public key"):
         PublicKey.parse("AAAAB3NzaC1yc2EAAAADAQABAAAA")
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda text: base64.b64encode(text.encode()).decode(),
+        lambda text: base64.encodebytes(text.encode()).decode(),
+        lambda text: text.replace("\n", "\\n"),
+        lambda text: text.replace("\n", "\\r\\n"),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", " "),
+        lambda text: "".join(text.splitlines()),
+        lambda text: "".join(text.splitlines()[1:-1]),
+        lambda text: f"  \n{text}".rstrip(),
+    ],
+)
+def test_a_key_in_one_line_is_the_same_key(spell: Callable[[str], str]) -> None:
+    assert PrivateKey.parse(spell(KEY.openssh())) == KEY
