@@ -54,6 +54,10 @@ _COMMON: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "plain_http": (("--plain-http",), {**_FLAG, "help": "HTTP instead of HTTPS."}),
     "tls_ca": (("--tls-ca",), {"metavar": "FILE", "help": "Trust this certificate authority."}),
     "insecure_tls": (("--insecure-tls",), {**_FLAG, "help": "Do not check certificates (warns)."}),
+    "realms": (
+        ("--realm",),
+        {"multiple": True, "metavar": "URL", "help": "Another origin that may be asked for a token."},
+    ),
     "quiet": (("-q", "--quiet"), {**_FLAG, "help": "Only the result and errors."}),
     "verbose": (("-v", "--verbose"), {**_FLAG, "help": "Say more."}),
     "debug": (("--debug",), {**_FLAG, "help": "Show requests and tracebacks, never secrets."}),
@@ -73,7 +77,7 @@ _LEFT = 36  # characters of a help text's left column
 
 OUTPUT = ("format", "quiet", "verbose", "debug", "yes")
 STORE = ("models",)
-NETWORK = ("key", "plain_http", "tls_ca", "insecure_tls")
+NETWORK = ("key", "realms", "plain_http", "tls_ca", "insecure_tls")
 REMOTE = click.option("--remote", is_flag=True, help="At the registry, not in the local store.")
 MOVING = ("limit_rate", "jobs", "give_up_after", "dry_run", "progress")
 

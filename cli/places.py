@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli import distribution
+from cli import distribution, identity
 from cli.options import Desk
 from cli.render import visible
-from cli.settings import environment, files, logins
+from cli.settings import files
 from registry.contracts import Source, Target
 from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
 from registry.model.manifests import Descriptor
@@ -23,12 +23,9 @@ from registry.model.spans import Span
 from registry.targets.store import Store
 
 if TYPE_CHECKING:
-    from registry.auth.credentials import Credentials
-    from registry.auth.keys import PrivateKey
     from registry.connect import Connections, Way
 
 _TAGS_TOLD = 10
-_KEY_COMMENT = "made by ferry"
 
 
 @contextmanager
@@ -114,7 +111,7 @@ def connections(desk: Desk) -> Iterator[Connections]:
     uploads = file_sessions(state / "uploads") if state else None
     methods = file_methods(state / "registries") if state else None
     ways = cache(lambda host: _way(desk, host))  # one look at its files, and one warning, a host
-    opened = Connections(ways, _credentials(desk), uploads=uploads, methods=methods, meter=meter, trace=trace)
+    opened = Connections(ways, identity.credentials(desk), uploads=uploads, methods=methods, meter=meter, trace=trace)
     try:
         yield opened
     finally:
@@ -141,44 +138,3 @@ def _way(desk: Desk, host: str) -> Way:
     if place.insecure_tls:
         desk.terminal.complain(f"ferry: the certificate of {visible(host)} is not checked (insecure TLS)")
     return Way(network, place.plain_http, place.https, tuple(Origin.of(realm) for realm in place.realms))
-
-
-def _credentials(desk: Desk) -> Credentials:
-    """The key of this machine, API keys for their hosts, and what docker and Podman know."""
-    from registry.auth.credentials import Credentials, DockerConfig, origin_of
-    from registry.auth.secrets import ApiKey
-
-    settings = desk.settings
-    texts = logins.texts(environment(), settings.home)
-    return Credentials(
-        key=_key_or_none(desk),
-        api_keys={origin_of(host): ApiKey(text) for host, text in settings.api_keys.items()},
-        docker=tuple(DockerConfig.parse(text, path) for path, text in texts),
-        run_helper=logins.ask_helper,
-    )
-
-
-def _key_or_none(desk: Desk) -> PrivateKey | None:
-    """The key; none, and a line that says so, where the default one can neither be read nor made."""
-    try:
-        return key(desk)
-    except (StorageError, InvalidError) as error:
-        if desk.settings.key_text or desk.settings.get("key"):
-            raise
-        desk.terminal.note(f"ferry: asking as nobody in particular: {visible(error.message)}")
-        return None
-
-
-def key(desk: Desk) -> PrivateKey:
-    """The ed25519 key that speaks for this person; the default one is made if there is none."""
-    import secrets
-
-    from registry.auth.keys import SEED_BYTES, PrivateKey, ensure_key, load_key
-
-    settings = desk.settings
-    if settings.key_text:
-        return PrivateKey.parse(settings.key_text, "the key in FERRY_KEY")
-    path = settings.key_file()
-    if settings.get("key"):
-        return load_key(path)
-    return ensure_key(path, secrets.token_bytes(SEED_BYTES), _KEY_COMMENT)

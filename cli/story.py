@@ -76,6 +76,7 @@ def _publish(stage: Stage) -> str:
 
 def _refuse(stage: Stage) -> str:
     """An unknown key, and a known one without the right, hear the same of this model as of none."""
+    stage.ferry("eve", "signin", stage.host, ends=_DENIED)  # makes her key, which nobody adds
     heard = []
     for person, ends in (("eve", _DENIED), ("ben", _NO_SUCH)):
         private, none = (

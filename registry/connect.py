@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from registry.auth.credentials import Credentials
+from registry.auth.credentials import Account, Credentials
 from registry.auth.session import Session
 from registry.contracts import Clock
 from registry.disk import files
@@ -48,7 +48,10 @@ class Way:
 
 
 class Connections:
-    """Every registry this process speaks to: one pool of sockets per network, one session per origin."""
+    """Every registry this process speaks to.
+
+    There is one pool of sockets a network, and one session an origin and account.
+    """
 
     def __init__(
         self,
@@ -66,14 +69,14 @@ class Connections:
         `uploads` and `methods` are what is remembered of registries; without them, for this process only.
         """
         self._way = way
-        self._credentials = credentials
+        self.credentials = credentials
         self._uploads = uploads or memory_sessions()
         self._methods = methods or memory_methods()
         self._meter = meter
         self._trace = trace
         self._now = now
         self._pools: list[tuple[Network, Http]] = []
-        self._sessions: dict[Origin, Session] = {}
+        self._sessions: dict[tuple[Origin, Account], Session] = {}
         self._lock = threading.Lock()
 
     def origin(self, name: Name) -> Origin:
@@ -91,26 +94,27 @@ class Connections:
         return Origin.of(f"http://{host}") if scheme == "http" else secure
 
     def remote(self, name: Name) -> Remote:
-        """The registry a name is in."""
-        return self.remote_at(self.origin(name))
+        """The registry a name is in, asked as whom we are in its repository."""
+        return self.remote_at(self.origin(name), name.repository)
 
-    def remote_at(self, origin: Origin) -> Remote:
-        """The registry at `origin`."""
+    def remote_at(self, origin: Origin, repository: str = "") -> Remote:
+        """The registry at `origin`, asked as whom we are in `repository` (or a namespace) there."""
         bare = self._pool(self._way(origin.netloc).network)  # for storage: nobody's name, no secret
-        peer = Peer(self.session(origin), origin, self._now)
+        peer = Peer(self.session(origin, repository), origin, self._now)
         return Remote(peer, self._uploads, Direct(bare), methods=self._methods)
 
-    def session(self, origin: Origin) -> Transport:
-        """The transport that says who we are to `origin`."""
+    def session(self, origin: Origin, repository: str = "") -> Transport:
+        """The transport that says to `origin` who we are in `repository`."""
         way = self._way(origin.netloc)
         transport = self._pool(way.network)
+        account = self.credentials.account(origin, repository)
         with self._lock:
-            session = self._sessions.get(origin)
+            session = self._sessions.get((origin, account))
             if session is None:
-                session = self._sessions[origin] = Session(
+                session = self._sessions[origin, account] = Session(
                     transport,
                     origin,
-                    self._credentials,
+                    account,
                     clock=self._now,
                     new_nonce=lambda: secrets.token_urlsafe(16),
                     realms=way.realms,

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import click
 
-from cli import places, values
+from cli import identity, places, values
 from cli.options import NETWORK, Desk, command
 from cli.render import visible
 from registry.auth import signing
@@ -51,7 +51,7 @@ def whoami(desk: Desk, host: str | None) -> None:
       ferry whoami models.acme.example
       ferry whoami models.acme.example --format json
     """
-    answer = _ask(desk, host)
+    answer = _ask(desk, host, make_key=False)
     if not answer.name:
         raise DeniedError(
             f"{answer.origin.netloc} does not know your key {answer.fingerprint}",
@@ -72,7 +72,7 @@ def signin(desk: Desk, host: str | None) -> int:
       ferry signin models.acme.example
       ferry signin
     """
-    answer = _ask(desk, host)
+    answer = _ask(desk, host, make_key=True)
     if answer.name:
         _tell(desk, answer, f"you are signed in at {answer.origin.netloc} as {visible(answer.name)}")
         return 0
@@ -106,14 +106,14 @@ def _tell(desk: Desk, answer: _Answer, line: str) -> None:
         desk.terminal.line(line)
 
 
-def _ask(desk: Desk, host: str | None) -> _Answer:
+def _ask(desk: Desk, host: str | None, *, make_key: bool) -> _Answer:
     """Ask `/api/me`, with a signature that this host and minute are good for (PROTOCOL section 4)."""
     scheme, bare = split_scheme(str(values.host(host or desk.settings.registry)))
-    key = places.key(desk)
-    target = signing.call_target("/api/me", now=time.time())
-    headers = Headers({"Authorization": signing.authorization(key, signing.call_text("POST", target))})
     with places.connections(desk) as opened:
         origin = opened.origin_of(_ACCOUNTS_OF.get(bare, bare), scheme)
+        key = identity.signing_key(desk, opened.credentials, origin, make=make_key)
+        target = signing.call_target("/api/me", now=time.time())
+        headers = Headers({"Authorization": signing.authorization(key, signing.call_text("POST", target))})
         peer = Peer(opened.session(origin), origin)
         name = _named(peer, peer.transport(Request("POST", f"{origin}{target}", headers)))
     machine = quote(platform.node() or "ferry", safe="")

@@ -35,14 +35,17 @@ def _published(desk: Desk, place: str) -> list[Entry]:
     scheme, rest = split_scheme(place)
     host, _, namespace = rest.strip("/").partition("/")
     with places.connections(desk) as opened:
-        remote = opened.remote_at(opened.origin_of(values.host(host), scheme))
-        names = [
-            Name(host, repository, tag, scheme=scheme)
-            for repository in remote.repositories()
+        catalogue = opened.remote_at(opened.origin_of(values.host(host), scheme), namespace)
+        repositories = [
+            Name(host, repository, scheme=scheme)
+            for repository in catalogue.repositories()
             if f"{repository}/".startswith(f"{namespace}/" if namespace else "")
-            for tag in remote.tags(Name(host, repository, scheme=scheme))
         ]
-        manifests = [(name, remote.resolve(name)) for name in names]
+        manifests = [
+            (name, opened.remote(name).resolve(name))
+            for repository in repositories
+            for name in map(repository.with_reference, opened.remote(repository).tags(repository))
+        ]
     return [Entry(name, manifest.digest, manifest.total) for name, manifest in manifests]
 
 

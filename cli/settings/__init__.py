@@ -22,6 +22,7 @@ SERVICE_STORE = Path("/usr/share/ollama/.ollama/models")  # where Ollama's Linux
 
 # Spelled otherwise in the environment: OLLAMA_MODELS is the store, FERRY_KEY the key's text.
 _VARIABLE = {"models": "OLLAMA_MODELS", "key": "FERRY_KEY_FILE"}
+_OPTION = {"realms": "--realm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Settings:
     no_colour: bool = False
     key_text: str = field(default="", repr=False)
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)  # by host, maybe with its scheme
+    empty_secret: str = ""  # the variable of a secret that is set to nothing
 
     def get(self, key: str, default: Any = None) -> Any:
         """What was set for a key of KEYS, or `default`."""
@@ -82,8 +84,15 @@ class Settings:
         for key in ("plain_http", "tls_ca", "insecure_tls", "proxy"):
             if key in self.chosen and (key in self.options or key not in own):
                 own[key] = self.chosen[key]
+        own.pop("key", None)
+        own["realms"] = (*own.get("realms", ()), *self.get("realms", ()))
         said = {key for key in ("tls_ca", "insecure_tls") if key in self.options or key in own_table}
         return Place(**own, https=any(own.get(key) for key in said))
+
+    @property
+    def account_keys(self) -> Mapping[str, Path]:
+        """The key files that tables of hosts, or of namespaces there, name: by `HOST[/NAMESPACE]`."""
+        return {place: table["key"] for place, table in self.hosts.items() if "key" in table}
 
     def models(self) -> tuple[Path, str]:
         """The local store's directory, and a sentence for the person if that needs one."""
@@ -119,11 +128,11 @@ def resolve(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings
     chosen = dict(file)
     said = set()
     for key, check in KEYS.items():
-        option = f"--{key.replace('_', '-')}"
+        option = _OPTION.get(key, f"--{key.replace('_', '-')}")
         variable = _VARIABLE.get(key, f"FERRY_{key.upper()}")
         if given.get(key) not in (None, False, ()):
             chosen[key] = files.checked(check, given[key], option, home)
-        elif environ.get(variable):
+        elif environ.get(variable, "").strip():
             chosen[key] = files.checked(check, environ[variable], variable, home)
         else:
             continue
@@ -138,8 +147,9 @@ def resolve(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings
         proxies=_proxies(environ),
         no_proxy=tuple(_either(environ, "NO_PROXY").replace(",", " ").split()),
         no_colour=bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb",
-        key_text="" if given.get("key") else environ.get("FERRY_KEY", ""),
+        key_text="" if given.get("key") else environ.get("FERRY_KEY", "").strip(),
         api_keys=_api_keys(environ),
+        empty_secret=_empty_secret(given, environ),
     )
 
 
@@ -202,3 +212,9 @@ def _api_keys(environ: Mapping[str, str]) -> dict[str, str]:
             )
         keys[environ["FERRY_REGISTRY"].rstrip("/").lower()] = environ["FERRY_API_KEY"]
     return keys
+
+
+def _empty_secret(given: Mapping[str, object], environ: Mapping[str, str]) -> str:
+    """The variable that should say who we are and holds nothing: a CI's secret that is missing."""
+    asked = ("FERRY_API_KEY",) if given.get("key") else ("FERRY_KEY", "FERRY_KEY_FILE", "FERRY_API_KEY")
+    return next((name for name in asked if name in environ and not environ[name].strip()), "")

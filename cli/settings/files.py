@@ -10,6 +10,7 @@ from typing import Any
 
 from cli import values
 from registry.errors import InvalidError, StorageError
+from registry.model.names import split_scheme
 
 _FILE_BYTES = 1024 * 1024
 _LINE_OF_ERROR = re.compile(r"\(at line (\d+), column \d+\)$")
@@ -37,6 +38,7 @@ KEYS: Mapping[str, values.Check] = {
     "verbose": values.flag,
     "debug": values.flag,
     "yes": values.flag,
+    "realms": values.many(values.url),
     "data": values.path,
     "listen": values.text,
     "public_url": values.many(values.url),
@@ -51,9 +53,9 @@ KEYS: Mapping[str, values.Check] = {
     "proxy_header": values.text,
 }
 HOST_KEYS: Mapping[str, values.Check] = {
-    **{key: KEYS[key] for key in ("plain_http", "tls_ca", "insecure_tls", "proxy")},
-    "realms": values.many(values.url),
+    key: KEYS[key] for key in ("plain_http", "tls_ca", "insecure_tls", "proxy", "realms", "key")
 }
+NAMESPACE_KEYS: Mapping[str, values.Check] = {"key": KEYS["key"]}  # everything else is about the whole host
 
 
 def settings(folder: Path | None, home: Path | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -82,7 +84,12 @@ def _parse(path: Path, raw: bytes, home: Path | None) -> tuple[dict[str, Any], d
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise InvalidError(f"{path}:{_line(text, '', 'host')}: host.{name}: must be a table")
-        hosts[name.lower()] = _table(path, text, table, HOST_KEYS, name, home)
+        scheme, bare = split_scheme(name)
+        host, slash, namespace = bare.partition("/")
+        where = f"{path}:{_line(text, name, next(iter(table), ''))}: host.{name}"
+        checked(values.host, f"{scheme}://{host}" if scheme else host, where, home)
+        keys = NAMESPACE_KEYS if namespace else HOST_KEYS
+        hosts[f"{host.lower()}{slash}{namespace}"] = _table(path, text, table, keys, name, home)
     return own, hosts
 
 

@@ -3,45 +3,67 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cli.settings import files
-from registry.errors import InvalidError
+from registry.auth.docker import DockerConfig, Fault
+from registry.errors import InvalidError, RegistryError
 
 _HELPER_SECONDS = 30
 _ANSWER_BYTES = 64 * 1024
+_SHOWN = 200
+# What helpers say of a host they do not know (docker-credential-helpers, `errCredentialsNotFound`).
+_UNKNOWN = "credentials not found"
+_VARIABLE = "DOCKER_AUTH_CONFIG"
 
 
-def texts(environ: Mapping[str, str], home: Path | None) -> list[tuple[str, str]]:
-    """The configuration files that exist, as (path, text), docker's first."""
-    found = []
-    for path in _paths(environ, home):
-        raw = files.read(path, "the logins")
+def found(environ: Mapping[str, str], home: Path | None) -> Iterator[DockerConfig]:
+    """What there is, first that counts: the environment's own text, docker's file, Podman's files."""
+    if environ.get(_VARIABLE):
+        yield DockerConfig.parse(environ[_VARIABLE], _VARIABLE)
+    for path in dict.fromkeys(_paths(environ, home)):
+        try:
+            raw = files.read(path, "the logins")
+        except RegistryError as error:
+            yield DockerConfig(str(path), faults=(Fault(None, error.message),))
+            continue
         if raw is not None:
-            found.append((str(path), raw.decode("utf-8", "replace")))
-    return found
+            yield DockerConfig.parse(raw.decode("utf-8", "replace"), str(path))
 
 
-def _paths(environ: Mapping[str, str], home: Path | None) -> list[Path]:
-    docker = Path(environ["DOCKER_CONFIG"]) if environ.get("DOCKER_CONFIG") else home and home / ".docker"
-    paths = [docker / "config.json"] if docker else []
+def _paths(environ: Mapping[str, str], home: Path | None) -> Iterator[Path]:
+    """Each file that docker, or Podman, would look into."""
+    if environ.get("DOCKER_CONFIG"):
+        yield Path(environ["DOCKER_CONFIG"]) / "config.json"
+    elif home:
+        yield home / ".docker" / "config.json"
     if environ.get("REGISTRY_AUTH_FILE"):
-        paths.append(Path(environ["REGISTRY_AUTH_FILE"]))
-    elif environ.get("XDG_RUNTIME_DIR"):
-        paths.append(Path(environ["XDG_RUNTIME_DIR"]) / "containers" / "auth.json")
-    return paths
+        yield Path(environ["REGISTRY_AUTH_FILE"])
+    for variable in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
+        if environ.get(variable):
+            yield Path(environ[variable]) / "containers" / "auth.json"
+    if home:
+        yield home / ".config" / "containers" / "auth.json"
 
 
 def ask_helper(program: str, host: str) -> str | None:
-    """What `docker-credential-… get` says of a host (JSON), or None if it knows nothing."""
+    """What `docker-credential-… get` says of a host (JSON), or None if it knows nothing.
+
+    InvalidError if it cannot be run, does not end, or fails.
+    """
     try:
         done = subprocess.run(
             [program, "get"], input=host.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        why = "did not answer" if isinstance(error, subprocess.TimeoutExpired) else "cannot be run"
-        raise InvalidError(
-            f"{program}, which docker's configuration names, {why}", hint="install it, or remove it there"
-        ) from None
-    return done.stdout[:_ANSWER_BYTES].decode("utf-8", "replace") if done.returncode == 0 else None
+    except subprocess.TimeoutExpired:
+        raise InvalidError(f"{program} did not answer in {_HELPER_SECONDS} s") from None
+    except OSError as error:
+        raise InvalidError(f"{program} cannot be run: {error.strerror}") from None
+    said = done.stdout[:_ANSWER_BYTES].decode("utf-8", "replace")
+    if done.returncode == 0:
+        return said
+    why = (said + done.stderr[:_ANSWER_BYTES].decode("utf-8", "replace")).strip()
+    if _UNKNOWN in why.lower():
+        return None
+    raise InvalidError(f"{program} failed: {why.splitlines()[0][:_SHOWN] if why else done.returncode}")

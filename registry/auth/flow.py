@@ -5,8 +5,9 @@ sent their answers; whoever drives it does the I/O (PROTOCOL section 4).
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -14,7 +15,7 @@ from registry.auth import signing
 from registry.auth.keys import PrivateKey
 from registry.auth.scopes import Scopes, Wanted
 from registry.auth.secrets import ApiKey, IdentityToken, Login, Secret
-from registry.errors import DeniedError, InvalidError, ProtocolError, RegistryError
+from registry.errors import DeniedError, InvalidError, ProtocolError, Reason, RegistryError
 from registry.wire import faults
 from registry.wire.bodies import read_body
 from registry.wire.challenges import Challenge
@@ -27,6 +28,9 @@ TOKEN_LENGTH = 32 * 1024
 _DEFAULT_SECONDS = 60  # distribution's token specification, `expires_in`
 _LONGEST_SECONDS = 24 * 3600
 _REFUSED = (400, 401, 403)
+
+# Where clouds tell machines their secrets, besides link-local addresses.
+_METADATA = ("metadata", "metadata.google.internal", "fd00:ec2::254", "100.100.100.200", "192.0.0.192")
 
 # Registries whose token server has another name: a signature for the one may go to the other.
 _PAIRS = {
@@ -42,14 +46,15 @@ class Grant:
     """An `Authorization` value, good for `seconds` (None: as long as the secret is).
 
     `scopes` is what it was asked for; None: it says who we are, and is good for whatever we may do.
-    `refusal` is why it is nobody's in particular, although a secret was there: the error to raise where
-    it does not suffice.
+    `refusal` is why it is nobody's in particular: the error to raise where that does not suffice.
+    `unaccepted` is the error to raise where a registry does not take it at all.
     """
 
     authorization: str = field(repr=False)
     seconds: float | None = None
-    refusal: RegistryError | None = None
+    refusal: DeniedError | None = None
     scopes: Scopes | None = None
+    unaccepted: DeniedError | None = None
 
     def serves(self, needed: Scopes) -> bool:
         """Whether it was asked for all that is `needed`."""
@@ -58,13 +63,14 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks: for `origin`, with its `secret`; `realms` are other places that may be shown it.
+    """Who asks: for `origin`, with its `secrets`, best first.
 
+    `realms` are other places that may be shown them,
     `now` in Unix seconds, `nonce` fresh for this dance.
     """
 
     origin: Origin
-    secret: Secret
+    secrets: Iterable[Secret]
     realms: Collection[Origin]
     now: float
     nonce: str
@@ -76,7 +82,9 @@ class Asker:
 
     def trusts(self, realm: Origin) -> bool:
         """Whether a signature or secret may be sent to `realm`."""
-        return realm == self.origin or realm == _PAIRS.get(self.origin) or realm in self.realms
+        if realm == self.origin or realm == _PAIRS.get(self.origin):
+            return True
+        return realm in self.realms and (self.origin.loopback or not _is_off_limits(realm.host))
 
 
 Dance = Generator[Request, Response, Grant]
@@ -102,38 +110,54 @@ def dance(challenges: Sequence[Challenge], asker: Asker, wanted: Wanted = ANYTHI
 
 
 def _basic(asker: Asker) -> Grant:
-    if isinstance(asker.secret, Login):
-        return Grant(_basic_value(asker.secret))
+    """With the first of our secrets that is a password."""
+    for secret in asker.secrets:
+        if isinstance(secret, Login):
+            refused = _denied(f"{asker.host} does not accept the {_named(secret)}", secret, asker)
+            return Grant(_basic_value(secret), unaccepted=refused)
     raise DeniedError(
-        f"{asker.host} wants a user name and a password", host=asker.host, hint=f"ferry login {asker.host}"
+        f"{asker.host} wants a user name and a password", reason=Reason.NOT_SIGNED_IN, host=asker.host
     )
 
 
 def _bearer(challenge: Challenge, asker: Asker, wanted: Wanted) -> Dance:
-    """With the secret where it may go; else, or where a key is not known, as nobody in particular."""
-    if not challenge.get("realm") and isinstance(asker.secret, ApiKey):
-        return Grant(f"Bearer {asker.secret.text}")
-    realm = _realm(challenge, asker)
+    """With the first secret that fits; where it may not go there, or no key is known, as nobody.
+
+    A key that is not known says nothing of the next secret; any other that is refused ends it.
+    """
     tries = wanted.tries(challenge.get("scope"))
-    refusal: RegistryError | None = None
-    if asker.secret is not None:
-        if asker.trusts(realm):
-            for scopes in tries:
-                response = yield _request(challenge, asker, _texts(challenge, scopes))
-                if response.status not in _REFUSED:
-                    return _granted(response, realm, asker, scopes | wanted.needed)
-                refusal = _refused(response, realm, asker)
-        else:
-            refusal = _distrusted(realm, asker)
-        if not tries[-1].read_only or (asker.trusts(realm) and not isinstance(asker.secret, PrivateKey)):
-            raise refusal or _distrusted(realm, asker)
-    if realm != asker.origin and not (realm.scheme == "https" and Reach.of(realm.host) is Reach.WORLD):
-        raise refusal or _distrusted(realm, asker)
-    response = yield _anonymous(challenge, _texts(challenge, tries[-1]))
+    refusal: DeniedError | None = None
+    for secret in asker.secrets:
+        if not challenge.get("realm") and isinstance(secret, ApiKey):
+            refused = _denied(f"{asker.host} does not accept the {_named(secret)}", secret, asker)
+            return Grant(f"Bearer {secret.text}", unaccepted=refused)
+        realm = _realm(challenge, asker)
+        if not asker.trusts(realm):
+            refusal = _distrusted(realm, asker, secret)
+            break
+        for scopes in tries:
+            response = yield _request(challenge, secret, asker, _texts(challenge, scopes))
+            if response.status not in _REFUSED:
+                return _granted(response, realm, asker, scopes | wanted.needed)
+            refusal = _refused(response, realm, asker, secret)
+        if not isinstance(secret, PrivateKey):
+            raise refusal or _distrusted(realm, asker, secret)
+    return (yield from _nameless(challenge, asker, tries[-1] | wanted.needed, refusal))
+
+
+def _nameless(challenge: Challenge, asker: Asker, scopes: Scopes, refusal: DeniedError | None) -> Dance:
+    """As nobody in particular: to read what is public, or because there is no secret at all."""
+    realm = _realm(challenge, asker)
+    public = realm.scheme == "https" and Reach.of(realm.host) is Reach.WORLD
+    if refusal is not None and not scopes.read_only:
+        raise refusal
+    if not (asker.trusts(realm) or (public and not _is_off_limits(realm.host))):
+        raise refusal or _distrusted(realm, asker, None)
+    response = yield _anonymous(challenge, _texts(challenge, scopes))
     if response.status in _REFUSED:
-        raise refusal or _refused(response, realm, asker)
-    grant = _granted(response, realm, asker, tries[-1] | wanted.needed)
-    return replace(grant, refusal=refusal)
+        raise refusal or _refused(response, realm, asker, None)
+    nobody = _denied(f"{asker.host} wants to know who asks, and there is no key or login for it", None, asker)
+    return replace(_granted(response, realm, asker, scopes), refusal=refusal or nobody)
 
 
 def _realm(challenge: Challenge, asker: Asker) -> Origin:
@@ -156,10 +180,10 @@ def _texts(challenge: Challenge, scopes: Scopes) -> list[str]:
 # --- the request for a token ---------------------------------------------------------------------------
 
 
-def _request(challenge: Challenge, asker: Asker, scopes: Sequence[str]) -> Request:
+def _request(challenge: Challenge, secret: Secret, asker: Asker, scopes: Sequence[str]) -> Request:
     """The token request that shows the secret."""
     realm, service = challenge.get("realm"), challenge.get("service")
-    match asker.secret:
+    match secret:
         case PrivateKey() as key:
             url = signing.token_url(realm, service, scopes, now=asker.now, nonce=asker.nonce)
             return _get(url, signing.authorization(key, signing.token_text(url)))
@@ -234,7 +258,7 @@ def _seconds(value: object) -> float:
     return min(float(value), _LONGEST_SECONDS)
 
 
-def _refused(response: Response, realm: Origin, asker: Asker) -> RegistryError:
+def _refused(response: Response, realm: Origin, asker: Asker, secret: Secret) -> DeniedError:
     """Why nobody gets in with this secret, in the server's own words where it has some."""
     try:
         body = read_body(response, ANSWER_BYTES, "asking for a token", asker.host)
@@ -242,33 +266,67 @@ def _refused(response: Response, realm: Origin, asker: Asker) -> RegistryError:
         body = b""
     said = faults.said(body)
     words = f": {said}" if said else ""
-    match asker.secret:
-        case PrivateKey() as key:
-            who, hint = f"the key {key.public.fingerprint}", _key_hint(asker, said)
-        case Login(user=user):
-            who, hint = (
-                f"the password of {faults.printable(user)}",
-                f"sign in again: ferry login {asker.host}",
-            )
-        case ApiKey() | IdentityToken():
-            who, hint = "the stored key", f"it may be revoked; get a new one, or ferry login {asker.host}"
+    if secret is None:
+        message = f"{realm.netloc} gives nothing to nobody, and there is no key or login for {asker.host}"
+        return _denied(f"{message}{words}", None, asker)
+    error = _denied(f"{realm.netloc} does not accept the {_named(secret)}{words}", secret, asker)
+    if isinstance(secret, PrivateKey) and "clock" in said.lower():
+        error.reason = Reason.CLOCK
+    return error
+
+
+def _denied(message: str, secret: Secret, asker: Asker) -> DeniedError:
+    """`message`, with the reason that fits this kind of secret."""
+    match secret:
+        case PrivateKey():
+            reason = Reason.KEY_UNKNOWN
+        case Login() | IdentityToken():
+            reason = Reason.LOGIN_REFUSED
+        case ApiKey():
+            reason = Reason.API_KEY_REFUSED
         case None:
-            who, hint = "a caller without a name", f"ferry signin {asker.host}, or ferry login {asker.host}"
-    return DeniedError(f"{realm.netloc} does not accept {who}{words}", host=asker.host, hint=hint)
+            reason = Reason.NOT_SIGNED_IN
+    return DeniedError(message, reason=reason, host=asker.host)
 
 
-def _key_hint(asker: Asker, said: str) -> str:
-    if "clock" in said.lower():
-        return "set this machine's clock"
-    return (
-        f"make the key known there: ferry signin {asker.host}, or have its administrator add the .pub file; "
-        f"where a password is used instead: ferry login {asker.host}"
-    )
+def _named(secret: Secret) -> str:
+    """The secret, as a sentence may name it."""
+    match secret:
+        case PrivateKey() as key:
+            return f"key {key.public.fingerprint}"
+        case Login(user=user):
+            return f"password of {faults.printable(user)}"
+        case ApiKey():
+            return "API key: it is invalid or revoked"
+        case IdentityToken():
+            return "identity token of the stored login"
+        case None:
+            return "question of nobody in particular"
 
 
-def _distrusted(realm: Origin, asker: Asker) -> RegistryError:
-    return DeniedError(
-        f"{asker.host} asks for a signature at {realm}, which is another place; none was sent",
-        host=asker.host,
-        hint=f'if that is right, allow it in the settings: [host."{asker.host}"] realms = ["{realm}"]',
-    )
+def _distrusted(realm: Origin, asker: Asker, secret: Secret) -> DeniedError:
+    """Nothing of ours goes there."""
+    match secret:
+        case PrivateKey():
+            what = "a signature"
+        case Login():
+            what = "the password"
+        case ApiKey() | IdentityToken():
+            what = "the stored key"
+        case None:
+            what = "a token"
+    message = f"{asker.host} asks for {what} at {realm}, which is another place; none was sent"
+    if _is_off_limits(realm.host) and not asker.origin.loopback:
+        return DeniedError(f"{message}: no registry is believed about such an address", host=asker.host)
+    return DeniedError(message, reason=Reason.FOREIGN_REALM, detail=str(realm), host=asker.host)
+
+
+def _is_off_limits(host: str) -> bool:
+    """Whether a host is this machine, its own link, or where a cloud tells machines their secrets."""
+    if Reach.of(host) is Reach.MACHINE or host.lower() in _METADATA:
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_link_local

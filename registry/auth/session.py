@@ -9,11 +9,19 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from registry.auth.credentials import Credentials
+from registry.auth.credentials import Account
 from registry.auth.flow import Asker, Dance, Grant, dance
 from registry.auth.scopes import Scopes, Wanted
-from registry.auth.secrets import Secret
-from registry.errors import DeniedError, InvalidError, ProtocolError, Reason, TransientError
+from registry.errors import (
+    DeniedError,
+    InvalidError,
+    ProtocolError,
+    Reason,
+    RegistryError,
+    TransientError,
+)
+from registry.wire import faults
+from registry.wire.bodies import read_body
 from registry.wire.challenges import Challenge, parse_challenges
 from registry.wire.messages import Access, Origin, Request, Response, Transport
 from registry.wire.redirects import follow
@@ -59,7 +67,7 @@ class Session:
         self,
         transport: Transport,
         origin: Origin,
-        credentials: Credentials,
+        account: Account,
         *,
         clock: Callable[[], float],
         new_nonce: Callable[[], str],
@@ -68,10 +76,11 @@ class Session:
         """`clock` is Unix seconds; `realms` are other origins that may ask for a signature."""
         self._transport = transport
         self._origin = origin
-        self._credentials = credentials
+        self._account = account
         self._clock = clock
         self._new_nonce = new_nonce
         self._realms = realms
+        self._broken = set(account.faults)  # what might have said who we are, and could not be used
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
 
@@ -80,7 +89,17 @@ class Session:
 
         DeniedError when the secret is missing or refused; else what the transport raises.
         """
-        return follow(self._inside, self._outside, request)
+        try:
+            return follow(self._inside, self._outside, request)
+        except DeniedError as error:
+            raise self._with_faults(error) from None
+
+    def _with_faults(self, error: DeniedError) -> DeniedError:
+        """The refusal, with what could not be used to prevent it."""
+        if not self._broken or error.host != self._origin.netloc:
+            return error
+        broken = "; ".join(sorted(self._broken))
+        return DeniedError(f"{error.message}; could not be used: {broken}", **error.details)
 
     def _outside(self, request: Request) -> Response:
         """Ask another origin: without anything that is meant for ours."""
@@ -139,7 +158,8 @@ class Session:
     def _fetch(self, entry: _Entry, wanted: Wanted) -> None:
         """Ask for a token, with the entry's lock held."""
         now = self._clock()
-        asker = Asker(self._origin, self._secret(), self._realms, now, self._new_nonce())
+        secrets = self._account.secrets(self._broken.add)
+        asker = Asker(self._origin, secrets, self._realms, now, self._new_nonce())
         entry.grant, entry.denied = None, None
         try:
             grant = self._danced(dance(entry.challenges, asker, wanted))
@@ -153,18 +173,38 @@ class Session:
         entry.asked |= grant.scopes or Scopes()
 
     def _sent(self, request: Request, entry: _Entry, grant: Grant | None) -> Response:
-        """Send it with `grant`. DeniedError if a grant that is nobody's in particular does not suffice."""
+        """Send it with `grant`. DeniedError if that is nobody's in particular, and does not suffice."""
         if grant is None:
             return self._transport(request)
         response = self._transport(request.with_header("Authorization", grant.authorization))
         status = response.status
-        missing = status == 404 and request.method == "GET"
-        if grant.refusal is not None and (status in (401, 403) or missing):
-            response.close()
-            raise grant.refusal
+        refused = status == 403 or (status == 404 and request.method == "GET")
+        if refused and (error := self._refusal(response, grant)) is not None:
+            raise error
         if status != 401:
             entry.proven = grant
         return response
+
+    def _refusal(self, response: Response, grant: Grant) -> RegistryError | None:
+        """What a 403, or a 404 to a GET, means where we came as nobody, or a login could not be used."""
+        nobody = grant.refusal is not None and grant.refusal.reason is Reason.NOT_SIGNED_IN
+        if response.status == 404 and (grant.refusal is None or nobody):
+            if nobody:
+                asked = f"{self._origin.netloc} was asked as nobody in particular"
+                self._account.note(f"{asked}: there is no key or login for it")
+            return None
+        if grant.refusal is None and not self._broken:
+            return None
+        host = self._origin.netloc
+        try:
+            body = read_body(response, faults.ERROR_BYTES, "asking", host)
+        except RegistryError:
+            body = b""
+        if grant.refusal is None:
+            return faults.error_of(response, body, "asking", host=host, now=self._clock())
+        words = faults.said(body) if nobody else ""
+        message = f"{grant.refusal.message}: {words}" if words else grant.refusal.message
+        return DeniedError(message, **grant.refusal.details)
 
     def _learn(self, entry: _Entry, grant: Grant | None, response: Response, access: Access | None) -> bool:
         """Remember what a 401 asks for, if anything; the grant it did not accept is forgotten.
@@ -185,7 +225,7 @@ class Session:
             if in_use and grant is not None and entry.proven is not grant and not new:
                 response.close()
                 entry.refused |= Scopes.of_mount(access)
-                raise self._unimpressed()
+                raise grant.refusal or grant.unaccepted or self._unimpressed()
         if challenges:
             response.close()
         return bool(challenges)
@@ -194,8 +234,8 @@ class Session:
         host = self._origin.netloc
         return DeniedError(
             f"{host} gave a token and then did not accept it",
+            reason=Reason.NOT_ALLOWED,
             host=host,
-            hint="you may not have the right; ferry whoami shows who you are there",
         )
 
     def _no_mount(self, access: Access | None) -> DeniedError:
@@ -205,9 +245,6 @@ class Session:
             reason=Reason.NOT_ALLOWED,
             host=host,
         )
-
-    def _secret(self) -> Secret:
-        return self._credentials.for_origin(self._origin)
 
     def _danced(self, steps: Dance) -> Grant:
         """Drive the dance over the wire."""

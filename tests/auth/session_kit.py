@@ -6,6 +6,7 @@ from spy import Seen, Spy, Talk, reply
 
 from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
+from registry.auth.prefixes import Prefix
 from registry.auth.secrets import Login
 from registry.auth.session import Session
 from registry.wire.messages import Access, Origin, Transport
@@ -28,9 +29,11 @@ def session(
     http: Transport, spy: Spy, clock: Clock | None = None, secret: PrivateKey | Login | None = KEY
 ) -> Session:
     origin = Origin.of(spy.url)
-    logins = {origin: secret} if isinstance(secret, Login) else {}
+    logins = {Prefix(origin.netloc): secret} if isinstance(secret, Login) else {}
     credentials = Credentials(key=secret if isinstance(secret, PrivateKey) else None, logins=logins)
-    return Session(http, origin, credentials, clock=clock or Clock(), new_nonce=lambda: "nonce")
+    return Session(
+        http, origin, credentials.account(origin), clock=clock or Clock(), new_nonce=lambda: "nonce"
+    )
 
 
 class Registry:

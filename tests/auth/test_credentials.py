@@ -1,20 +1,25 @@
-"""Which secret is for which origin, and that none of them shows itself."""
+"""Which secrets are for which repository, in which order, and that none of them shows itself."""
 
 from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 
-from registry.auth.credentials import Credentials, DockerConfig, api_keys, origin_of, parse_logins
-from registry.auth.keys import PrivateKey
+from registry.auth.credentials import Credentials, parse_logins
+from registry.auth.docker import DockerConfig
+from registry.auth.keys import PrivateKey, ensure_key
+from registry.auth.prefixes import Prefix, origin_of
 from registry.auth.secrets import ApiKey, IdentityToken, Login, Secret
 from registry.errors import InvalidError
 from registry.wire.messages import Origin
 
 KEY = PrivateKey(bytes(range(32)))
+GIVEN = PrivateKey(bytes(32))
 ACME = Origin.of("https://models.acme.example")
+OLLAMA = Origin.of("https://ollama.com")
 
 
 def pair(text: str) -> str:
@@ -25,8 +30,8 @@ def docker(**document: object) -> DockerConfig:
     return DockerConfig.parse(json.dumps(document), "config.json")
 
 
-def no_helper(program: str, host: str) -> str | None:
-    raise AssertionError(f"{program} was asked for {host}")
+def found(credentials: Credentials, origin: Origin, repository: str = "") -> list[Secret]:
+    return list(credentials.account(origin, repository).secrets(lambda _: None))
 
 
 @pytest.mark.parametrize(
@@ -43,177 +48,80 @@ def no_helper(program: str, host: str) -> str | None:
     ],
 )
 def test_an_api_key_is_for_its_origin_alone(origin: str, expected: Secret) -> None:
-    credentials = Credentials(key=KEY, api_keys=api_keys("K", ACME, "O"))
+    credentials = Credentials(key=KEY, api_keys={ACME: ApiKey("K"), OLLAMA: ApiKey("O")})
 
-    assert credentials.for_origin(Origin.of(origin)) == expected
-
-
-def test_an_api_key_without_its_registry_is_an_error() -> None:
-    with pytest.raises(InvalidError, match="FERRY_API_KEY") as caught:
-        api_keys("K", None, "")
-    assert "FERRY_REGISTRY" in caught.value.hint
+    assert found(credentials, Origin.of(origin))[0] == expected
 
 
-def test_no_keys_are_no_error() -> None:
-    assert api_keys("", None, "") == api_keys("", ACME, "") == {}
-
-
-def test_the_nearest_secret_wins() -> None:
+def test_who_we_are_first_that_fits(tmp_path: Path) -> None:
+    named = ensure_key(tmp_path / "acme", bytes([7]) * 32)
     config = docker(auths={"models.acme.example": {"auth": pair("d:d")}})
-    login, api = {ACME: Login("l", "l")}, {ACME: ApiKey("a")}
-
-    found = [
-        Credentials(KEY, api, login, (config,)).for_origin(ACME),
-        Credentials(KEY, {}, login, (config,)).for_origin(ACME),
-        Credentials(KEY, {}, {}, (config,)).for_origin(ACME),
-        Credentials(KEY).for_origin(ACME),
-        Credentials().for_origin(ACME),
-    ]
-
-    assert found == [ApiKey("a"), Login("l", "l"), Login("d", "d"), KEY, None]
-
-
-# --- docker's and Podman's files ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("auths", "origin", "expected"),
-    [
-        ({"a.example": {"auth": pair("me:pw")}}, "https://a.example", Login("me", "pw")),
-        ({"a.example": {"auth": pair("me:p:w")}}, "https://a.example", Login("me", "p:w")),
-        ({"a.example": {"auth": pair("me:pw\0\0")}}, "https://a.example", Login("me", "pw")),
-        ({"https://a.example/v1/": {"auth": pair("me:pw")}}, "https://a.example", Login("me", "pw")),
-        ({"a.example:5000": {"auth": pair("me:pw")}}, "https://a.example:5000", Login("me", "pw")),
-        ({"a.example:5000": {"auth": pair("me:pw")}}, "https://a.example", None),
-        ({"a.example/team": {"auth": pair("me:pw")}}, "https://a.example", None),
-        ({"https://a.example/team": {"auth": pair("me:pw")}}, "https://a.example", None),
-        ({"b.a.example": {"auth": pair("me:pw")}}, "https://a.example", None),
-        ({"a.example": {"auth": pair("me:pw")}}, "http://a.example", None),
-        ({"localhost:5000": {"auth": pair("me:pw")}}, "http://localhost:5000", Login("me", "pw")),
-        ({"a.example": {"identitytoken": "I", "auth": ""}}, "https://a.example", IdentityToken("I")),
-        ({"a.example": {"identitytoken": "I", "auth": pair("x:")}}, "https://a.example", IdentityToken("I")),
-        ({"a.example": {}}, "https://a.example", None),
-        (
-            {"https://index.docker.io/v1/": {"auth": pair("a:b")}},
-            "https://registry-1.docker.io",
-            Login("a", "b"),
-        ),
-        ({"docker.io": {"auth": pair("a:b")}}, "https://registry-1.docker.io", Login("a", "b")),
-    ],
-)
-def test_docker_logins_are_found_by_host(auths: dict[str, object], origin: str, expected: Secret) -> None:
-    credentials = Credentials(docker=(docker(auths=auths),), run_helper=no_helper)
-
-    assert credentials.for_origin(Origin.of(origin)) == expected
-
-
-@pytest.mark.parametrize(
-    ("document", "origin", "asked"),
-    [
-        ({"credsStore": "desktop"}, "https://a.example", ("docker-credential-desktop", "a.example")),
-        ({"credHelpers": {"a.example": "ecr"}}, "https://a.example", ("docker-credential-ecr", "a.example")),
-        (
-            {"credsStore": "x", "credHelpers": {"a.example:1": "ecr"}},
-            "https://a.example:1",
-            ("docker-credential-ecr", "a.example:1"),
-        ),
-        (
-            {"credsStore": "x"},
-            "https://registry-1.docker.io",
-            ("docker-credential-x", "https://index.docker.io/v1/"),
-        ),
-        ({"credsStore": "x"}, "http://a.example", None),
-    ],
-)
-def test_a_helper_is_asked_for_the_host(
-    document: dict[str, object], origin: str, asked: tuple[str, str] | None
-) -> None:
-    calls: list[tuple[str, str]] = []
-
-    def run(program: str, host: str) -> str:
-        calls.append((program, host))
-        return '{"ServerURL":"x","Username":"me","Secret":"pw"}'
-
-    found = Credentials(docker=(docker(**document),), run_helper=run).for_origin(Origin.of(origin))
-
-    assert calls == ([asked] if asked else [])
-    assert found == (Login("me", "pw") if asked else None)
-
-
-def test_a_helpers_token_user_means_an_identity_token() -> None:
-    config = docker(credsStore="x")
-
-    assert config.find("a.example", lambda _p, _h: '{"Username":"<token>","Secret":"I"}') == IdentityToken(
-        "I"
+    everything = Credentials(
+        given=GIVEN,
+        api_keys={ACME: ApiKey("a")},
+        keys={Prefix("models.acme.example"): tmp_path / "acme"},
+        logins={Prefix("models.acme.example"): Login("l", "l")},
+        docker=(config,),
+        key=KEY,
     )
 
-
-def test_a_helper_that_knows_nothing_leaves_the_file_and_then_the_key() -> None:
-    config = docker(credsStore="x", auths={"b.example": {"auth": pair("me:pw")}})
-    credentials = Credentials(key=KEY, docker=(docker(), config))
-
-    assert credentials.for_origin(Origin.of("https://b.example")) == Login("me", "pw")
-    assert credentials.for_origin(Origin.of("https://c.example")) == KEY
+    assert found(everything, ACME) == [GIVEN, ApiKey("a"), named, Login("d", "d"), KEY]
+    assert found(everything, OLLAMA) == [GIVEN, KEY]
+    assert found(Credentials(), ACME) == []
 
 
-@pytest.mark.parametrize(
-    "said", ["", "nonsense", "[]", "{}", '{"Username":"me"}', '{"Username":1,"Secret":2}']
-)
-def test_a_helper_that_answers_nonsense_is_named(said: str) -> None:
-    with pytest.raises(InvalidError, match="docker-credential-x"):
-        docker(credsStore="x").find("a.example", lambda _p, _h: said)
+def test_the_longest_prefix_wins_and_equal_accounts_are_one() -> None:
+    credentials = Credentials(
+        logins={
+            Prefix("models.acme.example"): Login("all", "pw"),
+            Prefix("models.acme.example", "acme"): Login("acme", "pw"),
+            Prefix("models.acme.example", "acme/tiny"): Login("tiny", "pw"),
+        }
+    )
 
+    who = {
+        repository: [
+            secret.user for secret in found(credentials, ACME, repository) if isinstance(secret, Login)
+        ]
+        for repository in ("", "other/x", "acme", "acme/x", "acme/tiny", "acme/tiny2", "acmeX/tiny")
+    }
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "nonsense",
-        "[]",
-        "[" * 100_000,
-        '{"auths":[]}',
-        '{"auths":"x"}',
-        '{"auths":{"a":7}}',
-        '{"auths":{"a":{"auth":"%%%"}}}',
-        '{"auths":{"a":{"auth":"' + pair("no colon") + '"}}}',
-        '{"auths":{"a":{"auth":"' + base64.b64encode(b"\xff:\xff").decode() + '"}}}',
-        '{"auths":{"a":{"auth":"' + pair("a:b\r\nX: y") + '"}}}',
-        '{"auths":{"a":{"auth":"' + pair("a:" + "x" * 10_000) + '"}}}',
-        '{"credHelpers":7}',
-        '{"credHelpers":{"a":7}}',
-        '{"credHelpers":{"a":"../../bin/sh"}}',
-        '{"credsStore":"a b"}',
-        '{"credsStore":7}',
-    ],
-)
-def test_a_broken_docker_file_is_one_error_that_names_it_and_no_secret(text: str) -> None:
-    with pytest.raises(InvalidError) as caught:
-        DockerConfig.parse(text, "config.json")
-
-    assert caught.value.message.startswith("config.json")
-    assert len(caught.value.message) < 200
+    assert who == {
+        "": ["all"],
+        "other/x": ["all"],
+        "acme": ["acme"],
+        "acme/x": ["acme"],
+        "acme/tiny": ["tiny"],
+        "acme/tiny2": ["acme"],
+        "acmeX/tiny": ["all"],
+    }
+    assert credentials.account(ACME, "acme/x") == credentials.account(ACME, "acme/y")
+    assert credentials.account(ACME, "acme/x") != credentials.account(ACME, "other/x")
 
 
 # --- Ferry's own --------------------------------------------------------------------------------------------
 
 
-def test_logins_are_kept_by_origin() -> None:
+def test_logins_are_kept_by_host_or_namespace() -> None:
     logins = parse_logins(
         {
             "host": {
                 "models.acme.example": {"user": "me", "password": "pw"},
+                "models.acme.example/acme": {"user": "we", "password": "pw"},
                 "http://lab.example:5000": {"api_key": "K"},
                 "localhost:5050": {"identity_token": "I"},
             }
         },
         "credentials.toml",
     )
+    credentials = Credentials(logins=logins)
 
-    assert logins == {
-        ACME: Login("me", "pw"),
-        Origin("http", "lab.example", 5000): ApiKey("K"),
-        Origin("http", "localhost", 5050): IdentityToken("I"),
-    }
+    assert found(credentials, ACME) == [Login("me", "pw")]
+    assert found(credentials, ACME, "acme/tiny") == [Login("we", "pw")]
+    assert found(credentials, Origin("http", "lab.example", 5000)) == [ApiKey("K")]
+    assert found(credentials, Origin("http", "localhost", 5050)) == [IdentityToken("I")]
+    assert found(credentials, Origin.of("http://models.acme.example")) == []
+    assert found(credentials, Origin.of("https://lab.example:5000")) == []
 
 
 @pytest.mark.parametrize(
@@ -259,14 +167,16 @@ def test_no_secret_shows_itself() -> None:
     hidden = "HIDDEN"
     everything = Credentials(
         KEY,
-        {ACME: ApiKey(hidden)},
-        {ACME: Login("me", hidden)},
-        (docker(auths={"a": {"identitytoken": hidden}, "b": {"auth": pair(f"x:{hidden}")}}),),
+        api_keys={ACME: ApiKey(hidden)},
+        logins={Prefix("a"): Login("me", hidden)},
+        docker=(docker(auths={"a": {"identitytoken": hidden}, "b": {"auth": pair(f"x:{hidden}")}}),),
     )
+    account = everything.account(Origin.of("https://a"))
 
     shown = (
         repr(everything)
         + str(everything)
+        + repr([account, *account.sources])
         + repr([ApiKey(hidden), Login("me", hidden), IdentityToken(hidden)])
     )
 

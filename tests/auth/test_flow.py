@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl
 
@@ -13,7 +12,13 @@ import pytest
 from registry.auth.flow import ANSWER_BYTES, Asker, Grant, dance
 from registry.auth.keys import PrivateKey
 from registry.auth.secrets import ApiKey, IdentityToken, Login, Secret
-from registry.errors import DeniedError, InvalidError, ProtocolError, RegistryError, TransientError
+from registry.errors import (
+    DeniedError,
+    ProtocolError,
+    Reason,
+    RegistryError,
+    TransientError,
+)
 from registry.wire.challenges import Challenge, parse_challenges
 from registry.wire.messages import Origin, Request, Response
 
@@ -29,7 +34,7 @@ PUSH = "repository:acme/tiny:pull,push"
 
 
 def asker(secret: Secret, origin: Origin = HERE, realms: tuple[Origin, ...] = ()) -> Asker:
-    return Asker(origin, secret, realms, 1_795_421_748.9, "nonce")
+    return Asker(origin, [secret] if secret else [], realms, 1_795_421_748.9, "nonce")
 
 
 def bearer(realm: str = REALM, scope: str = PULL) -> list[Challenge]:
@@ -52,7 +57,7 @@ def drive(challenges: list[Challenge], who: Asker, *answers: Response) -> tuple[
 def test_a_key_signs_exactly_what_an_ollama_client_signs(case: dict[str, str]) -> None:
     (challenge,) = parse_challenges([case["challenge"]])
     sent = parse_qs(case["url"].partition("?")[2])
-    who = Asker(Origin.of(case["url"]), KEY, (), float(sent["ts"][0]), sent["nonce"][0])
+    who = Asker(Origin.of(case["url"]), [KEY], (), float(sent["ts"][0]), sent["nonce"][0])
 
     grant, (request,) = drive([challenge], who, TOKEN)
 
@@ -158,7 +163,10 @@ def test_a_secret_is_shown_only_to_its_origin_and_its_pair(
         grant, requests = drive(bearer(realm), asker(secret, origin, allowed), TOKEN)
     except DeniedError as error:
         assert not asked
-        assert "another place" in error.message and "realms" in error.hint
+        assert "another place" in error.message
+        assert ("signature" in error.message) is isinstance(secret, PrivateKey)
+        off_limits = any(host in realm for host in ("127.0.0.1/", "localhost/", "169.254.", "[::1]"))
+        assert (error.reason is Reason.FOREIGN_REALM) is not off_limits
         return
 
     assert asked
@@ -191,28 +199,28 @@ def test_a_key_that_is_not_known_reads_what_is_public(status: int) -> None:
     assert "Authorization" in signed.headers and "Authorization" not in nameless.headers
     assert isinstance(grant.refusal, DeniedError)
     assert KEY.public.fingerprint in grant.refusal.message and "key unknown" in grant.refusal.message
-    assert "ferry signin models.example" in grant.refusal.hint
+    assert grant.refusal.reason is Reason.KEY_UNKNOWN
 
 
 @pytest.mark.parametrize(
-    ("scope", "secret", "answers", "word"),
+    ("scope", "secret", "answers", "word", "reason"),
     [
-        (PUSH, KEY, [REFUSED], "SHA256:"),
-        ("account", KEY, [REFUSED], "SHA256:"),
-        (PULL, KEY, [REFUSED, REFUSED], "SHA256:"),
-        (PULL, Login("me", "pw"), [REFUSED], "password of me"),
-        (PULL, ApiKey("K"), [REFUSED], "stored key"),
-        (PULL, IdentityToken("I"), [REFUSED], "stored key"),
-        (PULL, None, [REFUSED], "without a name"),
+        (PUSH, KEY, [REFUSED], "SHA256:", Reason.KEY_UNKNOWN),
+        ("account", KEY, [REFUSED], "SHA256:", Reason.KEY_UNKNOWN),
+        (PULL, KEY, [REFUSED, REFUSED], "SHA256:", Reason.KEY_UNKNOWN),
+        (PULL, Login("me", "pw"), [REFUSED], "password of me", Reason.LOGIN_REFUSED),
+        (PULL, ApiKey("K"), [REFUSED], "API key: it is invalid or revoked", Reason.API_KEY_REFUSED),
+        (PULL, IdentityToken("I"), [REFUSED], "identity token", Reason.LOGIN_REFUSED),
+        (PULL, None, [REFUSED], "no key or login", Reason.NOT_SIGNED_IN),
     ],
 )
 def test_a_refused_secret_is_named_and_never_shown(
-    scope: str, secret: Secret, answers: list[Response], word: str
+    scope: str, secret: Secret, answers: list[Response], word: str, reason: Reason
 ) -> None:
     with pytest.raises(DeniedError, match=word) as caught:
         drive(bearer(scope=scope), asker(secret), *answers)
 
-    assert "key unknown" in caught.value.message and caught.value.hint
+    assert "key unknown" in caught.value.message and caught.value.reason is reason
     assert caught.value.host == "models.example"
     assert "pw" not in caught.value.message + caught.value.hint
 
@@ -222,7 +230,7 @@ def test_a_clock_that_is_off_is_said_in_the_servers_words() -> None:
     with pytest.raises(DeniedError, match="clocks differ by 3600 s") as caught:
         drive(bearer(scope=PUSH), asker(KEY), Response(401, body=words))
 
-    assert caught.value.hint == "set this machine's clock"
+    assert caught.value.reason is Reason.CLOCK
 
 
 def test_control_characters_in_a_refusal_are_made_visible() -> None:
@@ -292,57 +300,79 @@ def test_another_scheme_is_said(scheme: str) -> None:
         drive([Challenge(scheme, {})] if scheme else [], asker(KEY))
 
 
-def test_basic_without_a_password_says_how_to_give_one() -> None:
-    with pytest.raises(DeniedError) as caught:
+def test_basic_without_a_password_says_what_is_missing() -> None:
+    with pytest.raises(DeniedError, match="user name and a password") as caught:
         drive([Challenge("basic", {})], asker(KEY))
 
-    assert caught.value.hint == "ferry login models.example"
+    assert caught.value.reason is Reason.NOT_SIGNED_IN
 
 
-# --- the challenge itself ---------------------------------------------------------------------------------
+# --- several secrets ------------------------------------------------------------------------------------
+
+
+def of_many(*secrets: Secret) -> Asker:
+    return Asker(HERE, secrets, (), 1_795_421_748.9, "nonce")
+
+
+def test_where_a_key_does_not_fit_the_next_secret_is_tried() -> None:
+    grant, (signed, shown) = drive(bearer(scope=PUSH), of_many(KEY, Login("me", "pw")), REFUSED, TOKEN)
+
+    assert grant.authorization == "Bearer T" and grant.refusal is None
+    assert signed.headers.get("Authorization").startswith(KEY.public.text)
+    assert shown.headers.get("Authorization") == "Basic bWU6cHc="
+    assert drive([Challenge("basic", {})], of_many(KEY, Login("me", "pw")))[1] == []
+
+
+def test_a_key_that_fits_is_all_that_is_shown() -> None:
+    _, (request,) = drive(bearer(), of_many(KEY, Login("me", "pw")), TOKEN)
+
+    assert request.headers.get("Authorization").startswith(KEY.public.text)
+
+
+def test_a_wrong_password_is_not_covered_up_by_another_secret() -> None:
+    with pytest.raises(DeniedError, match="password of me"):
+        drive(bearer(), of_many(Login("me", "pw"), KEY), REFUSED)
+
+
+# --- where a token is asked for -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("fields", "expected"),
+    ("origin", "realm", "goes"),
     [
-        (
-            ['Bearer realm="r",service="s",scope="a b"'],
-            [("bearer", {"realm": "r", "service": "s", "scope": "a b"})],
-        ),
-        (["bearer REALM=r"], [("bearer", {"realm": "r"})]),
-        (['Basic realm="a, b=\\"c\\""'], [("basic", {"realm": 'a, b="c"'})]),
-        (["Negotiate", "Basic realm=x"], [("negotiate", {}), ("basic", {"realm": "x"})]),
-        (["Negotiate YWJj==, Bearer realm=x"], [("negotiate", {}), ("bearer", {"realm": "x"})]),
-        (
-            ['Bearer realm="x" , error = "invalid_token"'],
-            [("bearer", {"realm": "x", "error": "invalid_token"})],
-        ),
-        (["Bearer realm=x, Basic realm=y"], [("bearer", {"realm": "x"}), ("basic", {"realm": "y"})]),
-        ([""], []),
-        ([" , ,"], []),
-        ([], []),
+        (HERE, "https://10.0.0.1/token", True),
+        (HERE, "https://[fd00::1]/token", True),
+        (HERE, "http://id.example/token", True),
+        (HERE, "https://127.0.0.1/token", False),
+        (HERE, "http://localhost:8080/token", False),
+        (HERE, "https://[::1]/token", False),
+        (HERE, "http://169.254.169.254/token", False),
+        (HERE, "http://[::ffff:169.254.169.254]/token", False),
+        (HERE, "http://[fe80::1]/token", False),
+        (HERE, "http://[fd00:ec2::254]/token", False),
+        (HERE, "http://metadata.google.internal/token", False),
+        (Origin.of("http://127.0.0.1:5000"), "http://127.0.0.1:5001/token", True),
     ],
 )
-def test_challenges_are_read_as_written(
-    fields: list[str], expected: list[tuple[str, dict[str, str]]]
+@pytest.mark.parametrize("secret", [KEY, Login("me", "pw"), None])
+def test_a_private_realm_may_be_allowed_and_this_machines_link_may_not(
+    origin: Origin, realm: str, goes: bool, secret: Secret
 ) -> None:
-    assert [(one.scheme, dict(one.parameters)) for one in parse_challenges(fields)] == expected
+    who = asker(secret, origin, (Origin.of(realm),))
+    if goes:
+        _, (request,) = drive(bearer(realm), who, TOKEN)
+        assert ("Authorization" in request.headers) is (secret is not None)
+    else:
+        with pytest.raises(DeniedError, match="another place"):
+            drive(bearer(realm), who)
 
 
 @pytest.mark.parametrize(
-    "make",
-    [
-        lambda: ['Bearer realm="unclosed'],
-        lambda: ['realm="x"'],
-        lambda: ["Bearer realm=a, realm=b"],
-        lambda: ["Bearer =x"],
-        lambda: ["Bearer (x)"],
-        lambda: ["Bearer realm=x" * 2000],
-        lambda: ["Basic"] * 9,
-        lambda: ["Bearer " + ",".join(f"p{number}=x" for number in range(17))],
-        lambda: ['Bearer a="' + "\\" * 8000],
-    ],
+    ("secret", "word"), [(Login("me", "pw"), "password"), (IdentityToken("I"), "stored key")]
 )
-def test_a_challenge_that_cannot_be_read_is_refused(make: Callable[[], list[str]]) -> None:
-    with pytest.raises(InvalidError):
-        parse_challenges(make())
+def test_a_foreign_realm_with_a_password_is_not_called_a_signature(secret: Secret, word: str) -> None:
+    with pytest.raises(DeniedError, match=word) as caught:
+        drive(bearer("https://id.example/t", PUSH), asker(secret))
+
+    assert "signature" not in caught.value.message
+    assert (caught.value.reason, caught.value.detail) == (Reason.FOREIGN_REALM, "https://id.example")

@@ -89,15 +89,17 @@ def test_tls_where_none_is_spoken(ferry: Ferry, store: Path, house: House) -> No
 
 
 def test_a_key_nobody_knows(ferry: Ferry, store: Path, house: House) -> None:
-    done = ferry("push", "tiny", f"{house.host}/ada/tiny", "--models", store)
-    one_sentence(done, 4, "does not accept the key SHA256:")
+    push = ("push", "tiny", f"{house.host}/ada/tiny", "--models", store)
+    one_sentence(ferry(*push), 4, "no key or login for it", f"ferry signin {house.host}")
+    ferry("signin", house.host)
+    one_sentence(ferry(*push), 4, "does not accept the key SHA256:")
 
 
 def test_a_clock_that_is_off_by_an_hour(store: Path, people: Callable[[str], Ferry], tmp_path: Path) -> None:
     host = Ferry(tmp_path / "host")
     host.home.mkdir()
     ada = people("ada")
-    ada("whoami", "127.0.0.1:1")  # makes her key
+    ada("signin", "127.0.0.1:1")  # makes her key
     public = ada.home / ".ollama" / "id_ed25519.pub"
     host("admin", "user", "add", "ada", "--key", public, "--data", host.home / "data").well()
     words = ["serve", "--data", str(host.home / "data"), "--listen", "127.0.0.1:0"]

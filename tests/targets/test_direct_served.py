@@ -13,6 +13,7 @@ from spy import Spy, reply
 
 from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
+from registry.auth.prefixes import Prefix
 from registry.auth.secrets import Login
 from registry.connect import Connections, Way
 from registry.contracts import How
@@ -205,7 +206,7 @@ class Locked:
         self._app = App(MemoryDepot(), deposit=lambda *_: "")
         self._listener = Listener(self)
         self.origin = Origin("http", "127.0.0.1", self._listener.start())
-        credentials = Credentials(logins={self.origin: Login("ada", "password")})
+        credentials = Credentials(logins={Prefix(self.origin.netloc): Login("ada", "password")})
         self._connections = Connections(lambda _: Way(), credentials)
 
     def __call__(self, request: Request) -> Response | Accept:

@@ -1,0 +1,127 @@
+"""Who we are at a registry: the keys, API keys and logins that the settings, docker and podman name.
+
+Only `signin` makes a key. What is broken of what docker and podman left is told once, and then as if it
+were not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.options import Desk
+from cli.render import visible
+from cli.settings import environment
+from registry.errors import DeniedError, InvalidError, Reason, RegistryError
+
+if TYPE_CHECKING:
+    from registry.auth.credentials import Credentials
+    from registry.auth.keys import PrivateKey
+    from registry.wire.messages import Origin
+
+_KEY_COMMENT = "made by ferry"
+
+
+def credentials(desk: Desk) -> Credentials:
+    """Everything that may say who we are, first that fits (CLI.md, "Settings").
+
+    InvalidError for a secret that is set and empty, and for what a key that was named is instead of one.
+    """
+    from cli.settings import logins
+    from registry.auth.credentials import Credentials
+    from registry.auth.prefixes import Prefix, origin_of
+    from registry.auth.secrets import ApiKey
+
+    settings = desk.settings
+    if settings.empty_secret:
+        raise InvalidError(
+            f"{settings.empty_secret} is set, but empty: the secret that it should hold is missing",
+            hint="a CI withholds secrets from forks and unprotected branches; unset it to do without",
+        )
+    note = _once(lambda text: desk.terminal.note(f"ferry: {visible(text)}"))
+    docker = tuple(logins.found(environment(), settings.home))
+    for fault in (fault for config in docker for fault in config.faults):
+        note(fault.message)
+    return Credentials(
+        key=_default_key(desk),
+        given=_given_key(desk),
+        api_keys={origin_of(host): ApiKey(text) for host, text in settings.api_keys.items()},
+        keys={Prefix.parse(place): path for place, path in settings.account_keys.items()},
+        docker=docker,
+        run_helper=logins.ask_helper,
+        note=note,
+    )
+
+
+def signing_key(desk: Desk, known: Credentials, origin: Origin, *, make: bool) -> PrivateKey:
+    """The key that signs for this person at `origin`; the default one is made if there is none and `make`.
+
+    DeniedError without a key.
+    """
+    from registry.auth.keys import load_key
+
+    key = known.signing_key(origin)
+    if isinstance(key, Path):
+        return load_key(key)
+    if key is not None:
+        return key
+    path = desk.settings.key_file()
+    if make:
+        return _made(path)
+    raise DeniedError(
+        f"asking {origin.netloc} who we are: there is no key at {path}",
+        reason=Reason.NOT_SIGNED_IN,
+        host=origin.netloc,
+    )
+
+
+def _made(path: Path) -> PrivateKey:
+    import secrets
+
+    from registry.auth.keys import SEED_BYTES, ensure_key
+
+    return ensure_key(path, secrets.token_bytes(SEED_BYTES), _KEY_COMMENT)
+
+
+def _given_key(desk: Desk) -> PrivateKey | None:
+    """The key that an option or the environment names for this run."""
+    from registry.auth.keys import PrivateKey, load_key
+
+    settings = desk.settings
+    if settings.key_text:
+        return PrivateKey.parse(settings.key_text, "the key in FERRY_KEY")
+    return load_key(settings.key_file()) if "key" in settings.options else None
+
+
+def _default_key(desk: Desk) -> PrivateKey | None:
+    """The key of this machine; none, and a line that says so, where the usual one cannot be read."""
+    from registry.auth.keys import load_key
+
+    settings = desk.settings
+    if settings.key_text or "key" in settings.options:
+        return None
+    named = bool(settings.get("key"))
+    if not named and settings.home is None:
+        return None
+    path = settings.key_file()
+    try:
+        return load_key(path) if named or path.exists() else None
+    except (RegistryError, OSError) as error:
+        if named:
+            raise
+        why = error.message if isinstance(error, RegistryError) else f"{path}: {error.strerror}"
+        desk.terminal.note(f"ferry: asking as nobody in particular: {visible(why)}")
+        return None
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """`say`, once for each text."""
+    said: set[str] = set()
+
+    def say_once(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            say(text)
+
+    return say_once
