@@ -17,6 +17,7 @@ from registry.errors import DeniedError, InvalidError, Reason, RegistryError
 
 if TYPE_CHECKING:
     from registry.auth.credentials import Credentials
+    from registry.auth.docker import DockerConfig
     from registry.auth.keys import PrivateKey
     from registry.wire.messages import Origin
 
@@ -43,6 +44,7 @@ def credentials(desk: Desk) -> Credentials:
     docker = tuple(logins.found(environment(), settings.home))
     for fault in (fault for config in docker for fault in config.faults):
         note(fault.message)
+    _mask(desk, docker)
     return Credentials(
         key=_default_key(desk),
         given=_given_key(desk),
@@ -52,6 +54,18 @@ def credentials(desk: Desk) -> Credentials:
         run_helper=logins.ask_helper,
         note=note,
     )
+
+
+def _mask(desk: Desk, docker: tuple[DockerConfig, ...]) -> None:
+    """Nothing of what we were told in confidence is shown, whoever repeats it."""
+    from registry.auth.secrets import shown_as
+    from registry.wire.masking import password_of
+
+    settings = desk.settings
+    lines = [line.strip() for line in settings.key_text.splitlines() if not line.startswith("-")]
+    logins = [text for config in docker for login in config.logins.values() for text in shown_as(login)]
+    proxies = map(password_of, (*settings.proxies.values(), str(settings.get("proxy", ""))))
+    desk.terminal.mask.keep(*lines, *settings.api_keys.values(), *logins, *proxies)
 
 
 def signing_key(desk: Desk, known: Credentials, origin: Origin, *, make: bool) -> PrivateKey:

@@ -111,7 +111,15 @@ def connections(desk: Desk) -> Iterator[Connections]:
     uploads = file_sessions(state / "uploads") if state else None
     methods = file_methods(state / "registries") if state else None
     ways = cache(lambda host: _way(desk, host))  # one look at its files, and one warning, a host
-    opened = Connections(ways, identity.credentials(desk), uploads=uploads, methods=methods, meter=meter, trace=trace)
+    opened = Connections(
+        ways,
+        identity.credentials(desk),
+        uploads=uploads,
+        methods=methods,
+        meter=meter,
+        trace=trace,
+        masking=desk.terminal.mask,
+    )
     try:
         yield opened
     finally:

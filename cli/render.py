@@ -11,12 +11,13 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TextIO
 
 from cli.hints import next_step
 from registry.errors import RegistryError, StorageError
+from registry.wire.masking import Masking
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _ASCII = {"✓": "ok", "✗": "x", "…": "...", "→": "->", "─": "-"}
@@ -90,6 +91,7 @@ class Terminal:
     json: bool = False
     quiet: bool = False
     no_colour: bool = False
+    mask: Masking = field(default_factory=Masking)  # the last net: nothing of ours in what anybody says
 
     @property
     def interactive(self) -> bool:
@@ -99,7 +101,7 @@ class Terminal:
     def document(self, value: object) -> None:
         """The result as JSON; called once in a run, and only if JSON was asked for."""
         with _writing("standard output"):
-            self.out.write(json.dumps(value, indent=2) + "\n")
+            self.out.write(self.mask(json.dumps(value, indent=2)) + "\n")
             self.out.flush()
 
     def line(self, text: str = "") -> None:
@@ -146,7 +148,8 @@ class Terminal:
         return not self.no_colour and stream.isatty()
 
     def _spelled(self, text: str, stream: TextIO) -> str:
-        """`text` in ASCII where the stream can write nothing else."""
+        """`text` without our secrets, and in ASCII where the stream can write nothing else."""
+        text = self.mask(text)
         try:
             text.encode(stream.encoding or "ascii")
         except (UnicodeEncodeError, LookupError):

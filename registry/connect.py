@@ -23,6 +23,7 @@ from registry.targets.methods import Methods, memory_methods
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.targets.sessions import Sessions, memory_sessions
+from registry.wire.masking import Masking
 from registry.wire.messages import (
     Accept,
     Exchange,
@@ -63,6 +64,7 @@ class Connections:
         meter: Meter | None = None,
         trace: Callable[[str], None] | None = None,
         now: Clock = time.time,
+        masking: Masking | None = None,
     ) -> None:
         """`way(host)` says how a host is reached; `meter` is what bodies pass through, both ways.
 
@@ -73,7 +75,8 @@ class Connections:
         self._uploads = uploads or memory_sessions()
         self._methods = methods or memory_methods()
         self._meter = meter
-        self._trace = trace
+        self._mask = masking or Masking()
+        self._trace = (lambda line: trace(self._mask(line))) if trace else None
         self._now = now
         self._pools: list[tuple[Network, Http]] = []
         self._sessions: dict[tuple[Origin, Account], Session] = {}
@@ -118,6 +121,7 @@ class Connections:
                     clock=self._now,
                     new_nonce=lambda: secrets.token_urlsafe(16),
                     realms=way.realms,
+                    masking=self._mask,
                 )
             return session
 

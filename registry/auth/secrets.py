@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 
 from registry.auth.keys import PrivateKey
@@ -44,6 +45,20 @@ class IdentityToken:
 
     def __post_init__(self) -> None:
         _check("identity token", self.text)
+
+
+def shown_as(secret: Secret) -> tuple[str, ...]:
+    """The texts that would give a secret away."""
+    match secret:
+        case PrivateKey(seed=seed):
+            lines = [line for line in secret.openssh().splitlines() if not line.startswith("-")]
+            return (base64.b64encode(seed).decode().rstrip("="), seed.hex(), *lines)
+        case Login(user=user, password=password):
+            return (password, f"{user}:{password}")
+        case ApiKey(text=text) | IdentityToken(text=text):
+            return (text,)
+        case None:
+            return ()
 
 
 Secret = PrivateKey | Login | ApiKey | IdentityToken | None

@@ -5,13 +5,15 @@ Knows no socket and no registry; what is said to whom is `flow`'s business.
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from registry.auth.credentials import Account
 from registry.auth.flow import Asker, Dance, Grant, dance
 from registry.auth.scopes import Scopes, Wanted
+from registry.auth.secrets import Secret, shown_as
 from registry.errors import (
     DeniedError,
     InvalidError,
@@ -23,10 +25,12 @@ from registry.errors import (
 from registry.wire import faults
 from registry.wire.bodies import read_body
 from registry.wire.challenges import Challenge, parse_challenges
+from registry.wire.masking import Masking
 from registry.wire.messages import Access, Origin, Request, Response, Transport
 from registry.wire.redirects import follow
 
 _SECRET_FIELDS = ("Authorization", "Cookie", "Proxy-Authorization")
+_LINKS = ("Location", "Docker-Upload-Location", "X-Direct-Upload-URL")
 _SENDS = 5  # of one request at most: a token that served another thread may have ended by now
 _KEPT = 0.8  # the part of its life after which a token is not begun with any more
 
@@ -72,8 +76,13 @@ class Session:
         clock: Callable[[], float],
         new_nonce: Callable[[], str],
         realms: Collection[Origin] = (),
+        masking: Masking | None = None,
     ) -> None:
-        """`clock` is Unix seconds; `realms` are other origins that may ask for a signature."""
+        """`clock` is Unix seconds; `realms` are other origins that may ask for a signature.
+
+        `masking` is told every secret, and asked about every word of the peer's.
+        """
+        self._mask = masking or Masking()
         self._transport = transport
         self._origin = origin
         self._account = account
@@ -90,9 +99,26 @@ class Session:
         DeniedError when the secret is missing or refused; else what the transport raises.
         """
         try:
-            return follow(self._inside, self._outside, request)
-        except DeniedError as error:
-            raise self._with_faults(error) from None
+            return self._without_secrets(follow(self._inside, self._outside, request))
+        except RegistryError as error:
+            self._mask.error(error)
+            if isinstance(error, DeniedError):
+                raise self._with_faults(error) from None
+            raise
+
+    def _without_secrets(self, response: Response) -> Response:
+        """A refusal whose words repeat nothing that is ours, and no link that carries a permission."""
+        if response.status < 400:
+            return response
+        body = self._mask(self._words(response).decode("utf-8", "surrogateescape"))
+        return replace(response, body=body.encode("utf-8", "surrogateescape"), length=None)
+
+    def _words(self, response: Response) -> bytes:
+        """What a refusal says, as far as it can be read."""
+        try:
+            return read_body(response, faults.ERROR_BYTES, "asking", self._origin.netloc)
+        except (ProtocolError, TransientError):
+            return b""  # an unreadable explanation does not hide the refusal
 
     def _with_faults(self, error: DeniedError) -> DeniedError:
         """The refusal, with what could not be used to prevent it."""
@@ -104,13 +130,13 @@ class Session:
     def _outside(self, request: Request) -> Response:
         """Ask another origin: without anything that is meant for ours."""
         bare = request.headers.without(*_SECRET_FIELDS)
-        return self._transport(replace(request, headers=bare))
+        return self._exchange(replace(request, headers=bare))
 
     def _inside(self, request: Request) -> Response:
         if request.origin != self._origin:
             return self._outside(request)
         if "Authorization" in request.headers:  # a signed call: it says itself who it is
-            return self._transport(request)
+            return self._exchange(request)
         entry = self._entry(request.access)
         fetches = entry.fetches
         for _ in range(_SENDS - 1):
@@ -158,7 +184,7 @@ class Session:
     def _fetch(self, entry: _Entry, wanted: Wanted) -> None:
         """Ask for a token, with the entry's lock held."""
         now = self._clock()
-        secrets = self._account.secrets(self._broken.add)
+        secrets = self._secrets()
         asker = Asker(self._origin, secrets, self._realms, now, self._new_nonce())
         entry.grant, entry.denied = None, None
         try:
@@ -175,14 +201,27 @@ class Session:
     def _sent(self, request: Request, entry: _Entry, grant: Grant | None) -> Response:
         """Send it with `grant`. DeniedError if that is nobody's in particular, and does not suffice."""
         if grant is None:
-            return self._transport(request)
-        response = self._transport(request.with_header("Authorization", grant.authorization))
+            return self._exchange(request)
+        response = self._exchange(request.with_header("Authorization", grant.authorization))
         status = response.status
         refused = status == 403 or (status == 404 and request.method == "GET")
         if refused and (error := self._refusal(response, grant)) is not None:
             raise error
         if status != 401:
             entry.proven = grant
+        return response
+
+    def _secrets(self) -> Iterator[Secret]:
+        for secret in self._account.secrets(self._broken.add):
+            self._mask.keep(*shown_as(secret))
+            yield secret
+
+    def _exchange(self, request: Request) -> Response:
+        """Send it; what says who we are in it, and where the answer leads, is not to be shown."""
+        self._mask.passing(*re.split("[ :]", request.headers.get("Authorization"))[1:])
+        response = self._transport(request)
+        for name in _LINKS:
+            self._mask.link(response.headers.get(name))
         return response
 
     def _refusal(self, response: Response, grant: Grant) -> RegistryError | None:
@@ -195,13 +234,9 @@ class Session:
             return None
         if grant.refusal is None and not self._broken:
             return None
-        host = self._origin.netloc
-        try:
-            body = read_body(response, faults.ERROR_BYTES, "asking", host)
-        except RegistryError:
-            body = b""
+        host, body = self._origin.netloc, self._words(response)
         if grant.refusal is None:
-            return faults.error_of(response, body, "asking", host=host, now=self._clock())
+            return faults.error_of(faults.Refusal.of(response, body), "asking", host=host, now=self._clock())
         words = faults.said(body) if nobody else ""
         message = f"{grant.refusal.message}: {words}" if words else grant.refusal.message
         return DeniedError(message, **grant.refusal.details)
@@ -251,7 +286,7 @@ class Session:
         try:
             request = next(steps)
             while True:
-                response = self._transport(request)
+                response = self._without_secrets(self._exchange(request))
                 try:
                     request = steps.send(response)
                 finally:

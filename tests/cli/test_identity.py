@@ -255,3 +255,39 @@ def test_a_realm_elsewhere_is_asked_where_it_is_allowed(how: str, ferry: Ferry) 
         assert (done.code, len(realm.seen)) == ((4, 0) if how == "nothing" else (0, 1))
         if how == "nothing":
             assert f"--realm {realm.url}" in done.err
+
+
+# --- what is shown of them --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [(), ("--debug",), ("--format", "json")])
+def test_a_registry_that_repeats_our_secrets_does_not_have_them_shown(
+    words: tuple[str, ...], ferry: Ferry
+) -> None:
+    def script(talk: Talk, seen: Seen) -> None:
+        said = seen.header("Authorization") or ""
+        code = b64encode(said.encode()).decode()
+        body = f'{{"errors":[{{"code":"DENIED","message":"{said} {code}, me:the-password"}}]}}'
+        talk.send(reply(403 if said else 401, body.encode(), WWW_Authenticate='Basic realm="x"'))
+
+    with Spy((script,)) as spy:
+        put(ferry.home / ".docker" / "config.json", auths(**{spy.netloc: "me:the-password"}))
+        done = ferry("tags", f"{spy.netloc}/acme/tiny", *words)
+
+    assert done.code == 4 and "***" in done.out + done.err
+    coded = b64encode(b"me:the-password").decode()
+    for secret in ("the-password", coded, b64encode(f"Basic {coded}".encode()).decode()[:24]):
+        assert secret not in done.out + done.err
+
+
+def test_a_list_does_not_show_our_secrets_either(ferry: Ferry) -> None:
+    def script(talk: Talk, seen: Seen) -> None:
+        name = b'{"tags":["the-api-key"]}'
+        head = reply(200, Docker_Content_Digest=f"sha256:{'0' * 64}")
+        talk.send(reply(200, name) if "tags" in seen.target else head)
+
+    with Spy((script,)) as spy:
+        person = Ferry(ferry.home, {"FERRY_REGISTRY": spy.netloc, "FERRY_API_KEY": "the-api-key"})
+        for form in ("text", "json"):
+            done = person("tags", f"{spy.netloc}/acme/tiny", "--format", form).well()
+            assert "***" in done.out and "the-api-key" not in done.out

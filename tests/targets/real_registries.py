@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from goods import Model
 from registry_double import ORIGIN, MiB, Registry
 
-from registry.auth.credentials import Credentials
+from registry.auth.credentials import Account
 from registry.auth.session import Session
 from registry.model.names import Name
 from registry.model.spans import Span
@@ -78,7 +78,7 @@ class Client:
     def remote(self) -> Remote:
         """The registry, asked by a new process."""
         session = Session(
-            self.registry, ORIGIN, Credentials(), clock=lambda: self.time.now, new_nonce=lambda: "n"
+            self.registry, ORIGIN, Account(), clock=lambda: self.time.now, new_nonce=lambda: "n"
         )
         return Remote(Peer(session, ORIGIN, lambda: self.time.now), self.sessions, methods=self.methods)
 
