@@ -54,6 +54,11 @@ def under_way(listeners: Callable[[], Iterable[Listener]]) -> Numbers:
 
     for each in listeners():
         add("ferry_connections", "Open connections.", len(each.connections))
+        add(
+            "ferry_connections_waiting",
+            "Of them, with a request that waits for the peer.",
+            each.connections.waiting(),
+        )
         add("ferry_connections_closed_early", "Closed to make room.", each.connections.closed_early)
         add("ferry_held_bytes", "Bodies and answers in memory.", each.connections.held)
         for work, inside in each.queues.inside().items():

@@ -12,6 +12,7 @@ from raw_sockets import Answer, Kept, Serve, answer_of, head, rest, status, unti
 
 from registry.errors import TransientError
 from registry.model.spans import FileSpan
+from registry.server.http import driver
 from registry.server.http.queues import Work
 from registry.wire.messages import Accept, Request, Response, accept_small
 
@@ -78,7 +79,9 @@ def test_a_body_that_trickles_is_given_up_too(serve: Serve) -> None:
     assert served.record().status == 400
 
 
-def test_what_came_before_a_break_is_fed(serve: Serve) -> None:
+def test_what_came_before_a_break_is_fed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "PIECE", 1000)
+
     class Slow(Kept):
         writing, may_write = threading.Event(), threading.Event()
 
@@ -89,15 +92,17 @@ def test_what_came_before_a_break_is_fed(serve: Serve) -> None:
 
     slow = Slow()
     served = serve(lambda _: Accept(slow, lambda: Response(200), 10**7))
-    first, more = b"first", bytes(range(256)) * 4200  # the last of it stays in the engine's own buffer
-    opened = served.connect(head("PATCH", "/x", "Content-Length: 9000000").encode() + first)
+    opened = served.connect(head("PATCH", "/x", "Content-Length: 9000000") + "first")
     assert slow.writing.wait(20)
-    opened.sendall(more)
+    until(lambda: served.listener.connections.waiting() == 1)
+    opened.sendall(b"m" * 2000)  # as much as is held while a write runs:
+    until(lambda: served.listener.connections.waiting() == 0)
+    opened.sendall(b"rest")  # this stays in the engine's own buffer
     opened.close()
     until(lambda: len(served.listener.connections) == 0)
     slow.may_write.set()
     assert slow.closed.wait(20)
-    assert slow.data == first + more
+    assert slow.data == b"first" + b"m" * 2000 + b"rest"
     assert served.record().status == 400
 
 

@@ -104,6 +104,10 @@ class Connections:
         """Whether any has a request that is not answered yet."""
         return any(each.task is not None for each in self._open.values())
 
+    def waiting(self) -> int:
+        """How many requests wait for their peer to send or take something."""
+        return sum(each.waits for each in list(self._open.values()))
+
     def close_all(self) -> None:
         """Let everybody go."""
         for connection in list(self._open.values()):
