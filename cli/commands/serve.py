@@ -123,14 +123,14 @@ class _Signals:
 
 def _read_again(desk: Desk, address: Address, log: Log) -> None:
     """Show the certificate that is there now to connections from now on; a bad one changes nothing."""
-    from registry.server.http.address import load_certificate
+    from registry.server.http.address import read_again
 
     settings = desk.settings
     if address.tls is None:
         log.complain("SIGHUP: there is no certificate to read again", "warning")
         return
     try:
-        load_certificate(address.tls, Path(settings.get("tls_cert")), Path(settings.get("tls_key")))
+        read_again(address.tls, Path(settings.get("tls_cert")), Path(settings.get("tls_key")))
     except InvalidError as error:
         log.complain(f"SIGHUP: the old certificate stays: {error.message}")
     else:

@@ -44,6 +44,11 @@ class House:
         self._process.stdout.close()
         return code
 
+    def signal(self, number: int) -> None:
+        """Send a signal to its process."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     @property
     def log(self) -> str:
         return (self.admin.home / "log").read_text()

@@ -52,19 +52,11 @@ def tls_from(certificate: Path, key: Path) -> ssl.SSLContext:
     """TLS 1.2 or newer with the certificate chain and unencrypted key in two PEM files. InvalidError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    load_certificate(context, certificate, key)
-    return context
-
-
-def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Read both files (again): connections from now on are shown them. InvalidError, and nothing changed."""
 
     def no_password() -> str:
         raise InvalidError(f"{key} is encrypted", hint="give a key without a password: openssl pkey")
 
     try:
-        # A context that failed to load would be left with half of it: try on another one first.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, no_password)
         context.load_cert_chain(certificate, key, no_password)
     except (ssl.SSLError, OSError) as error:
         why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
@@ -72,3 +64,17 @@ def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
             f"reading the certificate {certificate} and its key {key}: {why or error}",
             hint="both are PEM files, and the key is the certificate's own",
         ) from None
+    return context
+
+
+def read_again(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Show what the files hold now to connections from now on. InvalidError, and nothing changed.
+
+    A context that is in use is not loaded anew: between its certificate and its key, a handshake would fail.
+    """
+    fresh = tls_from(certificate, key)
+
+    def show(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = fresh
+
+    context.sni_callback = show
