@@ -101,12 +101,12 @@ class Answer:
         while True:
             text = incoming.head(left)
             left -= len(text)
-            status, fields = _parsed(text)
+            status, lines = _parsed(text)
             if not status["code"].startswith("1"):
                 break
         self.status = int(status["code"])
         try:
-            self.headers = Headers(fields)
+            self.headers = Headers.parse(lines)
         except InvalidError as error:
             raise UnclearError(f"cannot be read: {error.message}") from None
         self._chunked, self.length = _framing(self.headers)
@@ -199,19 +199,16 @@ class Answer:
             self._again = False
 
 
-def _parsed(text: str) -> tuple[re.Match[str], list[tuple[str, str]]]:
-    """Status line and fields of a head (RFC 9112 sections 4 and 5). BadStatusLine for what is none."""
+def _parsed(text: str) -> tuple[re.Match[str], list[str]]:
+    """Status line and field lines of a head (RFC 9112 sections 4 and 5). BadStatusLine for what is none."""
     first, *lines = text.replace("\r\n", "\n").split("\n")
     status = _STATUS.fullmatch(first)
     if status is None:
         raise http.client.BadStatusLine(first)
-    fields = []
     for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon:
+        if ":" not in line:
             raise http.client.BadStatusLine(line)
-        fields.append((name, value.strip(" \t")))
-    return status, fields
+    return status, lines
 
 
 def _framing(headers: Headers) -> tuple[bool, int | None]:
@@ -219,10 +216,10 @@ def _framing(headers: Headers) -> tuple[bool, int | None]:
 
     The same length twice is that length; two different ones are an answer with somebody else's inside.
     """
-    codings = [value.strip().lower() for value in headers.all("Transfer-Encoding")]
+    codings = _listed(headers, "Transfer-Encoding")
     if codings == ["chunked"]:
         return True, None
-    stated = {value.strip() for line in headers.all("Content-Length") for value in line.split(",")}
+    stated = set(_listed(headers, "Content-Length"))
     if codings or len(stated) > 1 or not all(_LENGTH.fullmatch(value) for value in stated):
         raise UnclearError("does not say clearly where it ends")
     return False, int(stated.pop()) if stated else None
@@ -232,5 +229,10 @@ def _goes_on(headers: Headers, minor: str) -> bool:
     """Whether the connection is kept behind this answer (RFC 9112 sections 6.3 and 9.3)."""
     if "Transfer-Encoding" in headers and "Content-Length" in headers:
         return False
-    tokens = {token.strip().lower() for line in headers.all("Connection") for token in line.split(",")}
+    tokens = _listed(headers, "Connection")
     return "close" not in tokens and (minor == "1" or "keep-alive" in tokens)
+
+
+def _listed(headers: Headers, name: str) -> list[str]:
+    """The words of a field that is a list, in lower case (RFC 9110 section 5.6.1)."""
+    return [word.strip().lower() for line in headers.all(name) for word in line.split(",")]

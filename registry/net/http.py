@@ -8,7 +8,7 @@ Knows nothing of registries or secrets.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache, partial
 
 import urllib3
 
@@ -39,6 +39,7 @@ class Http:
         self._trace = trace or _silence
         self._sockets = Sockets()
         self._adapter = Adapter(self._network, self._sockets)
+        self._times = lru_cache(64)(partial(urllib3.Timeout, None, self._network.connect))
         self._proxy_for = cache(self._network.proxy_for)
 
     def __call__(self, request: Request) -> Response:
@@ -76,7 +77,7 @@ class Http:
                 f"{origin}/" if proxy else "/",  # for choosing a connection; what goes out is in Outgoing
                 body=going,  # type: ignore[arg-type]
                 headers={},
-                timeout=urllib3.Timeout(connect=network.connect, read=network.time_to_answer(request)),
+                timeout=self._times(network.time_to_answer(request)),
                 redirect=False,
                 assert_same_host=False,
                 preload_content=False,

@@ -127,6 +127,7 @@ class Adapter(HTTPAdapter):
     def __init__(self, network: Network, sockets: Sockets) -> None:
         self._network = network
         self._sockets = sockets
+        self._known: dict[tuple[Origin, str], HTTPConnectionPool] = {}  # asking urllib3's manager takes long
         self._pools = {"http": self._plain_pool, "https": self._tls_pool}
         self._plain = type("Plain", (PlainConnection,), {"sockets": sockets})
         self._tls = type("Tls", (TlsConnection,), {"sockets": sockets, "insecure": network.insecure})
@@ -147,8 +148,13 @@ class Adapter(HTTPAdapter):
 
     def pool(self, origin: Origin, proxy: str) -> HTTPConnectionPool:
         """The connections to `origin`, through `proxy` if that is not empty."""
+        known = self._known.get((origin, proxy))
+        if known is not None and known.pool is not None:  # not closed for others' sake
+            return known
         manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
-        return manager.connection_from_host(origin.host, origin.port, origin.scheme)
+        found = manager.connection_from_host(origin.host, origin.port, origin.scheme)
+        self._known[origin, proxy] = found
+        return found
 
     def _plain_pool(self, host: str, port: int, **options: Any) -> HTTPConnectionPool:
         pool = HTTPConnectionPool(host, port, **options)

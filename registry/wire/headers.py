@@ -9,33 +9,45 @@ from registry.errors import InvalidError
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_LINE = re.compile(f"({_TOKEN.pattern}):({_VALUE.pattern})")
 
 
 class Headers:
     """An immutable list of fields; `get` takes the first of a name, `all` every one."""
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_fields", "_named")
     _fields: tuple[tuple[str, str], ...]
+    _named: dict[str, list[str]] | None
 
     def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         pairs = fields.items() if isinstance(fields, Mapping) else fields
         checked = tuple((name, str(value)) for name, value in pairs)
         for name, value in checked:
-            if not _TOKEN.fullmatch(name):
-                raise InvalidError(f"{name[:40]!r} is not a header name")
-            if not _VALUE.fullmatch(value):
-                raise InvalidError(f"the value of {name} is not one line of text")
+            if not (_TOKEN.fullmatch(name) and _VALUE.fullmatch(value)):
+                raise InvalidError(_fault(name, value))
         self._fields = checked
+        self._named = None
+
+    @classmethod
+    def parse(cls, lines: Iterable[str]) -> Headers:
+        """The fields of a message's head, one a line (RFC 9112 section 5). InvalidError for what is none."""
+        fields = []
+        for line in lines:
+            found = _LINE.fullmatch(line)
+            if found is None:
+                name, _, value = line.partition(":")
+                raise InvalidError(_fault(name, value) or f"{name[:40]!r} is not a header")
+            fields.append((found[1], found[2].strip(" \t")))
+        return _known(tuple(fields))
 
     def get(self, name: str, default: str = "") -> str:
         """The first value of `name`, or `default`."""
-        wanted = name.lower()
-        return next((value for key, value in self._fields if key.lower() == wanted), default)
+        found = self._by_name().get(name.lower())
+        return found[0] if found else default
 
     def all(self, name: str) -> list[str]:
         """Every value of `name`, in order."""
-        wanted = name.lower()
-        return [value for key, value in self._fields if key.lower() == wanted]
+        return list(self._by_name().get(name.lower(), ()))
 
     def with_(self, name: str, value: str) -> Headers:
         """The same fields with exactly one `name`."""
@@ -47,7 +59,16 @@ class Headers:
         return _known(tuple(field for field in self._fields if field[0].lower() not in unwanted))
 
     def __contains__(self, name: str) -> bool:
-        return any(key.lower() == name.lower() for key, _ in self._fields)
+        return name.lower() in self._by_name()
+
+    def _by_name(self) -> dict[str, list[str]]:
+        """The values of each name in lower case: made once, when the first is asked for."""
+        if self._named is None:
+            named: dict[str, list[str]] = {}
+            for key, value in self._fields:
+                named.setdefault(key.lower(), []).append(value)
+            self._named = named
+        return self._named
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._fields)
@@ -64,6 +85,13 @@ class Headers:
     def __repr__(self) -> str:
         """Names only: a value may be a secret."""
         return f"Headers({', '.join(key for key, _ in self._fields)})"
+
+
+def _fault(name: str, value: str) -> str:
+    """What is wrong with a field, or "" where nothing is."""
+    if not _TOKEN.fullmatch(name):
+        return f"{name[:40]!r} is not a header name"
+    return "" if _VALUE.fullmatch(value) else f"the value of {name} is not one line of text"
 
 
 def _known(fields: tuple[tuple[str, str], ...]) -> Headers:
