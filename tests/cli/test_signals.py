@@ -68,7 +68,7 @@ def test_a_transfer_that_is_told_to_stop_at_any_instant_stops(
     pushed: bytes,
     tmp_path: Path,
 ) -> None:
-    ada, chance = people("ada"), random.Random(seed)
+    ada, chance = people("ada"), random.Random(f"{seed} {number}")
     name = f"{slow_house}/ada/told:1"
     if way == "pull":
         process = ada.start("pull", name, "--models", tmp_path)

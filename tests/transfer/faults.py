@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from goods import GRAIN, Model, put
 
-from registry.contracts import Elsewhere, Intake, Reading, Target
+from registry.contracts import Appetite, Elsewhere, Intake, Reading, Target
 from registry.errors import TransientError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import Span
-from registry.targets.memory import Memory
+from registry.targets.memory import Memory, MemoryIntake
 from registry.transfer.copy import Options
 from registry.transfer.retry import Patience, Rule
 
@@ -146,6 +147,41 @@ class Flipping(Wrapped):
             else:
                 yield chunk
             offset += len(chunk)
+
+
+@dataclass
+class Ordered(Wrapped):
+    """A place in memory that takes blobs in order, `most` bytes a write; `taking` is what a write does."""
+
+    taking: Callable[[Span, Iterable[bytes]], None] = lambda _span, _chunks: None
+    most: int = GRAIN
+
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
+        intake = self.inner.receive(name, blob, near)
+        if isinstance(intake, MemoryIntake):
+            intake.appetite = Appetite(True, self.most, 1, self.most)
+
+            def write(span: Span, chunks: Iterable[bytes]) -> None:
+                self.taking(span, chunks)
+
+            intake.write = write  # type: ignore[method-assign]
+        return intake
+
+
+@dataclass
+class Time:
+    """A clock that only sleeping moves, for all threads alike."""
+
+    now: float = 1000.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> bool:
+        with self.lock:
+            self.now += seconds
+        return False
 
 
 NAME = Name.parse("models.example/acme/tiny:1")
