@@ -146,6 +146,16 @@ def test_a_host_that_is_not_there_is_told_at_once(ferry: Ferry, name: str, code:
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("word", ["push", "mirror"])
+def test_a_destination_where_nobody_is_is_told_long_before_patience_ends(
+    word: str, published: str, people: People
+) -> None:
+    """10 minutes of it; what is asked first is the source, which answers."""
+    done = people("ada")(word, published, "127.0.0.1:1/ada/tiny", seconds=45)
+    assert done.code == 6
+    assert "127.0.0.1:1 refused the connection" in done.err.splitlines()[-2]
+
+
 def test_progress_goes_to_standard_error_and_nothing_else_to_standard_output(
     published: str, people: People, elsewhere: Path
 ) -> None:
