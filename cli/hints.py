@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from registry.errors import Reason, RegistryError
 
+_PRIVATE_CA = "a private CA give its certificate with --tls-ca; --insecure-tls asks no questions at all"
 # `{host}`, `{name}` and `{detail}` are the error's own; advice with a gap that cannot be filled is not given.
 ADVICE: Mapping[Reason, str] = {
     Reason.NOT_SIGNED_IN: "sign in: ferry signin {host}; where it wants a password: docker login {host}",
@@ -26,6 +27,24 @@ ADVICE: Mapping[Reason, str] = {
     ),
     Reason.BUSY: "the registry is busy or broken; the same command goes on where this one stopped",
     Reason.LINE_BROKE: "the same command goes on where this one stopped",
+    Reason.UNEXPECTED_ANSWER: "--debug shows the requests",
+    Reason.NOBODY_LISTENS: "is it running, and is the port right?",
+    Reason.NO_SUCH_HOST: "check the spelling, and this machine's DNS",
+    Reason.NO_REGISTRY_THERE: "is it a registry, and is the port right?",
+    Reason.HTTPS_THERE: "write https:// in front of the name, and leave out --plain-http where it was said",
+    Reason.NO_HTTPS_THERE: "if it is meant to speak plain HTTP: --plain-http, or http:// before the name",
+    Reason.CERTIFICATE: f"for {_PRIVATE_CA}",
+    Reason.CERTIFICATE_DATES: f"if its dates are right, this machine's clock is not; for {_PRIVATE_CA}",
+    Reason.CA_UNREADABLE: "--tls-ca takes certificates in PEM form",
+    Reason.PROXY: "check HTTPS_PROXY and the proxy in the settings; NO_PROXY={host} goes around it",
+    Reason.NOT_IN_STORE: "ferry list shows what is there",
+    Reason.BLOB_NOT_IN_STORE: "ferry pull {name} fetches what is missing",
+    Reason.NAME_NOT_STORABLE: "choose a name for it here: --as NAME",
+    Reason.INDEX_NOT_STORABLE: "pull one of them by its digest: NAME@sha256:… --as NAME",
+    Reason.DIGEST_NOT_STORABLE: "ferry mirror copies it between registries",
+    Reason.STORE_IN_TWO: "use the directory that {detail} points into: --models DIR",
+    Reason.STORE_FULL: "free {detail} there, or choose another place with --models DIR",
+    Reason.BLOB_REFUSED: "push again; if it stays so, the local blob is damaged, or the line damages it",
 }
 
 

@@ -42,8 +42,27 @@ class Reason(StrEnum):
     NAME_NOT_THERE = "name_not_there"  # a registry has no such name, or shows it to others only
     BODY_LIMIT = "body_limit"  # a proxy or registry takes no body of this size
     DOCKER_MANIFEST = "docker_manifest"  # an OCI-only registry refuses Docker's kind of manifest
+    UNEXPECTED_ANSWER = "unexpected_answer"  # the host answered what fits no question of ours
     BUSY = "busy"  # the host is there and cannot answer now
     LINE_BROKE = "line_broke"  # the connection broke, or took too long
+    NOBODY_LISTENS = "nobody_listens"  # the connection was refused
+    NO_SUCH_HOST = "no_such_host"  # its name does not resolve
+    NO_REGISTRY_THERE = "no_registry_there"  # what answers speaks no HTTP
+    HTTPS_THERE = "https_there"  # it speaks HTTPS, and was asked in plain HTTP
+    NO_HTTPS_THERE = "no_https_there"  # it was asked in HTTPS, and speaks none
+    CERTIFICATE = "certificate"  # nobody vouches for its certificate
+    CERTIFICATE_DATES = "certificate_dates"  # its certificate is not valid today
+    CA_UNREADABLE = "ca_unreadable"  # the certificates of further authorities cannot be read
+    PROXY = "proxy"  # the proxy on the way failed, or changed what passed
+
+    NOT_IN_STORE = "not_in_store"  # the local store has no such model
+    BLOB_NOT_IN_STORE = "blob_not_in_store"  # a blob of a model in the local store is missing
+    NAME_NOT_STORABLE = "name_not_storable"  # an Ollama store cannot hold this name
+    INDEX_NOT_STORABLE = "index_not_storable"  # nor an index of manifests
+    DIGEST_NOT_STORABLE = "digest_not_storable"  # nor blobs by digests of this algorithm
+    STORE_IN_TWO = "store_in_two"  # the store's blobs (detail) are on another filesystem than the store
+    STORE_FULL = "store_full"  # so much room is missing (detail)
+    BLOB_REFUSED = "blob_refused"  # what arrived at a registry is not the blob
 
 
 class Side(StrEnum):

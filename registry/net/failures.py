@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from urllib3 import exceptions as urllib3
 
-from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
+from registry.errors import DeniedError, ProtocolError, Reason, RegistryError, TransientError
 from registry.net.answers import UnclearError
 from registry.net.pace import TooSlowError
 from registry.wire.faults import printable
@@ -50,7 +50,7 @@ def is_tls_port(origin: Origin) -> ProtocolError:
     return ProtocolError(
         f"{origin.netloc} speaks HTTPS, and was asked in plain HTTP",
         host=origin.netloc,
-        hint="leave out --plain-http, or write https:// in front of the name",
+        reason=Reason.HTTPS_THERE,
     )
 
 
@@ -76,13 +76,14 @@ def _of_proxy(causes: list[BaseException], origin: Origin, proxy: str) -> Regist
     if not proxy or not (tunnel or _first(causes, urllib3.ProxyError)):
         return None
     place = urlsplit(proxy).hostname or ""
-    hint = "check HTTPS_PROXY, NO_PROXY and the proxy in the settings"
     if tunnel and tunnel[1] in ("401", "403", "407"):
         message = f"the proxy {place} refused to connect to {origin.netloc} ({tunnel[1]})"
-        return DeniedError(message, host=origin.netloc, hint=hint)
+        return DeniedError(message, host=origin.netloc, reason=Reason.PROXY)
     why = f"it answered {tunnel[1]}" if tunnel else _words(causes)
     return TransientError(
-        f"the proxy {place} on the way to {origin.netloc} failed: {why}", host=origin.netloc, hint=hint
+        f"the proxy {place} on the way to {origin.netloc} failed: {why}",
+        host=origin.netloc,
+        reason=Reason.PROXY,
     )
 
 
@@ -91,18 +92,18 @@ def _of_tls(causes: list[BaseException], origin: Origin) -> RegistryError | None
     untrusted = _first(causes, ssl.SSLCertVerificationError)
     if isinstance(untrusted, ssl.SSLCertVerificationError):
         why = printable(untrusted.verify_message or str(untrusted))[:_SHOWN].rstrip(".")
-        hint = "for a private CA give its certificate with --tls-ca; --insecure-tls asks no questions at all"
-        if "not yet valid" in why or "expired" in why:
-            hint = f"if its dates are right, this machine's clock is not; else {hint}"
+        dated = "not yet valid" in why or "expired" in why
         return DeniedError(
-            f"{host} is not to be trusted: its certificate failed, {why}", host=host, hint=hint
+            f"{host} is not to be trusted: its certificate failed, {why}",
+            host=host,
+            reason=Reason.CERTIFICATE_DATES if dated else Reason.CERTIFICATE,
         )
     broken = _first(causes, ssl.SSLError)
     if isinstance(broken, ssl.SSLError) and broken.reason in _NOT_TLS:
         return ProtocolError(
             f"{host} does not speak HTTPS there",
             host=host,
-            hint="if it is meant to speak plain HTTP, say --plain-http or write http:// in front of the name",
+            reason=Reason.NO_HTTPS_THERE,
         )
     return None
 
@@ -113,7 +114,7 @@ def _of_name(causes: list[BaseException], origin: Origin) -> RegistryError | Non
     return TransientError(
         f"the host {origin.host} cannot be found: its name does not resolve",
         host=origin.netloc,
-        hint="check the spelling, and this machine's DNS",
+        reason=Reason.NO_SUCH_HOST,
     )
 
 
@@ -133,18 +134,19 @@ def _of_grammar(causes: list[BaseException], origin: Origin) -> RegistryError | 
     return ProtocolError(
         f"{origin.netloc} did not answer in HTTP: {said}",
         host=origin.netloc,
-        hint="is it a registry, and is the port right?",
+        reason=Reason.NO_REGISTRY_THERE,
     )
 
 
 def _of_line(causes: list[BaseException], origin: Origin, proxy: str, answered: bool) -> RegistryError:
     """Everything that may be better in a moment."""
-    hint = "the same command goes on where this one stopped"
-    if _first(causes, ConnectionRefusedError):
-        hint = "is it running, and is the port right?"
+    refused = _first(causes, ConnectionRefusedError) is not None
     way = f" (through the proxy {urlsplit(proxy).hostname})" if proxy else ""
     return TransientError(
-        f"{origin.netloc}{way} {_words(causes)}", host=origin.netloc, hint=hint, answered=answered
+        f"{origin.netloc}{way} {_words(causes)}",
+        host=origin.netloc,
+        reason=Reason.NOBODY_LISTENS if refused else Reason.LINE_BROKE,
+        answered=answered,
     )
 
 

@@ -9,7 +9,7 @@ import threading
 import weakref
 from typing import Any
 
-from registry.errors import InvalidError
+from registry.errors import InvalidError, Reason
 from registry.net import addresses
 
 
@@ -83,6 +83,6 @@ def tls_context(sockets: Sockets, *, ca: str = "", insecure: bool = False) -> Tl
             context.load_verify_locations(cadata=ca)
         except (ssl.SSLError, ValueError):
             raise InvalidError(
-                "the extra CA certificates cannot be read", hint="--tls-ca takes certificates in PEM form"
+                "the extra CA certificates cannot be read", reason=Reason.CA_UNREADABLE
             ) from None
     return context

@@ -20,7 +20,7 @@ from registry.disk.files import (
     status,
     write_atomic,
 )
-from registry.errors import InvalidError, NotFoundError, RegistryError
+from registry.errors import InvalidError, NotFoundError, Reason, RegistryError
 from registry.model.digests import Digest
 from registry.model.manifests import MANIFEST_BYTES, Manifest
 from registry.model.names import Name
@@ -62,7 +62,7 @@ class ManifestTree:
         for path in self._folded(self.root, wanted):
             return path
         raise NotFoundError(
-            f"{name} is not in {self.root.parent}", name=str(name), hint="ferry list shows what is there"
+            f"{name} is not in {self.root.parent}", name=str(name), reason=Reason.NOT_IN_STORE
         )
 
     def read(self, path: Path) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from registry.disk.files import status
-from registry.errors import InvalidError
+from registry.errors import InvalidError, Reason
 from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, OLLAMA, Descriptor, Kind, Manifest
 from registry.model.names import Name
@@ -27,7 +27,7 @@ def check_name(name: Name) -> None:
         raise InvalidError(
             f"an Ollama store cannot hold {problem}",
             name=str(name),
-            hint="choose a name for it here: --as NAME",
+            reason=Reason.NAME_NOT_STORABLE,
         )
 
 
@@ -40,7 +40,7 @@ def check_kind(name: Name, manifest: Manifest) -> None:
             f"{name} is an index of other manifests, which an Ollama store cannot hold: {children}"
             + (f" and {more} more" if more > 0 else ""),
             name=str(name),
-            hint="pull one of them by its digest: NAME@sha256:… --as NAME",
+            reason=Reason.INDEX_NOT_STORABLE,
         )
     if manifest.config is None:
         raise InvalidError(f"{name} has no config, which an Ollama store needs", name=str(name))
@@ -49,7 +49,7 @@ def check_kind(name: Name, manifest: Manifest) -> None:
             raise InvalidError(
                 f"{name}: an Ollama store holds sha256 blobs only, not {blob.digest.algorithm}",
                 name=str(name),
-                hint="ferry mirror copies it between registries",
+                reason=Reason.DIGEST_NOT_STORABLE,
             )
 
 

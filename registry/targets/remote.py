@@ -313,7 +313,7 @@ class Remote:
         return iter(sorted(seen))
 
     def _garbled(self, message: str) -> ProtocolError:
-        return ProtocolError(message, host=self.peer.host, hint="--debug shows the requests", garbled=True)
+        return ProtocolError(message, host=self.peer.host, reason=Reason.UNEXPECTED_ANSWER, garbled=True)
 
     def _wrong(self, doing: str, what: str) -> ProtocolError:
         return ProtocolError(f"{doing}: {self.peer.host} {what}", host=self.peer.host)

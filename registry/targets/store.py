@@ -31,7 +31,7 @@ from registry.disk.files import (
 from registry.disk.partial import GRAIN, Partial
 from registry.disk.partial_files import Busy, held, hold
 from registry.disk.proven import Proven, prove_file
-from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
+from registry.errors import InvalidError, NotFoundError, Reason, RegistryError, StorageError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
@@ -111,7 +111,7 @@ class Store:
             raise NotFoundError(
                 f"blob {blob.digest.short} of {name} is not in {self.models}",
                 name=str(name),
-                hint=f"ferry pull {name} fetches what is missing",
+                reason=Reason.BLOB_NOT_IN_STORE,
             )
         return Reading(span, read_span(FileSpan(path, span.offset, span.length)))
 
@@ -166,7 +166,8 @@ class Store:
         if not same_filesystem(self.blobs, self._partials):
             raise StorageError(
                 f"{self.blobs} is on another filesystem than {self.models}",
-                hint=f"use the directory that {self.blobs} points into: --models DIR",
+                reason=Reason.STORE_IN_TWO,
+                detail=str(self.blobs),
             )
         digests = [blob.digest for blob in manifest.blobs()]
         with self._locked(shared=True), self._mutex:
@@ -182,7 +183,8 @@ class Store:
         if needed > free:
             raise StorageError(
                 f"not enough room in {self.models}: {amount(needed)} needed, {amount(free)} free",
-                hint=f"free {amount(needed - free)} there, or choose another place with --models DIR",
+                reason=Reason.STORE_FULL,
+                detail=amount(needed - free),
             )
 
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
@@ -254,7 +256,9 @@ class Store:
                 manifest = self._tree.read(path)
             except InvalidError:
                 self._tree.remove(path)
-                self._note(f"the manifest of {name} could not be read: its blobs stay until ferry prune")
+                self._note(
+                    f"the manifest of {name} could not be read: its blobs stay until the store is pruned"
+                )
                 return 0
             self._tree.remove(path)
             self._stop_reading(name)

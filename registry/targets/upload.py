@@ -284,7 +284,7 @@ class UploadIntake:
                 f"{error.message}: it says that other bytes arrived than the blob has",
                 host=self._peer.host,
                 name=str(self._name),
-                hint="they were changed or lost on the way, or the local blob is damaged: ferry verify",
+                reason=Reason.BLOB_REFUSED,
             )
         if refusal.status == _TOO_LARGE:
             return self._too_large(error, self._blob.size)
@@ -332,7 +332,7 @@ class UploadIntake:
             f"({self._ladder.tried})",
             host=self._peer.host,
             name=str(self._name),
-            hint="--debug shows the requests",
+            reason=Reason.UNEXPECTED_ANSWER,
         )
 
     def _start_over(self) -> None:

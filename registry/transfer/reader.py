@@ -43,7 +43,7 @@ class BlobReader:
             if not error.garbled or insists:
                 raise
             self._doubts += 1
-            raise TransientError(error.message, host=error.host, hint=error.hint, answered=True) from error
+            raise TransientError(error.message, answered=True, **error.details) from error
         if not fits(reading, gap) and self.ranges and not insists:
             reading.stream.close()
             self._doubts += 1

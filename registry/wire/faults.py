@@ -148,7 +148,8 @@ def error_of(
         message = f"{message}, a redirect to {_host_of(refusal.headers.get('Location'))}"
     if status == 412 and not words and host == _OLLAMA:
         message = f"{doing}: {host} wants a newer client for this model"
-    return ProtocolError(message, host=host, name=name, hint="" if words else "--debug shows the requests")
+    reason = Reason.NONE if words else Reason.UNEXPECTED_ANSWER
+    return ProtocolError(message, host=host, name=name, reason=reason)
 
 
 def _transient(refusal: Refusal, message: str, host: str, name: str, now: float) -> TransientError:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 from person import ROOT
+from spoken import spoken
 
 from cli.hints import ADVICE, next_step
 from cli.main import app
@@ -17,25 +16,6 @@ from registry.errors import DeniedError, Reason
 
 # Where sentences name commands: the command line, and what the server says to clients of any kind.
 SPEAKERS = [path for room in ("cli", "registry/server") for path in sorted((ROOT / room).rglob("*.py"))]
-
-
-def spoken(path: Path) -> Iterator[str]:
-    """The strings of a module that people may read: all but docstrings; of an f-string, its own words."""
-    tree = ast.parse(path.read_text())
-    silent = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
-            yield "".join(map(str, parts))
-            silent |= {id(part) for part in node.values}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent:
-            yield node.value
 
 
 def options(command: click.Command) -> set[str]:
