@@ -30,9 +30,11 @@ class Masking:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[str, tuple[str, ...]] = {}
-        self._recent: dict[str, tuple[str, ...]] = {}
-        self._spellings: tuple[str, ...] = ()
+        self._kept: dict[str, None] = {}
+        self._recent: dict[str, None] = {}
+        self._spellings: (
+            tuple[str, ...] | None
+        ) = ()  # longest first; None: not known since there was a new secret
 
     def keep(self, *secrets: str) -> None:
         """Mask these for good: passwords, keys."""
@@ -50,7 +52,7 @@ class Masking:
 
     def __call__(self, text: str) -> str:
         """`text`, with each secret in it, in whatever usual spelling, as `***`."""
-        for spelling in self._spellings:
+        for spelling in self._all_spellings():
             if spelling in text:
                 text = _without(text, spelling)
         if "=" in text or "/v2/_" in text:
@@ -62,16 +64,23 @@ class Masking:
         error.message, error.hint, error.detail = map(self, (error.message, error.hint, error.detail))
         error.args = (error.message,)
 
-    def _remember(self, where: dict[str, tuple[str, ...]], secrets: tuple[str, ...]) -> None:
+    def _remember(self, where: dict[str, None], secrets: tuple[str, ...]) -> None:
+        """Cheap, for a link comes with every answer: spellings are worked out when something is shown."""
         new = [secret for secret in secrets if secret and secret not in where]
         if not new:
             return
         with self._lock:
-            where.update({secret: tuple(_spellings(secret)) for secret in new})
+            where.update(dict.fromkeys(new))
             while len(self._recent) > _RECENT:
                 self._recent.pop(next(iter(self._recent)))
-            every = {one for spellings in (*self._kept.values(), *self._recent.values()) for one in spellings}
-            self._spellings = tuple(sorted(every, key=len, reverse=True))
+            self._spellings = None
+
+    def _all_spellings(self) -> tuple[str, ...]:
+        with self._lock:
+            if self._spellings is None:
+                every = {one for secret in (*self._kept, *self._recent) for one in _spellings(secret)}
+                self._spellings = tuple(sorted(every, key=len, reverse=True))
+            return self._spellings
 
 
 def password_of(url: str) -> str:

@@ -90,7 +90,7 @@ def test_what_passes_is_masked_for_a_while_and_what_is_kept_for_ever() -> None:
         mask.passing(f"token-number-{number}")
 
     assert mask("kept-secret token-number-999") == "*** ***"
-    assert len(mask._spellings) < 5000
+    assert mask("token-number-1") == "token-number-1"
 
 
 def test_a_private_key_and_a_proxys_password_are_known() -> None:

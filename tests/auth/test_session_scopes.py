@@ -31,6 +31,7 @@ class Strict:
     rights: str = f"{TINY}:pull,push,delete {BASE}:pull registry:catalog:*"
     refuses: bool = False
     scope_of: str = "repository:{}:{}"  # how its challenges spell it
+    names_source: bool = True  # whether its challenges to a mount name where it comes from
     asked: list[str] = field(default_factory=list)
 
     def __call__(self, talk: Talk, seen: Seen) -> None:
@@ -42,7 +43,7 @@ class Strict:
         elif self._held(seen).cover(wanted := Scopes.parse(self._needed(seen, path, query))):
             talk.send(reply(201, b"fine"))
         else:
-            scope = " ".join(wanted.texts)
+            scope = " ".join(wanted.texts if self.names_source else wanted.texts[:1])
             talk.send(reply(401, WWW_Authenticate=f'Bearer realm="{talk.spy.url}/token",scope="{scope}"'))
 
     def _token(self, asked: str) -> bytes:
@@ -82,9 +83,11 @@ def test_what_was_asked_for_adds_up_and_one_token_serves_it_all(http: Http) -> N
         assert registry.asked == [f"{TINY}:pull", f"{TINY}:pull,push", f"{TINY}:pull,push {BASE}:pull"]
 
 
-def test_a_second_mirror_into_a_repository_mounts(http: Http) -> None:
+@pytest.mark.parametrize("names_source", [True, False])
+def test_a_second_mirror_into_a_repository_mounts(names_source: bool, http: Http) -> None:
     other = Access("acme/tiny", ("pull", "push"), "acme/old")
-    with Spy((registry := Strict(f"{TINY}:pull,push {BASE}:pull repository:acme/old:pull"),)) as spy:
+    rights = f"{TINY}:pull,push {BASE}:pull repository:acme/old:pull"
+    with Spy((registry := Strict(rights, names_source=names_source),)) as spy:
         talk = session(http, spy)
         assert [post(talk, spy, MOUNT), post(talk, spy, other), post(talk, spy, MOUNT)] == [201] * 3
         assert len(registry.asked) == 2
