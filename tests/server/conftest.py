@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,8 +41,8 @@ def depot(request: pytest.FixtureRequest, tmp_path: Path, watch: Turned) -> Iter
 def serve() -> Iterator[Serve]:
     with contextlib.ExitStack() as stack:
 
-        def begin(answer: Exchange, **limits: float) -> Served:
-            served = Served(answer, Limits(**limits))  # type: ignore[arg-type]  # numbers, as they are named
+        def begin(answer: Exchange, tls: ssl.SSLContext | None = None, **limits: float) -> Served:
+            served = Served(answer, Limits(**limits), tls)  # type: ignore[arg-type]  # numbers, as they are named
             stack.callback(served.close)
             return served
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from registry.server.http.address import Address
 from registry.server.http.limits import Limits
 from registry.server.http.listener import Listener
 from registry.server.http.record import AccessRecord
 from registry.wire.messages import Accept, Exchange, Response
 
 Answer = Response | Accept
+
+_TRUSTING = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+_TRUSTING.check_hostname = False
+_TRUSTING.verify_mode = ssl.CERT_NONE
 
 
 @dataclass
@@ -23,13 +29,15 @@ class Served:
 
     answer: Exchange
     limits: Limits = field(default_factory=Limits)
+    tls: ssl.SSLContext | None = None
     records: list[AccessRecord] = field(default_factory=list)
     sockets: list[socket.socket] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.stopped = False
         self.told = threading.Condition()
-        self.listener = Listener(self.answer, record=self._record, limits=self.limits)
+        bound = Address(tls=self.tls).bind()
+        self.listener = Listener(self.answer, bound, record=self._record, limits=self.limits)
         self.port = self.listener.start()
 
     def _record(self, record: AccessRecord) -> None:
@@ -50,6 +58,8 @@ class Served:
         if receive:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
         opened.connect(("127.0.0.1", self.port))
+        if self.tls is not None:
+            opened = _TRUSTING.wrap_socket(opened)
         self.sockets.append(opened)
         opened.sendall(words.encode() if isinstance(words, str) else words)
         return opened

@@ -130,60 +130,6 @@ def test_memory_for_bodies_is_bounded_and_who_stands_still_makes_room(serve: Ser
     assert served.listener.connections.held == 3_000_000
 
 
-# --- whoever does not read -----------------------------------------------------------------------------
-
-
-def test_a_peer_that_takes_nothing_is_let_go_and_what_it_took_is_counted(
-    serve: Serve, tmp_path: Path
-) -> None:
-    file = tmp_path / "blob"
-    file.write_bytes(b"\0" * 50_000_000)
-    served = serve(lambda _: Response(200, body=FileSpan(file, 0, 50_000_000)), send=0.2)
-    served.connect(head("GET", "/x"), receive=4096)
-    record = served.record()
-    assert (record.status, record.whole) == (200, False)
-    assert 0 < record.sent < 50_000_000
-
-
-def test_an_answer_that_the_peer_broke_off_counts_what_went_out(serve: Serve, tmp_path: Path) -> None:
-    file = tmp_path / "blob"
-    file.write_bytes(b"\0" * 50_000_000)
-    served = serve(lambda _: Response(200, body=FileSpan(file, 0, 50_000_000)))
-    opened = served.connect(head("GET", "/x"))
-    taken = 0
-    while taken < 5_000_000:
-        taken += len(opened.recv(1_000_000))
-    opened.close()
-    record = served.record()
-    assert not record.whole
-    assert 4_000_000 < record.sent < 50_000_000
-
-
-def test_answers_in_memory_that_nobody_reads_are_bounded(serve: Serve) -> None:
-    body = b"\0" * 4_000_000
-    served = serve(
-        lambda request: Response(200, body=body if request.path == "/x" else b""),
-        memory=20_000_000,
-        stalled=1000,
-    )
-    for _ in range(20):
-        served.connect(head("GET", "/x"), receive=4096)
-    until(lambda: bool(served.records))  # the first one that there was no room for
-    assert served.record().status == 503
-    assert served.listener.connections.held <= 20_000_000
-    assert status(served.connect(head("GET", "/small"))) == 200
-
-
-def test_a_file_that_is_shorter_than_it_was_is_said_before_the_head_goes_out(
-    serve: Serve, tmp_path: Path
-) -> None:
-    file = tmp_path / "blob"
-    file.write_bytes(b"12345")
-    served = serve(lambda request: Response(200, body=FileSpan(tmp_path / request.path[1:], 0, 6)))
-    assert status(served.connect(head("GET", "/blob"))) == 503
-    assert status(served.connect(head("GET", "/gone"))) == 404
-
-
 # --- connections and descriptors -----------------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 _SMALL = 64 * 1024  # bytes of an answer that are not counted as memory
 _MOST_SLICE = 4 * 1024 * 1024  # what the kernel is given to send at once,
 _FIRST_SLICE = 256 * 1024
-_MOST_PIECE = 256 * 1024  # what is read and encrypted at once
+_MOST_PIECE = 1024 * 1024  # what is read and encrypted at once
 _LEAST_SLICE = 16 * 1024  # the less, the slower the peer: each must be gone within the time limit
 _QUICK, _SLOW = 0.1, 1.0  # seconds for one slice, under and over which the next is larger or smaller
 _GONE = (ClientError, ConnectionError, TimeoutError)
@@ -118,26 +118,37 @@ class Answerer:
         return transport is not None and transport.get_extra_info("sslcontext") is not None
 
     async def _send_encrypted(self, outgoing: web.StreamResponse, file: BinaryIO, span: FileSpan) -> None:
-        """Through memory, in pieces that are the smaller the more memory others hold."""
-        done = 0
-        while done < span.length:
-            length = min(self._piece(), span.length - done)
-            piece = await self.queues.run(
-                Work.READING, partial(os.pread, file.fileno(), length, span.offset + done)
-            )
-            if not piece:
-                raise ConnectionResetError("the file is shorter than it was")
-            held = self.connections.take(self.connection, len(piece))
-            try:
-                await self._write(outgoing, piece)
-            finally:
-                self.connections.give(self.connection, len(piece) if held else 0)
-            done += len(piece)
+        """Through memory, in pieces that are the smaller the more memory others hold.
+
+        Each piece is there, as it is and encrypted, while the next one is read: three times its size.
+        """
+        at, end = span.offset, span.offset + span.length
+        ahead: asyncio.Task[bytes] | None = self._reading(file, at, end)
+        try:
+            while ahead is not None:
+                piece = await ahead
+                if not piece:
+                    raise ConnectionResetError("the file is shorter than it was")
+                at += len(piece)
+                ahead = self._reading(file, at, end) if at < end else None
+                held = 3 * len(piece) if self.connections.take(self.connection, 3 * len(piece)) else 0
+                try:
+                    await self._write(outgoing, piece)
+                finally:
+                    self.connections.give(self.connection, held)
+        finally:
+            if ahead is not None:
+                await asyncio.wait([ahead])  # it uses the file
+
+    def _reading(self, file: BinaryIO, at: int, end: int) -> asyncio.Task[bytes]:
+        length = min(self._piece(), end - at)
+        call = partial(os.pread, file.fileno(), length, at)
+        return asyncio.ensure_future(self.queues.run(Work.READING, call))
 
     def _piece(self) -> int:
         """A fair part of the memory that is left, so that many slow peers cannot hold all of it."""
         left = self.limits.memory - self.connections.held
-        return max(_LEAST_SLICE, min(_MOST_PIECE, left // 64 // 4096 * 4096))
+        return max(_LEAST_SLICE, min(_MOST_PIECE, left // 48 // 4096 * 4096))
 
     async def _send_file(self, file: BinaryIO, span: FileSpan) -> None:
         """From the disk to the socket without passing through memory."""
