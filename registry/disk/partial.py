@@ -7,19 +7,20 @@ before. One process at a time owns a partial; the others may watch how far it is
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from registry.disk.batch_sync import BatchSync
+from registry.disk.coverage import Coverage
 from registry.disk.data import DataFile
-from registry.disk.files import CHUNK, FILE_MODE, Owner, make_directory, move, remove, sync_directory
-from registry.disk.hash_queue import HashQueue
+from registry.disk.files import CHUNK, FILE_MODE, Owner, make_directory, move, remove
+from registry.disk.hashing import hash_while_it_arrives
 from registry.disk.journal import Journal
 from registry.disk.partial_files import Busy, data_path, hold
-from registry.disk.sums import Sum, Summer, Sums, new_summer, spans_of
-from registry.errors import CorruptError, InvalidError, ProtocolError, RegistryError, StorageError
+from registry.disk.sums import Sum, Summer, new_summer, spans_of
+from registry.errors import InvalidError, ProtocolError, StorageError
 from registry.model.digests import Digest
-from registry.model.spans import Span, Spans, SpanSet
+from registry.model.spans import Span, Spans
 
 GRAIN = 16 * 1024 * 1024
 
@@ -41,24 +42,13 @@ class Partial:
         self.size = size
         self._data = data
         self._journal = journal
-        self._sums = Sums()
-        self._received = SpanSet(piece.span for piece in sums)
-        for piece in sums:
-            self._sums.add(piece)
         self._grain = grain
         self._owner = owner
-        self._writing: dict[Span, int] = {}  # how far each running write has come
-        self._unsynced: list[Sum] = []
-        self._syncing = False
-        self._findable = False  # whether the files' names are durable
-        self._broken: RegistryError | None = None
-        self._to_hash = HashQueue()
-        self._epoch = 0  # counts what was discarded: a hash over it is worth nothing
-        self._proven = False
+        self._coverage = Coverage(digest, size, sums)
+        self._sync = BatchSync(data, journal, self._coverage)
+        self._proven: int | None = None  # the epoch of the coverage that was hashed
         self._promoted = False
         self._keep_sums_as: Path | None = None
-        self._closed = False
-        self._changed = threading.Condition()
 
     @classmethod
     def open(
@@ -86,8 +76,7 @@ class Partial:
     @property
     def received(self) -> Spans:
         """What is there, and stays there whatever happens."""
-        with self._changed:
-            return self._received.frozen()
+        return self._coverage.received
 
     def write(self, span: Span, chunks: Iterable[bytes]) -> None:
         """Put the bytes of `chunks` where `span` is; when it breaks, what arrived is kept.
@@ -95,7 +84,7 @@ class Partial:
         ProtocolError if there are fewer or more than `span.length`, InvalidError if `span` is not missing.
         An error of `chunks` passes through.
         """
-        self._begin(span)
+        self._coverage.begin(span)
         at = start = span.offset
         summer = new_summer()
         try:
@@ -104,7 +93,7 @@ class Partial:
                     raise ProtocolError(f"more than the {span.length} bytes asked for arrived")
                 self._data.write(chunk, at)
                 summer.update(chunk)
-                self._advance(span, at, chunk)
+                self._coverage.advance(span, at, chunk)
                 at += len(chunk)
                 if at - start >= self._grain:
                     piece = Sum(Span(start, at - start), summer.text())
@@ -119,79 +108,15 @@ class Partial:
         else:
             self._settle(Sum(Span(start, at - start), summer.text()))
         finally:
-            with self._changed:
-                del self._writing[span]
-
-    def _begin(self, span: Span) -> None:
-        with self._changed:
-            self._check()
-            running = any(one.offset < span.end and span.offset < one.end for one in self._writing)
-            if span.end > self.size or running or self._received.touches(span) or span in self._writing:
-                raise InvalidError(
-                    f"bytes {span.offset}-{span.end} of {self.size} are not missing, or on their way already"
-                )
-            self._writing[span] = span.offset
-
-    def _advance(self, span: Span, at: int, chunk: bytes) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or not self._to_hash.full(at))
-            self._writing[span] = at + len(chunk)
-            self._to_hash.put(at, chunk)
-            self._changed.notify_all()
+            self._coverage.end(span)
 
     def _settle(self, piece: Sum) -> None:
-        """Return when `piece` is durable and noted. One thread syncs for all that wait meanwhile."""
-        if not piece.span.length:
-            return
-        with self._changed:
-            self._check()
-            if piece.span.length == self.size:  # all of it in one go: it is named next, or fetched again
-                self._keep([piece])
-                return
-            self._unsynced.append(piece)
-            self._changed.wait_for(lambda: not self._syncing)
-            self._check()
-            if piece not in self._unsynced:
-                return
-            batch = self._next_batch()
-        self._sync(batch)
-
-    def _next_batch(self) -> list[Sum]:
-        batch, self._unsynced = self._unsynced, []
-        self._syncing = True
-        return batch
-
-    def _sync(self, batch: list[Sum]) -> None:
-        noted = False
-        try:
-            self._data.sync_data()
-            if not self._findable:
-                sync_directory(self._data.path.parent)
-                self._findable = True
-            self._journal.add(batch)
-            noted = True
-        except RegistryError as error:
-            with self._changed:  # what a failed sync leaves on the disk is anyone's guess
-                self._broken = error
-            raise
-        finally:
-            with self._changed:
-                self._syncing = False
-                if noted:
-                    self._keep(batch)
-                self._changed.notify_all()
-
-    def _keep(self, pieces: list[Sum]) -> None:
-        for piece in pieces:
-            self._sums.add(piece)
-            self._received.add(piece.span)
-        self._changed.notify_all()
-
-    def _check(self) -> None:
-        if self._broken is not None:
-            raise StorageError(self._broken.message, hint=self._broken.hint)
-        if self._closed:
-            raise StorageError(f"blob {self.digest.short} was let go before it was whole")
+        """Return when `piece` is durable and noted."""
+        if piece.span.length == self.size:  # all of it in one go: it is named next, or fetched again
+            self._coverage.check()
+            self._coverage.keep([piece])
+        elif piece.span.length:
+            self._sync.settle(piece)
 
     # --- proving -----------------------------------------------------------------------------------
 
@@ -202,70 +127,13 @@ class Partial:
         if the bytes are not the digest's; StorageError if it is closed meanwhile.
         """
         try:
-            epoch = self._hash_to_the_end()
+            self._proven = hash_while_it_arrives(self._data, self.digest, self.size, self._coverage)
         finally:
-            with self._changed:  # nobody takes what is queued any more
-                self._to_hash.clear()
-                self._changed.notify_all()
-        with self._changed:
-            self._proven = self._epoch == epoch
-
-    def _hash_to_the_end(self) -> int:
-        """Which epoch's bytes were proven."""
-        buffer = memoryview(bytearray(min(CHUNK, self.size)))
-        epoch, at, hasher = self._epoch, 0, self.digest.hasher()
-        while True:
-            now, chunk, front = self._behind(at)
-            if now != epoch:
-                epoch, at, hasher = now, 0, self.digest.hasher()
-                continue
-            if chunk is not None:
-                hasher.update(chunk)
-                at += len(chunk)
-            while at < front:
-                length = self._data.read_into(buffer[: front - at], at)
-                if not length:
-                    raise StorageError(f"{self._data.path}: it became shorter meanwhile")
-                hasher.update(buffer[:length])
-                at += length
-            if at == self.size:
-                break
-        if not self.digest.matches(hasher):
-            raise CorruptError("the bytes that arrived are not those of the digest")
-        return epoch
-
-    def _behind(self, at: int) -> tuple[int, bytes | None, int]:
-        """Wait until there are bytes behind `at` (or the end is reached).
-
-        The epoch, the bytes if they were queued, and else up to where they can be read.
-        """
-        with self._changed:
-            while True:
-                self._check()
-                chunk = self._to_hash.take(at)
-                if chunk is not None:
-                    self._changed.notify_all()  # there is room for another
-                    return self._epoch, chunk, at
-                front = self._front()
-                self._to_hash.expect(max(front, at))
-                if front > at or front == self.size:
-                    return self._epoch, None, front
-                self._changed.wait()
-
-    def _front(self) -> int:
-        """How many bytes from zero on can be read without a gap, those of running writes too."""
-        front, before = self._received.reach(0), -1
-        while front != before:
-            before = front
-            for span, end in self._writing.items():
-                if span.offset <= front < end:
-                    front = self._received.reach(end)
-        return front
+            self._coverage.queue_nothing()
 
     def sums(self) -> list[Sum]:
         """The check sum of every span that is there, in order."""
-        with self._changed:
-            return list(self._sums)
+        return self._coverage.sums
 
     def damaged(self) -> Spans:
         """The spans whose bytes on the disk are no longer those that came."""
@@ -293,21 +161,13 @@ class Partial:
 
         What arrived and is being made durable right now is waited for: it is forgotten, too.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: not self._syncing)
-            self._check()
-            if self._unsynced:
-                self._sync(self._next_batch())
-            hit = self._sums.overlapping(span)
+        with self._coverage.changed:
+            self._sync.drain()
+            hit = self._coverage.overlapping(span)
             rest = [self._sum_of(edge, new_summer()) for piece in hit for edge in _edges(piece.span, span)]
             self._journal.add(rest, [piece.span for piece in hit])
-            for piece in hit:
-                self._sums.drop(piece.span)
-                self._received.discard(piece.span)
-            self._keep(rest)
-            self._epoch += 1
-            self._to_hash.clear()
-            self._proven = False
+            self._coverage.drop(hit)
+            self._coverage.keep(rest)
 
     def _is_whole(self, piece: Sum) -> bool:
         summer = piece.summer()
@@ -336,15 +196,15 @@ class Partial:
         Its span sums are kept as `sums`, if it has any to keep. Without `durably` the name itself is left
         for the caller to sync. InvalidError if nothing was proven; StorageError, with everything kept.
         """
-        with self._changed:
-            self._check()
-            if not self._proven:
+        with self._coverage.changed:
+            self._coverage.check()
+            if self._proven != self._coverage.epoch:
                 raise InvalidError(f"blob {self.digest.short} was not proven")
         self._data.set_mode(FILE_MODE)
         try:
             self._data.sync()
         except StorageError as error:
-            self._broken = error
+            self._coverage.broke(error)
             raise
         move(self._data.path, to, self._owner, durably)
         self._promoted = True
@@ -354,13 +214,9 @@ class Partial:
 
     def close(self) -> None:
         """Let go; what was received stays for a later run. May come twice."""
-        with self._changed:
-            if self._closed:
-                return
-            self._closed = True
-            self._to_hash.clear()
-            self._changed.notify_all()
-            worthless = not self._promoted and not self._sums and not self._writing
+        if not self._coverage.close():
+            return
+        worthless = not self._promoted and self._coverage.empty
         try:
             if worthless:
                 remove(self._data.path)
