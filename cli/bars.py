@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from cli.render import Terminal, size, visible
+from cli.render import Terminal, shortened, size, visible
 from cli.screen import Block
 from cli.tally import Clock, Rate, Tally, clock_face, seconds_left
 from registry.contracts import How
@@ -139,8 +139,3 @@ def pace(rate: Rate, missing: int, now: float) -> str:
         return "waiting"
     speed = rate.at(now)
     return f"{size(int(speed))}/s {clock_face(seconds_left(rate, missing, now))}" if speed else ""
-
-
-def shortened(text: str, length: int, sign: str) -> str:
-    """`text` in `length` characters: a name's end, with its tag, says more than its beginning."""
-    return text if len(text) <= length else sign + text[len(text) - length + len(sign) :]

@@ -16,11 +16,14 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from cli.hints import next_step
+from cli.screen import window
 from registry.errors import RegistryError, StorageError
 from registry.wire.masking import Masking
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _ASCII = {"✓": "ok", "✗": "x", "…": "...", "→": "->", "─": "-"}
+_GAP = "  "  # between two columns of a table
+_NARROWEST = 20  # characters that the first of them keeps in any terminal
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 _AGES = ((86400 * 365, "year"), (86400 * 30, "month"), (86400 * 7, "week"), (86400, "day"), (3600, "hour"))
 
@@ -32,6 +35,11 @@ def visible(text: str) -> str:
     from registry.wire.faults import printable
 
     return printable(text)
+
+
+def shortened(text: str, length: int, sign: str) -> str:
+    """`text` in `length` characters: a name's end, with its tag, says more than its beginning."""
+    return text if len(text) <= length else sign + text[len(text) - length + len(sign) :]
 
 
 def size(count: int | None) -> str:
@@ -48,14 +56,14 @@ def size(count: int | None) -> str:
 
 
 def age(moment: float | None, now: float) -> str:
-    """How long ago `moment` (Unix seconds) was: `3 days ago`."""
+    """How long ago `moment` (Unix seconds) was: `3 days`."""
     if moment is None:
         return "-"
     passed = now - moment
     for length, word in (*_AGES, (60, "minute")):
         if passed >= length:
             count = int(passed // length)
-            return f"{count} {word}{'s' if count > 1 else ''} ago"
+            return f"{count} {word}{'s' if count > 1 else ''}"
     return "just now"
 
 
@@ -117,12 +125,16 @@ class Terminal:
             self.out.buffer.flush()
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Columns as wide as they must be, the head in capitals."""
+        """Columns as wide as they must be, the head in capitals; the first ones are cut to fit a terminal."""
         shown = [[visible(cell) for cell in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(head, *shown, strict=True)]
+        if self.out.isatty():
+            rest = sum(widths[1:]) + len(_GAP) * len(widths[1:])
+            widths[0] = min(widths[0], max(_NARROWEST, window(self.out).columns - rest))
         for row in (head, *shown):
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            self.line("   ".join(cells).rstrip())
+            first = shortened(row[0], widths[0], "…")
+            cells = (cell.ljust(width) for cell, width in zip((first, *row[1:]), widths, strict=True))
+            self.line(_GAP.join(cells).rstrip())
 
     def note(self, text: str) -> None:
         """Something worth knowing, on standard error; nothing with --quiet."""

@@ -133,10 +133,11 @@ def url(value: object) -> str:
 
 
 def proxy(value: object) -> str:
-    """A proxy's URL; it may carry a user and password, so errors do not repeat it."""
-    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/]+/?", value):
+    """A proxy's URL, HTTP's where no scheme is said; it may carry a password, so errors do not repeat it."""
+    url = value if not isinstance(value, str) or "://" in value else f"http://{value}"
+    if not isinstance(url, str) or not re.fullmatch(r"https?://[^\s/]+/?", url):
         raise InvalidError("must be a URL like http://proxy.acme.example:3128")
-    return value
+    return url
 
 
 def many(check: Check) -> Check:

@@ -45,7 +45,7 @@ def create(desk: Desk, name: str, file: str) -> None:
         report = copy(built, store, to, to=to, options=Options())
     if desk.terminal.json:
         desk.terminal.document({**document(report), "warnings": list(built.warnings)})
-    else:
+    elif not desk.settings.on("quiet"):
         layers = len(report.manifest.layers)
         made = f"made of {layers} layer{'s' if layers != 1 else ''}"
         desk.terminal.line(visible(f"{to}  {report.manifest.digest.short}  {size(report.size)}, {made}"))

@@ -39,7 +39,7 @@ def _published(desk: Desk, place: str) -> list[Entry]:
         repositories = [
             Name(host, repository, scheme=scheme)
             for repository in catalogue.repositories()
-            if f"{repository}/".startswith(f"{namespace}/" if namespace else "")
+            if f"{repository}/".lower().startswith(f"{namespace}/".lower() if namespace else "")
         ]
         manifests = [
             (name, opened.remote(name).resolve(name))

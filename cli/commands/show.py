@@ -17,6 +17,8 @@ from registry.targets.sweep import file_name
 
 Place = Callable[[Descriptor], str]
 
+_LINE = 80  # characters a line may have
+_WHOLE = 71  # characters of a sha256 digest
 _TEXT_BYTES = 4 * 1024 * 1024  # the longest template, licence or parameter list that is shown
 
 
@@ -81,14 +83,21 @@ def _tell(desk: Desk, source: Source, name: Name, manifest: Manifest, *, whole: 
     terminal = desk.terminal
     if whole:
         about = [("name", str(name)), ("digest", str(manifest.digest)), ("size", size(manifest.total))]
-        for key, value in [*about, *columns(_config(source, name, manifest))]:
-            terminal.line(f"{key:<18} {visible(value)}")
+        for group in (about, columns(_config(source, name, manifest))):
+            width = max((len(key) for key, _ in group), default=0)
+            for key, value in group:
+                terminal.line(f"{key:<{width}}  {_cut(visible(value), _LINE - width - 2)}")
         terminal.line()
     rows = [
         (modelfile.kind(layer.media_type) or layer.media_type, layer.digest.short, size(layer.size))
         for layer in manifest.layers
     ]
     terminal.table(("LAYER", "ID", "SIZE"), rows)
+
+
+def _cut(value: str, length: int) -> str:
+    """A value on one line; a name and a digest are whole, for they are what people copy."""
+    return value if len(value) <= max(length, _WHOLE) else value[: length - 1] + "…"
 
 
 def _config(source: Source, name: Name, manifest: Manifest) -> Mapping[str, object]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cli import values
 from cli.settings import files
 from cli.settings.files import KEYS
 from registry.errors import InvalidError
@@ -48,7 +49,7 @@ class Settings:
     state: Path | None = None  # what survives between runs besides the store
     served: Path | None = None  # the embedded registry's data unless told otherwise
     service_store: Path = SERVICE_STORE
-    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # by scheme; may hold a password
+    said_proxies: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)  # see `proxies`
     no_proxy: tuple[str, ...] = ()
     no_colour: bool = False
     key_text: str = field(default="", repr=False)
@@ -93,6 +94,14 @@ class Settings:
     def account_keys(self) -> Mapping[str, Path]:
         """The key files that tables of hosts, or of namespaces there, name: by `HOST[/NAMESPACE]`."""
         return {place: table["key"] for place, table in self.hosts.items() if "key" in table}
+
+    @property
+    def proxies(self) -> dict[str, str]:
+        """The proxy's URL for each scheme, maybe with a password. InvalidError names the variable."""
+        return {
+            scheme: str(files.checked(values.proxy, text, variable, None))
+            for scheme, (variable, text) in self.said_proxies.items()
+        }
 
     def models(self) -> tuple[Path, str]:
         """The local store's directory, and a sentence for the person if that needs one."""
@@ -144,7 +153,7 @@ def resolve(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings
         home=home,
         state=_base(environ, "XDG_STATE_HOME", home, ".local/state"),
         served=_below(_base(environ, "XDG_DATA_HOME", home, ".local/share"), "serve"),
-        proxies=_proxies(environ),
+        said_proxies=_proxies(environ),
         no_proxy=tuple(_either(environ, "NO_PROXY").replace(",", " ").split()),
         no_colour=bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb",
         key_text="" if given.get("key") else environ.get("FERRY_KEY", "").strip(),
@@ -187,11 +196,14 @@ def _below(base: Path | None, name: str) -> Path | None:
     return base / name if base else None
 
 
-def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """The proxy for each scheme, where there is one."""
-    everywhere = _either(environ, "ALL_PROXY")
-    said = {scheme: _either(environ, f"{scheme.upper()}_PROXY") or everywhere for scheme in ("http", "https")}
-    return {scheme: url for scheme, url in said.items() if url}
+def _proxies(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """The variable that names the proxy for each scheme, and what it says, where there is one."""
+    found: dict[str, tuple[str, str]] = {}
+    for scheme in ("http", "https"):
+        for variable in (f"{scheme.upper()}_PROXY", "ALL_PROXY"):
+            if text := _either(environ, variable):
+                found.setdefault(scheme, (variable, text))
+    return found
 
 
 def _either(environ: Mapping[str, str], name: str) -> str:

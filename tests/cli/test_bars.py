@@ -14,8 +14,8 @@ import threading
 import pytest
 from window import Window
 
-from cli.bars import Bars, shortened
-from cli.render import Terminal
+from cli.bars import Bars
+from cli.render import Terminal, shortened
 from cli.screen import Block
 from registry.contracts import How
 from registry.model.digests import Digest

@@ -188,7 +188,7 @@ def test_publishing_from_ci_works_as_written(
     done = in_ci(tmp_path, ci_key, house)
     assert (done.returncode, done.stderr) == (0, "")
     told, log = document_and_log(done)
-    assert log.startswith(f"{house.host}/acme/tiny:1.0  ") and log.count("\n") == 1
+    assert log == ""
     assert told["name"] == f"{house.host}/acme/tiny:1.0"
     assert {blob["how"] for blob in told["blobs"]} == {"uploaded"}
     tags = people("ci")("tags", f"{house.host}/acme/tiny", "--format", "json").well().json

@@ -204,6 +204,33 @@ def test_proxies_come_from_the_environment_and_are_handed_over_as_data(tmp_path:
     assert told(tmp_path).no_proxy == ()
 
 
+def test_a_proxy_without_a_scheme_is_an_http_proxy_and_a_bad_one_is_named(tmp_path: Path) -> None:
+    assert told(tmp_path, https_proxy="proxy.example:3128").proxies == {"https": "http://proxy.example:3128"}
+    assert (
+        told(tmp_path, FERRY_PROXY="proxy.example:3128").place("a.example").proxy
+        == "http://proxy.example:3128"
+    )
+    with pytest.raises(InvalidError, match=r"^ALL_PROXY: must be a URL like http:") as caught:
+        _ = told(tmp_path, ALL_PROXY="socks5://u:hidden@proxy").proxies
+    assert "hidden" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('# jobs\nregistry = "a.example"\njobs = 0\n', 3),
+        ('yes = true\n\n[host."a.example"]\nproxy = "http://p:1"\n[host."b.example"]\nproxy = 3\n', 6),
+        ("[host.a]\nplain_http = true\n[host.'b.example']\nplain_http = 3\n", 4),
+        ('[host."a.example"]\n"tls_ca" = 3\n', 2),
+    ],
+)
+def test_the_line_of_a_wrong_key_is_the_one_on_which_it_stands(tmp_path: Path, text: str, line: int) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(InvalidError) as caught:
+        told(tmp_path)
+    assert caught.value.message.startswith(f"{path}:{line}: ")
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("2H", 7200)]
 )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 
 import pytest
-from person import Ferry
+from person import ROOT, Ferry
 from shelf import CONFIG, LAYERS, put_blob, put_model
+from window import Window
 
-from cli.render import date, size
+from cli.render import Terminal, date, size
 from registry.model.digests import Digest
 
 HEAVY = {
@@ -215,3 +217,29 @@ def test_prune_keeps_every_blob_while_a_manifest_cannot_be_read(ferry: Ferry) ->
     done = ferry("prune").well()
     assert "all of them are kept" in done.err
     assert path.exists()
+
+
+def test_lists_and_what_is_shown_fit_80_columns(ferry: Ferry) -> None:
+    host = "models.dept-x.acme.example:5050"
+    put_model(ferry.models, f"{host}/acme/tiny/1.0")
+    name = f"{host}/acme/tiny:1.0"
+    assert len(name) == 45
+    for words in (("list",), ("show", name), ("show", name, "--layers")):
+        lines = ferry(*words).well().out.splitlines()
+        assert max(map(len, lines)) <= 80, lines
+    assert name in ferry("list").out
+
+
+def test_a_table_is_cut_to_a_narrow_terminal_and_keeps_the_ends_of_names() -> None:
+    window = Window(80)  # which is what a terminal has that does not say
+    name = "models.department.of-many-models.acme.example:5050/acme/tiny:1.0"
+    Terminal(window, window).table(("NAME", "ID", "SIZE"), [(name, "0" * 12, "1 B")])
+    assert max(map(len, window.seen)) <= 80
+    assert window.seen[1].startswith("…") and "acme/tiny:1.0  000000000000  1 B" in window.seen[1]
+
+
+def test_create_is_quiet_where_that_is_wished(ferry: Ferry) -> None:
+    shutil.copytree(ROOT / "fixtures", ferry.home, dirs_exist_ok=True)
+    done = ferry("create", "tiny", "--quiet").well()
+    assert (done.out, done.err) == ("", "")
+    assert "made of" in ferry("create", "tiny").well().out

@@ -102,6 +102,8 @@ def test_tags_and_list_ask_the_registry(published: str, people: People, house: H
     tiny = next(entry for entry in listed if entry["name"] == published)
     assert (tiny["digest"], tiny["modified"]) == (tags[0]["digest"], None)
     assert tiny["size"] > len(WEIGHTS)
+    cased = ada("list", f"{house.host}/Ada", "--format", "json").well().json
+    assert cased == listed
     assert people("ben")("list", house.host, "--format", "json").well().json == []
     assert re.search(r"^1\.0 +[0-9a-f]{12}$", ada("tags", published).out, re.MULTILINE)
 
