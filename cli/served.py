@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from cli.extra import need_server
 from cli.options import Desk
+from registry.contracts import Actor
 from registry.errors import InvalidError
 
 if TYPE_CHECKING:
-    from registry.server.accounts import Accounts
+    from registry.server.service import Registry
 
 
 def directory(desk: Desk) -> Path:
@@ -24,25 +27,22 @@ def directory(desk: Desk) -> Path:
 
 
 @contextmanager
-def accounts(desk: Desk) -> Iterator[Accounts]:
-    """Its accounts; the directory is made if there is none."""
+def registry(desk: Desk) -> Iterator[Registry]:
+    """The registry of the settings' data directory. InvalidError if there is none."""
     need_server("ferry admin")
-    from registry.server.service import open_accounts
+    from registry.server.service import Registry
 
-    opened = open_accounts(directory(desk))
+    opened = Registry.open(directory(desk))
     try:
         yield opened
     finally:
-        opened.engine.dispose()
+        opened.close()
 
 
-def collect(desk: Desk) -> int:
-    """Reclaim what nothing needs; the bytes given back."""
-    need_server("ferry admin")
-    from registry.server.service import open_depot
-
-    depot = open_depot(directory(desk))
+def actor() -> Actor:
+    """Who works on it, for its record: whoever is at this machine."""
     try:
-        return depot.collect()
-    finally:
-        depot.engine.dispose()
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a user number without a name, as in a container
+        name = str(os.getuid())
+    return Actor(address=f"{name} at the server")

@@ -18,8 +18,8 @@ FASTEST = 10**12
 MOST_JOBS = 64
 
 _RATE = re.compile(r"([0-9]{1,15})(\.[0-9]{1,6})?([KMG]?)", re.IGNORECASE)
-_TIME = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smh]?)", re.IGNORECASE)
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_TIME = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)", re.IGNORECASE)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _FACTOR = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
@@ -33,6 +33,14 @@ def rate(value: object) -> int:
     if not SLOWEST <= bytes_a_second <= FASTEST:
         raise InvalidError("must be between 1K and 1000G")
     return bytes_a_second
+
+
+def amount(value: object) -> int:
+    """Bytes: `500M`, `1.5G`, `4096`; K, M and G are decimal."""
+    try:
+        return _amount(value)
+    except InvalidError:
+        raise InvalidError("must be bytes, like 500M or 1.5G") from None
 
 
 def floor(value: object) -> int:
@@ -51,12 +59,12 @@ def _amount(value: object) -> int:
 
 
 def seconds(least: float, most: float) -> Check:
-    """A time: `90`, `0.5s`, `10m` or `1h`; in seconds."""
+    """A time: `90`, `0.5s`, `10m`, `1h` or `30d`; in seconds."""
 
     def check(value: object) -> float:
         found = None if isinstance(value, bool) else _TIME.fullmatch(str(value))
         if found is None:
-            raise InvalidError("must be a time, like 30s, 10m or 1h")
+            raise InvalidError("must be a time, like 30s, 10m, 1h or 30d")
         time = float(found[1]) * _SECONDS[found[2].lower()]
         if not least <= time <= most:
             raise InvalidError(f"must be between {least:g}s and {most:g}s")

@@ -14,7 +14,7 @@ Rules every implementation keeps:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -204,11 +204,50 @@ class Target(Source, Destination, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Actor:
+    """Who changes something, for the record: account, credential and address, "" where there is none."""
+
+    user: str = ""
+    credential: str = ""
+    address: str = ""
+
+
+NOBODY = Actor()
+
+
+@dataclass(frozen=True, slots=True)
 class Blob:
-    """A blob a repository holds: its size in bytes, and its bytes in memory or on disk."""
+    """A blob a repository holds: its size in bytes, and what an answer's body is for a span of it."""
 
     size: int
-    content: bytes | FileSpan
+    content: Callable[[Span], bytes | FileSpan]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest as it is kept: proven and checked when it came, so that it need not be read again."""
+
+    digest: Digest
+    media_type: str
+    raw: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag in a listing: since when (Unix seconds) it stands for `digest`, and who made it so."""
+
+    tag: str
+    digest: Digest
+    moved: float
+    moved_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A manifest that has another as its subject, and how a list of referrers names it (JSON)."""
+
+    digest: Digest
+    descriptor: str
 
 
 class Upload(Protocol):
@@ -253,8 +292,11 @@ class Depot(Protocol):
     def exists(self, repository: str) -> bool:
         """Whether anything was ever published or uploaded there."""
 
-    def blob(self, repository: str, digest: Digest) -> Blob | None:
-        """The blob, if this repository holds it."""
+    def blob(self, repository: str, digest: Digest, *, renew: bool = False) -> Blob | None:
+        """The blob, if this repository holds it and its bytes are there, all of them.
+
+        `renew`: a push is on its way that may need it, so it is kept for a while whatever names it.
+        """
 
     def holders(self, digest: Digest) -> list[str]:
         """The repositories that hold the blob."""
@@ -262,7 +304,7 @@ class Depot(Protocol):
     def mount(self, repository: str, digest: Digest, source: str) -> bool:
         """Let `repository` hold what `source` holds; False if `source` does not."""
 
-    def delete_blob(self, repository: str, digest: Digest) -> None:
+    def delete_blob(self, repository: str, digest: Digest, actor: Actor = NOBODY) -> None:
         """NotFoundError; InvalidError while a manifest of the repository names it."""
 
     def begin(self, repository: str) -> Upload:
@@ -274,26 +316,32 @@ class Depot(Protocol):
         NotFoundError; TransientError while an older caller is at work on it.
         """
 
-    def manifest(self, repository: str, reference: Digest | str) -> Manifest | None:
+    def manifest(self, repository: str, reference: Digest | str) -> Document | None:
         """The manifest a digest or tag stands for."""
 
-    def publish(self, repository: str, manifest: Manifest, tag: str | None) -> None:
+    def publish(self, repository: str, manifest: Manifest, tag: str | None, actor: Actor = NOBODY) -> None:
         """Keep the manifest and point the tag at it, in one transaction.
 
-        NotFoundError naming the digest of a layer, config or child that the repository does not hold.
+        NotFoundError naming the digest of a layer, config or child that the repository does not hold;
+        InvalidError where it holds one of another size.
         """
 
-    def delete_manifest(self, repository: str, digest: Digest) -> None:
-        """Delete it and every tag that stands for it. NotFoundError."""
+    def delete_manifest(self, repository: str, digest: Digest, actor: Actor = NOBODY) -> None:
+        """Delete it and every tag that stands for it. NotFoundError; InvalidError while an index needs it."""
 
-    def delete_tag(self, repository: str, tag: str) -> None:
+    def delete_tag(self, repository: str, tag: str, actor: Actor = NOBODY) -> None:
         """Delete the tag only. NotFoundError."""
 
-    def tags(self, repository: str, after: str, limit: int) -> list[str]:
+    def tags(self, repository: str, after: str, limit: int) -> list[Tag]:
         """At most `limit` tags behind `after`, in order."""
 
-    def referrers(self, repository: str, digest: Digest) -> list[Manifest]:
-        """The manifests whose subject is `digest`."""
+    def referrers(
+        self, repository: str, digest: Digest, kind: str | None, after: str, limit: int
+    ) -> list[Referrer]:
+        """At most `limit` manifests whose subject is `digest`, behind the digest `after`, in order.
+
+        `kind`: only those of that artifact type.
+        """
 
 
 # --- time and chance are arguments ---------------------------------------------------------------------

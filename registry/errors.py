@@ -44,6 +44,7 @@ class Reason(StrEnum):
     DOCKER_MANIFEST = "docker_manifest"  # an OCI-only registry refuses Docker's kind of manifest
     UNEXPECTED_ANSWER = "unexpected_answer"  # the host answered what fits no question of ours
     BUSY = "busy"  # the host is there and cannot answer now
+    NO_ROOM = "no_room"  # the disk there has too little left
     LINE_BROKE = "line_broke"  # the connection broke, or took too long
     NOBODY_LISTENS = "nobody_listens"  # the connection was refused
     NO_SUCH_HOST = "no_such_host"  # its name does not resolve

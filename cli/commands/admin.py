@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import served
+from cli.commands.upkeep import audit, gc
 from cli.groups import Group
 from cli.options import Desk, choices, command
-from cli.render import date, size
+from cli.render import date
 from registry.disk import files
 from registry.errors import InvalidError
 
@@ -65,10 +66,8 @@ def user_add(desk: Desk, name: str, line: str | None, is_admin: bool) -> None:
       ferry admin user add root --key root.pub --admin
     """
     public = _public_key(line) if line else None
-    with served.accounts(desk) as accounts:
-        made = accounts.add_user(name, admin=is_admin)
-        if public is not None:
-            accounts.add_key(name, public)
+    with served.registry(desk) as registry:
+        made = registry.accounts.add_user(name, admin=is_admin, key=public, actor=served.actor())
     document = {"name": made.name, "admin": made.admin, "fingerprint": public.fingerprint if public else None}
     _tell(desk, document, f"{name} has an account" + (f", with the key {public}" if public else ""))
 
@@ -81,9 +80,9 @@ def user_list(desk: Desk) -> None:
       ferry admin user list
       ferry admin user list --format json
     """
-    with served.accounts(desk) as accounts:
-        found = accounts.users()
-        keys = [key for key in accounts.keys("") if key.revoked is None]
+    with served.registry(desk) as registry:
+        found = registry.accounts.users()
+        keys = [key for key in registry.credentials.list_keys() if key.revoked is None]
     documents: list[Document] = [
         {
             "name": each.name,
@@ -115,8 +114,8 @@ def user_disable(desk: Desk, name: str) -> None:
       ferry admin user disable ada
       ferry admin user disable ada --data /srv/ferry
     """
-    with served.accounts(desk) as accounts:
-        accounts.disable(name)
+    with served.registry(desk) as registry:
+        registry.accounts.disable(name, served.actor())
     _tell(desk, {"name": name, "disabled": True}, f"{name} is disabled")
 
 
@@ -129,8 +128,8 @@ def user_enable(desk: Desk, name: str) -> None:
       ferry admin user enable ada
       ferry admin user enable ada --data /srv/ferry
     """
-    with served.accounts(desk) as accounts:
-        accounts.enable(name)
+    with served.registry(desk) as registry:
+        registry.accounts.enable(name, served.actor())
     _tell(desk, {"name": name, "disabled": False}, f"{name} is enabled")
 
 
@@ -145,8 +144,8 @@ def key_add(desk: Desk, name: str, line: str) -> None:
       ferry admin key add ada - < laptop.pub
     """
     public = _public_key(line)
-    with served.accounts(desk) as accounts:
-        accounts.add_key(name, public)
+    with served.registry(desk) as registry:
+        registry.credentials.add_key(name, public, served.actor())
     _tell(desk, {"user": name, "fingerprint": public.fingerprint}, f"{public} speaks for {name}")
 
 
@@ -159,8 +158,8 @@ def key_list(desk: Desk, name: str | None) -> None:
       ferry admin key list
       ferry admin key list ada
     """
-    with served.accounts(desk) as accounts:
-        found = accounts.keys(name or "")
+    with served.registry(desk) as registry:
+        found = registry.credentials.list_keys(name or "")
     documents: list[Document] = [
         {
             "fingerprint": each.fingerprint,
@@ -186,67 +185,105 @@ def key_revoke(desk: Desk, fingerprint: str) -> None:
       ferry admin key revoke SHA256:HF3uvmDtT/wWyTcgb2DwyyKdwdqDv4ODKzdyZ0qIbV8
       ferry admin key list
     """
-    with served.accounts(desk) as accounts:
-        accounts.revoke(fingerprint)
+    with served.registry(desk) as registry:
+        registry.credentials.revoke_key(fingerprint, served.actor())
     _tell(desk, {"fingerprint": fingerprint, "revoked": True}, f"{fingerprint} is revoked")
 
 
+@command("data", name="remove")
+@click.argument("name")
+def user_remove(desk: Desk, name: str) -> None:
+    """End the account NAME, its keys and its rights. Its models stay.
+
+    \b
+      ferry admin user remove ada
+      ferry admin user list
+    """
+    with served.registry(desk) as registry:
+        stays = registry.accounts.remove(name, served.actor())
+    said = f"; what is published below {name}/ stays, and belongs to nobody" if stays else ""
+    _tell(desk, {"name": name, "removed": True, "models": stays}, f"{name} has no account any more{said}")
+
+
 @command("data")
-@click.argument("name", metavar="USER")
-@click.argument("scope", metavar="NAMESPACE[/MODEL]")
-@click.argument("right", **choices("read", "write", "none"))
-def grant(desk: Desk, name: str, scope: str, right: str) -> None:
+@click.argument(
+    "words",
+    metavar="USER NAMESPACE[/MODEL] read|write|none | list [USER]",
+    nargs=-1,
+    shell_complete=choices("read", "write", "none", "list")["shell_complete"],
+)
+def grant(desk: Desk, words: tuple[str, ...]) -> None:
     """Say what USER may do in somebody else's namespace, or with one model of it.
 
     \b
       ferry admin grant ada acme read
-      ferry admin grant ada acme/tiny none
+      ferry admin grant list
     """
-    with served.accounts(desk) as accounts:
-        from registry.server.accounts import Right
+    if words[:1] == ("list",) and len(words) <= 2:
+        _list_grants(desk, words[1] if len(words) > 1 else "")
+        return
+    if len(words) != 3:
+        raise InvalidError("a right is USER NAMESPACE[/MODEL] read, write or none; or: list [USER]")
+    name, scope, right = words
+    with served.registry(desk) as registry:
+        from registry.server.principal import Right
 
-        accounts.grant(name, scope, Right.parse(right))
-    document: Document = {"user": name, "scope": scope.lower(), "right": right.lower()}
-    _tell(desk, document, f"{name} may {_MAY.get(right.lower(), right)} {scope}")
+        there = registry.rights.grant(name, scope, Right.parse(right), served.actor())
+    document: Document = {"user": name, "scope": scope.lower(), "right": right.lower(), "there": there}
+    _tell(desk, document, f"{name} may {_MAY.get(right.lower(), right)} {scope}{_not_yet(scope, there)}")
 
 
 _MAY = {"read": "read", "write": "read and write", "none": "do nothing in"}
 
 
+def _list_grants(desk: Desk, name: str) -> None:
+    with served.registry(desk) as registry:
+        found = registry.rights.grants(name)
+    rows = [(each.user, each.scope, each.right.name.lower()) for each in found]
+    documents: list[Document] = [
+        {"user": user, "scope": scope, "right": right} for user, scope, right in rows
+    ]
+    _list(desk, documents, ("USER", "WHERE", "RIGHT"), rows)
+
+
+def _not_yet(where: str, there: bool) -> str:
+    """What is added where a right is given in something that is not there: it may be mistyped."""
+    return "" if there else f" (nothing is at {where} yet)"
+
+
 @command("data")
-@click.argument("repository", metavar="NAMESPACE/MODEL")
-@click.argument("state", **choices("private", "public"))
-def visibility(desk: Desk, repository: str, state: str) -> None:
+@click.argument(
+    "words",
+    metavar="NAMESPACE/MODEL private|public | list",
+    nargs=-1,
+    shell_complete=choices("private", "public", "list")["shell_complete"],
+)
+def visibility(desk: Desk, words: tuple[str, ...]) -> None:
     """Let anybody read a model, or only those with a right.
 
     \b
       ferry admin visibility acme/tiny public
-      ferry admin visibility acme/tiny private
+      ferry admin visibility list
     """
-    if state not in ("private", "public"):
-        raise InvalidError(f"{state!r} is neither private nor public")
-    with served.accounts(desk) as accounts:
-        accounts.set_public(repository, state == "public")
-    _tell(desk, {"repository": repository.lower(), "visibility": state}, f"{repository} is {state}")
-
-
-@command("data")
-def gc(desk: Desk) -> None:
-    """Reclaim what no model needs any more and broken uploads left, if it is older than a day.
-
-    \b
-      ferry admin gc
-      ferry admin gc --data /srv/ferry
-    """
-    reclaimed = served.collect(desk)
-    _tell(desk, {"reclaimed": reclaimed}, f"{size(reclaimed)} reclaimed")
+    if words == ("list",):
+        with served.registry(desk) as registry:
+            public = registry.rights.public()
+        _list(desk, [{"repository": name} for name in public], ("PUBLIC",), [(name,) for name in public])
+        return
+    if len(words) != 2 or words[1] not in ("private", "public"):
+        raise InvalidError("a visibility is NAMESPACE/MODEL private or public; or: list")
+    repository, state = words
+    with served.registry(desk) as registry:
+        there = registry.rights.set_public(repository, state == "public", served.actor())
+    document: Document = {"repository": repository.lower(), "visibility": state, "there": there}
+    _tell(desk, document, f"{repository} is {state}{_not_yet(repository, there)}")
 
 
 _Commands = tuple[tuple[click.Group, tuple[click.Command, ...]], ...]
 _COMMANDS: _Commands = (
-    (user, (user_add, user_list, user_disable, user_enable)),
+    (user, (user_add, user_list, user_disable, user_enable, user_remove)),
     (key, (key_add, key_list, key_revoke)),
-    (admin, (grant, visibility, gc)),
+    (admin, (grant, visibility, gc, audit)),
 )
 for _group, _commands in _COMMANDS:
     for _command in _commands:

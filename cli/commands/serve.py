@@ -35,9 +35,10 @@ _TIDY_EVERY = 3600.0  # and from then on
 @click.option("--tls-key", metavar="FILE", help="...and its key.")
 @click.option("--log-format", **choices("text", "json"), help="How each request is written down.")
 @click.option("--metrics-listen", metavar="HOST:PORT", help="Metrics here, and nowhere else.")
-@click.option("--trusted-proxy", metavar="CIDR", multiple=True, help="Believe it who asks; may be repeated.")
-@click.option("--proxy-header", metavar="NAME", help="Where it says so [X-Forwarded-For].")
+@click.option("--trusted-proxy", metavar="CIDR", multiple=True, help="Believe its --proxy-header; repeated.")
+@click.option("--proxy-header", metavar="NAME", hidden=True, help="Where it says who asks [X-Forwarded-For].")
 @click.option("--capability-days", metavar="N", help="A stock client's download may take [7].")
+@click.option("--min-free", metavar="SIZE", help="Take nothing below this [least of 1G, 5%].")
 @click.option("--direct-upload", is_flag=True, help="Take whole blobs at once, by links.")
 def serve(desk: Desk) -> None:
     """Run the embedded private registry until SIGTERM or Ctrl-C.
@@ -47,9 +48,10 @@ def serve(desk: Desk) -> None:
       ferry serve --data /srv/ferry --public-url https://models.acme.example
     """
     extra.need_server("ferry serve")
-    from registry.server.accounts import Right
     from registry.server.http.limits import raise_descriptor_limit
     from registry.server.http.proxies import Proxies
+    from registry.server.principal import Right
+    from registry.server.reclaim import Reclaim
     from registry.server.service import Plan, Service
 
     settings, terminal = desk.settings, desk.terminal
@@ -66,6 +68,7 @@ def serve(desk: Desk) -> None:
         settings.get("capability_days", 7),
         record=log.request,
         direct_upload=settings.on("direct_upload"),
+        min_free=settings.get("min_free"),
         proxies=Proxies.parse(
             settings.get("trusted_proxy", ()), settings.get("proxy_header", "X-Forwarded-For")
         ),
@@ -77,13 +80,13 @@ def serve(desk: Desk) -> None:
     where = service.start()
     log.start()
     _say_ready(desk, where, plan.directory)
-    if plan.anonymous is Right.NONE and not service.accounts.any():
+    if plan.anonymous is Right.NONE and not service.registry.accounts.any():
         log.complain("nobody has an account yet; make one: ferry admin user add --help", "warning")
     pause = _FIRST_TIDY
     while not signals.stopped(pause, lambda: _read_again(desk, address, log)):
         pause = _TIDY_EVERY
         try:
-            service.depot.collect()
+            Reclaim(service.registry.depot).run()
         except StorageError as error:
             log.complain(f"tidying up: {error.message}")
     service.stop()  # Ctrl-C does not come here: it drops what is running, and loses nothing that was answered

@@ -51,6 +51,7 @@ KEYS: Mapping[str, values.Check] = {
     "metrics_listen": values.text,
     "trusted_proxy": values.many(values.text),
     "proxy_header": values.text,
+    "min_free": values.amount,
 }
 HOST_KEYS: Mapping[str, values.Check] = {
     key: KEYS[key] for key in ("plain_http", "tls_ca", "insecure_tls", "proxy", "realms", "key")

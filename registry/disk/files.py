@@ -109,6 +109,13 @@ def free_bytes(path: Path) -> int:
         return free(path)
 
 
+def disk_bytes(path: Path) -> int:
+    """How big the filesystem of `path` is, which need not exist yet."""
+    with attempt(f"asking for the size of the disk of {path}"):
+        found = os.statvfs(existing(path))
+        return found.f_blocks * found.f_frsize
+
+
 def same_filesystem(one: Path, other: Path) -> bool:
     """Whether a file could be renamed from one directory to the other; neither need exist yet."""
     with attempt(f"looking at {one} and {other}"):
@@ -380,3 +387,9 @@ def touch(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def set_modified(path: Path, seconds: float) -> None:
+    """Set the time of `path` to `seconds` (Unix time). NotFoundError, StorageError."""
+    with attempt(f"setting the time of {path}"):
+        os.utime(path, (seconds, seconds), follow_symlinks=False)

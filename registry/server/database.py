@@ -1,6 +1,7 @@
 """The one database of a data directory: how it is opened, and what its transactions promise.
 
 SQLite in write-ahead mode with `synchronous=FULL`, by SQLAlchemy Core in SQL that PostgreSQL takes too.
+`tables` is what it looks like now; `migrations` brings an older one there.
 """
 
 from __future__ import annotations
@@ -11,58 +12,81 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     Column,
     Connection,
     Engine,
-    Integer,
-    MetaData,
     String,
     Table,
     create_engine,
     event,
     insert,
+    inspect,
     select,
+    text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry.disk import files
-from registry.errors import StorageError
+from registry.disk.data import DataFile
+from registry.errors import InvalidError, StorageError
+from registry.server.tables import METADATA
 
-METADATA = MetaData()
-SCHEMA = 1
 FILE = "registry.db"
+REVISION = "0002"  # what `tables` is: the newest of `migrations/versions`
+OLDEST = "0001"  # Ferry 0.1, which wrote a number into a table `about`
 _BUSY_SECONDS = 30
 
-_ABOUT = Table(
-    "about",
-    METADATA,
-    Column("key", String(40), primary_key=True),
-    Column("value", Integer, nullable=False),
-)
+_ALEMBIC = Table("alembic_version", METADATA, Column("version_num", String(32), primary_key=True))
+
+
+def create_database(directory: Path) -> Engine:
+    """A new, empty database in `directory`, which exists; one that is there is opened. StorageError."""
+    engine = connect(directory / FILE)
+    with writing(engine) as database:
+        if not inspect(database).get_table_names():
+            METADATA.create_all(database)
+            database.execute(insert(_ALEMBIC).values(version_num=REVISION))
+    return _checked(engine, directory / FILE)
 
 
 def open_database(directory: Path) -> Engine:
-    """The database in `directory`, made if it is not there.
+    """The database in `directory`, as it is now.
 
-    StorageError if it is broken, or was made by a newer Ferry.
+    StorageError if it is missing or broken, or was made by a newer Ferry or an older one.
     """
-    files.make_directory(directory, mode=0o700)
     path = directory / FILE
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_SECONDS})
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
-    with writing(engine) as database:
-        METADATA.create_all(database)
-        found = database.execute(select(_ABOUT.c.value).where(_ABOUT.c.key == "schema")).scalar()
-        if found is None:
-            database.execute(insert(_ABOUT).values(key="schema", value=SCHEMA))
-    if found is not None and found > SCHEMA:
-        engine.dispose()
+    if files.status(path) is None:
         raise StorageError(
-            f"{path} was made by a newer Ferry (schema {found}, this one knows {SCHEMA})",
-            hint="serve it with that version",
+            f"{directory} has lost its database ({FILE})",
+            hint="bring it back: ferry admin restore FILE --onto DIR; copies of it are in DIR/copies",
         )
+    return _checked(connect(path), path)
+
+
+def connect(path: Path, *, constraints: bool = True) -> Engine:
+    """The database at `path`, whatever it holds; SQLite makes the file when it is first used."""
+    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": _BUSY_SECONDS})
+    event.listen(engine, "connect", _prepare)
+    if not constraints:
+        event.listen(engine, "connect", _without_constraints)
+    event.listen(engine, "begin", _begin)
     return engine
+
+
+def revision(engine: Engine) -> str:
+    """Which migration the database has come to; "" if there is nothing in it. StorageError."""
+    with reading(engine) as database:
+        names = inspect(database).get_table_names()
+        if _ALEMBIC.name in names:
+            return str(database.execute(select(_ALEMBIC.c.version_num)).scalar() or "")
+        if "about" in names:
+            schema = database.execute(text("SELECT value FROM about WHERE key = 'schema'")).scalar()
+            return OLDEST if schema == 1 else f"about {schema}"
+        if names:
+            raise StorageError(f"{engine.url.database} is a database, but not a registry's")
+    return ""
 
 
 @contextmanager
@@ -77,7 +101,11 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One transaction, alone; durable when the block is left without an error. StorageError."""
+    """One transaction; durable when the block is left without an error. StorageError.
+
+    SQLite lets one in at a time. Nothing may rest on that: under PostgreSQL's READ COMMITTED two run side
+    by side, and what must hold between them is a constraint or an `ON CONFLICT`.
+    """
     try:
         with engine.execution_options(alone=True).begin() as database:
             yield database
@@ -85,11 +113,61 @@ def writing(engine: Engine) -> Iterator[Connection]:
         raise _broken(error) from error
 
 
+def upsert(database: Connection, table: Table) -> Any:
+    """An `INSERT` that says what to do `ON CONFLICT`; SQLAlchemy has one for each database."""
+    return (postgresql if database.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def copy_database(engine: Engine, path: Path) -> None:
+    """A consistent copy of the database at `path`, 0600 and durable, while others use it. StorageError."""
+    draft = path.with_name(f".{path.name}.draft")
+    files.remove(draft)
+    made = DataFile.open(draft, mode=0o600)
+    try:
+        with reading(engine) as database:
+            # Outside a transaction: a copy is one statement, and sees one moment.
+            database.connection.driver_connection.execute(  # type: ignore[union-attr]
+                "VACUUM INTO ?", (str(draft),)
+            )
+        made.sync()
+    finally:
+        made.close()
+    files.move(draft, path)
+
+
+def _checked(engine: Engine, path: Path) -> Engine:
+    """The same, if it is what this Ferry reads and writes."""
+    try:
+        found = revision(engine)
+        if found != REVISION:
+            raise _other(path, found)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _other(path: Path, found: str) -> StorageError | InvalidError:
+    if found in ("", OLDEST) or found < REVISION:
+        return StorageError(
+            f"{path} was made by an older Ferry (revision {found or 'none'}, this one needs {REVISION})",
+            hint="start ferry serve on it once: it keeps a copy of the database and brings it up to date",
+        )
+    return StorageError(
+        f"{path} was made by a newer Ferry (revision {found}, this one knows {REVISION})",
+        hint="serve it with that version",
+    )
+
+
 def _prepare(connection: Any, _record: object) -> None:
     """What every SQLite connection is told; transactions are begun by `_begin`, not by the driver."""
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _without_constraints(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA foreign_keys=OFF")
 
 
 def _begin(connection: Connection) -> None:

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from registry.contracts import Blob, Upload
+from registry.contracts import NOBODY, Actor, Blob, Document, Referrer, Tag, Upload
 from registry.errors import CorruptError, InvalidError, NotFoundError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
+from registry.server.descriptors import artifact_type, descriptor
 from registry.server.uploads import Hold, Ledger
 
 
@@ -18,7 +19,7 @@ from registry.server.uploads import Hold, Ledger
 class _Repository:
     blobs: set[Digest] = field(default_factory=set)
     manifests: dict[Digest, Manifest] = field(default_factory=dict)
-    tags: dict[str, Digest] = field(default_factory=dict)
+    tags: dict[str, Tag] = field(default_factory=dict)
 
 
 class MemoryDepot:
@@ -42,11 +43,12 @@ class MemoryDepot:
     def exists(self, repository: str) -> bool:
         return repository.lower() in self._repositories
 
-    def blob(self, repository: str, digest: Digest) -> Blob | None:
+    def blob(self, repository: str, digest: Digest, *, renew: bool = False) -> Blob | None:
         with self._lock:
             if digest not in self._at(repository).blobs:
                 return None
-            return Blob(len(self._blobs[digest]), self._blobs[digest])
+            data = self._blobs[digest]
+        return Blob(len(data), lambda span: data[span.offset : span.offset + span.length])
 
     def holders(self, digest: Digest) -> list[str]:
         with self._lock:
@@ -59,14 +61,14 @@ class MemoryDepot:
             self._made(repository).blobs.add(digest)
             return True
 
-    def delete_blob(self, repository: str, digest: Digest) -> None:
+    def delete_blob(self, repository: str, digest: Digest, actor: Actor = NOBODY) -> None:
         with self._lock:
             here = self._at(repository)
             if digest not in here.blobs:
                 raise NotFoundError(f"{repository} holds no blob {digest}")
             for manifest in here.manifests.values():
                 if any(part.digest == digest for part in manifest.blobs()):
-                    raise InvalidError(f"manifest {manifest.digest} of {repository} needs this blob")
+                    raise InvalidError(f"a manifest of {repository} needs this blob")
             here.blobs.discard(digest)
 
     # --- uploads -----------------------------------------------------------------------------------
@@ -105,46 +107,65 @@ class MemoryDepot:
 
     # --- manifests ---------------------------------------------------------------------------------
 
-    def manifest(self, repository: str, reference: Digest | str) -> Manifest | None:
+    def manifest(self, repository: str, reference: Digest | str) -> Document | None:
         with self._lock:
             here = self._at(repository)
-            digest = reference if isinstance(reference, Digest) else here.tags.get(reference)
-            return here.manifests.get(digest) if digest else None
+            tag = None if isinstance(reference, Digest) else here.tags.get(reference)
+            digest = reference if isinstance(reference, Digest) else tag.digest if tag else None
+            found = here.manifests.get(digest) if digest else None
+        return Document(found.digest, found.media_type, found.raw) if found else None
 
-    def publish(self, repository: str, manifest: Manifest, tag: str | None) -> None:
+    def publish(self, repository: str, manifest: Manifest, tag: str | None, actor: Actor = NOBODY) -> None:
         with self._lock:
             here = self._at(repository)
             for blob in manifest.blobs():
                 if blob.digest not in here.blobs:
                     raise NotFoundError(f"blob {blob.digest} is not in {repository}")
+                if len(self._blobs[blob.digest]) != blob.size:
+                    size = len(self._blobs[blob.digest])
+                    raise InvalidError(f"blob {blob.digest} has {size} bytes, not {blob.size}")
             for child in manifest.children:
                 if child.digest not in here.manifests:
                     raise NotFoundError(f"manifest {child.digest} is not in {repository}")
             here = self._made(repository)
             here.manifests[manifest.digest] = manifest
             if tag is not None:
-                here.tags[tag] = manifest.digest
+                here.tags[tag] = Tag(tag, manifest.digest, 0.0, actor.user)
 
-    def delete_manifest(self, repository: str, digest: Digest) -> None:
+    def delete_manifest(self, repository: str, digest: Digest, actor: Actor = NOBODY) -> None:
         with self._lock:
             here = self._at(repository)
-            if here.manifests.pop(digest, None) is None:
+            if digest not in here.manifests:
                 raise NotFoundError(f"{repository} has no manifest {digest}")
-            here.tags = {tag: each for tag, each in here.tags.items() if each != digest}
+            children = (child.digest for each in here.manifests.values() for child in each.children)
+            if digest in children:
+                raise InvalidError(f"an index of {repository} needs this manifest")
+            del here.manifests[digest]
+            here.tags = {tag: each for tag, each in here.tags.items() if each.digest != digest}
 
-    def delete_tag(self, repository: str, tag: str) -> None:
+    def delete_tag(self, repository: str, tag: str, actor: Actor = NOBODY) -> None:
         with self._lock:
             if self._at(repository).tags.pop(tag, None) is None:
                 raise NotFoundError(f"{repository} has no tag {tag}")
 
-    def tags(self, repository: str, after: str, limit: int) -> list[str]:
+    def tags(self, repository: str, after: str, limit: int) -> list[Tag]:
         with self._lock:
-            return sorted(tag for tag in self._at(repository).tags if tag > after)[:limit]
+            tags = sorted(self._at(repository).tags.items())
+        return [each for tag, each in tags if tag > after][:limit]
 
-    def referrers(self, repository: str, digest: Digest) -> list[Manifest]:
+    def referrers(
+        self, repository: str, digest: Digest, kind: str | None, after: str, limit: int
+    ) -> list[Referrer]:
         with self._lock:
-            manifests = list(self._at(repository).manifests.values())
-        return [each for each in manifests if each.subject and each.subject.digest == digest]
+            manifests = sorted(self._at(repository).manifests.values(), key=lambda each: str(each.digest))
+        return [
+            Referrer(each.digest, descriptor(each))
+            for each in manifests
+            if each.subject
+            and each.subject.digest == digest
+            and kind in (None, artifact_type(each))
+            and str(each.digest) > after
+        ][:limit]
 
     def _at(self, repository: str) -> _Repository:
         return self._repositories.get(repository.lower()) or _Repository()

@@ -9,10 +9,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from registry.server.http.record import AccessRecord
+from registry.server.visitor import Visitor
 from registry.wire import routes
 from registry.wire.faults import fault
 from registry.wire.headers import Headers
-from registry.wire.messages import Accept, Exchange, Request, Response
+from registry.wire.messages import Accept, Request, Response
 from registry.wire.routes import Route
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
@@ -69,22 +70,12 @@ class Metrics:
         if not request.whole:
             self._broken.labels(route).inc()
 
-    def answer(self) -> Response:
-        """What `GET /metrics` is answered."""
+    def answer(self, _request: Request, _visitor: Visitor) -> Response:
+        """What `GET /metrics` is answered beside the registry."""
+        return fault("NAME_UNKNOWN", "there is nothing at this path") if self._elsewhere else self._shown()
+
+    def _shown(self) -> Response:
         return Response(200, Headers({"Content-Type": CONTENT_TYPE_LATEST}), self.text().encode())
-
-    def beside(self, exchange: Exchange) -> Exchange:
-        """`exchange`, which also answers `GET /metrics`, unless that is done elsewhere."""
-
-        def answer(request: Request) -> Response | Accept:
-            place = routes.match(request.path)
-            if place is None or place.route is not Route.METRICS:
-                return exchange(request)
-            if self._elsewhere:
-                return fault("NAME_UNKNOWN", "there is nothing at this path")
-            return self.answer()
-
-        return answer
 
     def alone(self, request: Request) -> Response | Accept:
         """An exchange that answers `GET /metrics` and nothing else, for an address of its own."""
@@ -93,7 +84,7 @@ class Metrics:
             return Response(404)
         request.context.route = "metrics"
         return (
-            self.answer() if request.method in ("GET", "HEAD") else Response(405, Headers({"Allow": "GET"}))
+            self._shown() if request.method in ("GET", "HEAD") else Response(405, Headers({"Allow": "GET"}))
         )
 
     def text(self) -> str:

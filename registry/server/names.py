@@ -65,6 +65,11 @@ class Names:
         hosts = dict.fromkeys((host.lower(), "localhost", "127.0.0.1", "::1"))
         return cls(tuple(Origin(scheme, each, port) for each in hosts))
 
+    @property
+    def first(self) -> Known:
+        """The name that is used where a request says none."""
+        return Known(self.origins[0], self.origins[0].netloc)
+
     def match(self, host: str) -> Known | None:
         """The name that a `Host` header means, or None if it is not one of ours."""
         if len(host) > _HOST_LENGTH:

@@ -13,6 +13,9 @@ from functools import partial
 from registry.contracts import Depot, Upload
 from registry.errors import InvalidError, NotFoundError
 from registry.model.digests import Digest
+from registry.server.principal import Readers, Right
+from registry.server.reading import parsed_digest
+from registry.server.visitor import Visitor
 from registry.wire import routes
 from registry.wire.faults import fault
 from registry.wire.headers import Headers
@@ -27,29 +30,33 @@ _STOCK = "ollama"  # how stock's user agents begin
 
 @dataclass(frozen=True, slots=True)
 class Receiving:
-    """One request to the uploads of a repository; `here` is the server's address as the client used it.
+    """One request to the uploads of a repository.
 
-    `deposit(repository, session, size)` is the path at which all bytes of an upload can be put without
-    a token; None where there is no direct upload.
+    `upload_link(session, size)` is the path at which all bytes of an upload can be put without a token;
+    None where there is no direct upload.
     """
 
     depot: Depot
-    readable: Callable[[str], bool]
+    readers: Readers
     request: Request
-    place: Place
-    here: str
-    deposit: Callable[[str, str, int], str] | None = None
+    visitor: Visitor
+    upload_link: Callable[[str, int], str] | None = None
+
+    @property
+    def place(self) -> Place:
+        """The repository and session that the request is about."""
+        return self.visitor.place
 
     def begin(self) -> Response | Accept:
         """`POST`: a mount, the whole blob at once, or a new session, perhaps with a direct way into it."""
         mount = self.request.parameter("mount")
         if mount is not None:
-            mounted = Digest.parse(mount)
-            source = self.request.parameter("from")
-            if source and self.readable(source) and self.depot.mount(self.place.repository, mounted, source):
+            mounted = parsed_digest(mount)
+            source = self._source(mounted)
+            if source and self.depot.mount(self.place.repository, mounted, source):
                 return self._created(mounted)
         wanted = self.request.parameter("digest")
-        digest = Digest.parse(wanted) if wanted else None
+        digest = parsed_digest(wanted) if wanted else None
         size = self._announced() if digest is not None else 0
         if digest is not None and size:
             held = self.depot.blob(self.place.repository, digest)
@@ -62,6 +69,15 @@ class Receiving:
         response = self._offered(upload, size) if size else self._accepted(upload)
         upload.close()
         return response
+
+    def _source(self, digest: Digest) -> str | None:
+        """Where a mount may come from: only where the visitor may read; if they do not say, it is found."""
+        source = self.request.parameter("from")
+        if source is None:
+            readable = self.readers.reader(self.visitor.principal)
+            return next(filter(readable, self.depot.holders(digest)), None)
+        may = self.readers.right(self.visitor.principal, source) >= Right.READ
+        return source if may else None
 
     def status(self) -> Response:
         """`GET`: how much is here."""
@@ -97,7 +113,7 @@ class Receiving:
         wanted = self.request.parameter("digest")
         if wanted is None:
             return fault("DIGEST_INVALID", "the closing PUT must say the digest")
-        digest = Digest.parse(wanted)
+        digest = parsed_digest(wanted)
         upload = self._upload()
         if upload is None:
             if self.depot.blob(self.place.repository, digest) is not None:
@@ -125,7 +141,7 @@ class Receiving:
     def _announced(self) -> int:
         """The size of the blob that a request for a direct upload announces; 0 if it is none."""
         headers = self.request.headers
-        if self.deposit is None or headers.get("X-Redirect-Uploads") != "2" or self.request.length != 0:
+        if self.upload_link is None or headers.get("X-Redirect-Uploads") != "2" or self.request.length != 0:
             return 0
         text = headers.get("X-Content-Length")
         if not _SIZE.fullmatch(text) or int(text) > MOST_BYTES:
@@ -134,13 +150,14 @@ class Receiving:
 
     def _offered(self, upload: Upload, size: int) -> Response:
         """A new session, and where its bytes can be put at once (PROTOCOL section 3, "Direct upload")."""
-        if self.deposit is None:
+        if self.upload_link is None:
             return self._accepted(upload)
-        link = self.deposit(self.place.repository, upload.id, size)
+        link = self.upload_link(upload.id, size)
         signed = ((f"X-Signed-Header-{name}", value) for name, value in _SIGNED.items())
         begun = self._accepted(upload)
         return Response(
-            begun.status, Headers((*begun.headers, ("X-Direct-Upload-URL", f"{self.here}{link}"), *signed))
+            begun.status,
+            Headers((*begun.headers, ("X-Direct-Upload-URL", f"{self.visitor.here.base}{link}"), *signed)),
         )
 
     def _commit(self, upload: Upload, digest: Digest) -> Response:
@@ -184,14 +201,14 @@ class Receiving:
 
     def _told(self, upload: Upload, status: int) -> Response:
         headers = {
-            "Location": f"{self.here}{routes.upload(self.place.repository, upload.id)}",
+            "Location": f"{self.visitor.here.base}{routes.upload(self.place.repository, upload.id)}",
             "Range": f"0-{max(upload.received - 1, 0)}",
             "Docker-Upload-UUID": upload.id,
         }
         return Response(status, Headers(headers))
 
     def _created(self, digest: Digest) -> Response:
-        location = f"{self.here}{routes.blob(self.place.repository, digest)}"
+        location = f"{self.visitor.here.base}{routes.blob(self.place.repository, digest)}"
         return Response(201, Headers({"Location": location, "Docker-Content-Digest": str(digest)}))
 
     def _unknown(self) -> Response:

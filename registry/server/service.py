@@ -5,31 +5,36 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from registry.contracts import Depot
+from sqlalchemy import Engine
+
 from registry.disk import files
 from registry.disk.data import DataFile, lock_file
 from registry.errors import StorageError
-from registry.model.digests import Digest
-from registry.server.accounts import Accounts, Right
+from registry.server.accounts import Accounts
 from registry.server.app import App
-from registry.server.database import open_database
+from registry.server.credentials import Credentials
 from registry.server.depot import DiskDepot
-from registry.server.desk import Desk
+from registry.server.directory import check_servable, open_registry, prepare
 from registry.server.gauges import disk, kept, under_way
 from registry.server.guard import Guard, check_anonymous
 from registry.server.http.address import Address
 from registry.server.http.listener import Listener
 from registry.server.http.proxies import Proxies
 from registry.server.http.record import AccessRecord, Record
+from registry.server.identity import Identity
+from registry.server.links import DAY, Links
 from registry.server.metrics import Gauges, Metrics
 from registry.server.names import Names
-from registry.server.tokens import DAY, Nonces, Tokens, secret_in
-from registry.wire.messages import Exchange, is_loopback
+from registry.server.principal import Right
+from registry.server.rights import Rights
+from registry.server.room import Room
+from registry.server.table import table
+from registry.server.tokens import Nonces, Signer, Tokens, secret_in
+from registry.wire.messages import is_loopback
 
 _LOCK = "serving"
 
@@ -43,14 +48,39 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def open_accounts(directory: Path) -> Accounts:
-    """The accounts of a data directory, also while a server runs on it. StorageError."""
-    return Accounts(open_database(directory), time.time, new_id)
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What a data directory holds: models, accounts, credentials and rights, in one database."""
 
+    depot: DiskDepot
+    accounts: Accounts
+    credentials: Credentials
+    rights: Rights
 
-def open_depot(directory: Path) -> DiskDepot:
-    """The depot of a data directory, also while a server runs on it. StorageError."""
-    return DiskDepot.open(directory, time.time, new_id)
+    @classmethod
+    def over(cls, directory: Path, engine: Engine, room: Room | None = None) -> Registry:
+        """The registry in `directory` whose database is open."""
+        return cls(
+            DiskDepot(directory, engine, time.time, new_id, room=room or Room()),
+            Accounts(engine, time.time, new_id),
+            Credentials(engine, time.time, new_id),
+            Rights(engine, time.time),
+        )
+
+    @classmethod
+    def open(cls, directory: Path) -> Registry:
+        """The registry in `directory`, also while it is served. InvalidError for none; StorageError."""
+        return cls.over(directory, open_registry(directory))
+
+    @classmethod
+    def prepare(cls, directory: Path, min_free: int | None = None) -> Registry:
+        """The same for its one server: made if there is none, brought up to date if it is an older one."""
+        engine = prepare(directory, time.time, new_id)
+        return cls.over(directory, engine, Room.at(directory, min_free))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.depot.engine.dispose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +88,7 @@ class Plan:
     """What is served, and to whom.
 
     `public` are the server's own URLs; without any it goes by the loopback spellings of its address.
+    Below `min_free` bytes of free disk nothing is taken any more; None: the default of `Room.at`.
     `direct_upload` offers clients that ask for it one PUT of a whole blob to a link (PROTOCOL section 3).
     `record` is told of each request. `metrics`: an address of their own for the metrics, which then are at
     no other; `gauges` are shown among them.
@@ -70,6 +101,7 @@ class Plan:
     capability_days: int = 7
     record: Record = _untold
     direct_upload: bool = False
+    min_free: int | None = None
     proxies: Proxies = field(default_factory=Proxies)
     metrics: Address | None = None
     gauges: tuple[Gauges, ...] = ()
@@ -81,19 +113,19 @@ class Service:
     def __init__(self, plan: Plan) -> None:
         """Take the data directory. StorageError if it is broken or in use, InvalidError for a bad plan."""
         self._plan = plan
+        check_servable(plan.directory)
         self._lock = _taken(plan.directory)
         try:
-            self.depot = open_depot(plan.directory)
-            self.accounts = Accounts(self.depot.engine, time.time, new_id)
+            self.registry = Registry.prepare(plan.directory, plan.min_free)
             loopback = is_loopback(plan.address.host)
-            check_anonymous(plan.anonymous, accounts=self.accounts.any(), loopback=loopback)
+            check_anonymous(plan.anonymous, accounts=self.registry.accounts.any(), loopback=loopback)
             self._secret = secret_in(plan.directory, secrets.token_bytes(32))
         except BaseException:
             self._lock.close()
             raise
         self._metrics = Metrics(
             partial(disk, plan.directory),
-            partial(kept, self.depot.engine),
+            partial(kept, self.registry.depot.engine),
             partial(under_way, self._listeners),
             *plan.gauges,
             elsewhere=plan.metrics is not None,
@@ -115,7 +147,7 @@ class Service:
         """Let running requests end, close everything, leave the data directory to others. May come twice."""
         while self._running:
             self._running.pop().stop()
-        self.depot.engine.dispose()
+        self.registry.close()
         self._lock.close()
 
     def _run(self, listener: Listener) -> None:
@@ -131,28 +163,25 @@ class Service:
         return Names.loopback(self._plan.address.host, port, self._plan.address.scheme)
 
     def _guard(self, names: Names) -> Guard:
-        days = self._plan.capability_days
-        tokens = Tokens(self._secret, time.time, new_id, capability_seconds=days * DAY)
-        nonces = Nonces(self.depot.engine, time.time)
-        desk = Desk(self.accounts, tokens, nonces, time.time, self._plan.anonymous)
-        application = partial(_application, self.depot, self._metrics, self._plan.direct_upload)
-        return Guard(self.depot, application, names, desk)
+        registry, plan = self.registry, self._plan
+        signer = Signer(self._secret, time.time, new_id)
+        links = Links(signer, plan.capability_days * DAY)
+        nonces = Nonces(registry.depot.engine, time.time)
+        identity = Identity(
+            registry.accounts,
+            registry.credentials,
+            registry.rights,
+            Tokens(signer),
+            nonces,
+            time.time,
+            plan.anonymous,
+        )
+        app = App(registry.depot, registry.rights, links, plan.direct_upload)
+        return Guard(table(app, identity, self._metrics.answer), names, identity, links)
 
     def _record(self, request: AccessRecord) -> None:
         self._metrics.count(request)
         self._plan.record(request)
-
-
-def _application(
-    depot: Depot,
-    metrics: Metrics,
-    direct_upload: bool,
-    *,
-    readable: Callable[[str], bool],
-    capability: Callable[[str, Digest], str],
-    deposit: Callable[[str, str, int], str],
-) -> Exchange:
-    return metrics.beside(App(depot, readable, capability, deposit if direct_upload else None))
 
 
 def _taken(directory: Path) -> DataFile:

@@ -1,43 +1,131 @@
-"""What the depot keeps in the database. Repositories are named in lower case: they compare without it."""
+"""Every table of the database, in SQL that PostgreSQL takes too. Times are Unix seconds, sizes bytes.
+
+Constraints carry what must hold when two writers meet: a manifest's parts and children are rows that cannot
+go while it is there, a tag's manifest likewise. Repositories and namespaces are named in lower case: they
+compare without it. An `Id` is never given out again.
+"""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
+    MetaData,
     String,
     Table,
+    Text,
 )
 
-from registry.server.database import METADATA
+METADATA = MetaData()
 
-_DIGEST = 136  # "sha512:" and 128 hex digits, rounded up
+_DIGEST = String(136)  # "sha512:" and 128 hex digits, rounded up
+_NAME = String(255)
+_ID = String(36)
+
+# --- who ------------------------------------------------------------------------------------------------
+
+USERS = Table(
+    "users",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("name", String(80), nullable=False, unique=True),
+    Column("admin", Boolean, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+# The first part of every repository's name. An account's own has its name, so that no two share one;
+# `owner` is null for those that belong to nobody.
+NAMESPACES = Table(
+    "namespaces",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("owner", _ID, ForeignKey("users.id"), index=True),
+    Column("created", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+CREDENTIALS = Table(
+    "credentials",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("user_id", _ID, ForeignKey("users.id"), index=True),
+    Column("cap", String(5), nullable=False),
+    Column("added", Float, nullable=False),
+    Column("expires", Float),
+    Column("revoked", Float),
+)
+
+KEYS = Table(
+    "keys",
+    METADATA,
+    Column("fingerprint", String(50), primary_key=True),
+    Column("text", String(100), nullable=False),
+    Column("credential", _ID, ForeignKey("credentials.id", ondelete="CASCADE"), nullable=False, unique=True),
+)
+
+# `scope` is the namespace's name, or a repository's in it.
+GRANTS = Table(
+    "grants",
+    METADATA,
+    Column("user_id", _ID, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("scope", _NAME, primary_key=True),
+    Column("namespace", Integer, ForeignKey("namespaces.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("permission", String(5), nullable=False),
+)
+
+PUBLIC = Table(
+    "public_repositories",
+    METADATA,
+    Column("repository", _NAME, primary_key=True),
+    Column("namespace", Integer, ForeignKey("namespaces.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+NONCES = Table(
+    "nonces",
+    METADATA,
+    Column("credential", _ID, primary_key=True),
+    Column("nonce", String(128), primary_key=True),
+    Column("expires", Float, nullable=False, index=True),
+)
+
+# --- what is kept -----------------------------------------------------------------------------------------
 
 REPOSITORIES = Table(
     "repositories",
     METADATA,
     Column("id", Integer, primary_key=True),
-    Column("name", String(255), nullable=False, unique=True),
+    Column("name", _NAME, nullable=False, unique=True),
+    Column("namespace", Integer, ForeignKey("namespaces.id"), nullable=False, index=True),
+    sqlite_autoincrement=True,
 )
 
+# `checked`: when its bytes were last seen to be its digest's. `hidden`: when `check --repair` took it out of
+# sight, because they are missing or wrong.
 BLOBS = Table(
     "blobs",
     METADATA,
-    Column("digest", String(_DIGEST), primary_key=True),
+    Column("digest", _DIGEST, primary_key=True),
     Column("size", BigInteger, nullable=False),
+    Column("checked", Float, nullable=False, index=True),
+    Column("hidden", Float),
 )
 
-# Which repository holds which blob; `since` (Unix seconds) keeps a fresh one from being collected.
+# Which repository holds which blob; `since` keeps one that no manifest names from being collected.
 LINKS = Table(
     "links",
     METADATA,
     Column("repository", Integer, ForeignKey("repositories.id"), primary_key=True),
-    Column("digest", String(_DIGEST), ForeignKey("blobs.digest"), primary_key=True, index=True),
+    Column("digest", _DIGEST, ForeignKey("blobs.digest"), primary_key=True, index=True),
     Column("since", Float, nullable=False),
 )
 
@@ -45,30 +133,52 @@ UPLOADS = Table(
     "uploads",
     METADATA,
     Column("id", String(64), primary_key=True),
-    Column("repository", Integer, ForeignKey("repositories.id"), nullable=False),
+    Column("repository", Integer, ForeignKey("repositories.id"), nullable=False, index=True),
     Column("touched", Float, nullable=False),
 )
 
+# `descriptor` is how an index or a list of referrers names it (JSON); `used` is the day of the last pull.
 MANIFESTS = Table(
     "manifests",
     METADATA,
     Column("repository", Integer, ForeignKey("repositories.id"), primary_key=True),
-    Column("digest", String(_DIGEST), primary_key=True),
+    Column("digest", _DIGEST, primary_key=True),
     Column("media_type", String(255), nullable=False),
-    Column("subject", String(_DIGEST)),
+    Column("subject", _DIGEST),
+    Column("artifact_type", String(255), nullable=False),
+    Column("descriptor", Text, nullable=False),
     Column("raw", LargeBinary, nullable=False),
     Column("pushed", Float, nullable=False),
-    Index("manifests_by_subject", "repository", "subject"),
+    Column("pushed_by", String(80), nullable=False),
+    Column("used", Float, nullable=False),
+    Index("manifests_by_subject", "repository", "subject", "digest"),
 )
 
-# The blobs and child manifests each manifest needs.
+# The blobs each manifest needs, and the manifests each index needs: they cannot go before it does.
 PARTS = Table(
     "parts",
     METADATA,
     Column("repository", Integer, primary_key=True),
-    Column("manifest", String(_DIGEST), primary_key=True),
-    Column("part", String(_DIGEST), primary_key=True),
+    Column("manifest", _DIGEST, primary_key=True),
+    Column("part", _DIGEST, primary_key=True),
+    ForeignKeyConstraint(
+        ["repository", "manifest"], ["manifests.repository", "manifests.digest"], ondelete="CASCADE"
+    ),
+    ForeignKeyConstraint(["repository", "part"], ["links.repository", "links.digest"]),
     Index("parts_by_part", "repository", "part"),
+)
+
+CHILDREN = Table(
+    "children",
+    METADATA,
+    Column("repository", Integer, primary_key=True),
+    Column("manifest", _DIGEST, primary_key=True),
+    Column("child", _DIGEST, primary_key=True),
+    ForeignKeyConstraint(
+        ["repository", "manifest"], ["manifests.repository", "manifests.digest"], ondelete="CASCADE"
+    ),
+    ForeignKeyConstraint(["repository", "child"], ["manifests.repository", "manifests.digest"]),
+    Index("children_by_child", "repository", "child"),
 )
 
 TAGS = Table(
@@ -76,6 +186,28 @@ TAGS = Table(
     METADATA,
     Column("repository", Integer, ForeignKey("repositories.id"), primary_key=True),
     Column("tag", String(128), primary_key=True),
-    Column("digest", String(_DIGEST), nullable=False),
+    Column("digest", _DIGEST, nullable=False),
+    Column("moved", Float, nullable=False),
+    Column("moved_by", String(80), nullable=False),
+    ForeignKeyConstraint(
+        ["repository", "digest"], ["manifests.repository", "manifests.digest"], ondelete="CASCADE"
+    ),
     Index("tags_by_digest", "repository", "digest"),
+)
+
+# --- what happened: rows are only ever added, in the transaction they speak of ----------------------------
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("time", Float, nullable=False, index=True),
+    Column("user", String(80), nullable=False),
+    Column("credential", _ID, nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("repository", _NAME, nullable=False, index=True),
+    Column("subject", String(400), nullable=False),
+    Column("digest", _DIGEST, nullable=False),
+    sqlite_autoincrement=True,
 )

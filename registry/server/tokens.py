@@ -1,4 +1,4 @@
-"""Short-lived tokens and long-lived links: what the server signs and reads back (PROTOCOL sections 3, 4).
+"""Short-lived tokens, and the signed requests that were seen already (PROTOCOL section 4).
 
 A token only says who asked, and for what. What they may do is looked up when it is used.
 """
@@ -20,12 +20,11 @@ from registry.contracts import Clock, NewId
 from registry.disk.secrets import create_once, read_secret
 from registry.errors import DeniedError, InvalidError, StorageError
 from registry.model.digests import Digest
-from registry.server.accounts import Principal
 from registry.server.database import writing
-from registry.server.schema import NONCES
+from registry.server.principal import Principal
+from registry.server.tables import NONCES
 
 TOKEN_SECONDS = 300
-DEPOSIT_SECONDS = 3600  # a direct upload must have begun by then
 DAY = 86_400
 MOST_SCOPES = 16
 _SCOPE_LENGTH = 512
@@ -40,7 +39,7 @@ _CLAIMS = ["iss", "aud", "exp", "nbf", "jti"]
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class Scope:
     """One `access` claim (distribution token specification): `actions` on the `name` of that `type`."""
 
     type: str
@@ -48,7 +47,7 @@ class Access:
     actions: tuple[str, ...]
 
     @classmethod
-    def parse(cls, scope: str) -> Access:
+    def parse(cls, scope: str) -> Scope:
         """`repository:acme/tiny:pull,push`; InvalidError for what is no scope."""
         found = _SCOPE.fullmatch(scope) if len(scope) <= _SCOPE_LENGTH else None
         actions = tuple(dict.fromkeys(filter(None, found[3].split(",")))) if found else ()
@@ -67,100 +66,37 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What a good token says: the fingerprint it was given to ("" is anybody), and the access asked for."""
+class TokenClaims:
+    """What a good token says: the credential it was given to ("" is anybody), and the access asked for."""
 
-    key: str
-    access: tuple[Access, ...]
-
-    def covers(self, type: str, name: str, action: str) -> bool:
-        """Whether any of its access does."""
-        return any(access.covers(type, name, action) for access in self.access)
+    credential: str
+    access: tuple[Scope, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Capability:
-    """What a download link is good for: one blob through one repository, on behalf of one key or anybody."""
-
-    key: str
-    repository: str
-    digest: Digest
-
-
-@dataclass(frozen=True, slots=True)
-class Deposit:
-    """What a storage link is good for: all `size` bytes of one upload, on behalf of one key or anybody."""
-
-    key: str
-    repository: str
-    session: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """Issues and reads what is signed with `secret`; `audience` is always the origin it is used at."""
+class Signer:
+    """Signs claims with `secret` and reads them back; `clock` in Unix seconds."""
 
     secret: bytes = field(repr=False)
     clock: Clock
     new_id: NewId
-    capability_seconds: int = 7 * DAY
 
     def __post_init__(self) -> None:
         if len(self.secret) < _SECRET_BYTES:
             raise InvalidError(f"the secret that signs tokens is at least {_SECRET_BYTES} bytes")
-        if not 60 <= self.capability_seconds <= 365 * DAY:
-            raise InvalidError("a capability lives between a minute and 365 days")
 
-    def issue(self, audience: str, principal: Principal, access: Sequence[Access]) -> str:
-        """A token for TOKEN_SECONDS."""
-        name = principal.user.name if principal.user else ""
-        claims = {"sub": name, "key": principal.key, "access": [each.as_json() for each in access]}
-        return self._sign(audience, audience, TOKEN_SECONDS, claims)
-
-    def read(self, audience: str, token: str) -> Claim:
-        """What a token says; DeniedError if it is forged, expired, or for another server."""
-        claims = self._verify(audience, audience, token)
-        access = claims.get("access")
-        if not isinstance(access, list):
-            raise DeniedError("the token says nothing of access")
-        return Claim(_text(claims, "key"), tuple(_access(each) for each in access))
-
-    def capability(self, audience: str, principal: Principal, repository: str, digest: Digest) -> str:
-        """A link's secret: one blob, for days, and only as long as the right behind it lasts."""
-        claims = {"key": principal.key, "repository": repository, "digest": str(digest)}
-        return self._sign(audience, _links(audience), self.capability_seconds, claims)
-
-    def read_capability(self, audience: str, token: str) -> Capability:
-        """What a link is good for; DeniedError if it is forged, expired, or no link."""
-        claims = self._verify(audience, _links(audience), token)
-        try:
-            digest = Digest.parse(_text(claims, "digest"))
-        except InvalidError:
-            raise DeniedError("the link names no blob") from None
-        return Capability(_text(claims, "key"), _text(claims, "repository"), digest)
-
-    def deposit(self, audience: str, principal: Principal, repository: str, session: str, size: int) -> str:
-        """A storage link's secret: one upload, begun within the hour, while the right behind it lasts."""
-        claims = {"key": principal.key, "repository": repository, "session": session, "size": size}
-        return self._sign(audience, _deposits(audience), DEPOSIT_SECONDS, claims)
-
-    def read_deposit(self, audience: str, token: str) -> Deposit:
-        """What a storage link is good for; DeniedError if it is forged, expired, or no such link."""
-        claims = self._verify(audience, _deposits(audience), token)
-        size = claims.get("size")
-        if not isinstance(size, int):
-            raise DeniedError("the link says no size")
-        return Deposit(_text(claims, "key"), _text(claims, "repository"), _text(claims, "session"), size)
-
-    def _sign(self, issuer: str, audience: str, seconds: int, claims: Mapping[str, object]) -> str:
+    def sign(self, issuer: str, audience: str, seconds: int, claims: Mapping[str, object]) -> str:
+        """`claims` as a JSON Web Token (RFC 7519) that is good for `seconds`."""
         now = int(self.clock())
         times = {"iat": now, "nbf": now, "exp": now + seconds}
         payload = {"iss": issuer, "aud": audience, **times, "jti": self.new_id(), **claims}
         return jwt.encode(payload, self.secret, algorithm=_ALGORITHM)
 
-    def _verify(self, issuer: str, audience: str, token: str) -> Mapping[str, object]:
-        """The claims; the times are checked here, because the library asks the machine's clock."""
+    def verify(self, issuer: str, audience: str, token: str) -> Mapping[str, object]:
+        """The claims; the times are checked here, because the library asks the machine's clock.
+
+        DeniedError if they are forged, over, or for another audience.
+        """
         if len(token) > _TOKEN_LENGTH:
             raise DeniedError("the token is too long to be one of ours")
         claims = _claims(self.secret, issuer, audience, token)
@@ -171,20 +107,47 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """Issues and reads tokens; `audience` is always the origin one is used at."""
+
+    signer: Signer
+
+    def issue(self, audience: str, principal: Principal, access: Sequence[Scope]) -> str:
+        """A token for TOKEN_SECONDS."""
+        claims = {
+            "sub": principal.name,
+            "credential": principal.credential_id,
+            "access": [each.as_json() for each in access],
+        }
+        return self.signer.sign(audience, audience, TOKEN_SECONDS, claims)
+
+    def read(self, audience: str, token: str) -> TokenClaims:
+        """What a token says; DeniedError if it is forged, expired, or for another server."""
+        claims = self.signer.verify(audience, audience, token)
+        access = claims.get("access")
+        if not isinstance(access, list):
+            raise DeniedError("the token says nothing of access")
+        return TokenClaims(text_claim(claims, "credential"), tuple(_access(each) for each in access))
+
+
+@dataclass(frozen=True, slots=True)
 class Nonces:
     """Remembers which signed requests came already; in the database, so that a restart forgets none."""
 
     engine: Engine
     clock: Clock
 
-    def spend(self, key: str, nonce: str, expires: float) -> None:
-        """Use `nonce` of `key` up; DeniedError if it was used before or is none. Kept until `expires`."""
+    def spend(self, credential: str, nonce: str, expires: float) -> None:
+        """Use `nonce` of a credential up; DeniedError if it was used before or is none. Kept until `expires`.
+
+        Both are the primary key: of two that spend one at once, one is refused.
+        """
         if not _NONCE.fullmatch(nonce):
             raise DeniedError("the signed request has no usable nonce")
         with writing(self.engine) as database:
             database.execute(delete(NONCES).where(NONCES.c.expires < self.clock()))
             try:
-                database.execute(insert(NONCES).values(key=key, nonce=nonce, expires=expires))
+                database.execute(insert(NONCES).values(credential=credential, nonce=nonce, expires=expires))
             except IntegrityError:
                 raise DeniedError("this signed request was used before") from None
 
@@ -229,24 +192,15 @@ def _claims(secret: bytes, issuer: str, audience: str, token: str) -> Mapping[st
         raise DeniedError("the token is not one of this server's") from None
 
 
-def _links(audience: str) -> str:
-    """The audience of download links: they are no tokens, and tokens are no links."""
-    return f"{audience}/v2/_capability"
-
-
-def _deposits(audience: str) -> str:
-    """The audience of storage links: who may read a blob by a link cannot write by it."""
-    return f"{audience}/v2/_storage"
-
-
-def _text(claims: Mapping[str, object], key: str) -> str:
+def text_claim(claims: Mapping[str, object], key: str) -> str:
+    """The claim of that name; DeniedError if it is no text."""
     value = claims.get(key)
     if not isinstance(value, str):
         raise DeniedError(f"the token's {key} is not text")
     return value
 
 
-def _access(value: object) -> Access:
+def _access(value: object) -> Scope:
     if isinstance(value, dict) and isinstance(value.get("actions"), list):
-        return Access(str(value.get("type")), str(value.get("name")), tuple(map(str, value["actions"])))
+        return Scope(str(value.get("type")), str(value.get("name")), tuple(map(str, value["actions"])))
     raise DeniedError("the token's access cannot be read")

@@ -113,14 +113,16 @@ class DiskUpload:
         hold: Hold,
         name: Callable[[Digest, int], None],
         forget: Callable[[], None],
+        room: Callable[[], None] = lambda: None,
     ) -> None:
-        """`name(digest, size)` makes a proven upload a blob; `forget()` drops it."""
+        """`name(digest, size)` makes a proven upload a blob, `forget()` drops it, `room()` raises if full."""
         self._session = session
         self._file = file
         self._ledger = ledger
         self._hold = hold
         self._name = name
         self._forget = forget
+        self._room = room
         self._received = file.status().size
         self._ended = False
 
@@ -145,6 +147,7 @@ class DiskUpload:
 
     def write(self, data: bytes) -> None:
         """Append. StorageError when the disk is full or broken; the file then ends where it did before."""
+        self._room()
         with self._hold.used():
             try:
                 self._file.write(data, self._received)

@@ -55,6 +55,7 @@ STATUS: Mapping[str, int] = {
     "NAME_INVALID": 400,
     "NAME_UNKNOWN": 404,
     "SIZE_INVALID": 400,
+    "TAG_INVALID": 400,
     "UNAUTHORIZED": 401,
     "DENIED": 403,
     "UNSUPPORTED": 405,
@@ -227,6 +228,8 @@ def printable(text: str) -> str:
 def answer_to(error: RegistryError) -> Response:
     """The standard error document for an error raised while a request was served."""
     code, status = next((answer for kind, answer in _ANSWERS if isinstance(error, kind)), ("UNKNOWN", 500))
+    if error.reason is Reason.NO_ROOM:
+        return fault("UNAVAILABLE", error.message, status=507)
     # A failing disk is the operator's business: its paths are not for whoever asks.
     message = "the registry cannot do that just now" if isinstance(error, StorageError) else error.message
     headers: dict[str, str] = {}

@@ -41,6 +41,9 @@ class Route(Enum):
 
 _PATTERNS = tuple((route, re.compile(route.value)) for route in Route)
 _LONGEST_REPOSITORY = 255
+_IN_REPOSITORY = re.compile(
+    r"/v2/.+/(?:manifests/[^/]+|blobs/[^/]+|blobs/uploads/[^/]*|tags/list|referrers/[^/]+)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,11 @@ def match(path: str) -> Place | None:
             place = Place(route, groups.get("repository") or "", groups.get("reference") or "")
             return place if len(place.repository) <= _LONGEST_REPOSITORY else None
     return None
+
+
+def is_repository_path(path: str) -> bool:
+    """Whether a path that means no place looks as one would with another repository's name in it."""
+    return bool(_IN_REPOSITORY.fullmatch(path))
 
 
 def manifest(repository: str, reference: Digest | str) -> str:
@@ -97,9 +105,14 @@ def catalog(after: str = "", limit: int = 0) -> str:
     return f"/v2/_catalog{_page(after, limit)}"
 
 
-def referrers(repository: str, digest: Digest) -> str:
-    """`/v2/<repository>/referrers/<digest>`."""
-    return f"/v2/{repository}/referrers/{digest}"
+def referrers(
+    repository: str, digest: Digest, kind: str | None = None, after: str = "", limit: int = 0
+) -> str:
+    """`/v2/<repository>/referrers/<digest>`, of one artifact type; a page of it with `limit`."""
+    page = _page(after, limit)
+    if kind is not None:
+        page += f"{'&' if page else '?'}artifactType={quote(kind, safe='')}"
+    return f"/v2/{repository}/referrers/{digest}{page}"
 
 
 def capability(link: str) -> str:

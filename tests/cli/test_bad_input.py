@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from data_directory import prepared
 from house import House
 from invariants import snapshot
 from peers import tls_front
@@ -101,7 +102,7 @@ def test_a_clock_that_is_off_by_an_hour(store: Path, people: Callable[[str], Fer
     ada = people("ada")
     ada("signin", "127.0.0.1:1")  # makes her key
     public = ada.home / ".ollama" / "id_ed25519.pub"
-    host("admin", "user", "add", "ada", "--key", public, "--data", host.home / "data").well()
+    host("admin", "user", "add", "ada", "--key", public, "--data", prepared(host.home / "data")).well()
     words = ["serve", "--data", str(host.home / "data"), "--listen", "127.0.0.1:0"]
     with subprocess.Popen(
         [sys.executable, "-c", LATE, *words],
@@ -151,7 +152,7 @@ def test_a_store_that_cannot_be_looked_at(ferry: Ferry) -> None:
 
 
 def test_a_database_that_is_broken(ferry: Ferry) -> None:
-    data = ferry.home / "data"
+    data = prepared(ferry.home / "data")
     ferry("admin", "user", "add", "ada", "--data", data).well()
     (database,) = data.glob("*.db")
     for beside in data.glob("*.db-*"):

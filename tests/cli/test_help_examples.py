@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from data_directory import prepared
 from house import House
 from person import Ferry
 from shelf import put_model
@@ -64,6 +65,7 @@ def shell(tmp_path: Path, house: House, acme: Ferry) -> Callable[[str], subproce
         put_model(models, f"registry.ollama.ai/library/tiny/{tag}")
     put_model(models, f"{house.host}/acme/tiny/1.0")
     shutil.copytree(ROOT / "fixtures", home, dirs_exist_ok=True)
+    prepared(home / "served")
     env = {
         "HOME": str(home),
         "PATH": f"{put_ferry(tmp_path / 'bin')}:/usr/bin:/bin",

@@ -10,9 +10,13 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from data_directory import prepared
 from house import House
 from peers import http_call
 from person import Ferry
+
+from registry.model.digests import Digest
+from registry.server.service import Registry
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF7xVYAomqO1w7CLpUZxGk7QqpNpFTHOmGkzoTmHZZD/"
 OPEN = ["--listen", "0.0.0.0:0", "--public-url", "https://m.example"]
@@ -97,7 +101,7 @@ def test_each_request_is_one_line_as_text_or_json(ferry: Ferry, house: House) ->
 
 
 def test_anonymous_is_refused_on_data_with_accounts(ferry: Ferry) -> None:
-    ferry("admin", "user", "add", "ada", "--data", ferry.home / "data").well()
+    ferry("admin", "user", "add", "ada", "--data", prepared(ferry.home / "data")).well()
     done = ferry("serve", "--data", ferry.home / "data", "--listen", "127.0.0.1:0", "--anonymous", "read")
     assert done.code == 2
     assert "accounts" in done.err
@@ -127,7 +131,66 @@ def test_accounts_keys_and_rights_are_kept_while_it_runs(
     assert house("visibility", "cleo/tiny", "hidden").code == 2
     assert house("grant", "nobody", "ada", "read").code == 3
     assert house("grant", "ben", "ada", "maybe").code == 2
-    assert house("gc", "--format", "json").json == {"reclaimed": 0}
+    assert house("gc", "--format", "json").json["freed"] == 0
+
+
+def test_what_was_granted_is_listed_and_what_is_not_there_is_said(ferry: Ferry) -> None:
+    house = House(ferry, data=prepared(ferry.home / "data"))
+    for name in ("ada", "ben"):
+        house("user", "add", name).well()
+    assert house("grant", "ben", "ada", "write").well().out == "ben may read and write ada\n"
+    assert "nothing is at ada/tinny yet" in house("grant", "ben", "ada/tinny", "read").well().out
+    assert "nothing is at ada/tinny yet" in house("visibility", "ada/tinny", "public").well().out
+    assert house("grant", "list", "ben", "--format", "json").json == [
+        {"user": "ben", "scope": "ada", "right": "write"},
+        {"user": "ben", "scope": "ada/tinny", "right": "read"},
+    ]
+    assert house("visibility", "list", "--format", "json").json == [{"repository": "ada/tinny"}]
+    assert house("grant", "ben", "ada").code == house("visibility", "ada/tinny").code == 2
+    assert house("user", "remove", "ben").well().out == "ben has no account any more\n"
+    assert house("grant", "list").well().out.split() == ["USER", "WHERE", "RIGHT"]
+    done = house("audit", "--format", "json").well().json
+    assert [row["action"] for row in done] == ["user.add"] * 2 + ["grant"] * 2 + ["visibility", "user.remove"]
+    assert done[0]["address"].endswith(" at the server")
+    assert house("audit", "--after", "2999-01-01", "--format", "json").json == []
+    assert house("audit", "--after", "yesterday").code == 2
+
+
+def test_an_administrator_is_told_where_there_is_no_registry(ferry: Ferry) -> None:
+    pictures = ferry.home / "pictures"
+    (pictures / "uploads").mkdir(parents=True)
+    (pictures / "uploads" / "photo.jpg").write_bytes(b"a photo")
+    for data in (ferry.home / "nosuch", pictures):
+        for words in (("gc",), ("user", "list"), ("audit",)):
+            done = ferry("admin", *words, "--data", data)
+            assert done.code == 2
+            assert "no registry's data directory" in done.err
+    assert ferry("serve", "--data", pictures, "--listen", "127.0.0.1:0").code == 2
+    assert not (ferry.home / "nosuch").exists()
+    assert sorted(path.name for path in pictures.rglob("*")) == ["photo.jpg", "uploads"]
+
+
+def test_what_is_collected_is_said_and_what_waits(ferry: Ferry) -> None:
+    data = prepared(ferry.home / "data")
+    stray = data / "blobs" / "sha256" / "ab" / ("ab" * 32)
+    house = House(ferry, data=data)
+    registry = Registry.open(data)
+    upload = registry.depot.begin("ada/tiny")
+    upload.write(b"x" * 5000)
+    upload.commit(Digest.of(b"x" * 5000))
+    upload.close()
+    registry.close()
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"stray")
+    waits = house("gc").well().out
+    assert "0 B freed" in waits
+    assert "5.0 KB waits, the last of it until 20" in waits
+    assert "5.0 KB would be moved to the trash" in house("gc", "--dry-run", "--older-than", "0s").well().out
+    told = house("gc", "--older-than", "0s", "--format", "json").well().json
+    assert (told["dry_run"], told["trashed"], told["freed"], told["waiting"]) == (False, 5000, 5000, 0)
+    assert f"sha256:{'ab' * 32}" in house("gc", "--strays").well().out
+    assert stray.exists()
+    assert house("gc", "--older-than", "soon").code == 2
 
 
 def test_a_key_can_come_on_standard_input_and_a_private_one_is_refused(

@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from registry.disk import system as calls
 from registry.model.digests import Digest
-from registry.server.service import open_depot
+from registry.server.service import Registry
 
 CUTS = 40
 
@@ -21,7 +21,7 @@ def test_a_blob_is_durable_before_the_database_says_so(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(seed)
-    depot = open_depot(tmp_path)
+    depot = Registry.prepare(tmp_path).depot
     recorder = Recorder()
     monkeypatch.setattr(calls, "system", recorder)
     closing: list[str] = []

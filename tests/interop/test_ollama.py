@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from data_directory import prepared
 from handmade import Model, make_model, models_of, shelve, unshelve
 from peers import Registry, Tool, ferry_server, ferry_tool, find, free_port, http_call, running
 
@@ -63,7 +64,7 @@ def private(alice: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A private registry that knows the key of alice's ollama."""
     place = tmp_path_factory.mktemp("private")
     admin = ferry_tool(place / "admin")
-    admin("admin", "user", "add", "alice", "--key", alice.public_key, "--data", place / "data")
+    admin("admin", "user", "add", "alice", "--key", alice.public_key, "--data", prepared(place / "data"))
     with ferry_server(place, "--anonymous", "none") as registry:
         yield registry
 

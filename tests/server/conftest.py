@@ -13,9 +13,9 @@ from labs import Lab
 from raw_sockets import Serve, Served
 
 from registry.contracts import Depot
-from registry.server.accounts import Right
 from registry.server.depot_memory import MemoryDepot
 from registry.server.http.limits import Limits
+from registry.server.principal import Right
 from registry.server.service import Plan, Service
 from registry.server.uploads import Ledger
 from registry.wire.messages import Exchange

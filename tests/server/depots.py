@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+from registry.disk import files
+from registry.server.database import create_database
 from registry.server.depot import DiskDepot
 from registry.server.uploads import Ledger
 
@@ -23,4 +25,6 @@ def on_disk(
     directory: Path, clock: Callable[[], float] = lambda: 1000.0, ledger: Ledger | None = None
 ) -> DiskDepot:
     ids = itertools.count()
-    return DiskDepot.open(directory, clock, lambda: f"session-{next(ids)}-{id(ids)}", ledger)
+    files.make_directory(directory)
+    engine = create_database(directory)
+    return DiskDepot(directory, engine, clock, lambda: f"session-{next(ids)}-{id(ids)}", ledger or Ledger())

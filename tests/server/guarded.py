@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import itertools
 import json
+import shutil
+import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Engine
 
 from registry.auth import signing
 from registry.auth.keys import PrivateKey
 from registry.contracts import Depot
 from registry.model.digests import Digest
-from registry.server.accounts import Accounts, Right
-from registry.server.database import METADATA
-from registry.server.desk import Desk
-from registry.server.guard import Application, Guard
+from registry.server.accounts import Accounts
+from registry.server.app import App
+from registry.server.credentials import Credentials
+from registry.server.database import FILE, connect, create_database
+from registry.server.depot_memory import MemoryDepot
+from registry.server.guard import Guard
+from registry.server.identity import Identity
+from registry.server.links import Links
+from registry.server.metrics import Metrics
 from registry.server.names import Names
-from registry.server.tokens import Nonces, Tokens
+from registry.server.principal import Principal, Right
+from registry.server.rights import Rights
+from registry.server.table import Need, Table, table
+from registry.server.tokens import Nonces, Signer, Tokens
+from registry.server.visitor import Visitor
+from registry.wire import routes
 from registry.wire.headers import Headers
-from registry.wire.messages import Exchange, Request, Response
+from registry.wire.messages import Request, Response
 
 NOW = 1_800_000_000.0
 HOST = "127.0.0.1:5050"
@@ -32,11 +46,27 @@ SECRET = bytes(range(32))
 PASSED = 299  # what the stand-in for the application answers: the guard let it through
 
 
+@functools.cache
+def _empty() -> Path:
+    """A directory of this process with an empty database in it, of which every other one is a copy."""
+    memory = Path("/dev/shm")  # thousands of databases, and none of them outlives its test
+    place = Path(tempfile.mkdtemp(prefix="ferry-", dir=memory if memory.is_dir() else None))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    engine = create_database(place)
+    with engine.connect() as database:
+        database.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
+    return place / FILE
+
+
 def database() -> Engine:
-    """An empty database in memory, the same one from every thread."""
-    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-    METADATA.create_all(engine)
-    return engine
+    """An empty database, set up as the server's is."""
+    path = _empty().with_name(f"{next(_numbers)}.db")
+    shutil.copy(_empty(), path)
+    return connect(path)
+
+
+_numbers = itertools.count()
 
 
 def key(number: int) -> PrivateKey:
@@ -44,38 +74,33 @@ def key(number: int) -> PrivateKey:
     return PrivateKey(bytes([number]) * 32)
 
 
-class Holders:
-    """As much of a depot as the guard asks: which repositories hold a blob."""
-
-    def __init__(self, *repositories: str) -> None:
-        self.repositories = list(repositories)
-
-    def holders(self, digest: Digest) -> list[str]:
-        return self.repositories
-
-
 @dataclass
 class Passed:
-    """Stands in for the application: remembers what the guard let through."""
+    """Stands in for everything behind the guard: remembers what that let through, and for whom."""
 
     requests: list[Request] = field(default_factory=list)
-    readable: Callable[[str], bool] = bool
-    capability: Callable[[str, Digest], str] = "{}{}".format
-    deposit: Callable[[str, str, int], str] = "{}{}{}".format
+    visitors: list[Visitor] = field(default_factory=list)
 
-    def __call__(
-        self,
-        *,
-        readable: Callable[[str], bool],
-        capability: Callable[[str, Digest], str],
-        deposit: Callable[[str, str, int], str],
-    ) -> Exchange:
-        self.readable, self.capability, self.deposit = readable, capability, deposit
-        return self._answer
-
-    def _answer(self, request: Request) -> Response:
+    def __call__(self, request: Request, visitor: Visitor) -> Response:
         self.requests.append(request)
+        self.visitors.append(visitor)
         return Response(PASSED)
+
+    @property
+    def visitor(self) -> Visitor:
+        """The last one."""
+        return self.visitors[-1]
+
+    def behind(self, identity: Identity) -> Table:
+        """The table with this in it; signatures are still looked at."""
+        real = table(App(MemoryDepot()), identity, self)
+        return {
+            route: {
+                method: row if row.need is Need.SIGNATURE else replace(row, answer=self)
+                for method, row in methods.items()
+            }
+            for route, methods in real.items()
+        }
 
 
 class Door:
@@ -86,9 +111,10 @@ class Door:
         *,
         anonymous: Right = Right.NONE,
         names: Names = NAMES,
-        application: Application | None = None,
-        depot: Depot | Holders | None = None,
+        depot: Callable[[Door], Depot] | None = None,
+        direct_upload: bool = False,
     ) -> None:
+        """Behind the guard is a stand-in, or the application over what `depot(self)` makes."""
         self.now = NOW
         self.passed = Passed()
         self.engine = database()
@@ -96,15 +122,43 @@ class Door:
         fresh = lambda: str(uuid.UUID(int=next(identifiers)))  # noqa: E731
         clock = lambda: self.now  # noqa: E731
         self.accounts = Accounts(self.engine, clock, fresh)
-        self.tokens = Tokens(SECRET, clock, fresh)
-        desk = Desk(self.accounts, self.tokens, Nonces(self.engine, clock), clock, anonymous)
-        self.guard = Guard(depot or Holders(), application or self.passed, names, desk)  # type: ignore[arg-type]
+        self.credentials = Credentials(self.engine, clock, fresh)
+        self.rights = Rights(self.engine, clock)
+        signer = Signer(SECRET, clock, fresh)
+        self.tokens, self.links = Tokens(signer), Links(signer)
+        nonces = Nonces(self.engine, clock)
+        self.identity = Identity(
+            self.accounts, self.credentials, self.rights, self.tokens, nonces, clock, anonymous
+        )
         self._nonces = itertools.count(1)
+        self.guard = Guard(self.passed.behind(self.identity), names, self.identity, self.links)
+        if depot is not None:
+            self.serve(depot(self), direct_upload)
+
+    def serve(self, depot: Depot, direct_upload: bool = False) -> None:
+        """Put the application over `depot` behind the guard."""
+        app = App(depot, self.rights, self.links, direct_upload)
+        self.guard = replace(self.guard, table=table(app, self.identity, Metrics().answer))
+
+    def readable(self, repository: str) -> bool:
+        """Whether whoever was let through last may read it."""
+        return self.rights.reader(self.passed.visitor.principal)(repository)
+
+    def link(self, digest: Digest) -> str:
+        """The path of the link that the blob's answer to whoever was let through last would carry."""
+        return App(MemoryDepot(), self.rights, self.links).link_to(self.passed.visitor, digest)
 
     def join(self, name: str, who: PrivateKey, *, admin: bool = False) -> None:
         """Make an account with one key."""
-        self.accounts.add_user(name, admin=admin)
-        self.accounts.add_key(name, who.public)
+        self.accounts.add_user(name, admin=admin, key=who.public)
+
+    def principal(self, who: PrivateKey) -> Principal:
+        """Whoever the key speaks for."""
+        return self.credentials.speaker(who.public)
+
+    def download_link(self, who: Principal, repository: str, digest: Digest, origin: str = ORIGIN) -> str:
+        """The path of a link that was given to `who`."""
+        return routes.capability(self.links.download(origin, who, repository, digest))
 
     def ask(self, method: str, target: str, *, token: str = "", body: bytes = b"", **fields: str) -> Response:
         """What the guard answers; header names are written with `_`."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from data_directory import prepared
 from goods import Model, get, put
 from peers import Registry, Tool, ferry_command, ferry_server, http_call
 
@@ -84,7 +85,7 @@ class House:
 @contextlib.contextmanager
 def house(place: Path, *words: str, errors: int | None = None) -> Iterator[House]:
     """`words` stand in front of `ferry`."""
-    tool, data, public = Tool(tuple(ferry_command())), str(place / "data"), place / "ada.pub"
+    tool, data, public = Tool(tuple(ferry_command())), prepared(place / "data"), place / "ada.pub"
     public.write_text(ADA.public.line + "\n")
     tool("admin", "user", "add", "ada", "--key", public, "--data", data)
     tool("admin", "visibility", "ada/tiny", "public", "--data", data)

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from guarded import HOST, ORIGIN, Door, database, key, text
@@ -19,13 +18,14 @@ from guarded import HOST, ORIGIN, Door, database, key, text
 from registry.auth import signing
 from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, DOCKER_MANIFEST, Descriptor, Manifest
-from registry.server.accounts import Principal, Right
 from registry.server.app import App
 from registry.server.depot import DiskDepot
 from registry.server.guard import Guard
 from registry.server.metrics import Metrics
+from registry.server.principal import Credential, Principal, Right
+from registry.server.table import table
 from registry.server.tokens import TOKEN_SECONDS
-from registry.wire.messages import Exchange, Response
+from registry.wire.messages import Response
 from registry.wire.routes import Route
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW")
@@ -160,13 +160,10 @@ class Stage:
             uploads[repository] = upload.id
         return cls(depot, uploads)
 
-    def behind(self, guard: Guard) -> Guard:
+    def behind(self, door: Door) -> Guard:
         """The guard, in front of this."""
-
-        def application(**view: Any) -> Exchange:
-            return Metrics().beside(App(self.depot, **view))
-
-        return replace(guard, depot=self.depot, application=application)
+        app = App(self.depot, door.rights, door.links, direct_upload=True)
+        return replace(door.guard, table=table(app, door.identity, Metrics().answer))
 
 
 @pytest.fixture(scope="module")
@@ -181,12 +178,12 @@ def door() -> Door:
     door = Door()
     for name, who in KEYS.items():
         door.join("acme" if name == "owner" else name.replace(" ", "-"), who, admin=name == "admin")
-    door.accounts.set_public("acme/public", True)
+    door.rights.set_public("acme/public", True)
     for name in ("writer", "disabled", "revoked-key"):
-        door.accounts.grant(name, "acme", Right.WRITE)
-    door.accounts.grant("expired-token", "acme", Right.WRITE)
+        door.rights.grant(name, "acme", Right.WRITE)
+    door.rights.grant("expired-token", "acme", Right.WRITE)
     for repository in ("acme/private", "acme/public"):
-        door.accounts.grant("reader", repository, Right.READ)
+        door.rights.grant("reader", repository, Right.READ)
     return door
 
 
@@ -200,7 +197,7 @@ def tokens(door: Door) -> dict[str, str]:
     held |= {name: door.token(who, *scopes) for name, who in KEYS.items() if name not in held}
     held["anonymous token"] = door.token(None, *scopes)
     door.accounts.disable("disabled")
-    door.accounts.revoke(KEYS["revoked key"].public.fingerprint)
+    door.credentials.revoke_key(KEYS["revoked key"].public.fingerprint)
     return held
 
 
@@ -215,7 +212,7 @@ def test_every_cell_of_the_table(
 ) -> None:
     changes = cell.method not in ("GET", "HEAD") and cell.status < 300
     stage = Stage.set(tmp_path_factory.mktemp("changed")) if changes else unchanged
-    monkeypatch.setattr(door, "guard", stage.behind(door.guard))
+    monkeypatch.setattr(door, "guard", stage.behind(door))
     target = cell.target.replace("UPLOAD", stage.uploads.get(cell.repository, ""))
     body = MANIFEST if cell.method == "PUT" and "manifests" in target else b""
     response = door.ask(cell.method, target, token=tokens.get(cell.principal, ""), body=body)
@@ -252,16 +249,17 @@ def stage(tmp_path: Path) -> Stage:
 def ended(door: Door, stage: Stage, tokens: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Door:
     """The door to the real thing, after three of them lost their say."""
     assert tokens
-    monkeypatch.setattr(door, "guard", stage.behind(door.guard))
+    monkeypatch.setattr(door, "guard", stage.behind(door))
     return door
 
 
 @pytest.mark.parametrize("principal", [*WHO])
 def test_every_signature_and_link(ended: Door, stage: Stage, principal: str) -> None:
     who = KEYS.get(principal, key(99))
-    known = Principal(key=who.public.fingerprint)
-    link = ended.tokens.capability(ORIGIN, known, "acme/private", BLOB)
-    upload = ended.tokens.deposit(ORIGIN, known, "acme/private", stage.uploads["acme/private"], len(LOOSE))
+    held = {each.fingerprint: each.id for each in ended.credentials.list_keys()}
+    known = Principal(credential=Credential("key", held.get(who.public.fingerprint, "none")))
+    link = ended.links.download(ORIGIN, known, "acme/private", BLOB)
+    upload = ended.links.upload(ORIGIN, known, "acme/private", stage.uploads["acme/private"], len(LOOSE))
     got = (
         ended.send(ended.token_request(who, "repository:acme/private:pull")).status,
         ended.call(who, "POST", "/api/me").status,
@@ -275,14 +273,14 @@ def test_every_signature_and_link(ended: Door, stage: Stage, principal: str) -> 
 
 @pytest.mark.parametrize("repository, status", [("acme/private", 404), ("acme/public", 200)])
 def test_a_link_given_to_anybody(ended: Door, repository: str, status: int) -> None:
-    link = ended.tokens.capability(ORIGIN, Principal(), repository, BLOB)
+    link = ended.links.download(ORIGIN, Principal(), repository, BLOB)
     assert ended.ask("GET", f"/v2/_capability/{link}").status == status
 
 
 @pytest.mark.parametrize("repository", ["acme/private", "acme/public"])
 def test_a_storage_link_given_to_anybody_stores_nothing(ended: Door, stage: Stage, repository: str) -> None:
     upload = stage.uploads[repository]
-    assert put(ended, ended.tokens.deposit(ORIGIN, Principal(), repository, upload, len(LOOSE))).status == 403
+    assert put(ended, ended.links.upload(ORIGIN, Principal(), repository, upload, len(LOOSE))).status == 403
 
 
 def put(door: Door, link: str) -> Response:

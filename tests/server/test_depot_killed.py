@@ -6,14 +6,14 @@ import errno
 from pathlib import Path
 
 import pytest
+from depots import on_disk
 
 from registry.disk import system as calls
 from registry.disk.files import read_span
 from registry.errors import NotFoundError
 from registry.model.digests import Digest
-from registry.model.spans import FileSpan
+from registry.model.spans import FileSpan, Span
 from registry.server.depot import DiskDepot
-from registry.server.service import open_depot
 
 WEIGHTS = bytes(range(256)) * 500
 DIGEST = Digest.of(WEIGHTS)
@@ -78,8 +78,9 @@ def held(depot: DiskDepot) -> bytes | None:
     blob = depot.blob("acme/tiny", DIGEST)
     if blob is None:
         return None
-    assert isinstance(blob.content, FileSpan)
-    return b"".join(read_span(blob.content))
+    span = blob.content(Span(0, blob.size))
+    assert isinstance(span, FileSpan)
+    return b"".join(read_span(span))
 
 
 def files_of(place: Path) -> list[str]:
@@ -98,7 +99,7 @@ def test_whenever_it_dies_the_blob_is_there_or_all_of_its_upload_is(
     while not ended:
         last += 1
         place = tmp_path / str(last)
-        depot = open_depot(place)
+        depot = on_disk(place)
         session = bring(depot)
         with monkeypatch.context() as patch:
             patch.setattr(calls, "system", Dying(last))
@@ -109,7 +110,7 @@ def test_whenever_it_dies_the_blob_is_there_or_all_of_its_upload_is(
                 pass
         depot.engine.dispose()
 
-        again = open_depot(place)
+        again = on_disk(place)
         if held(again) is None:
             upload = again.upload("acme/tiny", session)
             assert upload.received == len(WEIGHTS)
@@ -121,7 +122,7 @@ def test_whenever_it_dies_the_blob_is_there_or_all_of_its_upload_is(
 
 
 def test_what_was_named_leaves_one_file(tmp_path: Path) -> None:
-    depot = open_depot(tmp_path)
+    depot = on_disk(tmp_path)
 
     for _ in range(2):
         commit(depot, bring(depot))
@@ -132,7 +133,7 @@ def test_what_was_named_leaves_one_file(tmp_path: Path) -> None:
 
 def test_a_filesystem_without_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "system", Single())
-    depot = open_depot(tmp_path)
+    depot = on_disk(tmp_path)
 
     session = bring(depot)
     commit(depot, session)

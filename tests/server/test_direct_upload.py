@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import pytest
 from guarded import ORIGIN, Door, key
 
 from registry.errors import CorruptError
 from registry.model.digests import Digest
-from registry.server.accounts import Principal, Right
-from registry.server.app import App
 from registry.server.depot import DiskDepot
+from registry.server.links import UPLOAD_SECONDS
+from registry.server.principal import Right
 from registry.server.receiving import MOST_BYTES
-from registry.server.tokens import DEPOSIT_SECONDS
+from registry.server.reclaim import Reclaim
 from registry.wire.headers import Headers
-from registry.wire.messages import Exchange, Request, Response
+from registry.wire.messages import Request, Response
 
 DATA = bytes(range(256)) * 16
 DIGEST = Digest.of(DATA)
@@ -31,17 +30,17 @@ class Office:
     def __init__(self, directory: Path) -> None:
         numbers = itertools.count()
         self.directory = directory
-        self.door = Door(application=self.application)
+        self.door = Door()
         self.depot = DiskDepot(
             directory, self.door.engine, lambda: self.door.now, lambda: f"s{next(numbers)}"
         )
-        self.offers = True
-        object.__setattr__(self.door.guard, "depot", self.depot)
+        self.offer(True)
         self.door.join("acme", WHO)
         self.token = self.door.token(WHO, "repository:acme/tiny:pull,push")
 
-    def application(self, **view: Any) -> Exchange:
-        return App(self.depot, **(view if self.offers else {**view, "deposit": None}))
+    def offer(self, direct_upload: bool) -> None:
+        """Offer direct uploads from now on, or none."""
+        self.door.serve(self.depot, direct_upload)
 
     def ask(self, repository: str = "acme/tiny", token: str = "", **fields: str) -> Response:
         """The POST that asks for a direct upload of DATA."""
@@ -134,7 +133,7 @@ def test_a_body_of_unknown_length_is_not_taken(office: Office) -> None:
 
 def test_a_link_is_good_for_an_hour(office: Office) -> None:
     _, link = office.begin()
-    office.door.now += DEPOSIT_SECONDS - 1
+    office.door.now += UPLOAD_SECONDS - 1
     assert office.put(link) == 200
 
     office.door.now += 1
@@ -144,12 +143,12 @@ def test_a_link_is_good_for_an_hour(office: Office) -> None:
 
 def test_a_link_dies_with_the_right_behind_it(office: Office) -> None:
     office.door.join("guest", key(2))
-    office.door.accounts.grant("guest", "acme/tiny", Right.WRITE)
+    office.door.rights.grant("guest", "acme/tiny", Right.WRITE)
     begun = office.ask(token=office.door.token(key(2), "repository:acme/tiny:pull,push"))
     link = begun.headers.get("X-Direct-Upload-URL").removeprefix(ORIGIN)
     assert office.put(link) == 200
 
-    office.door.accounts.grant("guest", "acme/tiny", Right.READ)
+    office.door.rights.grant("guest", "acme/tiny", Right.READ)
 
     assert office.put(link) == 403
 
@@ -165,12 +164,11 @@ def test_a_link_only_stores(office: Office, method: str) -> None:
 def test_no_other_secret_opens_storage_and_the_link_opens_nothing_else(office: Office) -> None:
     session, link = office.begin()
     secret = link.rpartition("/")[2]
-    who = Principal(key=WHO.public.fingerprint)
-    tokens = office.door.tokens
+    who, links = office.door.principal(WHO), office.door.links
 
-    for other in (office.token, tokens.capability(ORIGIN, who, "acme/tiny", DIGEST), secret[:-2], "x"):
+    for other in (office.token, links.download(ORIGIN, who, "acme/tiny", DIGEST), secret[:-2], "x"):
         assert office.put(f"/v2/_storage/{other}") == 403
-    elsewhere = tokens.deposit("http://localhost:5050", who, "acme/tiny", session.rpartition("/")[2], 4096)
+    elsewhere = links.upload("http://localhost:5050", who, "acme/tiny", session.rpartition("/")[2], 4096)
     assert office.put(f"/v2/_storage/{elsewhere}") == 403
     assert office.door.ask("GET", f"/v2/_capability/{secret}").status == 404
     assert office.door.ask("GET", session, token=secret).status == 401
@@ -204,7 +202,7 @@ def test_who_does_not_ask_gets_an_ordinary_session(office: Office, fields: dict[
 
 def test_a_registry_that_was_not_told_to_offers_nothing_and_takes_no_link(office: Office) -> None:
     _, link = office.begin()
-    office.offers = False
+    office.offer(False)
 
     begun = office.ask(X_Content_Length="nonsense")
 
@@ -245,7 +243,7 @@ def test_an_upload_that_is_never_closed_is_collected(office: Office) -> None:
     office.put(link)
     office.door.now += 25 * 3600
 
-    assert office.depot.collect() == len(DATA)
+    assert Reclaim(office.depot).run().freed == len(DATA)
 
     assert office.files == []
     assert office.put(link) == 403

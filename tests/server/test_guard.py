@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from urllib.parse import parse_qs, urlsplit
-
 import pytest
-from guarded import HOST, ORIGIN, PASSED, Door, Holders, document, key
+from guarded import HOST, ORIGIN, PASSED, Door, document, key, text
+from sqlalchemy import update
 
 from registry.model.digests import Digest
-from registry.server.accounts import Right
+from registry.server.links import DAY
 from registry.server.names import Names
-from registry.server.tokens import DAY
+from registry.server.principal import Right
+from registry.server.tables import CREDENTIALS
 from registry.wire.challenges import parse_challenges
+from registry.wire.headers import Headers
+from registry.wire.messages import Request
+from registry.wire.routes import Route
 
 ALICE, BOB, EVE = key(1), key(2), key(9)
 BLOB = Digest.of(b"blob")
@@ -24,7 +26,7 @@ UPLOADS = "/v2/alice/tiny/blobs/uploads/"
 
 @pytest.fixture
 def door() -> Door:
-    door = Door(depot=Holders())
+    door = Door()
     door.join("alice", ALICE)
     door.join("bob", BOB)
     return door
@@ -122,7 +124,7 @@ def test_who_holds_a_good_token_but_lacks_the_right_is_not_sent_for_another(door
 
 
 def test_anybody_may_read_what_is_public_with_a_token_or_without(door: Door) -> None:
-    door.accounts.set_public("alice/tiny", True)
+    door.rights.set_public("alice/tiny", True)
     assert door.ask("GET", TAGS).status == PASSED
     assert door.ask("GET", TAGS, token=door.token(None, PULL)).status == PASSED
     assert door.ask("GET", TAGS, token=door.token(BOB, PULL)).status == PASSED
@@ -140,23 +142,23 @@ def test_the_word_bearer_has_no_case(door: Door) -> None:
 
 def test_the_next_request_after_a_revocation_is_refused_also_with_an_older_token(door: Door) -> None:
     token = door.token(ALICE, PULL)
-    door.accounts.revoke(ALICE.public.fingerprint)
+    door.credentials.revoke_key(ALICE.public.fingerprint)
     assert door.ask("GET", TAGS, token=token).status == 401
     assert door.send(door.token_request(ALICE, PULL)).status == 403
 
 
 def test_the_next_request_after_a_withdrawal_is_refused_also_with_an_older_token(door: Door) -> None:
-    door.accounts.grant("bob", "alice", Right.WRITE)
+    door.rights.grant("bob", "alice", Right.WRITE)
     token = door.token(BOB, PUSH)
     before = door.ask("GET", TAGS, token=token).status, door.ask("POST", UPLOADS, token=token).status
-    door.accounts.grant("bob", "alice", Right.NONE)
+    door.rights.grant("bob", "alice", Right.NONE)
     after = door.ask("GET", TAGS, token=token).status, door.ask("POST", UPLOADS, token=token).status
     assert (before, after) == ((PASSED, PASSED), (404, 403))
 
 
 def test_a_right_won_is_there_for_the_next_request(door: Door) -> None:
     assert door.ask("GET", TAGS, token=door.token(BOB, PULL)).status == 404
-    door.accounts.grant("bob", "alice/tiny", Right.READ)
+    door.rights.grant("bob", "alice/tiny", Right.READ)
     assert door.ask("GET", TAGS, token=door.token(BOB, PULL)).status == PASSED
 
 
@@ -166,7 +168,7 @@ def test_a_right_won_is_there_for_the_next_request(door: Door) -> None:
 def link(door: Door, token: str = "") -> str:
     """The link that a blob's answer would carry."""
     assert door.ask("GET", f"/v2/alice/tiny/blobs/{BLOB}", token=token).status == PASSED
-    return door.passed.capability("alice/tiny", BLOB)
+    return door.link(BLOB)
 
 
 def test_a_link_opens_its_blob_without_a_token_for_days(door: Door) -> None:
@@ -175,7 +177,8 @@ def test_a_link_opens_its_blob_without_a_token_for_days(door: Door) -> None:
     response = door.ask("GET", path, Range="bytes=1-2")
     passed = door.passed.requests[-1]
     assert response.status == PASSED
-    assert passed.path == f"/v2/alice/tiny/blobs/{BLOB}"
+    place = door.passed.visitor.place
+    assert (place.route, place.repository, place.reference) == (Route.BLOB, "alice/tiny", str(BLOB))
     assert passed.headers.get("Range") == "bytes=1-2"
     assert door.ask("HEAD", path).status == PASSED
     door.now += 2 * DAY
@@ -186,69 +189,87 @@ def test_a_link_does_not_make_another_one_that_lives_longer(door: Door) -> None:
     path = link(door, door.token(ALICE, PULL))
     door.now += DAY
     door.ask("GET", path)
-    assert door.passed.capability("alice/tiny", BLOB) == path
+    assert door.link(BLOB) == path
 
 
 @pytest.mark.parametrize("end", ["key", "account", "right"])
 def test_a_link_ends_with_what_is_behind_it(door: Door, end: str) -> None:
-    door.accounts.grant("bob", "alice", Right.READ)
+    door.rights.grant("bob", "alice", Right.READ)
     path = link(door, door.token(BOB, PULL))
     before = door.ask("GET", path).status
     if end == "key":
-        door.accounts.revoke(BOB.public.fingerprint)
+        door.credentials.revoke_key(BOB.public.fingerprint)
     elif end == "account":
         door.accounts.disable("bob")
     else:
-        door.accounts.grant("bob", "alice", Right.NONE)
+        door.rights.grant("bob", "alice", Right.NONE)
     assert (before, door.ask("GET", path).status) == (PASSED, 404)
 
 
 def test_a_link_given_to_anybody_ends_with_the_visibility(door: Door) -> None:
-    door.accounts.set_public("alice/tiny", True)
+    door.rights.set_public("alice/tiny", True)
     path = link(door)
     before = door.ask("GET", path).status
-    door.accounts.set_public("alice/tiny", False)
+    door.rights.set_public("alice/tiny", False)
     assert (before, door.ask("GET", path).status) == (PASSED, 404)
 
 
-# --- mounts --------------------------------------------------------------------------------------------
+# --- what it says of whom it let in ---------------------------------------------------------------------
 
 
-def mounted(door: Door, query: str) -> dict[str, list[str]]:
-    """What the application is asked, when bob pushes to his own repository with `query`."""
-    token = door.token(BOB, "repository:bob/x:push")
-    assert door.ask("POST", f"/v2/bob/x/blobs/uploads/?{query}", token=token).status == PASSED
-    return parse_qs(urlsplit(door.passed.requests[-1].url).query)
+def test_the_log_is_told_who_asked_for_what(door: Door) -> None:
+    token, link = door.token(ALICE, PULL), door.download_link(door.principal(ALICE), "alice/tiny", BLOB)
+    credential = door.principal(ALICE).credential_id
+
+    def told(target: str, token: str = "") -> tuple[str, str, str, str]:
+        headers = {"Host": HOST, **({"Authorization": f"Bearer {token}"} if token else {})}
+        request = Request("GET", ORIGIN + target, Headers(headers))
+        door.send(request)
+        context = request.context
+        return context.route, context.repository, context.user, context.credential
+
+    assert told(TAGS, token) == ("tags", "alice/tiny", "alice", credential)
+    assert told(link) == ("capability", "alice/tiny", "alice", credential)
+    assert told(TAGS) == ("tags", "alice/tiny", "", "")
 
 
-def test_a_mount_from_a_readable_repository_passes(door: Door) -> None:
-    door.accounts.grant("bob", "alice", Right.READ)
-    asked = mounted(door, f"mount={BLOB}&from=alice/tiny")
-    assert asked == {"mount": [str(BLOB)], "from": ["alice/tiny"]}
+def test_a_credential_may_do_no_more_than_its_cap(door: Door) -> None:
+    with door.engine.begin() as database:
+        database.execute(update(CREDENTIALS).values(cap="read"))
+    token = door.token(ALICE, PUSH)
+    assert door.ask("GET", TAGS, token=token).status == PASSED
+    assert door.ask("POST", UPLOADS, token=token).status == 403
 
 
-@pytest.mark.parametrize("source", ["alice/tiny", "missing/one", "library/ad.gguf", "../x", "", "a/" * 4000])
-def test_a_mount_from_elsewhere_becomes_an_ordinary_upload(door: Door, source: str) -> None:
-    assert mounted(door, f"mount={BLOB}&from={source}") == {}
+def test_a_credential_ends_when_it_says(door: Door) -> None:
+    token = door.token(ALICE, PULL)
+    with door.engine.begin() as database:
+        database.execute(update(CREDENTIALS).values(expires=door.now + 60))
+    assert door.ask("GET", TAGS, token=token).status == PASSED
+    door.now += 60
+    assert door.ask("GET", TAGS, token=token).status == 401
+    assert "has expired" in text(door.send(door.token_request(ALICE, PULL)))
 
 
-def test_a_mount_without_a_source_finds_a_readable_one(door: Door) -> None:
-    door.guard = replace(door.guard, depot=Holders("alice/tiny", "bob/y"))  # type: ignore[arg-type]
-    assert mounted(door, f"mount={BLOB}") == {"mount": [str(BLOB)], "from": ["bob/y"]}
+@pytest.mark.parametrize("end, said", [("key", "was revoked"), ("account", "account bob is disabled")])
+def test_who_lost_their_say_hears_that_and_not_how_to_join(door: Door, end: str, said: str) -> None:
+    if end == "key":
+        door.credentials.revoke_key(BOB.public.fingerprint)
+    else:
+        door.accounts.disable("bob")
+    for answer in (door.send(door.token_request(BOB, PULL)), door.call(BOB, "POST", "/api/me")):
+        assert said in text(answer)
+        assert "key add" not in text(answer)
 
 
-def test_a_mount_without_a_source_finds_none_that_may_not_be_read(door: Door) -> None:
-    door.guard = replace(door.guard, depot=Holders("alice/tiny"))  # type: ignore[arg-type]
-    assert mounted(door, f"mount={BLOB}") == {}
-
-
-def test_several_sources_are_taken_for_the_first_only(door: Door) -> None:
-    assert mounted(door, f"mount={BLOB}&from=bob/y&from=alice/tiny")["from"] == ["bob/y"]
-    assert mounted(door, f"mount={BLOB}&from=alice/tiny&from=bob/y") == {}
-
-
-def test_an_upload_that_is_no_mount_keeps_its_query_to_the_letter(door: Door) -> None:
-    token = door.token(BOB, "repository:bob/x:push")
-    target = f"/v2/bob/x/blobs/uploads/?digest=sha256%3A{BLOB.hex}&x=%2f+"
-    door.ask("POST", target, token=token)
-    assert door.passed.requests[-1].target == target
+@pytest.mark.parametrize(
+    "path, code",
+    [
+        ("/v2/a..b/-c/manifests/latest", "NAME_INVALID"),
+        ("/v2/a%20b/tags/list", "NAME_INVALID"),
+        (f"/v2/-a/blobs/{BLOB}", "NAME_INVALID"),
+        ("/v2/nowhere", "NAME_UNKNOWN"),
+    ],
+)
+def test_a_name_that_is_none_is_said_to_be_none(door: Door, path: str, code: str) -> None:
+    assert f'"{code}"' in text(door.ask("GET", path))

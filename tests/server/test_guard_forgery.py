@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 import jwt
 import pytest
-from guarded import HOST, NOW, ORIGIN, SECRET, Door, Holders, key, text
+from guarded import HOST, NOW, ORIGIN, SECRET, Door, key, text
 
 from registry.model.digests import Digest
-from registry.server.accounts import Principal, Right
-from registry.server.database import METADATA
 from registry.server.guard import Guard
+from registry.server.principal import Credential, Principal, Right
+from registry.server.tables import METADATA
 from registry.wire.headers import Headers
 from registry.wire.messages import Request
 
-ALICE, MALLORY, STRANGER = key(1), key(2), key(3)
+ALICE, MALLORY = key(1), key(2)
 BLOB, OTHER = Digest.of(b"blob"), Digest.of(b"other")
 SCOPE = "repository:alice/tiny:pull,push"
 TAGS = "/v2/alice/tiny/tags/list"
@@ -25,7 +25,7 @@ TAGS = "/v2/alice/tiny/tags/list"
 
 @pytest.fixture
 def door() -> Door:
-    door = Door(depot=Holders("alice/tiny"))
+    door = Door()
     door.join("alice", ALICE)
     door.join("mallory", MALLORY)
     return door
@@ -35,7 +35,7 @@ def door() -> Door:
 
 CLAIMS = {"iss": ORIGIN, "aud": ORIGIN, "nbf": int(NOW), "exp": int(NOW) + 99, "jti": "1"}
 ACCESS = [{"type": "repository", "name": "alice/tiny", "actions": ["pull", "push", "delete"]}]
-MINE = {**CLAIMS, "key": ALICE.public.fingerprint, "access": ACCESS}
+MINE = {**CLAIMS, "credential": "00000000-0000-0000-0000-000000000002", "access": ACCESS}
 
 
 def unsigned() -> str:
@@ -58,8 +58,8 @@ TOKENS: dict[str, Callable[[Door], str]] = {
     "another of our names": lambda d: d.tokens.issue("http://localhost:5050", Principal(), []),
     "over": lambda _: jwt.encode({**MINE, "exp": int(NOW)}, SECRET),
     "not yet": lambda _: jwt.encode({**MINE, "nbf": int(NOW) + 9}, SECRET),
-    "for a key that is none": lambda _: jwt.encode({**MINE, "key": "SHA256:x"}, SECRET),
-    "a link": lambda d: d.tokens.capability(ORIGIN, Principal(), "alice/tiny", BLOB),
+    "for a credential that is none": lambda _: jwt.encode({**MINE, "credential": "x"}, SECRET),
+    "a link": lambda d: d.links.download(ORIGIN, Principal(), "alice/tiny", BLOB),
     "nothing": lambda _: " ",
     "endless": lambda _: "A" * 1_000_000,
 }
@@ -68,7 +68,7 @@ TOKENS: dict[str, Callable[[Door], str]] = {
 @pytest.mark.parametrize("make", TOKENS.values(), ids=TOKENS)
 @pytest.mark.parametrize("public", [False, True], ids=["private", "public"])
 def test_a_forged_token_opens_nothing(door: Door, make: Callable[[Door], str], public: bool) -> None:
-    door.accounts.set_public("alice/tiny", public)
+    door.rights.set_public("alice/tiny", public)
     response = door.ask("GET", TAGS, Authorization=f"Bearer {make(door)}")
     assert response.status == 401
     assert response.headers.get("WWW-Authenticate").startswith("Bearer realm=")
@@ -93,13 +93,13 @@ LINKS: dict[str, Callable[[Door], str]] = {
     "garbage": lambda _: "x",
     "a token": lambda d: d.token(ALICE, SCOPE),
     "another secret": lambda _: jwt.encode({**MINE, "aud": f"{ORIGIN}/v2/_capability"}, bytes(32)),
-    "given under another name": lambda d: d.tokens.capability("http://x", Principal(), "alice/tiny", BLOB),
-    "given to nobody": lambda d: d.tokens.capability(ORIGIN, Principal(), "alice/tiny", BLOB),
-    "given to one without the right": lambda d: d.tokens.capability(
-        ORIGIN, Principal(key=MALLORY.public.fingerprint), "alice/tiny", BLOB
+    "given under another name": lambda d: d.links.download("http://x", Principal(), "alice/tiny", BLOB),
+    "given to nobody": lambda d: d.links.download(ORIGIN, Principal(), "alice/tiny", BLOB),
+    "given to one without the right": lambda d: d.links.download(
+        ORIGIN, d.principal(MALLORY), "alice/tiny", BLOB
     ),
-    "given to a key nobody has": lambda d: d.tokens.capability(
-        ORIGIN, Principal(key=STRANGER.public.fingerprint), "alice/tiny", BLOB
+    "given to a credential nobody has": lambda d: d.links.download(
+        ORIGIN, Principal(credential=Credential("key", "none")), "alice/tiny", BLOB
     ),
     "no digest": lambda _: jwt.encode(
         {**MINE, "aud": f"{ORIGIN}/v2/_capability", "repository": "alice/tiny", "digest": "../x"}, SECRET
@@ -116,12 +116,11 @@ def test_a_link_that_is_not_good_never_was(door: Door, make: Callable[[Door], st
 
 
 def test_a_link_is_good_for_its_own_blob_whatever_is_added(door: Door) -> None:
-    path = "/v2/_capability/" + door.tokens.capability(
-        ORIGIN, Principal(key=ALICE.public.fingerprint), "alice/tiny", BLOB
-    )
+    path = door.download_link(door.principal(ALICE), "alice/tiny", BLOB)
     for more in (f"?digest={OTHER}", f"?repository=alice/gold&digest={OTHER}"):
         door.ask("GET", path + more)
-        assert door.passed.requests[-1].target == f"/v2/alice/tiny/blobs/{BLOB}"
+        place = door.passed.visitor.place
+        assert (place.repository, place.reference) == ("alice/tiny", str(BLOB))
     assert door.ask("GET", f"{path}/{OTHER}").status == 404
     refused = [door.ask(method, path) for method in ("PUT", "POST", "DELETE", "PATCH")]
     assert {(answer.status, answer.headers.get("Allow")) for answer in refused} == {(405, "GET, HEAD")}
@@ -150,7 +149,7 @@ PATHS = [
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_that_climbs_or_hides_leads_nowhere(door: Door, path: str) -> None:
     token = door.token(MALLORY, "repository:mallory/x:pull")
-    assert door.ask("GET", path, token=token).status in (401, 404)
+    assert door.ask("GET", path, token=token).status in (400, 401, 404)
     assert door.passed.requests == []
 
 
@@ -161,28 +160,14 @@ def test_another_spelling_of_a_repository_is_the_same_repository(door: Door, nam
     assert [door.ask("GET", path, token=token).status for token in (mallory, alice)] == [404, 299]
 
 
-def test_what_cannot_be_read_as_a_query_is_refused(door: Door) -> None:
-    token = door.token(MALLORY, "repository:mallory/x:push")
-    for query in ("mount=%ff", "&".join(["a=1"] * 100), "mount=sha256:short"):
-        assert door.ask("POST", f"/v2/mallory/x/blobs/uploads/?{query}", token=token).status == 400
-
-
-def test_a_mount_cannot_tell_whether_somebody_has_a_blob(door: Door) -> None:
-    token = door.token(MALLORY, "repository:mallory/x:push")
-    targets = [f"mount={BLOB}&from=alice/tiny", f"mount={BLOB}&from=zorro/absent", f"mount={OTHER}"]
-    for query in targets:
-        door.ask("POST", f"/v2/mallory/x/blobs/uploads/?{query}", token=token)
-    assert {request.target for request in door.passed.requests} == {"/v2/mallory/x/blobs/uploads/"}
-
-
 def test_the_catalogue_shows_nobody_what_they_may_not_read(door: Door) -> None:
-    door.accounts.set_public("alice/open", True)
-    door.accounts.grant("mallory", "acme", Right.READ)
+    door.rights.set_public("alice/open", True)
+    door.rights.grant("mallory", "acme", Right.READ)
     door.ask("GET", "/v2/_catalog", token=door.token(MALLORY, "registry:catalog:*"))
     names = ("alice/tiny", "alice/open", "mallory/x", "acme/x", "zorro/absent")
-    assert list(filter(door.passed.readable, names)) == ["alice/open", "mallory/x", "acme/x"]
+    assert list(filter(door.readable, names)) == ["alice/open", "mallory/x", "acme/x"]
     door.ask("GET", "/v2/_catalog", token=door.token(None, "registry:catalog:*"))
-    assert list(filter(door.passed.readable, names)) == ["alice/open"]
+    assert list(filter(door.readable, names)) == ["alice/open"]
 
 
 def test_a_broken_database_lets_nobody_through_and_tells_nothing(door: Door) -> None:

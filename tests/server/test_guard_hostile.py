@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from guarded import HOST, NOW, ORIGIN, Door, Holders, document, key, text
+from guarded import HOST, NOW, ORIGIN, Door, document, key, text
 
 from registry.auth import signing
 from registry.auth.keys import PrivateKey
@@ -26,7 +26,7 @@ NONCE = "n" * 22
 
 @pytest.fixture
 def door() -> Door:
-    door = Door(depot=Holders("alice/tiny"))
+    door = Door()
     door.join("alice", ALICE)
     door.join("mallory", MALLORY)
     return door

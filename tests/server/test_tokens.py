@@ -9,16 +9,17 @@ from pathlib import Path
 
 import jwt
 import pytest
-from guarded import NOW, ORIGIN, SECRET, Door, key
+from guarded import NOW, ORIGIN, SECRET, Door
 
 from registry.errors import DeniedError, InvalidError, RegistryError
 from registry.model.digests import Digest
-from registry.server.accounts import ANYBODY, Principal
-from registry.server.tokens import DAY, TOKEN_SECONDS, Access, Nonces, Tokens, secret_in
+from registry.server.links import DAY, Links
+from registry.server.principal import ANYBODY, Credential, Principal
+from registry.server.tokens import TOKEN_SECONDS, Nonces, Scope, Signer, secret_in
 
-PULL = Access("repository", "acme/tiny", ("pull",))
+PULL = Scope("repository", "acme/tiny", ("pull",))
 BLOB = Digest.of(b"blob")
-SOMEBODY = Principal(key=key(1).public.fingerprint)
+SOMEBODY = Principal(credential=Credential("key", "somebody"))
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def door() -> Door:
 
 def test_a_token_says_who_asked_and_for_what(door: Door) -> None:
     claim = door.tokens.read(ORIGIN, door.tokens.issue(ORIGIN, SOMEBODY, [PULL]))
-    assert claim.key == SOMEBODY.key
+    assert claim.credential == "somebody"
     assert claim.access == (PULL,)
 
 
@@ -49,7 +50,7 @@ def forged(**changes: object) -> str:
         "nbf": int(NOW),
         "exp": int(NOW) + 100,
         "jti": "1",
-        "key": "",
+        "credential": "",
         "access": [],
         **changes,
     }
@@ -82,8 +83,8 @@ FORGERIES = {
     "no expiry": forged(exp=None),
     "no beginning": forged(nbf=None),
     "no identifier": forged(jti=None),
-    "no key": forged(key=None),
-    "a key that is none": forged(key=7),
+    "no key": forged(credential=None),
+    "a key that is none": forged(credential=7),
     "access that is none": forged(access="all"),
     "access of strings": forged(access=["repository:acme/tiny:pull"]),
     "not yet": forged(nbf=int(NOW) + 1),
@@ -113,27 +114,27 @@ def test_a_token_ends_after_five_minutes(door: Door) -> None:
 
 
 def test_a_link_is_for_one_blob_and_lives_for_days(door: Door) -> None:
-    link = door.tokens.capability(ORIGIN, SOMEBODY, "acme/tiny", BLOB)
+    link = door.links.download(ORIGIN, SOMEBODY, "acme/tiny", BLOB)
     door.now += 7 * DAY - 1
-    good = door.tokens.read_capability(ORIGIN, link)
-    assert (good.key, good.repository, good.digest) == (SOMEBODY.key, "acme/tiny", BLOB)
+    good = door.links.read_download(ORIGIN, link)
+    assert (good.credential, good.repository, good.digest) == ("somebody", "acme/tiny", BLOB)
     door.now += 1
     with pytest.raises(DeniedError, match="expired"):
-        door.tokens.read_capability(ORIGIN, link)
+        door.links.read_download(ORIGIN, link)
 
 
 def test_a_link_is_no_token_and_a_token_no_link(door: Door) -> None:
     with pytest.raises(DeniedError):
-        door.tokens.read(ORIGIN, door.tokens.capability(ORIGIN, ANYBODY, "acme/tiny", BLOB))
+        door.tokens.read(ORIGIN, door.links.download(ORIGIN, ANYBODY, "acme/tiny", BLOB))
     with pytest.raises(DeniedError):
-        door.tokens.read_capability(ORIGIN, door.tokens.issue(ORIGIN, ANYBODY, [PULL]))
+        door.links.read_download(ORIGIN, door.tokens.issue(ORIGIN, ANYBODY, [PULL]))
 
 
 def test_a_link_is_known_by_its_audience_not_by_what_it_happens_to_hold(door: Door) -> None:
     mixed = forged(repository="acme/tiny", digest=str(BLOB))
     assert door.tokens.read(ORIGIN, mixed)
     with pytest.raises(DeniedError):
-        door.tokens.read_capability(ORIGIN, mixed)
+        door.links.read_download(ORIGIN, mixed)
 
 
 def test_no_repr_shows_the_secret(door: Door) -> None:
@@ -143,12 +144,12 @@ def test_no_repr_shows_the_secret(door: Door) -> None:
 @pytest.mark.parametrize("seconds", [0, 59, 365 * DAY + 1])
 def test_a_link_lives_neither_moments_nor_for_ever(seconds: int) -> None:
     with pytest.raises(InvalidError):
-        Tokens(SECRET, lambda: NOW, lambda: "", seconds)
+        Links(Signer(SECRET, lambda: NOW, lambda: ""), seconds)
 
 
 def test_a_short_secret_is_none() -> None:
     with pytest.raises(InvalidError):
-        Tokens(bytes(31), lambda: NOW, lambda: "")
+        Signer(bytes(31), lambda: NOW, lambda: "")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_a_short_secret_is_none() -> None:
 )
 def test_a_scope_that_is_none_is_refused(scope: str) -> None:
     with pytest.raises(InvalidError, match="is not a scope"):
-        Access.parse(scope)
+        Scope.parse(scope)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_a_scope_that_is_none_is_refused(scope: str) -> None:
     ],
 )
 def test_an_access_covers_exactly_what_it_says(scope: str, action: str, covered: bool) -> None:
-    assert Access.parse(scope).covers("repository", "acme/tiny", action) is covered
+    assert Scope.parse(scope).covers("repository", "acme/tiny", action) is covered
 
 
 def test_a_nonce_is_good_once_for_each_key(door: Door) -> None:

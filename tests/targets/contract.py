@@ -18,17 +18,17 @@ from registry.auth.credentials import Credentials
 from registry.connect import Connections, Way, in_process
 from registry.contracts import Target
 from registry.model.names import Name
-from registry.server.accounts import Right
 from registry.server.app import App
 from registry.server.depot_memory import MemoryDepot
+from registry.server.principal import Right
 from registry.server.service import Plan, Service
+from registry.server.table import Unguarded
 from registry.targets.direct import Direct
 from registry.targets.memory import Memory
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.targets.sessions import file_sessions
 from registry.targets.store import Store
-from registry.wire import routes
 from registry.wire.messages import Origin
 
 
@@ -70,7 +70,7 @@ def store(directory: Path, undo: contextlib.ExitStack, grain: int = GRAIN) -> Pl
 
 def remote_in_process(directory: Path, undo: contextlib.ExitStack, direct: bool = False) -> Place:
     """A registry over its application, without a socket."""
-    app = App(MemoryDepot(), deposit=unguarded if direct else None)
+    app = Unguarded(App(MemoryDepot(), direct_upload=direct))
     if direct:
         undo.enter_context(nothing_carried())
 
@@ -89,11 +89,6 @@ def nothing_carried() -> Iterator[None]:
         for module in ("remote", "upload"):
             patch.setattr(f"registry.targets.{module}.CARRIED", 0)
         yield
-
-
-def unguarded(repository: str, session: str, _size: int) -> str:
-    """Where the bytes of an upload go at once, in a registry without a guard."""
-    return routes.content(repository, session)
 
 
 def remote_over_sockets(directory: Path, undo: contextlib.ExitStack, direct: bool = False) -> Place:

@@ -13,6 +13,7 @@ from registry.model.names import Name
 from registry.model.spans import Span
 from registry.server.app import App
 from registry.server.depot_memory import MemoryDepot
+from registry.server.table import Unguarded
 from registry.targets.mounted import MountedIntake
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
@@ -33,7 +34,7 @@ READING, WRITING = Access("acme/tiny"), Access("acme/tiny", ("pull", "push"))
 class Spy:
     """A registry that writes down what each request is for."""
 
-    transport: Transport = field(default_factory=lambda: in_process(App(MemoryDepot())))
+    transport: Transport = field(default_factory=lambda: in_process(Unguarded(App(MemoryDepot()))))
     asked: list[tuple[str, Access | None]] = field(default_factory=list)
 
     def __call__(self, request: Request) -> Response:

@@ -25,6 +25,7 @@ from registry.server.depot_memory import MemoryDepot
 from registry.server.http.listener import Listener
 from registry.server.http.record import AccessRecord
 from registry.server.service import Plan, Service
+from registry.server.table import Unguarded
 from registry.targets.direct import DirectIntake
 from registry.targets.memory import Memory
 from registry.targets.remote import Remote
@@ -52,8 +53,7 @@ class House:
         self.directory = directory
         plan = Plan(directory / "data", record=self.served.append, direct_upload=direct)
         self.service = Service(plan)
-        self.service.accounts.add_user("acme")
-        self.service.accounts.add_key("acme", KEY.public)
+        self.service.registry.accounts.add_user("acme", key=KEY.public)
         self.origin = Origin.of(self.service.start())
         self.name = Name.parse(f"{self.origin.netloc}/acme/tiny:1")
         self._opened: list[Connections] = []
@@ -203,7 +203,7 @@ class Locked:
     def __init__(self, offer: str = "") -> None:
         self.offer = offer
         self.stored: list[Request] = []
-        self._app = App(MemoryDepot(), deposit=lambda *_: "")
+        self._app = Unguarded(App(MemoryDepot(), direct_upload=True))
         self._listener = Listener(self)
         self.origin = Origin("http", "127.0.0.1", self._listener.start())
         credentials = Credentials(logins={Prefix(self.origin.netloc): Login("ada", "password")})

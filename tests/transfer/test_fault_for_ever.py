@@ -26,6 +26,7 @@ from registry.errors import (
 )
 from registry.server.app import App
 from registry.server.depot_memory import MemoryDepot
+from registry.server.table import Unguarded
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.targets.store import Store
@@ -52,7 +53,7 @@ class Source:
     sent: int = 0
 
     def __post_init__(self) -> None:
-        self.plain = in_process(App(MemoryDepot()))
+        self.plain = in_process(Unguarded(App(MemoryDepot())))
         put(registry(self.plain), NAME, MODEL)
 
     def __call__(self, request: Request) -> Response:
@@ -189,7 +190,7 @@ FAULTS: dict[str, Row] = {
 @contextlib.contextmanager
 def destination(way: str, directory: Path) -> Iterator[Target]:
     if way == "mirror":
-        yield registry(in_process(App(MemoryDepot())))
+        yield registry(in_process(Unguarded(App(MemoryDepot()))))
         return
     store = Store(directory / "models", grain=GRAIN)
     try:

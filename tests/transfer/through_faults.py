@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_directory import prepared
 from faultplan import Link, Plan
 from faultproxy import FaultProxy
 from goods import Model
@@ -101,7 +102,8 @@ def line(place: Path, plan: Plan | None = None, link: Link | None = None) -> Ite
     place.mkdir(exist_ok=True)
     (place / "ada.pub").write_text(KEY.public.line + "\n")
     admin = ferry_tool(place / "ada")
-    admin("admin", "user", "add", "ada", "--key", place / "ada.pub", "--data", place / "server" / "data")
+    data = prepared(place / "server" / "data")
+    admin("admin", "user", "add", "ada", "--key", place / "ada.pub", "--data", data)
     with FaultProxy(plan, link) as proxy:
         opened = Line(proxy, place, free_port())
         proxy.upstream = ("127.0.0.1", opened.port)

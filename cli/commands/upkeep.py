@@ -1,0 +1,176 @@
+"""What keeps an embedded registry for years: reclaiming, the record of what was changed."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from cli import served, values
+from cli.options import Desk, command
+from cli.render import date, size, visible
+from registry.errors import InvalidError
+
+if TYPE_CHECKING:
+    from registry.server.reclaim import Reclaim, Reclaimed, Terms
+    from registry.server.service import Registry
+
+_YEARS = 100 * 365 * 86400.0
+_AUDIT_PAGE = 1000
+
+
+@command("data", "dry_run")
+@click.option("--older-than", metavar="1d", help="What was not needed for so long [1d; in the trash: 7d].")
+@click.option("--keep-untagged", metavar="30d", help="So long after their last pull; 0: for ever [30d].")
+@click.option("--strays", is_flag=True, help="List files that no list knows, and do nothing else.")
+def gc(desk: Desk, older_than: str | None, keep_untagged: str | None, strays: bool) -> None:
+    """Reclaim what no model needs any more, and what broken uploads left.
+
+    It lies in a trash for a week, and comes back from there when it is needed.
+
+    \b
+      ferry admin gc --dry-run
+      ferry admin gc --older-than 2d
+    """
+    with served.registry(desk) as registry:
+        collector = _collector(registry, _terms(older_than, keep_untagged))
+        if strays:
+            _list_strays(desk, collector)
+            return
+        dry_run = desk.settings.on("dry_run")
+        done = collector.preview() if dry_run else collector.run()
+    if desk.terminal.json:
+        desk.terminal.document(_reclaimed(done, dry_run))
+        return
+    _say_reclaimed(desk, done, "would be " if dry_run else "")
+
+
+def _collector(registry: Registry, terms: Terms) -> Reclaim:
+    from registry.server.reclaim import Reclaim
+
+    return Reclaim(registry.depot, terms, served.actor())
+
+
+def _terms(older_than: str | None, keep_untagged: str | None) -> Terms:
+    from registry.server.reclaim import GRACE, KEEP_UNTAGGED, Terms
+
+    untagged = KEEP_UNTAGGED if keep_untagged is None else _time("--keep-untagged", keep_untagged)
+    kept = untagged or None
+    return (
+        Terms(GRACE, kept)
+        if older_than is None
+        else Terms.older_than(_time("--older-than", older_than), kept)
+    )
+
+
+def _time(option: str, text: str) -> float:
+    try:
+        seconds = values.seconds(0, _YEARS)(text)
+    except InvalidError as error:
+        raise InvalidError(f"{option} {text}: {error.message}") from None
+    assert isinstance(seconds, float)
+    return seconds
+
+
+def _reclaimed(done: Reclaimed, dry_run: bool) -> dict[str, object]:
+    return {
+        "dry_run": dry_run,
+        "freed": done.freed,
+        "trashed": done.trashed,
+        "blobs": done.blobs,
+        "manifests": done.manifests,
+        "uploads": done.uploads,
+        "waiting": done.waiting,
+        "until": date(done.until),
+    }
+
+
+def _say_reclaimed(desk: Desk, done: Reclaimed, would_be: str) -> None:
+    counts = {"manifest": done.manifests, "blob": done.blobs, "broken upload": done.uploads}
+    gone = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
+    if gone:
+        desk.terminal.line(f"{', '.join(gone)} {would_be}dropped: nothing needs them")
+    if done.trashed:
+        desk.terminal.line(f"{size(done.trashed)} {would_be}moved to the trash")
+    desk.terminal.line(f"{size(done.freed)} {would_be}freed")
+    if done.waiting and done.until is not None:
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(done.until + 59))
+        desk.terminal.line(
+            f"{size(done.waiting)} waits, the last of it until {until}; --older-than 0s does not"
+        )
+
+
+def _list_strays(desk: Desk, collector: Reclaim) -> None:
+    found = collector.strays()
+    if desk.terminal.json:
+        desk.terminal.document([{"digest": str(each.digest), "size": each.size} for each in found])
+        return
+    for each in found:
+        desk.terminal.line(f"{each.digest}  {size(each.size)}")
+    total = size(sum(each.size for each in found))
+    desk.terminal.line(
+        f"{len(found)} files of {total} that no list knows: a push of the same bytes adopts them, "
+        "and nothing deletes them"
+    )
+
+
+@command("data")
+@click.option("--after", metavar="TIME", help="Only what came later: 2026-11-30, or 2026-11-30T12:00:00Z.")
+@click.option("--repository", metavar="NAMESPACE/MODEL", help="Only what was done there.")
+def audit(desk: Desk, after: str | None, repository: str | None) -> None:
+    """Show what was published, deleted, granted and collected, and by whom.
+
+    \b
+      ferry admin audit
+      ferry admin audit --after 2026-11-30 --repository ada/tiny
+    """
+    from cli.extra import need_server
+
+    need_server("ferry admin")
+    from registry.server.audit import entries
+
+    since = _moment(after)
+    with served.registry(desk) as registry:
+        found = entries(registry.depot.engine, after=since, repository=repository or "", limit=_AUDIT_PAGE)
+        if desk.terminal.json:
+            desk.terminal.document(
+                [
+                    {
+                        "time": date(each.time),
+                        "user": each.user or None,
+                        "credential": each.credential or None,
+                        "address": each.address or None,
+                        "action": each.action,
+                        "repository": each.repository or None,
+                        "subject": each.subject or None,
+                        "digest": each.digest or None,
+                    }
+                    for each in found
+                ]
+            )
+            return
+    rows = [
+        (
+            str(date(each.time)),
+            each.user or "-",
+            each.action,
+            visible(" ".join(filter(None, (each.repository, each.subject)))),
+            each.digest[:19],
+        )
+        for each in found
+    ]
+    desk.terminal.table(("TIME", "WHO", "WHAT", "WHERE", "DIGEST"), rows)
+
+
+def _moment(text: str | None) -> float:
+    """A date or a time as Unix seconds; without a zone it is this machine's."""
+    if text is None:
+        return 0.0
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise InvalidError(
+            f"--after {text[:40]}: that is no time", hint="for example 2026-11-30, or 2026-11-30T12:00:00Z"
+        ) from None

@@ -1,0 +1,66 @@
+"""What was changed, by whom, from where and when: rows that are only ever added.
+
+A row is written in the transaction it speaks of: what happened is there, and what did not is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, insert, select
+
+from registry.contracts import Actor
+from registry.server.database import reading
+from registry.server.tables import AUDIT
+
+_SUBJECT = 400
+_ADDRESS = 64
+_ADD = insert(AUDIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change; `time` in Unix seconds. `subject` is a tag, an account, a right: what was changed."""
+
+    id: int
+    time: float
+    user: str
+    credential: str
+    address: str
+    action: str
+    repository: str
+    subject: str
+    digest: str
+
+
+def record(
+    database: Connection,
+    now: float,
+    actor: Actor,
+    action: str,
+    subject: str = "",
+    *,
+    repository: str = "",
+    digest: str = "",
+) -> None:
+    """Add a row to the transaction."""
+    row = {
+        "time": now,
+        "user": actor.user,
+        "credential": actor.credential,
+        "address": actor.address[:_ADDRESS],
+        "action": action,
+        "repository": repository.lower(),
+        "subject": subject[:_SUBJECT],
+        "digest": digest,
+    }
+    database.execute(_ADD, row)
+
+
+def entries(engine: Engine, *, after: float = 0.0, repository: str = "", limit: int = 1000) -> list[Entry]:
+    """The oldest `limit` changes behind `after` (Unix seconds), of one repository or all. StorageError."""
+    query = select(AUDIT).where(AUDIT.c.time > after).order_by(AUDIT.c.time, AUDIT.c.id).limit(limit)
+    if repository:
+        query = query.where(AUDIT.c.repository == repository.lower())
+    with reading(engine) as database:
+        return [Entry(*row) for row in database.execute(query)]

@@ -1,0 +1,106 @@
+"""Bytes by digest, on disk: opened, put, thrown away, listed and measured. Knows no repository and no SQL.
+
+What is thrown away lies in a trash for days, and whoever asks for it there brings it back: so it does no
+harm when the bytes that the one throws away are just being named anew by another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.disk import files
+from registry.disk.data import also_name
+from registry.errors import InvalidError, NotFoundError
+from registry.model.digests import Digest
+from registry.model.spans import FileSpan, Span
+
+TRASH_SECONDS = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file of the blobs' or the trash: its digest, its size in bytes, and when it was last changed."""
+
+    digest: Digest
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """The blobs below `directory`. Every method raises StorageError when the disk fails."""
+
+    directory: Path
+
+    def size(self, digest: Digest) -> int | None:
+        """How many bytes are there under the digest; None if there is no such file."""
+        found = files.status(self._path(digest)) or self._brought_back(digest)
+        return found.size if found is not None and found.is_file else None
+
+    def content(self, digest: Digest, span: Span) -> FileSpan:
+        """What an answer's body is for a span of the blob."""
+        return FileSpan(self._path(digest), span.offset, span.length)
+
+    def put(self, upload: Path, digest: Digest) -> None:
+        """Give the proven, synced file of an upload its blob's name too, durably, whatever had it before.
+
+        Until the upload is removed it is an upload too: whoever is killed in between loses none of it.
+        """
+        also_name(upload, self._path(digest), upload.with_name(f"{upload.name}.named"))
+
+    def throw_away(self, digest: Digest, now: float) -> int:
+        """Into the trash, from now (Unix seconds) on; how many bytes that were."""
+        found = files.status(self._path(digest))
+        if found is None:
+            return 0
+        files.set_modified(self._path(digest), now)
+        files.move(self._path(digest), self._trashed(digest))
+        return found.size
+
+    def trash(self) -> Iterator[Found]:
+        """What lies in the trash, and since when."""
+        for name in files.names(self.directory / "trash"):
+            yield from _found(self.directory / "trash" / name, name.replace("-", ":", 1))
+
+    def remove_trash(self, digest: Digest) -> None:
+        """Delete it for good."""
+        files.remove(self._trashed(digest))
+
+    def list(self) -> Iterator[Found]:
+        """Every blob file. What has no digest for a name is none of ours, and left out."""
+        top = self.directory / "blobs"
+        for algorithm in files.names(top):
+            for start in files.names(top / algorithm):
+                for name in files.names(top / algorithm / start):
+                    yield from _found(top / algorithm / start / name, f"{algorithm}:{name}")
+
+    def any(self) -> bool:
+        """Whether there is any blob file, looking no longer than for the first."""
+        return next(self.list(), None) is not None
+
+    def _brought_back(self, digest: Digest) -> files.Status | None:
+        """Out of the trash, if it is there: whoever asks has a use for it."""
+        if files.status(self._trashed(digest)) is None:
+            return None
+        with contextlib.suppress(NotFoundError):  # somebody else has just done the same
+            files.move(self._trashed(digest), self._path(digest))
+        return files.status(self._path(digest))
+
+    def _path(self, digest: Digest) -> Path:
+        return self.directory / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
+
+    def _trashed(self, digest: Digest) -> Path:
+        return self.directory / "trash" / f"{digest.algorithm}-{digest.hex}"
+
+
+def _found(path: Path, text: str) -> Iterator[Found]:
+    try:
+        digest = Digest.parse(text)
+    except InvalidError:
+        return
+    status = files.status(path)
+    if status is not None and status.is_file:
+        yield Found(digest, status.size, status.modified)

@@ -1,0 +1,96 @@
+"""Who somebody is: an account, by one of its credentials, or anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from registry.errors import InvalidError
+
+
+class Right(IntEnum):
+    """What one may do in a repository; each includes the ones before. WRITE is push and delete."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+
+    @classmethod
+    def parse(cls, text: str) -> Right:
+        """`none`, `read` or `write`; InvalidError for anything else."""
+        try:
+            return cls[text.upper()]
+        except KeyError:
+            raise InvalidError(f"{text[:20]!r} is not a right: read, write or none") from None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account; `created` in Unix seconds."""
+
+    id: str
+    name: str
+    admin: bool
+    disabled: bool
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What an account proves itself with. Its `id` is never given to another one.
+
+    `cap` is the most that may be done with it, whatever its account may; `expires` in Unix seconds, or
+    None. A machine's key is the kind `key`.
+    """
+
+    kind: str
+    id: str
+    cap: Right = Right.WRITE
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever asks: an account by one of its credentials, or anybody.
+
+    `floor` is what they may do everywhere, whoever they are: more than nothing only in a lab registry.
+    """
+
+    user: User | None = None
+    credential: Credential | None = None
+    floor: Right = Right.NONE
+
+    @property
+    def name(self) -> str:
+        """The account's name, "" for anybody."""
+        return self.user.name if self.user else ""
+
+    @property
+    def credential_id(self) -> str:
+        """The credential's identifier, "" for anybody."""
+        return self.credential.id if self.credential else ""
+
+
+ANYBODY = Principal()
+
+
+class Readers(Protocol):
+    """Which repositories there are for somebody at all."""
+
+    def right(self, principal: Principal, repository: str) -> Right:
+        """What they may do in it now."""
+
+    def reader(self, principal: Principal) -> Callable[[str], bool]:
+        """Whether they may read a repository, for asking about very many at one moment."""
+
+
+class Everything:
+    """Everybody may everything: a registry without accounts."""
+
+    def right(self, _principal: Principal, _repository: str) -> Right:
+        return Right.WRITE
+
+    def reader(self, _principal: Principal) -> Callable[[str], bool]:
+        return lambda _: True

@@ -1,0 +1,286 @@
+"""Reclaims what no model needs any more: out of the catalogue first, then the bytes.
+
+Rule 17: what goes was named once and is named no more, for longer than the grace; its bytes lie in the trash
+for days. A file that the catalogue never knew is shown and never touched. No file is looked at inside a
+transaction, and each transaction is small: others write in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Table, and_, delete, func, or_, select, tuple_
+from sqlalchemy.exc import IntegrityError
+
+from registry.contracts import NOBODY, Actor
+from registry.disk import files
+from registry.errors import StorageError
+from registry.model.digests import Digest
+from registry.server.audit import record
+from registry.server.blobs import TRASH_SECONDS, Found
+from registry.server.catalogue import AT_ONCE, batches
+from registry.server.database import reading, writing
+from registry.server.depot import DiskDepot
+from registry.server.manifests import DAY, drop_manifest
+from registry.server.tables import (
+    BLOBS,
+    CHILDREN,
+    GRANTS,
+    LINKS,
+    MANIFESTS,
+    NAMESPACES,
+    PARTS,
+    PUBLIC,
+    REPOSITORIES,
+    TAGS,
+    UPLOADS,
+)
+
+GRACE = DAY  # seconds that what no manifest names, or an upload nobody goes on with, is kept
+KEEP_UNTAGGED = 30 * DAY  # seconds since the last pull that a manifest without a tag is kept
+
+_PART_OF = and_(PARTS.c.repository == LINKS.c.repository, PARTS.c.part == LINKS.c.digest)
+_NEEDED = select(PARTS.c.part).where(_PART_OF).exists()
+_HELD = select(LINKS.c.digest).where(LINKS.c.digest == BLOBS.c.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """For how long what is not needed is kept, in seconds; `untagged` None for ever."""
+
+    grace: float = GRACE
+    untagged: float | None = KEEP_UNTAGGED
+    trash: float = TRASH_SECONDS
+
+    @classmethod
+    def older_than(cls, seconds: float, untagged: float | None = KEEP_UNTAGGED) -> Terms:
+        """Whatever has not been needed for `seconds`, also what lies in the trash for that long."""
+        return cls(seconds, untagged, min(seconds, TRASH_SECONDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """What was done, or would be: bytes freed, bytes put into the trash, and what is left to wait for.
+
+    `waiting` bytes are not needed and not old enough, or in the trash; all of them are free at `until`
+    (Unix seconds; None if nothing waits).
+    """
+
+    freed: int = 0
+    trashed: int = 0
+    blobs: int = 0
+    manifests: int = 0
+    uploads: int = 0
+    waiting: int = 0
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaim:
+    """The collector of one depot. Safe beside a running server, and beside another collector."""
+
+    depot: DiskDepot
+    terms: Terms = Terms()
+    actor: Actor = NOBODY
+
+    def run(self) -> Reclaimed:
+        """Reclaim what may go now."""
+        self.depot.manifests.note_pulls()
+        uploads, of_uploads = self._uploads()
+        manifests = self._manifests()
+        self._links()
+        blobs, trashed = self._blobs()
+        freed = of_uploads + self._trash()
+        self._empty_places()
+        done = Reclaimed(freed, trashed, blobs, manifests, uploads)
+        if done != Reclaimed():
+            with writing(self.depot.engine) as database:
+                said = f"{manifests} manifests, {blobs} blobs, {trashed} bytes to the trash, {freed} freed"
+                record(database, self.depot.clock(), self.actor, "gc", said)
+        return self._with_waiting(done)
+
+    def preview(self) -> Reclaimed:
+        """What `run` would do, and nothing done."""
+        stale = [*self._stale_uploads()]
+        sizes = [files.status(self.depot.upload_path(session)) for session in stale]
+        fresh = LINKS.c.since >= self._before
+        kept = _HELD.where(or_(fresh, _NEEDED)).exists()
+        with reading(self.depot.engine) as database:
+            row = database.execute(select(func.count(), func.sum(BLOBS.c.size)).where(~kept)).one()
+            manifests = len(database.execute(self._untagged()).all())
+        trash = sum(each.size for each in self._old_trash())
+        freed = sum(found.size for found in sizes if found) + trash
+        would = self._with_waiting(Reclaimed(freed, row[1] or 0, row[0], manifests, len(stale)))
+        return replace(would, waiting=would.waiting - trash)
+
+    def strays(self) -> list[Found]:
+        """Blob files that the catalogue does not know. Only a person removes them; a push adopts them."""
+        found = {str(each.digest): each for each in self.depot.blobs.list()}
+        for some in batches(list(found)):
+            with reading(self.depot.engine) as database:
+                query = select(BLOBS.c.digest).where(BLOBS.c.digest.in_(some))
+                for known in database.execute(query).scalars():
+                    found.pop(known, None)
+        return list(found.values())
+
+    # --- what nobody goes on with ------------------------------------------------------------------
+
+    @property
+    def _before(self) -> float:
+        return self.depot.clock() - self.terms.grace
+
+    def _stale_uploads(self) -> list[str]:
+        """Sessions, and files of none, that nobody has written to for the grace."""
+        with reading(self.depot.engine) as database:
+            old = select(UPLOADS.c.id).where(UPLOADS.c.touched < self._before)
+            sessions = set(database.execute(old).scalars())
+            young = set(
+                database.execute(select(UPLOADS.c.id).where(UPLOADS.c.touched >= self._before)).scalars()
+            )
+        sessions |= {name for name in files.names(self.depot.directory / "uploads") if name not in young}
+        written = ((session, files.status(self.depot.upload_path(session))) for session in sessions)
+        return [session for session, found in written if found is None or found.modified < self._before]
+
+    def _uploads(self) -> tuple[int, int]:
+        freed, stale = 0, self._stale_uploads()
+        for session in stale:
+            found = files.status(self.depot.upload_path(session))
+            self.depot.catalogue.end_upload(session)  # first: whoever comes now is told that it is gone
+            files.remove(self.depot.upload_path(session))
+            freed += found.size if found else 0
+        return len(stale), freed
+
+    # --- what no tag names -------------------------------------------------------------------------
+
+    def _untagged(self) -> Select[tuple[int, str]]:
+        """Manifests that have no tag, were not pulled for long, and that no index and no subject needs."""
+        keep = self.terms.untagged
+        before = self.depot.clock() - keep if keep is not None else -1.0
+        same = MANIFESTS.c.repository
+        tagged = select(TAGS.c.tag).where(TAGS.c.repository == same, TAGS.c.digest == MANIFESTS.c.digest)
+        child = select(CHILDREN.c.child).where(
+            CHILDREN.c.repository == same, CHILDREN.c.child == MANIFESTS.c.digest
+        )
+        about = MANIFESTS.alias("about")
+        of_subject = select(about.c.digest).where(
+            about.c.repository == same, about.c.digest == MANIFESTS.c.subject
+        )
+        query = select(same, MANIFESTS.c.digest).where(MANIFESTS.c.used < before)
+        return query.where(~tagged.exists(), ~child.exists(), ~of_subject.exists())
+
+    def _manifests(self) -> int:
+        with reading(self.depot.engine) as database:
+            found = [(row.repository, row.digest) for row in database.execute(self._untagged())]
+        dropped = 0
+        for repository, digest in found:
+            dropped += self._attempt(partial(self._drop_manifest, repository, digest))
+        return dropped
+
+    def _drop_manifest(self, repository: int, digest: str) -> int:
+        """One of them, if that is still so.
+
+        A push of the same manifest, which may give it a tag, changes its time first: then the condition
+        does not hold any more, and where the two meet one waits for the other.
+        """
+        with writing(self.depot.engine) as database:
+            still = self._untagged().where(MANIFESTS.c.repository == repository, MANIFESTS.c.digest == digest)
+            if database.execute(still.with_for_update(of=MANIFESTS)).first() is None:
+                return 0
+            drop_manifest(database, repository, digest, self.depot.clock())
+        return 1
+
+    # --- what no manifest names --------------------------------------------------------------------
+
+    def _links(self) -> None:
+        """The links of blobs that no manifest of the repository needs, and that are older than the grace."""
+        unneeded = and_(LINKS.c.since < self._before, ~_NEEDED)
+        self._drop(LINKS.c.repository, LINKS.c.digest, table=LINKS, condition=unneeded)
+
+    def _blobs(self) -> tuple[int, int]:
+        """The blobs that no repository holds: out of the catalogue first, then into the trash."""
+        dropped = self._drop(BLOBS.c.digest, table=BLOBS, condition=~_HELD.exists())
+        now = self.depot.clock()
+        sizes = [self.depot.blobs.throw_away(Digest.parse(digest), now) for (digest,) in dropped]
+        return len(sizes), sum(sizes)
+
+    def _old_trash(self) -> list[Found]:
+        before = self.depot.clock() - self.terms.trash
+        return [each for each in self.depot.blobs.trash() if each.modified <= before]
+
+    def _trash(self) -> int:
+        """What lies in the trash for long enough, unless it is a blob again: then it is brought back."""
+        freed, old = 0, {str(each.digest): each for each in self._old_trash()}
+        for some in batches(list(old)):
+            with reading(self.depot.engine) as database:
+                query = select(BLOBS.c.digest).where(BLOBS.c.digest.in_(some))
+                known = set(database.execute(query).scalars())
+            for text in some:
+                if text in known:
+                    self.depot.blobs.size(old[text].digest)
+                self.depot.blobs.remove_trash(old[text].digest)
+                freed += 0 if text in known else old[text].size
+        return freed
+
+    def _empty_places(self) -> None:
+        """Repositories that hold nothing, then namespaces that hold none and belong to nobody."""
+        holds = [
+            select(table.c.repository).where(table.c.repository == REPOSITORIES.c.id).exists()
+            for table in (LINKS, MANIFESTS, UPLOADS)
+        ]
+        self._drop(REPOSITORIES.c.id, table=REPOSITORIES, condition=~or_(*holds))
+        means = [
+            select(table.c.namespace).where(table.c.namespace == NAMESPACES.c.id).exists()
+            for table in (REPOSITORIES, GRANTS, PUBLIC)
+        ]
+        unused = and_(NAMESPACES.c.owner.is_(None), ~or_(*means))
+        self._drop(NAMESPACES.c.id, table=NAMESPACES, condition=unused)
+
+    # --- small transactions ------------------------------------------------------------------------
+
+    def _drop(
+        self, *key: ColumnElement[Any], table: Table, condition: ColumnElement[bool]
+    ) -> list[tuple[Any, ...]]:
+        """Delete the rows of `table` where `condition` holds, some at a time; the keys of those that went.
+
+        The condition is asked again where the row is deleted. A row that another one has come to need
+        meanwhile is kept by that one's foreign key: its whole lot is then left for the next time.
+        """
+        with reading(self.depot.engine) as database:
+            found = [tuple(row) for row in database.execute(select(*key).where(condition))]
+        gone: list[tuple[Any, ...]] = []
+        for start in range(0, len(found), AT_ONCE):
+            some = found[start : start + AT_ONCE]
+
+            def delete_some(some: list[tuple[Any, ...]] = some) -> int:
+                with writing(self.depot.engine) as database:
+                    going = delete(table).where(tuple_(*key).in_(some), condition).returning(*key)
+                    went = [tuple(row) for row in database.execute(going)]
+                gone.extend(went)
+                return len(went)
+
+            self._attempt(delete_some)
+        return gone
+
+    def _attempt(self, step: Callable[[], int]) -> int:
+        """`step()`, or 0 if a foreign key refused it."""
+        try:
+            return step()
+        except StorageError as error:
+            if isinstance(error.__cause__, IntegrityError):
+                return 0
+            raise
+
+    def _with_waiting(self, done: Reclaimed) -> Reclaimed:
+        """The same, with what waits for its time."""
+        kept = _HELD.where(_NEEDED).exists()
+        since = select(func.max(LINKS.c.since)).where(LINKS.c.digest == BLOBS.c.digest).scalar_subquery()
+        with reading(self.depot.engine) as database:
+            row = database.execute(select(func.sum(BLOBS.c.size), func.max(since)).where(~kept)).one()
+        trash = [*self.depot.blobs.trash()]
+        waiting = (row[0] or 0) + sum(each.size for each in trash)
+        ends = [each.modified + self.terms.trash for each in trash]
+        ends += [row[1] + self.terms.grace + self.terms.trash] if row[1] is not None else []
+        return replace(done, waiting=waiting, until=max(ends, default=None))

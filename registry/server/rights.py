@@ -1,0 +1,194 @@
+"""Who may do what where: owners, grants and visibility, read from the database whenever it is asked.
+
+Nothing is remembered: a right withdrawn a moment ago, by this process or another, is gone for the next
+request. A right is held in a namespace's row, not under its name: it ends with the namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, bindparam, delete, select
+
+from registry.contracts import NOBODY, Actor, Clock
+from registry.errors import InvalidError
+from registry.server.audit import record
+from registry.server.credentials import no_account, principal_of
+from registry.server.database import reading, upsert, writing
+from registry.server.namespaces import SCOPE_LENGTH, ensure, namespace_of, scope
+from registry.server.principal import Principal, Right
+from registry.server.tables import GRANTS, NAMESPACES, PUBLIC, REPOSITORIES, USERS
+
+# What is asked on every request is put together once: building a statement costs more than running it.
+_OWNER = select(NAMESPACES.c.owner).where(NAMESPACES.c.name == bindparam("namespace"))
+_GRANTED = select(GRANTS.c.scope, GRANTS.c.permission).where(GRANTS.c.user_id == bindparam("user"))
+_GRANTED_NEAR = _GRANTED.where(GRANTS.c.scope.in_(bindparam("scopes", expanding=True)))
+_IS_PUBLIC = select(PUBLIC.c.repository).where(PUBLIC.c.repository == bindparam("repository"))
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What `user` may do in `scope`, a namespace or one repository."""
+
+    user: str
+    scope: str
+    right: Right
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """The rights in one database; `clock` in Unix seconds. All methods raise StorageError."""
+
+    engine: Engine
+    clock: Clock
+
+    # --- what an administrator does ------------------------------------------------------------------
+
+    def grant(self, user: str, where: str, right: Right, actor: Actor = NOBODY) -> bool:
+        """What `user` may do in a namespace (everything below it) or one repository; whether that is there.
+
+        The grant nearest to a repository holds, so `NONE` closes one repository of an open namespace,
+        and takes an earlier grant back. NotFoundError; InvalidError for a bad scope or the user's own.
+        """
+        name, now = scope(where), self.clock()
+        with writing(self.engine) as database:
+            account = database.execute(select(USERS.c.id).filter_by(name=user)).scalar()
+            if account is None:
+                raise no_account(user)
+            there = _is_there(database, name)
+            if database.execute(_OWNER, {"namespace": namespace_of(name)}).scalar() == account:
+                raise InvalidError(f"{name} is {user}'s own, and grants do not change what owners may do")
+            namespace = ensure(database, namespace_of(name), now)
+            row = {"user_id": account, "scope": name, "namespace": namespace}
+            add = upsert(database, GRANTS).values(**row, permission=right.name.lower())
+            # Of two that are made at once the later holds, as one after the other.
+            database.execute(
+                add.on_conflict_do_update(
+                    index_elements=["user_id", "scope"],
+                    set_={"permission": add.excluded.permission, "namespace": namespace},
+                )
+            )
+            record(database, now, actor, "grant", f"{user} {right.name.lower()} {name}")
+        return there
+
+    def grants(self, user: str = "") -> list[Grant]:
+        """The grants of `user`, or everybody's, by account and scope. NotFoundError."""
+        query = select(USERS.c.name, GRANTS.c.scope, GRANTS.c.permission).join(
+            USERS, USERS.c.id == GRANTS.c.user_id
+        )
+        with reading(self.engine) as database:
+            if user:
+                if database.execute(select(USERS.c.id).filter_by(name=user)).scalar() is None:
+                    raise no_account(user)
+                query = query.where(USERS.c.name == user)
+            rows = database.execute(query.order_by(USERS.c.name, GRANTS.c.scope))
+            return [Grant(name, where, Right.parse(right)) for name, where, right in rows]
+
+    def set_public(self, repository: str, public: bool, actor: Actor = NOBODY) -> bool:
+        """Let anybody read `namespace/model`, or nobody but those with a right; whether it is there yet."""
+        name, now = scope(repository), self.clock()
+        if "/" not in name:
+            raise InvalidError(
+                f"{repository!r} is a namespace", hint="visibility is said of one model: NAMESPACE/MODEL"
+            )
+        with writing(self.engine) as database:
+            there = _is_there(database, name)
+            if public:
+                add = upsert(database, PUBLIC).values(
+                    repository=name, namespace=ensure(database, namespace_of(name), now)
+                )
+                database.execute(add.on_conflict_do_nothing())  # two that say the same
+            else:
+                database.execute(delete(PUBLIC).filter_by(repository=name))
+            record(database, now, actor, "visibility", "public" if public else "private", repository=name)
+        return there
+
+    def public(self) -> list[str]:
+        """The repositories that anybody may read, by name."""
+        with reading(self.engine) as database:
+            return list(database.execute(select(PUBLIC.c.repository).order_by(PUBLIC.c.repository)).scalars())
+
+    # --- what the server asks, on every request ------------------------------------------------------
+
+    def right(self, principal: Principal, repository: str) -> Right:
+        """What `principal` may do in `repository` now. Whether it exists makes no difference."""
+        with reading(self.engine) as database:
+            return _right(database, principal, repository)
+
+    def standing(self, credential: str, repository: str) -> tuple[Principal, Right] | None:
+        """Whom a credential means, and what they may do in `repository`, in one look; None for nobody."""
+        with reading(self.engine) as database:
+            principal = principal_of(database, credential, self.clock())
+            return (principal, _right(database, principal, repository)) if principal else None
+
+    def reader(self, principal: Principal) -> Callable[[str], bool]:
+        """Whether `principal` may read a repository, for asking about very many at one moment."""
+        user = principal.user
+        with reading(self.engine) as database:
+            grants = _grants(database, principal)
+            public = set(database.execute(select(PUBLIC.c.repository)).scalars())
+            own = select(NAMESPACES.c.name).where(NAMESPACES.c.owner == (user.id if user else ""))
+            owned = set(database.execute(own).scalars())
+
+        def readable(repository: str) -> bool:
+            name = repository.lower()
+            if name in public or (user is not None and user.admin) or namespace_of(name) in owned:
+                return True
+            return max(principal.floor, _nearest(grants, name)) >= Right.READ
+
+        return readable
+
+
+def _right(database: Connection, principal: Principal, repository: str) -> Right:
+    """What is granted, but never more than the credential's cap; what is public is readable to all."""
+    name = repository.lower()
+    if len(name) > SCOPE_LENGTH:
+        return principal.floor
+    granted = _granted(database, principal, name)
+    if principal.credential is not None:
+        granted = min(granted, principal.credential.cap)
+    if granted is Right.NONE and database.execute(_IS_PUBLIC, {"repository": name}).first():
+        return Right.READ
+    return granted
+
+
+def _granted(database: Connection, principal: Principal, name: str) -> Right:
+    """Administrators and owners may everything; else the nearest grant holds."""
+    user = principal.user
+    if user is None:
+        return principal.floor
+    if user.admin or database.execute(_OWNER, {"namespace": namespace_of(name)}).scalar() == user.id:
+        return Right.WRITE
+    return max(principal.floor, _nearest(_grants(database, principal, _scopes(name)), name))
+
+
+def _scopes(name: str) -> list[str]:
+    """The scopes a repository is in, nearest first: `a/b/c`, `a/b`, `a`."""
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
+
+
+def _nearest(grants: Mapping[str, Right], name: str) -> Right:
+    """The grant nearest to a repository is the one that holds."""
+    return next((grants[each] for each in _scopes(name) if each in grants), Right.NONE)
+
+
+def _grants(
+    database: Connection, principal: Principal, scopes: Sequence[str] | None = None
+) -> Mapping[str, Right]:
+    """The grants of `principal`, all of them or those in `scopes`."""
+    if principal.user is None:
+        return {}
+    user = {"user": principal.user.id}
+    if scopes is None:
+        rows = database.execute(_GRANTED, user)
+    else:
+        rows = database.execute(_GRANTED_NEAR, {**user, "scopes": scopes})
+    return {where: Right.parse(right) for where, right in rows}
+
+
+def _is_there(database: Connection, name: str) -> bool:
+    """Whether a namespace, or a repository, holds or may hold anything yet."""
+    table = REPOSITORIES if "/" in name else NAMESPACES
+    return database.execute(select(table.c.id).filter_by(name=name)).scalar() is not None
