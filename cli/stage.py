@@ -60,7 +60,8 @@ class Stage:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",  # as it writes where nothing says otherwise
+            errors="replace",
         )
         with process:
             try:
