@@ -37,6 +37,7 @@ class Http:
         """`trace` gets one line per request and answer, without secrets."""
         self._network = network or Network()
         self._trace = trace or _silence
+        self._traced = trace is not None
         self._sockets = Sockets()
         self._adapter = Adapter(self._network, self._sockets)
         self._times = lru_cache(64)(partial(urllib3.Timeout, None, self._network.connect))
@@ -48,13 +49,15 @@ class Http:
         TransientError if there is none (this time), DeniedError for a certificate, ProtocolError for what
         is not HTTP or a request body of another length than stated; the body's own errors unchanged.
         """
-        self._trace(f"> {request.method} {shown(request.url)}")
+        if self._traced:
+            self._trace(f"> {request.method} {shown(request.url)}")
         try:
             response = _receive(self._send(request), request.origin, self._pace())
         except RegistryError as error:
             self._trace(f"! {error.message}")
             raise
-        self._trace(f"< {response.status} {shown(request.url)}")
+        if self._traced:
+            self._trace(f"< {response.status} {shown(request.url)}")
         return response
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ what is younger than an hour. While one manifest cannot be read, no blob goes: i
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -182,6 +183,7 @@ def file_name(digest: Digest) -> str:
     return f"{digest.algorithm}-{digest.hex}"
 
 
+@functools.lru_cache(maxsize=1024)  # a blob on its way is looked for many times, and pathlib is slow
 def blob_path(blobs: Path, digest: Digest) -> Path:
     """Where a blob of the store is."""
     return blobs / file_name(digest)

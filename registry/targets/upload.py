@@ -105,8 +105,8 @@ class UploadIntake:
 
     def mount(self, source: Name) -> Response:
         """Ask to take the blob over from the repository of `source` (201); else a new session."""
-        digest, repository = str(self._blob.digest), source.repository
-        query = f"?mount={quote(digest, safe='')}&from={quote(repository, safe='')}"
+        digest, repository = routes.in_query(self._blob.digest), source.repository
+        query = f"?mount={digest}&from={quote(repository, safe='')}"
         return self.begin(query, access=writing(self._name, repository))
 
     def begin(
@@ -358,7 +358,7 @@ class UploadIntake:
     def _closing_url(self) -> str:
         location = self._session.location
         join = "&" if "?" in location else "?"
-        return f"{location}{join}digest={quote(str(self._blob.digest), safe='')}"
+        return f"{location}{join}digest={routes.in_query(self._blob.digest)}"
 
     def _request(
         self,

@@ -171,3 +171,8 @@ def read_chunk_least(value: str, ceiling: int) -> int:
     if int(value) > ceiling:
         raise InvalidError(f"chunks of at least {int(value)} bytes are wanted")
     return int(value)
+
+
+def in_query(digest: Digest) -> str:
+    """The digest as a query's value: `quote` takes each of its characters in turn, thousands of times."""
+    return f"{digest.algorithm}%3A{digest.hex}"
