@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from cli.counts import Clock, Counts, Rate, clock_face, seconds_left
 from cli.render import Terminal, shortened, size, visible
 from cli.screen import Block
-from cli.tally import Clock, Rate, Tally, clock_face, seconds_left
 from registry.contracts import How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
@@ -37,7 +37,7 @@ class Bars:
         self._models = models
         self._model = 0  # which of them this is
         self._name = ""
-        self._tally = Tally((), 0.0)
+        self._counts = Counts((), 0.0)
         self._running: dict[Digest, Descriptor] = {}
         self._drawn = float("-inf")
         self._lock = threading.RLock()  # the ticking thread draws too
@@ -48,7 +48,7 @@ class Bars:
             self._block.clear()
             self._model += 1
             self._name = str(name)
-            self._tally = Tally(blobs, self._clock())
+            self._counts = Counts(blobs, self._clock())
             self._running.clear()
             self._over.set()
             self._over = threading.Event()
@@ -57,14 +57,14 @@ class Bars:
 
     def at(self, blob: Descriptor, done: int) -> None:
         with self._lock:
-            self._tally.at(blob, done, self._clock())
+            self._counts.at(blob, done, self._clock())
             self._running[blob.digest] = blob
             if self._clock() - self._drawn >= _DRAWN_EVERY:
                 self._draw()
 
     def done(self, blob: Descriptor, how: How) -> None:
         with self._lock:
-            self._tally.at(blob, blob.size, self._clock())
+            self._counts.at(blob, blob.size, self._clock())
             self._running.pop(blob.digest, None)
             if self._clock() - self._drawn >= _DRAWN_EVERY:
                 self._draw()
@@ -102,18 +102,18 @@ class Bars:
             self._block.draw(lines, above)
 
     def _lines(self) -> list[str]:
-        tally, now = self._tally, self._clock()
+        counts, now = self._counts, self._clock()
         which = f"{self._model}/{self._models} " if self._models > 1 else ""
         label = which + shortened(visible(self._name), _LABEL - len(which), "…" if self._unicode else "..")
-        lines = [self._line(label, tally.done, tally.total, tally.whole, now)]
+        lines = [self._line(label, counts.done, counts.total, counts.whole, now)]
         running = list(self._running.values())
-        if len(tally.blobs) > 1 and len(running) > 1:
+        if len(counts.blobs) > 1 and len(running) > 1:
             for blob in running[:_MOST_BARS]:
-                rate = tally.rate_of(blob)
+                rate = counts.rate_of(blob)
                 kind = visible(blob.media_type.rpartition(".")[2]) or "blob"
                 label = f"  {blob.digest.short} {kind}"[:_LABEL]
                 if rate is not None:
-                    lines.append(self._line(label, tally.of(blob), blob.size, rate, now))
+                    lines.append(self._line(label, counts.of(blob), blob.size, rate, now))
         return lines
 
     def _line(self, label: str, done: int, total: int, rate: Rate, now: float) -> str:

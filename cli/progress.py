@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import Protocol, TextIO
 
+from cli.counts import Clock, Counts, clock_face
 from cli.render import Terminal, size, visible
-from cli.tally import Clock, Tally, clock_face
 from registry.contracts import How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
@@ -29,30 +29,30 @@ class Plain:
         self._terminal = terminal
         self._clock = clock
         self._name = ""
-        self._tally = Tally((), 0.0)
+        self._counts = Counts((), 0.0)
         self._spoke = 0.0
 
     def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
         self._spoke = self._clock()
         self._name = str(name)
-        self._tally = Tally(blobs, self._spoke)
+        self._counts = Counts(blobs, self._spoke)
 
     def at(self, blob: Descriptor, done: int) -> None:
         now = self._clock()
-        self._tally.at(blob, done, now)
+        self._counts.at(blob, done, now)
         if now - self._spoke < _PLAIN_EVERY:
             return
         self._spoke = now
-        tally = self._tally
-        percent = 100 * tally.done // tally.total if tally.total else 100
-        if rate := tally.rate(now):
-            speed = f"{size(int(rate))}/s, {clock_face(tally.left(now))} left"
+        counts = self._counts
+        percent = 100 * counts.done // counts.total if counts.total else 100
+        if rate := counts.rate(now):
+            speed = f"{size(int(rate))}/s, {clock_face(counts.left(now))} left"
         else:
             speed = "waiting"
-        self._terminal.note(f"{self._name}: {percent}%, {size(tally.done)} of {size(tally.total)}, {speed}")
+        self._terminal.note(f"{self._name}: {percent}%, {size(counts.done)} of {size(counts.total)}, {speed}")
 
     def done(self, blob: Descriptor, how: How) -> None:
-        self._tally.at(blob, blob.size, self._clock())
+        self._counts.at(blob, blob.size, self._clock())
 
     def note(self, text: str) -> None:
         self._terminal.note(visible(text))
@@ -70,24 +70,24 @@ class JsonLines:
         self._stream = stream
         self._clock = clock
         self._name = ""
-        self._tally = Tally((), 0.0)
+        self._counts = Counts((), 0.0)
         self._spoke: dict[Digest, float] = {}
 
     def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
         self._name = str(name)
-        self._tally = Tally(blobs, self._clock())
+        self._counts = Counts(blobs, self._clock())
         self._spoke = {}
         self._say("begin", None)
 
     def at(self, blob: Descriptor, done: int) -> None:
         now = self._clock()
-        self._tally.at(blob, done, now)
+        self._counts.at(blob, done, now)
         if now - self._spoke.get(blob.digest, float("-inf")) >= _JSON_EVERY:
             self._spoke[blob.digest] = now
             self._say("progress", blob)
 
     def done(self, blob: Descriptor, how: How) -> None:
-        self._tally.at(blob, blob.size, self._clock())
+        self._counts.at(blob, blob.size, self._clock())
         self._say("done", blob, how=str(how))
 
     def note(self, text: str) -> None:
@@ -100,14 +100,14 @@ class JsonLines:
         return False
 
     def _say(self, event: str, blob: Descriptor | None, **more: str) -> None:
-        tally = self._tally
+        counts = self._counts
         line = {
             "event": event,
             "name": self._name,
             "digest": str(blob.digest) if blob else None,
-            "done": tally.of(blob) if blob else tally.done,
-            "total": blob.size if blob else tally.total,
-            "rate": int(tally.rate(self._clock())),
+            "done": counts.of(blob) if blob else counts.done,
+            "total": blob.size if blob else counts.total,
+            "rate": int(counts.rate(self._clock())),
             **more,
         }
         try:

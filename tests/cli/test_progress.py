@@ -10,9 +10,9 @@ import re
 import pytest
 
 from cli.bars import Bars
+from cli.counts import Counts, clock_face
 from cli.progress import JsonLines, Plain, observer
 from cli.render import Terminal
-from cli.tally import Tally, clock_face
 from registry.contracts import How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
@@ -40,32 +40,32 @@ def terminal(err: io.StringIO, *, quiet: bool = False) -> Terminal:
 
 
 def test_numbers_never_run_backwards() -> None:
-    tally = Tally(BLOBS, 0.0)
+    counts = Counts(BLOBS, 0.0)
     chance = random.Random(7)
     seen = 0
     for moment in range(500):
-        tally.at(chance.choice(BLOBS), chance.randrange(-50, 1500), float(moment))
-        assert seen <= tally.done <= tally.total
-        seen = tally.done
+        counts.at(chance.choice(BLOBS), chance.randrange(-50, 1500), float(moment))
+        assert seen <= counts.done <= counts.total
+        seen = counts.done
 
 
 def test_what_was_there_before_counts_from_the_start_but_for_no_rate() -> None:
-    tally = Tally(BLOBS, 0.0)
-    tally.at(BLOBS[0], 900, 0.0)
-    assert (tally.done, tally.moved, tally.rate(1.0)) == (900, 0, 0.0)
-    tally.at(BLOBS[0], 1000, 2.0)
-    assert tally.rate(2.0) == 50.0
-    assert tally.left(2.0) == 40.0
+    counts = Counts(BLOBS, 0.0)
+    counts.at(BLOBS[0], 900, 0.0)
+    assert (counts.done, counts.moved, counts.rate(1.0)) == (900, 0, 0.0)
+    counts.at(BLOBS[0], 1000, 2.0)
+    assert counts.rate(2.0) == 50.0
+    assert counts.left(2.0) == 40.0
 
 
 def test_a_rate_that_is_no_longer_true_is_none() -> None:
-    tally = Tally(BLOBS, 0.0)
-    tally.at(BLOBS[0], 0, 0.0)
-    tally.at(BLOBS[0], 800, 2.0)
-    assert (tally.rate(4.0), tally.whole.waiting(4.0)) == (200.0, False)
-    assert (tally.rate(5.5), tally.left(5.5), tally.whole.waiting(5.5)) == (0.0, None, True)
-    tally.at(BLOBS[0], 1000, 6.0)
-    assert tally.rate(6.0) > 0
+    counts = Counts(BLOBS, 0.0)
+    counts.at(BLOBS[0], 0, 0.0)
+    counts.at(BLOBS[0], 800, 2.0)
+    assert (counts.rate(4.0), counts.whole.waiting(4.0)) == (200.0, False)
+    assert (counts.rate(5.5), counts.left(5.5), counts.whole.waiting(5.5)) == (0.0, None, True)
+    counts.at(BLOBS[0], 1000, 6.0)
+    assert counts.rate(6.0) > 0
 
 
 def test_a_plain_line_comes_every_few_seconds_and_not_more_often() -> None:

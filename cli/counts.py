@@ -41,7 +41,7 @@ class Rate:
         return (self.moved - moved) / passed if passed > 0.05 and not self.waiting(now) else 0.0
 
 
-class Tally:
+class Counts:
     """The bytes of one model: per blob and in all, and how fast they grow."""
 
     def __init__(self, blobs: Sequence[Descriptor], now: float) -> None:
