@@ -11,8 +11,8 @@ import click
 
 from cli import places, progress
 from cli.allocator import keep_buffers
+from cli.batch import Document, each
 from cli.ending import Run
-from cli.many import Document, each
 from cli.options import Desk
 from cli.progress import Watcher
 from cli.render import size, visible

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cli.many import Document
+from cli.batch import Document
 from cli.render import size
 from registry.contracts import How
 from registry.model.digests import Digest

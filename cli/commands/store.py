@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from cli import naming, places
-from cli.many import Document, each
+from cli.batch import Document, each
 from cli.options import NETWORK, REMOTE, STORE, Desk, command
 from cli.render import date, size, visible
 from registry.errors import InvalidError
