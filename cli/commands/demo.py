@@ -1,4 +1,4 @@
-"""The whole story on this machine: a private model is published, refused to strangers, pulled and proven."""
+"""Everything on this machine: a private model is published, refused to strangers, pulled and proven."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from cli import extra, story
+from cli import demo_steps, extra
+from cli.demo_sandbox import Sandbox
 from cli.options import Desk, command
 from cli.render import visible
-from cli.stage import Stage
 from registry.errors import RegistryError
 
 _WIDTH = 96  # characters a line of what somebody hears has
@@ -35,7 +35,7 @@ class _Told:
 @command()
 @click.option("--keep", is_flag=True, help="Leave the directory, and say how to go on.")
 def demo(desk: Desk, keep: bool) -> int:
-    """Show the whole story on this machine, in under a minute; cleans up after itself.
+    """Show all of it on this machine, in under a minute; cleans up after itself.
 
     \b
       ferry demo
@@ -43,40 +43,40 @@ def demo(desk: Desk, keep: bool) -> int:
     """
     extra.need_server("ferry demo")
     folder = Path(tempfile.mkdtemp(prefix="ferry-demo-"))
-    stage = Stage(folder)
+    sandbox = Sandbox(folder)
     began = time.monotonic()
     try:
         _introduce(desk, folder)
-        steps = _play(desk, stage)
+        steps = _play(desk, sandbox)
     finally:
-        stage.stop()
+        sandbox.stop()
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    ok = len(steps) == len(story.STEPS) and all(step.ok for step in steps)
-    _close(desk, stage, steps, keep, ok, time.monotonic() - began)
+    ok = len(steps) == len(demo_steps.STEPS) and all(step.ok for step in steps)
+    _close(desk, sandbox, steps, keep, ok, time.monotonic() - began)
     return 0 if ok else RegistryError.exit
 
 
-def _play(desk: Desk, stage: Stage) -> list[_Told]:
+def _play(desk: Desk, sandbox: Sandbox) -> list[_Told]:
     """Every step in order, up to the first that does not do what it says."""
     told: list[_Told] = []
-    for number, (title, step) in enumerate(story.STEPS, 1):
-        told.append(_step(stage, title, step))
+    for number, (title, step) in enumerate(demo_steps.STEPS, 1):
+        told.append(_step(sandbox, title, step))
         _show(desk, number, told[-1])
         if not told[-1].ok:
             break
     return told
 
 
-def _step(stage: Stage, title: str, step: Callable[[Stage], str]) -> _Told:
-    stage.typed.clear()
+def _step(sandbox: Sandbox, title: str, step: Callable[[Sandbox], str]) -> _Told:
+    sandbox.typed.clear()
     began = time.monotonic()
     ok = True
     try:
-        says = step(stage)
+        says = step(sandbox)
     except RegistryError as error:
         says, ok = error.message, False
-    return _Told(title, tuple(stage.typed), says, ok, round(time.monotonic() - began, 3))
+    return _Told(title, tuple(sandbox.typed), says, ok, round(time.monotonic() - began, 3))
 
 
 # --- what is seen ----------------------------------------------------------------------------------------
@@ -105,8 +105,8 @@ def _show(desk: Desk, number: int, step: _Told) -> None:
     terminal.out.flush()
 
 
-def _close(desk: Desk, stage: Stage, steps: list[_Told], keep: bool, ok: bool, seconds: float) -> None:
-    folder = str(stage.folder)
+def _close(desk: Desk, sandbox: Sandbox, steps: list[_Told], keep: bool, ok: bool, seconds: float) -> None:
+    folder = str(sandbox.folder)
     if desk.terminal.json:
         desk.terminal.document(
             {
@@ -128,22 +128,22 @@ def _close(desk: Desk, stage: Stage, steps: list[_Told], keep: bool, ok: bool, s
         return
     desk.terminal.line()
     done = sum(step.ok for step in steps)
-    desk.terminal.line(f"{done} of {len(story.STEPS)} steps did what they say, in {seconds:.1f} s.")
+    desk.terminal.line(f"{done} of {len(demo_steps.STEPS)} steps did what they say, in {seconds:.1f} s.")
     if keep:
-        _go_on(desk, stage)
+        _go_on(desk, sandbox)
 
 
-def _go_on(desk: Desk, stage: Stage) -> None:
+def _go_on(desk: Desk, sandbox: Sandbox) -> None:
     """What a person types to play on in the directory that was kept."""
     for line in (
         "",
-        f"Everything is still in {stage.folder}. To go on, start the registry again:",
-        f"  cd {stage.folder}",
-        f"  ferry serve --data registry --listen {stage.host}",
+        f"Everything is still in {sandbox.folder}. To go on, start the registry again:",
+        f"  cd {sandbox.folder}",
+        f"  ferry serve --data registry --listen {sandbox.host}",
         "and, in another terminal there, be Ada or Ben:",
-        f"  HOME=$PWD/ada ferry list {stage.host}",
-        f"  HOME=$PWD/ben ferry pull {stage.name(story.MODEL)}",
+        f"  HOME=$PWD/ada ferry list {sandbox.host}",
+        f"  HOME=$PWD/ben ferry pull {sandbox.name(demo_steps.MODEL)}",
         "  ferry admin user list --data registry",
-        f"It is yours to remove: rm -r {stage.folder}",
+        f"It is yours to remove: rm -r {sandbox.folder}",
     ):
         desk.terminal.line(line)

@@ -1,4 +1,4 @@
-"""Where `ferry demo` plays: a directory, a registry in a process of its own, people with homes of their own.
+"""Where `ferry demo` runs: a directory, a registry in a process of its own, people with homes of their own.
 
 Everything is done by running ferry itself, with the words a person would type; what it answers is checked.
 """
@@ -25,12 +25,12 @@ _INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH
 _READY = "ferry serve: ready on http://"
 
 
-class SurpriseError(RegistryError):
+class StepError(RegistryError):
     """A step did not do what it says."""
 
 
 @dataclass(slots=True)
-class Stage:
+class Sandbox:
     """The demo's directory and what runs in it; `typed` is what was typed since it was last emptied."""
 
     folder: Path
@@ -51,7 +51,7 @@ class Stage:
         return f"{self.host}/{model}"
 
     def ferry(self, person: str, *words: str, ends: int = 0) -> Any:
-        """What `ferry WORDS --format json` answers to `person`; SurpriseError unless it ends with `ends`."""
+        """What `ferry WORDS --format json` answers to `person`; StepError unless it ends with `ends`."""
         self.typed.append(f"{person}$ {shlex.join(['ferry', *words])}")
         process = subprocess.Popen(
             [*_FERRY, *words, "--format", "json"],
@@ -72,7 +72,7 @@ class Stage:
                 raise
         if process.returncode != ends:
             said = (out + err).strip()[-2000:]
-            raise SurpriseError(f"ferry {words[0]} ended with {process.returncode}, not {ends}: {said}")
+            raise StepError(f"ferry {words[0]} ended with {process.returncode}, not {ends}: {said}")
         return json.loads(out)
 
     def serve(self) -> None:
@@ -95,7 +95,7 @@ class Stage:
         finally:
             watchdog.cancel()
         if not ready.startswith(_READY):
-            raise SurpriseError(f"the registry did not start: {ready.strip() or 'it said nothing'}")
+            raise StepError(f"the registry did not start: {ready.strip() or 'it said nothing'}")
         self.host = ready.removeprefix(_READY).split()[0].rstrip("/")
         self.typed.append(f"host$ {shlex.join(['ferry', *words[:-1], self.host])} &")
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cli.demo_sandbox import Sandbox, StepError
 from cli.render import size
-from cli.stage import Stage, SurpriseError
 from registry.contracts import Source
 from registry.disk.data import DataFile
 from registry.model.manifests import Descriptor
@@ -31,31 +31,31 @@ LICENSE """This model was made up by ferry demo. Do with it as you like."""
 '''
 
 
-def _serve(stage: Stage) -> str:
-    stage.serve()
-    return f"ready on http://{stage.host}, for this machine only"
+def _serve(sandbox: Sandbox) -> str:
+    sandbox.serve()
+    return f"ready on http://{sandbox.host}, for this machine only"
 
 
-def _people(stage: Stage) -> str:
+def _people(sandbox: Sandbox) -> str:
     """Two accounts and two keys. `signin` makes the key, and says what to do about it."""
     for person in ("ada", "ben"):
-        stage.ferry(person, "signin", stage.host, ends=_DENIED)
+        sandbox.ferry(person, "signin", sandbox.host, ends=_DENIED)
         public = f"{person}/.ollama/id_ed25519.pub"
-        stage.ferry("host", "admin", "user", "add", person, "--key", public, "--data", "registry")
-    names = [stage.ferry(person, "whoami", stage.host)["name"] for person in ("ada", "ben")]
+        sandbox.ferry("host", "admin", "user", "add", person, "--key", public, "--data", "registry")
+    names = [sandbox.ferry(person, "whoami", sandbox.host)["name"] for person in ("ada", "ben")]
     _expect(names == ["ada", "ben"], f"the registry takes them for {names}")
     return "two keys, two accounts; no password anywhere"
 
 
-def _create(stage: Stage) -> str:
+def _create(sandbox: Sandbox) -> str:
     from registry.disk import files
     from registry.publish.writer import tiny
 
-    folder = stage.home("ada")
+    folder = sandbox.home("ada")
     files.write_atomic(folder / "tiny.gguf", tiny(), scratch=folder)
     files.write_atomic(folder / "Modelfile", _MODELFILE.encode(), scratch=folder)
-    stage.ferry("ada", "create", stage.name(MODEL), "-f", "ada/Modelfile")
-    shown = stage.ferry("ada", "show", stage.name(MODEL))
+    sandbox.ferry("ada", "create", sandbox.name(MODEL), "-f", "ada/Modelfile")
+    shown = sandbox.ferry("ada", "show", sandbox.name(MODEL))
     kinds = [layer["mediaType"].rpartition(".")[2] for layer in shown["layers"]]
     _expect(
         kinds == ["model", "template", "system", "license", "params"],
@@ -65,26 +65,27 @@ def _create(stage: Stage) -> str:
     return f"{size(weights)} of weights, a template, a system prompt, a licence and parameters"
 
 
-def _publish(stage: Stage) -> str:
-    told = stage.ferry("ada", "push", stage.name(MODEL))
+def _publish(sandbox: Sandbox) -> str:
+    told = sandbox.ferry("ada", "push", sandbox.name(MODEL))
     _expect(all(blob["how"] == "uploaded" for blob in told["blobs"]), "not every blob was uploaded")
     _expect(told["transferred"] == told["size"], "it moved another number of bytes than the model has")
-    again = stage.ferry("ada", "push", stage.name(MODEL))
+    again = sandbox.ferry("ada", "push", sandbox.name(MODEL))
     _expect(again["transferred"] == 0, "a second push moved something")
     return f"{size(told['transferred'])} moved, read back and the same; a second push moved nothing"
 
 
-def _refuse(stage: Stage) -> str:
+def _refuse(sandbox: Sandbox) -> str:
     """An unknown key, and a known one without the right, hear the same of this model as of none."""
-    stage.ferry("eve", "signin", stage.host, ends=_DENIED)  # makes her key, which nobody adds
+    sandbox.ferry("eve", "signin", sandbox.host, ends=_DENIED)  # makes her key, which nobody adds
     heard = []
     for person, ends in (("eve", _DENIED), ("ben", _NO_SUCH)):
         private, none = (
-            stage.ferry(person, "pull", stage.name(model), ends=ends)["error"] for model in (MODEL, _MISSING)
+            sandbox.ferry(person, "pull", sandbox.name(model), ends=ends)["error"]
+            for model in (MODEL, _MISSING)
         )
         same = _without_name(private, MODEL) == _without_name(none, _MISSING)
         _expect(same, f"{person} can tell the private model from none: {private} {none}")
-        _expect(stage.ferry(person, "list") == [], f"{person} has a model now")
+        _expect(sandbox.ferry(person, "list") == [], f"{person} has a model now")
         heard.append(f"{person} hears: {private['message']}")
     return "\n".join(["Eve's key is refused; neither she nor Ben can tell that the model exists", *heard])
 
@@ -98,23 +99,23 @@ def _without_name(error: Any, model: str) -> str:
     return text
 
 
-def _pull(stage: Stage) -> str:
-    stage.ferry("host", "admin", "grant", "ben", "ada/tiny", "read", "--data", "registry")
-    told = stage.ferry("ben", "pull", stage.name(MODEL))
+def _pull(sandbox: Sandbox) -> str:
+    sandbox.ferry("host", "admin", "grant", "ben", "ada/tiny", "read", "--data", "registry")
+    told = sandbox.ferry("ben", "pull", sandbox.name(MODEL))
     _expect(all(blob["how"] == "fetched" for blob in told["blobs"]), "not every blob was fetched")
     return f"{size(told['transferred'])} in {told['seconds']:.2f} s, into a store that was empty"
 
 
-def _prove(stage: Stage) -> str:
+def _prove(sandbox: Sandbox) -> str:
     """Hash everything Ben has, here, and compare it with what Ada made."""
-    name = Name.parse(stage.name(MODEL))
-    ada, ben = (Store(stage.models(person)) for person in ("ada", "ben"))
+    name = Name.parse(sandbox.name(MODEL))
+    ada, ben = (Store(sandbox.models(person)) for person in ("ada", "ben"))
     manifest = ben.resolve(name)
     _expect(manifest.raw == ada.resolve(name).raw, "Ben's manifest is not Ada's")
     for blob in manifest.blobs():
         found = _hash(ben, name, blob)
         _expect(found == blob.digest.hex, f"blob {blob.digest.short} hashes to {found[:12]}")
-    stage.typed.append("ben$ # every blob is hashed, and compared with what Ada made")
+    sandbox.typed.append("ben$ # every blob is hashed, and compared with what Ada made")
     count = len(list(manifest.blobs()))
     return f"{count} blobs hash to their names; the manifest is Ada's to the byte ({manifest.digest.short})"
 
@@ -126,19 +127,19 @@ def _hash(source: Source, name: Name, blob: Descriptor) -> str:
     return hasher.hexdigest()
 
 
-def _corrupt(stage: Stage) -> str:
+def _corrupt(sandbox: Sandbox) -> str:
     """Flip one byte of the weights, on the registry's disk: whoever pulls now must notice."""
-    name = Name.parse(stage.name(MODEL))
-    weights = max(Store(stage.models("ada")).resolve(name).layers, key=lambda layer: layer.size)
-    path = _blob_file(stage.folder / "registry", weights.digest.hex)
-    pull = ("pull", stage.name(MODEL), "--models", "ben/second-store")
+    name = Name.parse(sandbox.name(MODEL))
+    weights = max(Store(sandbox.models("ada")).resolve(name).layers, key=lambda layer: layer.size)
+    path = _blob_file(sandbox.folder / "registry", weights.digest.hex)
+    pull = ("pull", sandbox.name(MODEL), "--models", "ben/second-store")
     _flip(path, weights.size // 2)
-    stage.typed.append(f"host$ # byte {weights.size // 2} of the weights is flipped in registry/blobs")
-    told = stage.ferry("ben", *pull, ends=_CORRUPT)
-    _expect(stage.ferry("ben", "list", *pull[2:]) == [], "a model with a wrong byte is visible")
+    sandbox.typed.append(f"host$ # byte {weights.size // 2} of the weights is flipped in registry/blobs")
+    told = sandbox.ferry("ben", *pull, ends=_CORRUPT)
+    _expect(sandbox.ferry("ben", "list", *pull[2:]) == [], "a model with a wrong byte is visible")
     _flip(path, weights.size // 2)
-    stage.typed.append("host$ # and flipped back")
-    stage.ferry("ben", *pull)
+    sandbox.typed.append("host$ # and flipped back")
+    sandbox.ferry("ben", *pull)
     why = told["error"]["message"].rpartition(": ")[2]
     return f"noticed: {why}\nno model was made of it; from the mended disk it is pulled"
 
@@ -158,19 +159,19 @@ def _flip(path: Path, offset: int) -> None:
         file.close()
 
 
-def _stop(stage: Stage) -> str:
-    code = stage.stop()
+def _stop(sandbox: Sandbox) -> str:
+    code = sandbox.stop()
     _expect(code == 0, f"the registry ended with {code}")
-    stage.typed.append("host$ kill %1")
+    sandbox.typed.append("host$ kill %1")
     return "the registry finished what it was doing, and ended with 0"
 
 
 def _expect(true: bool, otherwise: str) -> None:
     if not true:
-        raise SurpriseError(otherwise)
+        raise StepError(otherwise)
 
 
-STEPS: tuple[tuple[str, Callable[[Stage], str]], ...] = (
+STEPS: tuple[tuple[str, Callable[[Sandbox], str]], ...] = (
     ("A private registry is started", _serve),
     ("Ada and Ben make their keys, and get accounts", _people),
     ("Ada makes a model from a GGUF file and a Modelfile", _create),
