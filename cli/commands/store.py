@@ -45,15 +45,17 @@ def cp(desk: Desk, source: str, destination: str, remote: bool) -> int | None:
 
 
 def _copy_at_registry(desk: Desk, name: Name, to: Name) -> int:
-    from cli import moving
+    from cli import transfers
 
-    watcher = moving.watcher(desk)
+    watcher = transfers.watcher(desk)
     with places.connections(desk) as opened:
         if opened.origin(name) != opened.origin(to):
             raise InvalidError(
                 f"{name} and {to} are at different registries", hint=f"ferry mirror {name} {to}"
             )
-        return moving.each_moved(desk, [to], lambda to: moving.between(opened, name, to), watcher, opened)
+        return transfers.copy_each(
+            desk, [to], lambda to: transfers.between(opened, name, to), watcher, opened
+        )
 
 
 @command(*STORE, *NETWORK)

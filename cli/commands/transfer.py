@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from cli import moving, naming, places
-from cli.moving import Trip
+from cli import naming, places, transfers
 from cli.options import MOVING, NETWORK, STORE, Desk, command
+from cli.transfers import PlannedCopy
 from registry.errors import InvalidError
 from registry.model.names import DEFAULT_TAG, Name, split_scheme
 
@@ -23,15 +23,15 @@ def pull(desk: Desk, names: tuple[str, ...], other: str | None) -> int:
     """
     if other and len(names) > 1:
         raise InvalidError("--as gives one model another name", hint="pull the models one after another")
-    watcher = moving.watcher(desk, len(names))
+    watcher = transfers.watcher(desk, len(names))
     with places.store(desk, watcher.note) as store, places.connections(desk) as opened:
 
-        def fetch(name: Name) -> Trip:
+        def fetch(name: Name) -> PlannedCopy:
             to = naming.parse(desk, other) if other else name
             places.storable(desk, to, "give it a name of its own here: --as NAME")
-            return Trip(opened.remote(name), name, store, to, moving.route(str(name), str(to)))
+            return PlannedCopy(opened.remote(name), name, store, to, transfers.route(str(name), str(to)))
 
-        return moving.each_moved(desk, [naming.parse(desk, name) for name in names], fetch, watcher, opened)
+        return transfers.copy_each(desk, [naming.parse(desk, name) for name in names], fetch, watcher, opened)
 
 
 @command(*STORE, *NETWORK, *MOVING, goes_on=True)
@@ -45,16 +45,16 @@ def push(desk: Desk, names: tuple[str, ...], place: str | None) -> int:
       ferry push tiny:1.0 models.acme.example/acme/tiny
     """
     pairs = _pairs(desk, names, place)
-    watcher = moving.watcher(desk, len(pairs))
+    watcher = transfers.watcher(desk, len(pairs))
     with places.store(desk, watcher.note) as store, places.connections(desk) as opened:
 
-        def publish(to: Name) -> Trip:
+        def publish(to: Name) -> PlannedCopy:
             name = pairs[to]
             # What was pulled from a registry lies there under that name, and need not be sent again.
             near = name if name.host == to.host else None
-            return Trip(store, name, opened.remote(to), to, moving.route(str(name), to.text), near)
+            return PlannedCopy(store, name, opened.remote(to), to, transfers.route(str(name), to.text), near)
 
-        return moving.each_moved(desk, list(pairs), publish, watcher, opened)
+        return transfers.copy_each(desk, list(pairs), publish, watcher, opened)
 
 
 @command(*NETWORK, *MOVING, goes_on=True)
@@ -69,13 +69,13 @@ def mirror(desk: Desk, source: str, destination: str) -> int:
     """
     name = naming.parse(desk, source)
     to = naming.published(desk, destination, name)
-    watcher = moving.watcher(desk)
+    watcher = transfers.watcher(desk)
     with places.connections(desk) as opened:
 
-        def across(to: Name) -> Trip:
-            return moving.between(opened, name, to)
+        def across(to: Name) -> PlannedCopy:
+            return transfers.between(opened, name, to)
 
-        return moving.each_moved(desk, [to], across, watcher, opened)
+        return transfers.copy_each(desk, [to], across, watcher, opened)
 
 
 def _pairs(desk: Desk, names: tuple[str, ...], place: str | None) -> dict[Name, Name]:

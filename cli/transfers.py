@@ -28,7 +28,7 @@ from registry.transfer.retry import Patience, Rule, Stopped
 
 
 @dataclass(frozen=True, slots=True)
-class Trip:
+class PlannedCopy:
     """A model's name where it is and where it goes.
 
     `route` says both to people. `near` is what is known to hold the blobs at the destination already.
@@ -56,20 +56,20 @@ def watcher(desk: Desk, models: int = 1) -> Watcher:
     return made
 
 
-def between(opened: Connections, name: Name, to: Name) -> Trip:
+def between(opened: Connections, name: Name, to: Name) -> PlannedCopy:
     """From registry to registry; inside one, the blobs are mounted."""
     near = name if opened.origin(name) == opened.origin(to) else None
-    return Trip(opened.remote(name), name, opened.remote(to), to, route(name.text, to.text), near)
+    return PlannedCopy(opened.remote(name), name, opened.remote(to), to, route(name.text, to.text), near)
 
 
-def each_moved(
+def copy_each(
     desk: Desk,
     names: Sequence[Name],
-    trip_of: Callable[[Name], Trip],
+    planned_of: Callable[[Name], PlannedCopy],
     watcher: Watcher,
     opened: Connections,
 ) -> int:
-    """Make the trip of each name, or with --dry-run say what it would move; the exit code."""
+    """Make the copy of each name, or with --dry-run say what it would move; the exit code."""
     keep_buffers()
     settings = desk.settings
     rule = Rule(**{key: settings.get(key) for key in ("give_up_after", "first_pause") if settings.get(key)})
@@ -97,18 +97,25 @@ def each_moved(
             raise
 
     def gone(name: Name) -> tuple[Document, str]:
-        trip = trip_of(name)
-        with places.telling_tags(trip.source, trip.name):
-            told = moved(trip)
+        planned = planned_of(name)
+        with places.telling_tags(planned.source, planned.name):
+            told = moved(planned)
         done.append(told)
-        return told, _said(told, trip.route, verbose=settings.on("verbose"))
+        return told, _said(told, planned.route, verbose=settings.on("verbose"))
 
-    def moved(trip: Trip) -> Document:
+    def moved(planned: PlannedCopy) -> Document:
         if settings.on("dry_run"):
-            return _planned(trip)
+            return _would_do(planned)
         try:
             return document(
-                copy(trip.source, trip.destination, trip.name, to=trip.to, near=trip.near, options=options)
+                copy(
+                    planned.source,
+                    planned.destination,
+                    planned.name,
+                    to=planned.to,
+                    near=planned.near,
+                    options=options,
+                )
             )
         finally:
             watcher.close()
@@ -134,21 +141,23 @@ def _stopped_by(stop: threading.Event, opened: Connections) -> None:
         run.stop = end
 
 
-def _planned(trip: Trip) -> Document:
+def _would_do(planned: PlannedCopy) -> Document:
     """What would move, and how big it is; nothing does."""
-    manifest = trip.source.resolve(trip.name)
-    blobs = [(blob, trip.destination.size(trip.to, blob) is not None) for blob in _blobs(trip, manifest)]
-    return plan(trip.to, manifest, trip.destination.current(trip.to), blobs)
+    manifest = planned.source.resolve(planned.name)
+    blobs = [
+        (blob, planned.destination.size(planned.to, blob) is not None) for blob in _blobs(planned, manifest)
+    ]
+    return plan(planned.to, manifest, planned.destination.current(planned.to), blobs)
 
 
-def _blobs(trip: Trip, manifest: Manifest) -> Iterator[Descriptor]:
+def _blobs(planned: PlannedCopy, manifest: Manifest) -> Iterator[Descriptor]:
     """The blobs of a manifest, or of all that an index names."""
     if manifest.kind is not Kind.INDEX:
         yield from manifest.blobs()
         return
     found: dict[Digest, Descriptor] = {}
     for child in manifest.children:
-        for blob in _blobs(trip, trip.source.resolve(trip.name.with_reference(child.digest))):
+        for blob in _blobs(planned, planned.source.resolve(planned.name.with_reference(child.digest))):
             found[blob.digest] = blob
     yield from found.values()
 
