@@ -185,8 +185,7 @@ def test_all_at_once_and_a_member_does_not_notice(tmp_path: Path, pytestconfig: 
                 assert get(target, attacked.name) == attacked.model
             assert health.asked > 0
 
-        assert health.failed == []
-        assert health.longest < patience
+        assert (health.failed, health.longest < patience) == ([], True), f"{health.longest:.1f} s"
         assert attacked.kibibytes() < MEMORY
     os.close(nobody_reads)
 
@@ -234,11 +233,10 @@ def test_a_dead_connection_does_not_own_its_upload(attacked: House) -> None:
     words = attacked.head("PATCH", path, f"Authorization: {bearer}", "Content-Length: 9000000")
     attacked.connect(words + HALF)  # and never a byte more, nor an end
 
-    deadline = time.monotonic() + 30
-    while (told := attacked.registry.call("GET", path, headers=fields)).status == 429:
-        assert int(told.headers["retry-after"]) <= 2
+    deadline, held = time.monotonic() + 30, f"0-{len(HALF) - 1}"
+    while (told := attacked.registry.call("GET", path, headers=fields)).headers.get("range") != held:
+        assert told.status == 204 or (told.status, told.headers["retry-after"]) == (429, "1")
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
-    assert (told.status, told.headers["range"]) == (204, f"0-{len(HALF) - 1}")
     assert attacked.registry.call("DELETE", path, headers=fields).status == 204
