@@ -19,7 +19,7 @@ from registry.model.digests import Digest
 from registry.model.manifests import MANIFEST_BYTES, OCI_INDEX, Manifest
 from registry.model.spans import Span
 from registry.server.principal import Everything, Principal, Readers, Right
-from registry.server.reading import PAGE_BYTES, date, page_limit, parsed_digest, reference
+from registry.server.reading import PAGE_BYTES, date, page_limit, parsed_digest, reference, tag_parameters
 from registry.server.receiving import Receiving
 from registry.server.visitor import Visitor
 from registry.wire import routes
@@ -89,19 +89,24 @@ class App:
     def put_manifest(self, request: Request, visitor: Visitor) -> Response | Accept:
         if (request.length or 0) > MANIFEST_BYTES:
             return fault("SIZE_INVALID", f"a manifest has at most {MANIFEST_BYTES} bytes", status=413)
-        reference(visitor.place)
-        return accept_small(partial(self._put_manifest, request, visitor), MANIFEST_BYTES)
+        named, tags = reference(visitor.place), tag_parameters(request)
+        if tags and not isinstance(named, Digest):
+            return fault("TAG_INVALID", "tags are parameters of a manifest's digest only")
+        return accept_small(partial(self._put_manifest, request, visitor, tags), MANIFEST_BYTES)
 
-    def _put_manifest(self, request: Request, visitor: Visitor, raw: bytes) -> Response:
+    def _put_manifest(self, request: Request, visitor: Visitor, more: list[str], raw: bytes) -> Response:
+        """`more`: the tags that a manifest pushed by its digest is to have too."""
         place = visitor.place
         named = reference(place)
-        digest, tag = (named, None) if isinstance(named, Digest) else (None, named)
+        digest = named if isinstance(named, Digest) else None
         if digest is not None and Digest.of(raw, digest.algorithm) != digest:
             return fault("DIGEST_INVALID", f"the manifest sent is not {digest}")
         try:
             content_type = request.headers.get("Content-Type")
             manifest = Manifest.parse(raw, content_type=content_type, digest=digest)
-            self.depot.publish(place.repository, manifest, tag, visitor.actor)
+            tags: list[str | None] = [*more] or [None if isinstance(named, Digest) else named]
+            for tag in tags:
+                self.depot.publish(place.repository, manifest, tag, visitor.actor)
         except InvalidError as error:
             return fault("MANIFEST_INVALID", error.message)
         except NotFoundError as error:
@@ -110,6 +115,7 @@ class App:
             ("Location", visitor.here.base + routes.manifest(place.repository, manifest.digest)),
             ("Docker-Content-Digest", str(manifest.digest)),
         ]
+        headers += (("OCI-Tag", tag) for tag in more)
         if manifest.subject is not None:  # tells the client that referrers are kept here
             headers.append(("OCI-Subject", str(manifest.subject.digest)))
         return Response(201, Headers(headers))
@@ -307,6 +313,6 @@ def _wanted(request: Request, digest: Digest, size: int) -> tuple[int, int] | No
         return size - length, length
     first = int(found[1])
     last = min(int(found[2]), size - 1) if found[2] else size - 1
-    if found[2] and int(found[2]) < first:
-        return None
+    if found[2] and int(found[2]) < first:  # RFC 9110 would have it ignored, the OCI suite has it refused
+        return size, 0
     return (first, last - first + 1) if first < size else (size, 0)

@@ -40,6 +40,15 @@ def reference(place: Place) -> Digest | str:
     return place.reference
 
 
+def tag_parameters(request: Request) -> list[str]:
+    """The tags in a manifest's query, each once (distribution specification, after 1.1); MalformedError."""
+    tags = list(dict.fromkeys(value for key, value in request.query if key == "tag"))
+    for tag in tags:
+        if not _TAG.fullmatch(tag):
+            raise MalformedError("TAG_INVALID", f"{tag[:80]!r} is not a tag")
+    return tags
+
+
 def page_limit(request: Request) -> int:
     """How many entries a page is to have: `n`, and never more than there are on the largest."""
     text = request.parameter("n")

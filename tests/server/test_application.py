@@ -38,8 +38,8 @@ def test_a_range_is_answered_with_exactly_its_bytes(lab: Lab, asked: str, first:
     assert answer.headers["content-length"] == str(last - first + 1)
 
 
-@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", f"bytes={SIZE}-{SIZE}", "bytes=-0"])
-def test_a_range_behind_the_end_is_416_and_says_the_size(lab: Lab, asked: str) -> None:
+@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", f"bytes={SIZE}-{SIZE}", "bytes=-0", "bytes=50-0"])
+def test_a_range_behind_the_end_or_backwards_is_416_and_says_the_size(lab: Lab, asked: str) -> None:
     answer = lab.call("GET", lab.blob(DATA), Range=asked)
     assert (answer.status, answer.headers["content-range"]) == (416, f"bytes */{SIZE}")
     assert code(answer.body) == "RANGE_INVALID"
@@ -89,6 +89,27 @@ def test_a_manifest_sent_under_anothers_digest_is_refused(lab: Lab) -> None:
     path = f"/v2/acme/tiny/manifests/{Digest.of(b'another')}"
     answer = lab.call("PUT", path, raw, Content_Type=OCI_MANIFEST)
     assert (answer.status, code(answer.body)) == (400, "DIGEST_INVALID")
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_manifest_pushed_by_digest_gets_the_tags_of_its_query_too(lab: Lab, algorithm: str) -> None:
+    raw = lab.manifest(DATA)
+    digest = Digest.of(raw, algorithm)
+    path = f"/v2/acme/{algorithm}/manifests"
+    raw = lab.manifest(DATA, repository=f"acme/{algorithm}")
+
+    answer = lab.call("PUT", f"{path}/{digest}?tag=one&tag=two&tag=one", raw, Content_Type=OCI_MANIFEST)
+
+    assert (answer.status, answer.headers["docker-content-digest"]) == (201, str(digest))
+    for tag in ("one", "two"):
+        told = lab.call("GET", f"{path}/{tag}", Accept=OCI_MANIFEST)
+        assert (told.body, told.headers["docker-content-digest"]) == (raw, str(digest))
+
+
+@pytest.mark.parametrize("query", ["latest?tag=one", f"{Digest.of(b'x')}?tag=-", f"{Digest.of(b'x')}?tag="])
+def test_tags_that_cannot_be_are_refused(lab: Lab, query: str) -> None:
+    answer = lab.call("PUT", f"/v2/acme/tiny/manifests/{query}", b"{}", Content_Type=OCI_MANIFEST)
+    assert (answer.status, code(answer.body)) == (400, "TAG_INVALID")
 
 
 def test_every_answer_has_an_identifier_and_none_says_what_runs_here(lab: Lab) -> None:
