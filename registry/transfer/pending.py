@@ -6,7 +6,7 @@ import threading
 
 from registry.contracts import Appetite
 from registry.model.spans import Span, Spans
-from registry.transfer.sizes import Portions
+from registry.transfer.sizes import SpanSizes
 
 
 class Pending:
@@ -15,7 +15,7 @@ class Pending:
     def __init__(self, missing: Spans, first: int) -> None:
         """`first`: the length of the first span, in bytes."""
         self.total = missing.total  # bytes that are left
-        self.sizes = Portions(first)
+        self.sizes = SpanSizes(first)
         self._spans = list(missing)[::-1]  # the next one last
         self._lock = threading.Lock()
 

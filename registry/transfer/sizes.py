@@ -12,15 +12,15 @@ _SHARES = 2  # a reading is at most this part of what would be one worker's own 
 _A_WRITE = 15.0  # seconds an ordered write shall take
 
 
-class Portions:
-    """The portions of one blob, sized by how fast the last one went. Bytes and seconds."""
+class SpanSizes:
+    """How long the next span of one blob is to be, by how fast the last one went. Bytes and seconds."""
 
     def __init__(self, first: int = 1) -> None:
         self.grain = max(first, 1)  # the least there is, but for the last one
         self._rate = 0.0
 
     def next(self, appetite: Appetite, left: int, workers: int) -> int:
-        """The length of the next portion when `left` bytes are not handed out and so many workers share them.
+        """The length of the next span when `left` bytes are not handed out and so many workers share them.
 
         Readings are short from a slow source and towards the end, so that all workers end together.
         """
@@ -30,7 +30,7 @@ class Portions:
         return self.grain * max(1, min(_MOST_GRAINS, most // self.grain))
 
     def moved(self, appetite: Appetite, length: int, seconds: float, left: int) -> None:
-        """Learn from a portion that took so long. Ordered writes share evenly what is left."""
+        """Learn from a span that took so long. Ordered writes share evenly what is left."""
         if seconds <= 0 or length < self.grain:
             return
         self._rate = length / seconds

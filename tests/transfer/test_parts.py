@@ -17,7 +17,7 @@ from registry.model.spans import Span, Spans
 from registry.targets.memory import Memory, MemoryIntake
 from registry.transfer.copy import Options, copy
 from registry.transfer.retry import Patience, Rule
-from registry.transfer.sizes import Portions
+from registry.transfer.sizes import SpanSizes
 
 NAME = Name.parse("models.example/acme/parts:1")
 
@@ -84,12 +84,12 @@ ANYWHERE = Appetite(ordered=False, first=16, least=0, most=16)
 
 def readings(size: int, rate: float, workers: int) -> list[int]:
     """The lengths of the readings that fetch one blob of `size`; so many workers, each as fast as `rate`."""
-    portions, lengths, left = Portions(ANYWHERE.first), [], size
+    sizes, lengths, left = SpanSizes(ANYWHERE.first), [], size
     while left:
-        length = min(portions.next(ANYWHERE, left, workers), left)
+        length = min(sizes.next(ANYWHERE, left, workers), left)
         left -= length
         lengths.append(length)
-        portions.moved(ANYWHERE, length, length / rate, left)
+        sizes.moved(ANYWHERE, length, length / rate, left)
     return lengths
 
 
