@@ -27,6 +27,7 @@ from invariants import check_store, snapshot
 from through_faults import SMALL, SPAN, Line, MiB, line, model, options, store, total
 
 from registry.contracts import Intake
+from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.targets.remote import Remote
@@ -191,6 +192,7 @@ class Witness:
 
     def __init__(self) -> None:
         self.promised: list[Descriptor] = []
+        self.answered = threading.Event()  # whether it has said anything to the copy
 
     def watching(self, remote: Remote) -> Watched:
         return Watched(remote, self)
@@ -202,8 +204,12 @@ class Watched:
     def __init__(self, inner: Remote, witness: Witness) -> None:
         self._inner = inner
         self._witness = witness
-        self.prepare, self.size = inner.prepare, inner.size
-        self.current, self.publish = inner.current, inner.publish
+        self.prepare, self.size, self.publish = inner.prepare, inner.size, inner.publish
+
+    def current(self, name: Name) -> Digest | None:
+        found = self._inner.current(name)
+        self._witness.answered.set()
+        return found
 
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | None:
         intake = self._inner.receive(name, blob, near)
@@ -235,6 +241,7 @@ def test_a_push_whose_server_is_killed_goes_on_when_it_is_back(
 
     pushing = threading.Thread(target=push)
     pushing.start()
+    assert witness.answered.wait(30)  # a registry that never answered is given up within seconds
     time.sleep(chance.uniform(0, MOMENTS))
     over.kill()
     promised = list(witness.promised)
