@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -23,9 +23,12 @@ def tmp(tmp_path: Path) -> Path:
 
 
 def test_every_step_does_what_it_says_and_nothing_is_left(ferry: Ferry, tmp: Path) -> None:
-    began = time.monotonic()
-    done = ferry("demo", "--format", "json", TMPDIR=str(tmp), seconds=120).well()
-    assert time.monotonic() - began < 60
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = ferry("demo", "--format", "json", TMPDIR=str(tmp), seconds=300).well()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (
+        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 60
+    )  # what else runs is not ours
     told = done.json
     assert told.keys() == {"ok", "seconds", "directory", "steps"}
     assert (told["ok"], told["directory"]) == (True, None)
