@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import socket
 import threading
 import time
@@ -18,6 +17,7 @@ from registry.server.http.address import BACKLOG, Address, Bound
 from registry.server.http.connections import Connections
 from registry.server.http.driver import Driver, Identify
 from registry.server.http.limits import Limits
+from registry.server.http.proxies import new_identifier
 from registry.server.http.queues import Queues
 from registry.server.http.record import AccessRecord, Record
 from registry.wire.faults import fault
@@ -36,7 +36,7 @@ _DEAD_AFTER = (30, 10, 3)  # a line that is silent for 30 s is asked three times
 
 def identify(peer: str, _headers: Headers) -> Context:
     """A request by the connection it came on."""
-    return Context(id=secrets.token_hex(8), address=peer)
+    return Context(id=new_identifier(), address=peer)
 
 
 def _untold(_record: AccessRecord) -> None:
