@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from registry.contracts import Intake, Stream
+from registry.contracts import Intake, Reading, Stream
 from registry.errors import Side, TransientError
 from registry.model.manifests import Descriptor
 from registry.model.spans import Span
@@ -102,13 +102,34 @@ class Mover:
             reading = self._reader.open(gap)
             try:
                 stream = self._read(reading.stream)
-                if fits(reading, gap):
+                if fits(reading, gap) and reading.span.length < self._least(gap):
+                    self._write(gap, self._joined(reading, stream, gap), spans)
+                elif fits(reading, gap):
                     self._write(reading.span, stream, spans)
                 else:
                     self._write_from_whole(Cursor(stream, reading.span.offset), spans)
             finally:
                 reading.stream.close()
             self.pending.learn(self.intake.appetite, gap.length, clock() - began)
+
+    def _least(self, gap: Span) -> int:
+        """The fewest bytes that one write of `gap` may bring."""
+        appetite = self.intake.appetite
+        return min(appetite.least, gap.length) if appetite.ordered else 0
+
+    def _joined(self, first: Reading, stream: Iterator[bytes], gap: Span) -> Iterator[bytes]:
+        """`gap` from several readings, where one answer brings less than the destination takes."""
+        yield from stream
+        at = first.span.end
+        while at < gap.end:
+            reading = self._reader.open(Span(at, gap.end - at))
+            try:
+                cursor = Cursor(self._read(reading.stream), reading.span.offset)
+                cursor.skip_to(at)
+                at = min(gap.end, reading.span.end)
+                yield from cursor.take(at - cursor.offset)
+            finally:
+                reading.stream.close()
 
     def _write_from_whole(self, cursor: Cursor, spans: deque[Span]) -> None:
         """All of the blob came, although a part was asked for: take what no other worker moves."""

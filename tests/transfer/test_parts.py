@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pytest
-from faults import Wrapped, filled
+from faults import ShortAnswers, Wrapped, filled
 from goods import Model, get
 
 from registry.contracts import Appetite, Intake
@@ -124,6 +124,17 @@ def test_an_upload_that_wants_its_bytes_otherwise_after_a_refusal_gets_them_so()
 
     assert get(place.inner, NAME) == model
     assert written == [Span(0, 100), Span(100, 300), Span(0, 1000)]
+
+
+def test_answers_shorter_than_what_the_registry_takes_at_once_are_joined() -> None:
+    model = Model.random(1, 1000)
+    place = Upwards(Memory(), Appetite(True, 1000, 1000, 1000), 1e6)
+
+    source = ShortAnswers(filled(model, NAME), most=90)
+    copy(source, place, NAME, options=Options(patience=lambda: Patience(clock=lambda: place.now), jobs=1))
+
+    assert get(place.inner, NAME) == model
+    assert sorted(place.written) == sorted(blob.size for blob in model.manifest.blobs())
 
 
 def test_readings_from_a_slow_source_are_short() -> None:
