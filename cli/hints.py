@@ -21,6 +21,10 @@ ADVICE: Mapping[Reason, str] = {
     Reason.CLOCK: "set this machine's clock, or ask for the server's to be set",
     Reason.NAME_NOT_THERE: "check the name; without the right to it, a private model looks like none",
     Reason.BODY_LIMIT: "its administrator can allow larger bodies (nginx: client_max_body_size)",
+    Reason.DISK_FULL: "what was received is kept: make room there, then run the same command again",
+    Reason.REGISTRY_FULL: (
+        "the registry's disk or quota is full, not this machine's; its administrator can make room"
+    ),
     Reason.DOCKER_MANIFEST: (
         "an OCI-only registry has to be told to take Docker manifests "
         '(zot: "http": {{"compat": ["docker2s2"]}} in its configuration)'

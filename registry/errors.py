@@ -41,6 +41,8 @@ class Reason(StrEnum):
     CLOCK = "clock"  # the two clocks differ too much
     NAME_NOT_THERE = "name_not_there"  # a registry has no such name, or shows it to others only
     BODY_LIMIT = "body_limit"  # a proxy or registry takes no body of this size
+    DISK_FULL = "disk_full"  # this machine's disk has no space left, or a quota is used up
+    REGISTRY_FULL = "registry_full"  # the registry says that of its own
     DOCKER_MANIFEST = "docker_manifest"  # an OCI-only registry refuses Docker's kind of manifest
     UNEXPECTED_ANSWER = "unexpected_answer"  # the host answered what fits no question of ours
     BUSY = "busy"  # the host is there and cannot answer now

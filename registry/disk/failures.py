@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from registry.errors import NotFoundError, RegistryError, StorageError
+from registry.errors import NotFoundError, Reason, RegistryError, StorageError
 
 MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -32,8 +32,7 @@ def failure(error: OSError, doing: str, place: Path | None = None) -> RegistryEr
     if error.errno in MISSING:
         return NotFoundError(f"{doing}: {reason}")
     if error.errno in _FULL:
-        hint = "what was received is kept: make room there, then run the same command again"
-        return StorageError(f"{doing}: {_lacking(error.errno, place)}", hint=hint)
+        return StorageError(f"{doing}: {_lacking(error.errno, place)}", reason=Reason.DISK_FULL)
     return StorageError(f"{doing}: {reason}", hint=_HINTS.get(error.errno or 0, ""))
 
 

@@ -160,3 +160,8 @@ _TOLD = {
     Method.PATCH: "one PATCH with all bytes",
     Method.PUT: "one PUT with all bytes",
 }
+
+
+def amount(size: int) -> str:
+    """A size for people: `16 MiB`, or bytes where it is not a whole number of them."""
+    return f"{size // MiB} MiB" if size and size % MiB == 0 else f"{size} bytes"

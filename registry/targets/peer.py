@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 from registry.contracts import Clock, Stream
-from registry.errors import InvalidError, ProtocolError, RegistryError, TransientError
+from registry.errors import InvalidError, ProtocolError, Reason, RegistryError, TransientError
 from registry.model.spans import FileSpan
 from registry.wire import faults, links
 from registry.wire.bodies import encoding, read_body
@@ -79,7 +79,7 @@ class Peer:
             raise ProtocolError(
                 f"{doing}: {self.host} sent the bytes compressed, though it was asked not to",
                 host=self.host,
-                hint="a proxy on the way may do that; NO_PROXY goes around it",
+                reason=Reason.PROXY,
             )
 
     def stream(self, response: Response, length: int, doing: str) -> Stream:

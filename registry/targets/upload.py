@@ -23,7 +23,7 @@ from registry.errors import (
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
-from registry.targets.ladder import LEAST_CHUNK, MOST_CHUNK, Ladder, MiB
+from registry.targets.ladder import LEAST_CHUNK, MOST_CHUNK, Ladder, MiB, amount
 from registry.targets.methods import Method, Methods
 from registry.targets.peer import Peer
 from registry.targets.pieces import Watched, exactly
@@ -262,11 +262,13 @@ class UploadIntake:
     def _not_taken(self, refusal: Refusal, span: Span) -> RegistryError:
         """The error for a PATCH that was refused: transient where there is another way to go on."""
         error = self._peer.error_of(refusal, self._doing, writing=True)
+        if isinstance(error, StorageError):
+            return error
         if refusal.status == _TOO_LARGE:
             return self._too_large(error, span.length)
         if isinstance(error, TransientError):
             self._ladder.busy(span.length)
-        if refusal.status not in _NOT_SO or isinstance(error, StorageError):
+        if refusal.status not in _NOT_SO:
             return error
         first = span.offset == 0 and refusal.status not in _GONE
         if self._ladder.refused(str(refusal), first=first):
@@ -277,6 +279,8 @@ class UploadIntake:
         """The error for a closing PUT that was refused: transient where there is another way to go on."""
         error = self._peer.error_of(refusal, self._doing, writing=True)
         why = str(refusal)
+        if isinstance(error, StorageError):
+            return error
         if refusal.code in _WRONG_BYTES:
             self._ladder.wrong_bytes(why)
             self._start_over()
@@ -288,11 +292,11 @@ class UploadIntake:
             )
         if refusal.status == _TOO_LARGE:
             return self._too_large(error, self._blob.size)
-        if refusal.status == 500 and not self._carried and not isinstance(error, StorageError):
+        if refusal.status == 500 and not self._carried:
             if self._ladder.closing_failed(why):
                 self._start_over()
             return self._another_way(error) if self._ladder.method is None else error
-        if refusal.status not in _NOT_SO or isinstance(error, StorageError):
+        if refusal.status not in _NOT_SO:
             return error
         if self._ladder.not_closed(why, at_once=self._ladder.method is Method.PUT):
             self._start_over()
@@ -302,8 +306,8 @@ class UploadIntake:
         """A body of `size` bytes was more than somebody on the way takes: smaller ones, or the end."""
         if self._ladder.too_large(size, self._session.least, f"413 for {size} bytes"):
             return TransientError(
-                f"{self._doing}: the proxy or registry at {self._peer.host} takes no body of {_amount(size)} "
-                f"(413); sending {_amount(self._ladder.most)} at a time",
+                f"{self._doing}: the proxy or registry at {self._peer.host} takes no body of {amount(size)} "
+                f"(413); sending {amount(self._ladder.most)} at a time",
                 host=self._peer.host,
                 reason=Reason.BODY_LIMIT,
                 answered=True,
@@ -311,9 +315,9 @@ class UploadIntake:
         if self._ladder.method not in (None, Method.CHUNKS):
             self._start_over()
             return TransientError(error.message, host=self._peer.host, answered=True)
-        least = f", and Ferry sends no less than {_amount(LEAST_CHUNK)} at a time"
+        least = f", and Ferry sends no less than {amount(LEAST_CHUNK)} at a time"
         return ProtocolError(
-            f"{self._doing}: the proxy or registry at {self._peer.host} takes no body of {_amount(size)} "
+            f"{self._doing}: the proxy or registry at {self._peer.host} takes no body of {amount(size)} "
             f"(413){least if size >= LEAST_CHUNK else ''}",
             host=self._peer.host,
             name=str(self._name),
@@ -391,7 +395,3 @@ class UploadIntake:
         self._session = replace(self._session, location=url, touched=self._peer.now())
         if self._ladder.method is Method.CHUNKS:
             self._sessions.put(self._key, self._session)
-
-
-def _amount(size: int) -> str:
-    return f"{size // MiB} MiB" if size and size % MiB == 0 else f"{size} bytes"

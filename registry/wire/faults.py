@@ -135,7 +135,7 @@ def error_of(
             f"{doing}: {host} has no space left, or a quota is used up there ({refusal})",
             host=host,
             name=name,
-            hint="it is the registry's disk that is full, not this one; its administrator can make room",
+            reason=Reason.REGISTRY_FULL,
         )
     if status == 401:
         return DeniedError(message, host=host, name=name, reason=Reason.NOT_SIGNED_IN)
@@ -230,6 +230,8 @@ def answer_to(error: RegistryError) -> Response:
     code, status = next((answer for kind, answer in _ANSWERS if isinstance(error, kind)), ("UNKNOWN", 500))
     if error.reason is Reason.NO_ROOM:
         return fault("UNAVAILABLE", error.message, status=507)
+    if error.reason is Reason.DISK_FULL:
+        return fault("UNAVAILABLE", "no space left on the registry's disk", status=507)
     # A failing disk is the operator's business: its paths are not for whoever asks.
     message = "the registry cannot do that just now" if isinstance(error, StorageError) else error.message
     headers: dict[str, str] = {}
