@@ -158,7 +158,8 @@ class UploadIntake:
             return Appetite(ordered=True, first=size, least=size, most=size)
         least = self._session.least
         most = max(self._ladder.most, least)
-        return Appetite(ordered=True, first=min(max(self._first_part, least), most), least=least, most=most)
+        first = min(max(self._first_part, least), most)
+        return Appetite(ordered=True, first=first, least=least, most=most if self._held else first)
 
     @property
     def received(self) -> Spans:

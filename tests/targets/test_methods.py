@@ -1,0 +1,132 @@
+"""What a registry taught is remembered: privately, for a while, until it fails; a bad memory is none."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from real_registries import SIZE, Client
+from registry_double import MiB, Quirks, Registry
+
+from registry.targets.ladder import LEAST_CHUNK, MOST_CHUNK, Ladder
+from registry.targets.methods import AGE, Learned, Method, Methods, file_methods, memory_methods
+
+KEY = "https://models.example large"
+LEARNED = Learned(Method.PATCH, 4 * MiB, 1000.0)
+NO_CHUNKS = Quirks(ranged=(416, "", ""))
+
+
+@pytest.fixture(params=["memory", "files"])
+def methods(request: pytest.FixtureRequest, tmp_path: Path) -> Methods:
+    return memory_methods() if request.param == "memory" else file_methods(tmp_path / "registries")
+
+
+def test_what_was_put_is_got_until_it_is_forgotten(methods: Methods) -> None:
+    assert methods.get(KEY) is None
+    methods.put(KEY, LEARNED)
+    assert methods.get(KEY) == LEARNED
+    methods.forget(KEY)
+    assert methods.get(KEY) is None
+
+
+def test_nobody_else_can_read_it(tmp_path: Path) -> None:
+    file_methods(tmp_path / "registries").put(KEY, LEARNED)
+
+    [file] = (tmp_path / "registries").iterdir()
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+FIELDS = '"key":"https://models.example large","method":"patch","most":1048576,"since":1'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 30_000,
+        f"{{{FIELDS.replace('patch', 'pigeon')}}}",
+        f"{{{FIELDS.replace('1048576', '0')}}}",
+        f"{{{FIELDS.replace('1048576', 'null')}}}",
+        f"{{{FIELDS.replace('example', 'other')}}}",
+    ],
+)
+def test_a_damaged_memory_is_none(tmp_path: Path, text: str) -> None:
+    methods = file_methods(tmp_path)
+    methods.put(KEY, LEARNED)
+    [file] = tmp_path.iterdir()
+
+    file.write_text(text)
+
+    assert methods.get(KEY) is None
+    file.write_text(f"{{{FIELDS}}}")
+    assert methods.get(KEY) == Learned(Method.PATCH, MiB, 1)
+
+
+def test_a_registry_as_usual_teaches_nothing() -> None:
+    client = Client(Registry())
+    client.push()
+    assert client.methods.get(KEY) is None
+
+
+def test_a_lesson_is_tried_anew_when_it_is_old() -> None:
+    client = Client(Registry(NO_CHUNKS))
+    client.push()
+    learned = client.methods.get(KEY)
+    assert learned is not None and learned.method is Method.PATCH
+    client.methods.put(KEY, replace(learned, since=learned.since - AGE))
+    client.registry.quirks = Quirks()
+    client.registry.blobs.clear()
+    client.registry.asked.clear()
+
+    client.push()
+
+    assert client.registry.asked.count("PATCH 0-16777215 16777216") == 1
+
+
+def test_a_lesson_that_fails_is_forgotten_and_the_rest_is_tried() -> None:
+    client = Client(Registry(NO_CHUNKS))
+    client.push()
+    client.registry.quirks = Quirks(patch=(405, "", ""), patches_taken=0)
+    client.registry.blobs.clear()
+    client.registry.received = 0
+
+    client.push()
+
+    learned = client.methods.get(KEY)
+    assert learned is not None and learned.method is Method.PUT
+    assert client.registry.received < 2.5 * SIZE
+
+
+def test_a_limit_from_the_future_or_out_of_bounds_is_kept_within_them() -> None:
+    assert Ladder(False, Learned(Method.CHUNKS, 1, 1000.0), 1000.0).most == LEAST_CHUNK
+    assert Ladder(False, Learned(Method.CHUNKS, 10**15, 1000.0), 1000.0).most == MOST_CHUNK
+    assert Ladder(False, Learned(Method.PUT, MiB, 9000.0), 1000.0).method is Method.CHUNKS
+
+
+def test_chunks_that_shrank_grow_again_when_they_are_kept() -> None:
+    ladder = Ladder(False)
+    ladder.busy(16 * MiB)
+    ladder.busy(16 * MiB)
+    assert ladder.most == 8 * MiB
+
+    for chunk in range(8):
+        ladder.kept((chunk + 1) * 8 * MiB)
+
+    assert ladder.most == 16 * MiB
+
+
+def test_chunks_that_break_at_one_size_again_do_not_grow_back_to_it() -> None:
+    ladder = Ladder(False)
+    for held in (0, 64 * MiB):
+        ladder.broke(16 * MiB, "closed")
+        ladder.broke(16 * MiB, "closed")
+        for chunk in range(8):
+            ladder.kept(held + (chunk + 1) * 8 * MiB)
+
+    assert ladder.most == 8 * MiB
+    assert ladder.worked(5.0) == Learned(Method.CHUNKS, 8 * MiB, 5.0)
