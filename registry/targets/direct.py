@@ -22,7 +22,7 @@ from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response, Transport
 from registry.wire.redirects import hop_fault
 
-CHANCES = 2  # a PUT that breaks leaves nothing behind: after so many, an ordinary session does better
+MOST_PUTS = 2  # a PUT that breaks leaves nothing behind: after so many, an ordinary session does better
 _SIGNED = "x-signed-header-"
 _MOST_SIGNED = 32
 _SIGNED_BYTES = 16 * 1024
@@ -106,9 +106,9 @@ class Direct:
         if self._refused:
             upload.begin()
             return upload
-        asked = Asked(self._transport, peer, upload, blob)
+        request = DirectRequest(self._transport, peer, upload, blob)
         try:
-            response = asked.begin()
+            response = request.begin()
         except (NotFoundError, ProtocolError, TransientError) as error:
             if isinstance(error, TransientError) and not error.answered:
                 raise
@@ -118,12 +118,12 @@ class Direct:
             return upload
         if response.status == 201:
             return None
-        offer = asked.offer(response)
-        return upload if offer is None else DirectIntake(asked, offer)
+        offer = request.offer(response)
+        return upload if offer is None else DirectIntake(request, offer)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DirectRequest:
     """One blob that a registry is asked to let past it."""
 
     transport: Transport = field(repr=False)
@@ -157,15 +157,15 @@ class Asked:
 class DirectIntake:
     """Takes the whole blob in one PUT to storage; the registry hears of it when the session is closed.
 
-    A PUT that breaks leaves nothing, unless the session says otherwise. So storage has CHANCES, each with
+    A PUT that breaks leaves nothing, unless the session says otherwise. So storage has MOST_PUTS, each with
     a URL of its own; then, and for anything less than the whole, the session takes the bytes.
     """
 
-    def __init__(self, asked: Asked, offer: Offer) -> None:
-        self._asked = asked
-        self._upload = asked.upload
+    def __init__(self, request: DirectRequest, offer: Offer) -> None:
+        self._request = request
+        self._upload = request.upload
         self._offer: Offer | None = offer
-        self._chances = CHANCES
+        self._puts_left = MOST_PUTS
         self._stored = False
 
     @property
@@ -176,7 +176,7 @@ class DirectIntake:
     def appetite(self) -> Appetite:
         if self._offer is None:
             return self._upload.appetite
-        size = self._asked.blob.size
+        size = self._request.blob.size
         return Appetite(ordered=True, first=size, least=size, most=size)
 
     @property
@@ -187,13 +187,13 @@ class DirectIntake:
         """The one PUT, or once storage is given up a PATCH. TransientError if `resume` may help."""
         offer = self._offer
         if self._stored:
-            raise InvalidError(f"{self._asked.doing}: storage has the whole of it")
+            raise InvalidError(f"{self._request.doing}: storage has the whole of it")
         if offer is None or span != self._whole:
             self._offer = None
             self._upload.write(span, chunks)
             return
-        self._chances -= 1
-        response = self._asked.transport(Request("PUT", offer.url, offer.headers, chunks, span.length))
+        self._puts_left -= 1
+        response = self._request.transport(Request("PUT", offer.url, offer.headers, chunks, span.length))
         response.close()
         if response.status not in _STORED:
             raise self._turned_away(response)
@@ -204,12 +204,12 @@ class DirectIntake:
         if not self._stored and self._offer is None:
             self._upload.resume()
             return
-        known = self._upload.known(self._asked.blob.size)
+        known = self._upload.known(self._request.blob.size)
         if self._stored and known:
             return
         self._stored = False
         offer, self._offer = self._offer, None
-        if offer is not None and self._chances and not (known and self._upload.received):
+        if offer is not None and self._puts_left and not (known and self._upload.received):
             self._offer = self._again()
         elif not known:
             self._upload.begin()
@@ -227,8 +227,8 @@ class DirectIntake:
 
     def commit(self) -> None:
         """The closing PUT of the session. CorruptError if what arrived is not the blob."""
-        if self.received.missing(self._asked.blob.size):
-            raise InvalidError(f"{self._asked.doing}: the whole of it was not sent")
+        if self.received.missing(self._request.blob.size):
+            raise InvalidError(f"{self._request.doing}: the whole of it was not sent")
         try:
             self._upload.commit()
         except CorruptError:
@@ -241,27 +241,27 @@ class DirectIntake:
 
     @property
     def _whole(self) -> Span:
-        return Span(0, self._asked.blob.size)
+        return Span(0, self._request.blob.size)
 
     def _again(self) -> Offer | None:
         """A fresh URL with a session of its own; none if the registry changed its mind."""
-        response = self._asked.begin()
+        response = self._request.begin()
         if response.status == 202:
-            return self._asked.offer(response)
+            return self._request.offer(response)
         self._upload.begin()
         return None
 
     def _turned_away(self, response: Response) -> TransientError:
         """The error for a PUT that storage did not take: another URL may help where this one expired."""
         status = response.status
-        pause = faults.retry_after(response.headers.get("Retry-After"), self._asked.peer.now())
+        pause = faults.retry_after(response.headers.get("Retry-After"), self._request.peer.now())
         if pause is not None and pause > faults.LONGEST_PAUSE:
-            pause, self._chances = None, 0  # the registry itself may take the bytes now
+            pause, self._puts_left = None, 0  # the registry itself may take the bytes now
         if status not in _EXPIRED and not faults.passes(status):
-            self._chances = 0
-        storage = Origin.of(self._offer.url).netloc if self._offer else self._asked.peer.host
+            self._puts_left = 0
+        storage = Origin.of(self._offer.url).netloc if self._offer else self._request.peer.host
         return TransientError(
-            f"{self._asked.doing}: storage at {storage} answered {status}",
+            f"{self._request.doing}: storage at {storage} answered {status}",
             host=storage,
             retry_after=pause,
             answered=True,

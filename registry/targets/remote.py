@@ -39,7 +39,7 @@ from registry.targets.methods import Methods, memory_methods
 from registry.targets.mounted import MountedIntake
 from registry.targets.peer import Peer
 from registry.targets.sessions import Sessions, memory_sessions
-from registry.targets.upload import CARRIED, FIRST_PART, UploadIntake, writing
+from registry.targets.upload import FIRST_PART, SMALL_BYTES, UploadIntake, writing
 from registry.wire import faults, routes
 from registry.wire.faults import Refusal
 from registry.wire.headers import Headers
@@ -166,7 +166,7 @@ class Remote:
         """A mount where `near` is another repository here, else an upload; a remembered one goes on."""
         intake = UploadIntake(self.peer, self.sessions, self.methods, name, blob, self.first_part)
         source = near if near is not None and near.repository != name.repository else None
-        small = blob.size <= CARRIED
+        small = blob.size <= SMALL_BYTES
         if small and source is None and (answer := self._mounted_onto_itself(intake, name)) is not None:
             return intake if answer.status == 202 else None
         if self.size(name, blob) is not None:

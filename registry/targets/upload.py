@@ -1,7 +1,7 @@
 """One blob on its way up to a registry: an upload session, its bytes by one method or another, its end.
 
 OCI distribution specification 1.1, "Pushing blobs". The digest is known, so nothing is hashed here:
-the registry proves what it got. `ladder` decides how the bytes go.
+the registry proves what it got. `method_choice` decides how the bytes go.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from registry.errors import (
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
-from registry.targets.ladder import LEAST_CHUNK, MOST_CHUNK, Ladder, MiB, amount
+from registry.targets.method_choice import LEAST_CHUNK, MOST_CHUNK, MethodChoice, MiB, amount
 from registry.targets.methods import Method, Methods
 from registry.targets.peer import Peer
 from registry.targets.pieces import Watched, exactly
@@ -35,7 +35,7 @@ from registry.wire.messages import Access, Request, Response
 
 FIRST_PART = 16 * MiB
 # A blob no larger than this goes up inside the closing PUT: one request less, and it can be replayed.
-CARRIED = 256 * 1024
+SMALL_BYTES = 256 * 1024
 _NONE = Headers()
 _BYTES = {"Content-Type": "application/octet-stream"}
 _DONE = (200, 201, 202, 204)
@@ -65,7 +65,7 @@ class UploadIntake:
         first_part: int = FIRST_PART,
     ) -> None:
         """`first_part`: how many bytes the first PATCH brings."""
-        small = blob.size <= CARRIED
+        small = blob.size <= SMALL_BYTES
         self._peer = peer
         self._sessions = sessions
         self._methods = methods
@@ -75,21 +75,21 @@ class UploadIntake:
         self._small = small
         self._key = f"{peer.origin}/{name.repository}@{blob.digest}"
         self._method_key = f"{peer.origin} {'small' if small else 'large'}"
-        self._ladder = Ladder(small, methods.get(self._method_key), peer.now())
+        self._choice = MethodChoice(small, methods.get(self._method_key), peer.now())
         self._session = UploadSession("", 0, 0.0)
         self._held = 0  # bytes that the registry keeps, as far as is known
         self._sent = 0  # bytes that it may have of this session
         self._stored = False  # whether the closing PUT was answered well
         self._access = writing(name)
         self._doing = f"uploading blob {blob.digest.short} to {name}"
-        self._carried = b""
+        self._small_body = b""
         self.how = How.UPLOADED
 
     # --- where the bytes go ------------------------------------------------------------------------
 
     def remembered(self) -> bool:
         """Go on with the upload an earlier try began, if the registry still knows it."""
-        session = self._sessions.get(self._key) if self._ladder.method is Method.CHUNKS else None
+        session = self._sessions.get(self._key) if self._choice.method is Method.CHUNKS else None
         if session is None:
             return False
         if self._peer.now() - session.touched > AGE:
@@ -130,8 +130,8 @@ class UploadIntake:
 
     def resume(self) -> None:
         """Find out what is there, where that helps; else begin anew."""
-        self._carried = b""
-        method, held = self._ladder.method, self._held
+        self._small_body = b""
+        method, held = self._choice.method, self._held
         if method is Method.PUT:
             if self._sent and self._is_there():
                 self._held, self._stored = self._blob.size, True
@@ -139,9 +139,9 @@ class UploadIntake:
         elif self.known() and (method is Method.CHUNKS or self._held == self._blob.size):
             return
         elif held:
-            self._ladder.refused(f"{self._peer.host} lost {held} bytes that it had kept", first=False)
+            self._choice.refused(f"{self._peer.host} lost {held} bytes that it had kept", first=False)
         self._start_over()
-        if self._ladder.method is None:
+        if self._choice.method is None:
             raise self._exhausted()
         self.begin()
 
@@ -153,17 +153,17 @@ class UploadIntake:
 
     @property
     def appetite(self) -> Appetite:
-        if self._ladder.method is not Method.CHUNKS:
+        if self._choice.method is not Method.CHUNKS:
             size = self._blob.size
             return Appetite(ordered=True, first=size, least=size, most=size)
         least = self._session.least
-        most = max(self._ladder.most, least)
+        most = max(self._choice.most, least)
         first = min(max(self._first_part, least), most)
         return Appetite(ordered=True, first=first, least=least, most=most if self._held else first)
 
     @property
     def received(self) -> Spans:
-        return Spans.of([Span(0, self._held + len(self._carried))])
+        return Spans.of([Span(0, self._held + len(self._small_body))])
 
     def write(self, span: Span, chunks: Iterable[bytes]) -> None:
         """One request with the bytes of `span`; a small blob is kept for the closing one.
@@ -171,13 +171,14 @@ class UploadIntake:
         TransientError if it may go on after `resume`, then perhaps with another appetite. ProtocolError
         when the registry takes the bytes in no way.
         """
-        method, carried = self._ladder.method, self._small and self._ladder.method is Method.PUT
-        if span.offset != self._held + len(self._carried):
+        method = self._choice.method
+        together = self._small and method is Method.PUT  # with the closing request
+        if span.offset != self._held + len(self._small_body):
             raise InvalidError(f"{self._doing}: byte {span.offset} does not follow what was sent")
-        if method is not Method.CHUNKS and not carried and span.length != self._blob.size:
+        if method is not Method.CHUNKS and not together and span.length != self._blob.size:
             raise InvalidError(f"{self._doing}: all of it must come at once")
-        if carried:
-            self._carried += exactly(span, chunks)
+        if together:
+            self._small_body += exactly(span, chunks)
         elif method is Method.PUT:
             self._send("PUT", self._closing_url(), span, chunks, {})
         else:
@@ -198,15 +199,17 @@ class UploadIntake:
     def commit(self) -> None:
         """The closing PUT. CorruptError if the registry says the bytes are not the digest's."""
         if not self._stored:
-            headers = Headers(_BYTES if self._carried else {})
-            response = self._peer.transport(self._request("PUT", self._closing_url(), headers, self._carried))
+            headers = Headers(_BYTES if self._small_body else {})
+            response = self._peer.transport(
+                self._request("PUT", self._closing_url(), headers, self._small_body)
+            )
             if response.status not in _DONE:
                 raise self._not_closed(self._peer.refusal(response, self._doing))
         self._stored = True
         if not self._small:
             self.forget()
-        learned = self._ladder.worked(self._peer.now())
-        if learned is not None and learned is not self._ladder.learned:
+        learned = self._choice.worked(self._peer.now())
+        if learned is not None and learned is not self._choice.learned:
             self._methods.put(self._method_key, learned)
 
     def close(self) -> None:
@@ -227,7 +230,7 @@ class UploadIntake:
             if held is None:
                 return False
             self._moved(response, url, held)
-            self._ladder.kept(held)
+            self._choice.kept(held)
             return True
         refusal = self._peer.refusal(response, self._doing)
         if refusal.status in (400, 405, *_GONE):
@@ -247,7 +250,7 @@ class UploadIntake:
             )
         except TransientError as error:
             self._sent = max(self._sent, span.offset + watched.taken)
-            if watched.taken and not watched.failed and self._ladder.broke(span.length, error.message):
+            if watched.taken and not watched.failed and self._choice.broke(span.length, error.message):
                 self._start_over()
             raise
         self._sent = max(self._sent, span.end)
@@ -258,7 +261,7 @@ class UploadIntake:
         if method == "PATCH":
             self._moved(response, url, span.end)
         self._held, self._stored = span.end, method == "PUT"
-        self._ladder.kept(span.end)
+        self._choice.kept(span.end)
 
     def _not_taken(self, refusal: Refusal, span: Span) -> RegistryError:
         """The error for a PATCH that was refused: transient where there is another way to go on."""
@@ -268,11 +271,11 @@ class UploadIntake:
         if refusal.status == _TOO_LARGE:
             return self._too_large(error, span.length)
         if isinstance(error, TransientError):
-            self._ladder.busy(span.length)
+            self._choice.busy(span.length)
         if refusal.status not in _NOT_SO:
             return error
         first = span.offset == 0 and refusal.status not in _GONE
-        if self._ladder.refused(str(refusal), first=first):
+        if self._choice.refused(str(refusal), first=first):
             self._start_over()
         return self._another_way(error)
 
@@ -283,7 +286,7 @@ class UploadIntake:
         if isinstance(error, StorageError):
             return error
         if refusal.code in _WRONG_BYTES:
-            self._ladder.wrong_bytes(why)
+            self._choice.wrong_bytes(why)
             self._start_over()
             return CorruptError(
                 f"{error.message}: it says that other bytes arrived than the blob has",
@@ -293,27 +296,27 @@ class UploadIntake:
             )
         if refusal.status == _TOO_LARGE:
             return self._too_large(error, self._blob.size)
-        if refusal.status == 500 and not self._carried:
-            if self._ladder.closing_failed(why):
+        if refusal.status == 500 and not self._small_body:
+            if self._choice.closing_failed(why):
                 self._start_over()
-            return self._another_way(error) if self._ladder.method is None else error
+            return self._another_way(error) if self._choice.method is None else error
         if refusal.status not in _NOT_SO:
             return error
-        if self._ladder.not_closed(why, at_once=self._ladder.method is Method.PUT):
+        if self._choice.not_closed(why, at_once=self._choice.method is Method.PUT):
             self._start_over()
         return self._another_way(error)
 
     def _too_large(self, error: RegistryError, size: int) -> RegistryError:
         """A body of `size` bytes was more than somebody on the way takes: smaller ones, or the end."""
-        if self._ladder.too_large(size, self._session.least, f"413 for {size} bytes"):
+        if self._choice.too_large(size, self._session.least, f"413 for {size} bytes"):
             return TransientError(
                 f"{self._doing}: the proxy or registry at {self._peer.host} takes no body of {amount(size)} "
-                f"(413); sending {amount(self._ladder.most)} at a time",
+                f"(413); sending {amount(self._choice.most)} at a time",
                 host=self._peer.host,
                 reason=Reason.BODY_LIMIT,
                 answered=True,
             )
-        if self._ladder.method not in (None, Method.CHUNKS):
+        if self._choice.method not in (None, Method.CHUNKS):
             self._start_over()
             return TransientError(error.message, host=self._peer.host, answered=True)
         least = f", and Ferry sends no less than {amount(LEAST_CHUNK)} at a time"
@@ -327,14 +330,14 @@ class UploadIntake:
 
     def _another_way(self, error: RegistryError) -> RegistryError:
         """`error` as one that is tried again, or the last one, when no method is left."""
-        if self._ladder.method is None:
+        if self._choice.method is None:
             return self._exhausted()
         return TransientError(error.message, host=self._peer.host, answered=True)
 
     def _exhausted(self) -> ProtocolError:
         return ProtocolError(
             f"{self._doing}: {self._peer.host} takes the bytes in no way that Ferry knows "
-            f"({self._ladder.tried})",
+            f"({self._choice.tried})",
             host=self._peer.host,
             name=str(self._name),
             reason=Reason.UNEXPECTED_ANSWER,
@@ -346,7 +349,7 @@ class UploadIntake:
         self._session = replace(self._session, location="")
         self._held = self._sent = 0
         self._stored = False
-        if self._ladder.learned is None:
+        if self._choice.learned is None:
             self._methods.forget(self._method_key)
 
     # --- what the registry says --------------------------------------------------------------------
@@ -354,11 +357,10 @@ class UploadIntake:
     def _is_there(self) -> bool:
         """Whether the blob is there, although the answer to its PUT was lost."""
         path = routes.blob(self._name.repository, self._blob.digest)
-        response = self._peer.transport(
-            Request("HEAD", f"{self._peer.origin}{path}", access=Access(self._name.repository))
+        access = Access(self._name.repository)
+        return (
+            self._peer.transport(Request("HEAD", f"{self._peer.origin}{path}", access=access)).status == 200
         )
-        response.close()
-        return response.status == 200
 
     def _closing_url(self) -> str:
         location = self._session.location
@@ -394,5 +396,5 @@ class UploadIntake:
             raise ProtocolError(f"{self._doing}: {self._peer.host} gave no upload location")
         self._held = received
         self._session = replace(self._session, location=url, touched=self._peer.now())
-        if self._ladder.method is Method.CHUNKS:
+        if self._choice.method is Method.CHUNKS:
             self._sessions.put(self._key, self._session)

@@ -87,7 +87,7 @@ def nothing_carried() -> Iterator[None]:
     """Small blobs are worth a direct upload too."""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("remote", "upload"):
-            patch.setattr(f"registry.targets.{module}.CARRIED", 0)
+            patch.setattr(f"registry.targets.{module}.SMALL_BYTES", 0)
         yield
 
 

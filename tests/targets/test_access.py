@@ -17,7 +17,7 @@ from registry.server.table import Unguarded
 from registry.targets.mounted import MountedIntake
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
-from registry.targets.upload import CARRIED, UploadIntake
+from registry.targets.upload import SMALL_BYTES, UploadIntake
 from registry.wire.headers import Headers
 from registry.wire.messages import Access, Origin, Request, Response, Transport
 from registry.wire.redirects import next_hop
@@ -25,7 +25,7 @@ from registry.wire.redirects import next_hop
 ORIGIN = Origin("https", "models.example", 443)
 TINY = Name.parse("models.example/acme/tiny:1")
 OTHER = Name.parse("models.example/ben/other:1")
-DATA = bytes(CARRIED + 1)
+DATA = bytes(SMALL_BYTES + 1)
 BLOB = describe(DATA)
 READING, WRITING = Access("acme/tiny"), Access("acme/tiny", ("pull", "push"))
 

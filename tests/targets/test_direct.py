@@ -14,7 +14,7 @@ from goods import chunked, describe
 from registry.contracts import How
 from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
 from registry.model.spans import Span
-from registry.targets.direct import CHANCES, Direct, DirectIntake
+from registry.targets.direct import MOST_PUTS, Direct, DirectIntake
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.targets.upload import UploadIntake
@@ -84,7 +84,7 @@ def test_whatever_storage_answers_the_model_arrives(case: str) -> None:
 
     assert [blob.how for blob in report.blobs if blob.blob == BLOB] == [How.UPLOADED]
     assert (len(far.stored), far.patched) == (ends.puts, SIZE if ends.by == "session" else 0)
-    assert ends.puts <= CHANCES
+    assert ends.puts <= MOST_PUTS
     assert max(pauses, default=0.0) <= faults.LONGEST_PAUSE
 
 
@@ -111,7 +111,7 @@ def test_storage_may_ask_for_a_pause_within_reason(said: str, seconds: float | N
 
 
 def test_the_ordinary_way_after_storage_keeps_to_its_own_measure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry.targets.ladder.MOST_CHUNK", 100_000)
+    monkeypatch.setattr("registry.targets.method_choice.MOST_CHUNK", 100_000)
     far = Far(storing=[answer(413)])
 
     push(far)

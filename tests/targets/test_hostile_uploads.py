@@ -18,7 +18,7 @@ from registry.wire.messages import Request, Response
 def start(remote: Remote) -> UploadIntake:
     """An upload that was begun, as one of a blob that is not small."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("registry.targets.upload.CARRIED", 0)
+        patch.setattr("registry.targets.upload.SMALL_BYTES", 0)
         intake = UploadIntake(remote.peer, remote.sessions, remote.methods, NAME, BLOB)
     intake.begin()
     return intake

@@ -10,7 +10,7 @@ import pytest
 from real_registries import SIZE, Client
 from registry_double import MiB, Quirks, Registry
 
-from registry.targets.ladder import LEAST_CHUNK, MOST_CHUNK, Ladder
+from registry.targets.method_choice import LEAST_CHUNK, MOST_CHUNK, MethodChoice
 from registry.targets.methods import AGE, Learned, Method, Methods, file_methods, memory_methods
 
 KEY = "https://models.example large"
@@ -103,30 +103,30 @@ def test_a_lesson_that_fails_is_forgotten_and_the_rest_is_tried() -> None:
 
 
 def test_a_limit_from_the_future_or_out_of_bounds_is_kept_within_them() -> None:
-    assert Ladder(False, Learned(Method.CHUNKS, 1, 1000.0), 1000.0).most == LEAST_CHUNK
-    assert Ladder(False, Learned(Method.CHUNKS, 10**15, 1000.0), 1000.0).most == MOST_CHUNK
-    assert Ladder(False, Learned(Method.PUT, MiB, 9000.0), 1000.0).method is Method.CHUNKS
+    assert MethodChoice(False, Learned(Method.CHUNKS, 1, 1000.0), 1000.0).most == LEAST_CHUNK
+    assert MethodChoice(False, Learned(Method.CHUNKS, 10**15, 1000.0), 1000.0).most == MOST_CHUNK
+    assert MethodChoice(False, Learned(Method.PUT, MiB, 9000.0), 1000.0).method is Method.CHUNKS
 
 
 def test_chunks_that_shrank_grow_again_when_they_are_kept() -> None:
-    ladder = Ladder(False)
-    ladder.busy(16 * MiB)
-    ladder.busy(16 * MiB)
-    assert ladder.most == 8 * MiB
+    choice = MethodChoice(False)
+    choice.busy(16 * MiB)
+    choice.busy(16 * MiB)
+    assert choice.most == 8 * MiB
 
     for chunk in range(8):
-        ladder.kept((chunk + 1) * 8 * MiB)
+        choice.kept((chunk + 1) * 8 * MiB)
 
-    assert ladder.most == 16 * MiB
+    assert choice.most == 16 * MiB
 
 
 def test_chunks_that_break_at_one_size_again_do_not_grow_back_to_it() -> None:
-    ladder = Ladder(False)
+    choice = MethodChoice(False)
     for held in (0, 64 * MiB):
-        ladder.broke(16 * MiB, "closed")
-        ladder.broke(16 * MiB, "closed")
+        choice.broke(16 * MiB, "closed")
+        choice.broke(16 * MiB, "closed")
         for chunk in range(8):
-            ladder.kept(held + (chunk + 1) * 8 * MiB)
+            choice.kept(held + (chunk + 1) * 8 * MiB)
 
-    assert ladder.most == 8 * MiB
-    assert ladder.worked(5.0) == Learned(Method.CHUNKS, 8 * MiB, 5.0)
+    assert choice.most == 8 * MiB
+    assert choice.worked(5.0) == Learned(Method.CHUNKS, 8 * MiB, 5.0)

@@ -12,7 +12,7 @@ from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
-from registry.targets.upload import CARRIED, UploadIntake
+from registry.targets.upload import SMALL_BYTES, UploadIntake
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response
 
@@ -70,7 +70,7 @@ def test_a_small_blob_that_is_there_costs_one_request() -> None:
 def test_a_blob_that_is_not_small_is_asked_for_first() -> None:
     far = Far(lambda _: Response(201))
 
-    remote(far).receive(NAME, describe(bytes(CARRIED + 1)), None)
+    remote(far).receive(NAME, describe(bytes(SMALL_BYTES + 1)), None)
 
     assert far.asked == ["HEAD", "POST"]
 

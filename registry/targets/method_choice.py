@@ -21,7 +21,7 @@ _CLOSINGS = 3  # refusals of the closing PUT, before the upload is given up
 _FAILURES = 6  # answers 500 to an empty closing PUT, before the bytes are sent with it (ECR)
 
 
-class Ladder:
+class MethodChoice:
     """The methods that are left for one blob, the current one first.
 
     Each `…ed` method is told what happened, and moves on where that calls for another method; whether it
