@@ -10,8 +10,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from registry.errors import TransientError
@@ -51,7 +50,6 @@ class Quirks:
     empty_closing: Answer | None = None  # one without a body is
     full_closing: Answer | None = None  # one with a body is
     wrong: Answer = (400, "DIGEST_INVALID", "provided digest did not match uploaded content")
-    wrong_size: Answer | None = None  # where another number of bytes arrived than Content-Range said
 
     # Manifests, lists, reading.
     manifest: Answer | None = None  # every manifest is refused so
@@ -136,7 +134,8 @@ class Registry:
             return Response(201)
         repository = request.path.removeprefix("/v2/").partition("/blobs/")[0]
         path = f"/v2/{repository}/blobs/{self.quirks.uploads}/{len(self.asked)}"
-        self._uploads[path] = _Upload()
+        if self.quirks.vanishes_after != 0:
+            self._uploads[path] = _Upload()
         return Response(202, Headers({"Location": self.quirks.location or path, "Range": "0-0"}))
 
     def _patch(self, request: Request, upload: _Upload) -> Response:
@@ -293,11 +292,6 @@ class Registry:
             following = f"{request.path}?n=10&last={rest[9]}"
             fields = {"Link": self.quirks.link.replace("{next}", following)}
         return Response(200, Headers(fields), json.dumps({"tags": rest[:10]}).encode())
-
-
-def but(quirks: Quirks, **changes: Any) -> Quirks:
-    """The same registry with one thing more."""
-    return replace(quirks, **changes)
 
 
 def _pieces(data: bytes, span: Span) -> Iterable[bytes]:
