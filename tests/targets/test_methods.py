@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from real_registries import SIZE, Client
-from registry_double import MiB, Quirks, Registry
+from goods import breaking, receive
+from real_registries import NAME, SIZE, Client
+from registry_double import ORIGIN, MiB, Quirks, Registry
 
+from registry.errors import TransientError
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor
+from registry.model.spans import Span
 from registry.targets.method_choice import LEAST_CHUNK, MOST_CHUNK, MethodChoice
 from registry.targets.methods import AGE, Learned, Method, Methods, file_methods, memory_methods
+from registry.targets.peer import Peer
+from registry.targets.remote import Remote
+from registry.wire.messages import Request, Response
 
 KEY = "https://models.example large"
 LEARNED = Learned(Method.PATCH, 4 * MiB, 1000.0)
@@ -106,6 +115,50 @@ def test_a_limit_from_the_future_or_out_of_bounds_is_kept_within_them() -> None:
     assert MethodChoice(False, Learned(Method.CHUNKS, 1, 1000.0), 1000.0).most == LEAST_CHUNK
     assert MethodChoice(False, Learned(Method.CHUNKS, 10**15, 1000.0), 1000.0).most == MOST_CHUNK
     assert MethodChoice(False, Learned(Method.PUT, MiB, 9000.0), 1000.0).method is Method.CHUNKS
+
+
+def refused(_chunks: Iterable[bytes]) -> None:
+    raise TransientError("refused the connection")
+
+
+def broken(chunks: Iterable[bytes]) -> None:
+    for _ in chunks:
+        raise TransientError("closed the connection")
+
+
+def whole(chunks: Iterable[bytes]) -> None:
+    for _ in chunks:
+        pass
+
+
+def gone() -> Iterable[bytes]:
+    return breaking(b"x", TransientError("the source broke"))
+
+
+@pytest.mark.parametrize(
+    ("line", "source", "first"),
+    [(broken, lambda: [b"x"], 8 * MiB), (refused, lambda: [b"x"], 16 * MiB), (whole, gone, 16 * MiB)],
+    ids=["the line breaks within the body", "nobody is there", "the source breaks"],
+)
+def test_only_a_body_that_broke_on_its_way_makes_chunks_smaller(
+    line: Callable[[Iterable[bytes]], None], source: Callable[[], Iterable[bytes]], first: int
+) -> None:
+    registry = Registry()
+
+    def far(request: Request) -> Response:
+        if request.method == "PATCH":
+            assert not isinstance(request.body, bytes)
+            line(request.body)
+        return registry(request)
+
+    blob = Descriptor("application/octet-stream", Digest.of(b"x"), 64 * MiB)
+    intake = receive(Remote(Peer(far, ORIGIN)), NAME, blob)
+    for _ in range(3):
+        with pytest.raises(TransientError):
+            intake.write(Span(0, 16 * MiB), source())
+        intake.resume()
+
+    assert intake.appetite.first == first
 
 
 def test_chunks_that_shrank_grow_again_when_they_are_kept() -> None:
