@@ -117,6 +117,26 @@ def test_a_limit_from_the_future_or_out_of_bounds_is_kept_within_them() -> None:
     assert MethodChoice(False, Learned(Method.PUT, MiB, 9000.0), 1000.0).method is Method.CHUNKS
 
 
+def test_a_whole_blob_whose_answer_was_lost_is_not_sent_again() -> None:
+    registry = Registry(Quirks(patch=(405, "", ""), ranged=(405, "", "")))
+    lost: list[str] = []
+
+    def far(request: Request) -> Response:
+        answer = registry(request)
+        if request.method == "PUT" and (request.length or 0) > MiB and not lost:
+            lost.append(request.url)
+            raise TransientError("the answer was lost", answered=True)
+        return answer
+
+    client = Client(far)  # type: ignore[arg-type]
+    client.methods.put(KEY, Learned(Method.PUT, MOST_CHUNK, client.time.now))
+
+    client.push()
+
+    assert lost
+    assert registry.received < SIZE + 10_000
+
+
 def refused(_chunks: Iterable[bytes]) -> None:
     raise TransientError("refused the connection")
 
