@@ -12,7 +12,7 @@ from goods import breaking, receive
 from real_registries import NAME, SIZE, Client
 from registry_double import ORIGIN, MiB, Quirks, Registry
 
-from registry.errors import TransientError
+from registry.errors import ProtocolError, TransientError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
 from registry.model.spans import Span
@@ -109,6 +109,16 @@ def test_a_lesson_that_fails_is_forgotten_and_the_rest_is_tried() -> None:
     learned = client.methods.get(KEY)
     assert learned is not None and learned.method is Method.PUT
     assert client.registry.received < 2.5 * SIZE
+
+
+def test_a_lesson_that_fails_with_everything_else_is_forgotten_too() -> None:
+    client = Client(Registry(Quirks(patch=(405, "", ""), full_closing=(405, "", ""))))
+    client.methods.put(KEY, Learned(Method.PATCH, MOST_CHUNK, client.time.now))
+
+    with pytest.raises(ProtocolError, match="in no way"):
+        client.push()
+
+    assert client.methods.get(KEY) is None
 
 
 def test_a_limit_from_the_future_or_out_of_bounds_is_kept_within_them() -> None:
