@@ -22,6 +22,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.NAME_NOT_THERE: "check the name; without the right to it, a private model looks like none",
     Reason.BODY_LIMIT: "its administrator can allow larger bodies (nginx: client_max_body_size)",
     Reason.DISK_FULL: "what was received is kept: make room there, then run the same command again",
+    Reason.NO_ROOM: "make room on the disk of the registry's data directory",
     Reason.REGISTRY_FULL: (
         "the registry's disk or quota is full, not this machine's; its administrator can make room"
     ),
