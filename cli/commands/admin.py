@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import served
-from cli.commands.upkeep import audit, gc
+from cli.commands.upkeep import audit, backup, check, gc, restore
 from cli.groups import Group
 from cli.options import Desk, choices, command
 from cli.render import date
@@ -283,7 +283,7 @@ _Commands = tuple[tuple[click.Group, tuple[click.Command, ...]], ...]
 _COMMANDS: _Commands = (
     (user, (user_add, user_list, user_disable, user_enable, user_remove)),
     (key, (key_add, key_list, key_revoke)),
-    (admin, (grant, visibility, gc, audit)),
+    (admin, (grant, visibility, gc, check, backup, restore, audit)),
 )
 for _group, _commands in _COMMANDS:
     for _command in _commands:

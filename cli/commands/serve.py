@@ -14,15 +14,13 @@ import click
 from cli import extra, served
 from cli.log import Log
 from cli.options import Desk, choices, command
-from registry.errors import InvalidError, StorageError
+from registry.errors import InvalidError
 from registry.wire.messages import is_loopback
 
 if TYPE_CHECKING:
     from registry.server.http.address import Address
 
 _LISTEN = "127.0.0.1:5050"
-_FIRST_TIDY = 60.0  # seconds until what nobody needs is looked for,
-_TIDY_EVERY = 3600.0  # and from then on
 
 
 @command("data", "plain_http")
@@ -51,8 +49,8 @@ def serve(desk: Desk) -> None:
     from registry.server.http.limits import raise_descriptor_limit
     from registry.server.http.proxies import Proxies
     from registry.server.principal import Right
-    from registry.server.reclaim import Reclaim
     from registry.server.service import Plan, Service
+    from registry.server.upkeep import EVERY, Upkeep
 
     settings, terminal = desk.settings, desk.terminal
     raise_descriptor_limit()
@@ -82,13 +80,9 @@ def serve(desk: Desk) -> None:
     _say_ready(desk, where, plan.directory)
     if plan.anonymous is Right.NONE and not service.registry.accounts.any():
         log.complain("nobody has an account yet; make one: ferry admin user add --help", "warning")
-    pause = _FIRST_TIDY
-    while not signals.stopped(pause, lambda: _read_again(desk, address, log)):
-        pause = _TIDY_EVERY
-        try:
-            Reclaim(service.registry.depot).run()
-        except StorageError as error:
-            log.complain(f"tidying up: {error.message}")
+    upkeep = Upkeep(service.registry.depot, log.complain)
+    while not signals.stopped(EVERY, lambda: _read_again(desk, address, log)):
+        upkeep.step()
     service.stop()  # Ctrl-C does not come here: it drops what is running, and loses nothing that was answered
     log.close()
 

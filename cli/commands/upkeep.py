@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cli import served, values
+from cli.extra import need_server
 from cli.options import Desk, command
 from cli.render import date, size, visible
-from registry.errors import InvalidError
+from registry.errors import CorruptError, InvalidError
 
 if TYPE_CHECKING:
     from registry.server.reclaim import Reclaim, Reclaimed, Terms
@@ -126,8 +128,6 @@ def audit(desk: Desk, after: str | None, repository: str | None) -> None:
       ferry admin audit
       ferry admin audit --after 2026-11-30 --repository ada/tiny
     """
-    from cli.extra import need_server
-
     need_server("ferry admin")
     from registry.server.audit import entries
 
@@ -174,3 +174,102 @@ def _moment(text: str | None) -> float:
         raise InvalidError(
             f"--after {text[:40]}: that is no time", hint="for example 2026-11-30, or 2026-11-30T12:00:00Z"
         ) from None
+
+
+@command("data", "yes")
+@click.option("--hash", "hashing", is_flag=True, help="Read every byte, too.")
+@click.option("--repair", is_flag=True, help="Take what is wrong out of sight: the next push brings it anew.")
+def check(desk: Desk, hashing: bool, repair: bool) -> int:
+    """See whether every blob is there, and say which models need those that are not.
+
+    \b
+      ferry admin check
+      ferry admin check --hash --repair
+    """
+    repaired = 0
+    with served.registry(desk) as registry:
+        from registry.server.check import Check
+
+        looking = Check(registry.depot, hashing)
+        found = list(looking.findings())
+        if repair:
+            yes = desk.settings.on("yes")
+            repaired = looking.repair(found, however_many=yes, actor=served.actor())
+    documents = [
+        {
+            "digest": str(each.digest),
+            "state": each.wrong.value,
+            "repositories": each.repositories,
+            "tags": each.tags,
+        }
+        for each in found
+    ]
+    if desk.terminal.json:
+        desk.terminal.document(documents)
+    else:
+        for each in found:
+            whose = ", ".join(each.tags or each.repositories) or "nothing"
+            desk.terminal.line(f"{str(each.digest)[:19]}  {each.wrong.value}  needed by {visible(whose)}")
+        desk.terminal.line(
+            f"{repaired} blobs repaired" if repair else f"{len(found)} blobs are not as they should be"
+        )
+    return 0 if repair or not found else CorruptError.exit
+
+
+@command("data")
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(desk: Desk, file: Path) -> None:
+    """Copy the database into FILE, also while it is served. The blobs are files: copy them as such, after it.
+
+    \b
+      ferry admin backup registry-backup.db
+      ferry admin backup monday.db --data /srv/ferry
+    """
+    with served.registry(desk) as registry:
+        from registry.server.backup import backup as copy
+
+        copy(registry.depot.engine, file)
+    if desk.terminal.json:
+        desk.terminal.document({"file": str(file)})
+    else:
+        desk.terminal.line(f"{file} is a copy of the database")
+
+
+@command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--onto", "directory", required=True, type=click.Path(path_type=Path), help="The data directory."
+)
+def restore(desk: Desk, file: Path, directory: str) -> None:
+    """Put a backup, or a copy of DIR/copies, in the place of the database of DIR.
+
+    Tokens and links that were given before are dead afterwards.
+
+    \b
+      ferry admin restore registry-backup.db --onto restored
+      ferry admin restore registry-backup.db --onto /srv/ferry
+    """
+    need_server("ferry admin")
+    from registry.server.backup import restore as put_back
+    from registry.server.service import new_id
+
+    done = put_back(file, Path(directory), time.time, new_id)
+    if desk.terminal.json:
+        desk.terminal.document(
+            {
+                "blobs": done.blobs,
+                "missing": done.missing,
+                "aside": str(done.aside) if done.aside else None,
+                "withdrawn": [{"action": each.action, "subject": each.subject} for each in done.withdrawn],
+            }
+        )
+        return
+    desk.terminal.line(f"{directory} has the database of {file}: it knows {done.blobs} blobs")
+    if done.missing:
+        desk.terminal.line(
+            f"{done.missing} of them are not there; ferry admin check says which models need them"
+        )
+    if done.aside:
+        desk.terminal.line(f"the database that was there is {done.aside}")
+    for each in done.withdrawn:
+        desk.terminal.line(f"changed since, and as it was before now: {each.action} {visible(each.subject)}")

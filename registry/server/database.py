@@ -6,10 +6,12 @@ SQLite in write-ahead mode with `synchronous=FULL`, by SQLAlchemy Core in SQL th
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import (
     URL,
@@ -27,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from registry.disk import files
 from registry.disk.data import DataFile
@@ -73,6 +76,12 @@ def connect(path: Path, *, constraints: bool = True) -> Engine:
         event.listen(engine, "connect", _without_constraints)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def connect_to_copy(path: Path) -> Engine:
+    """The database in a file that is only read: nothing is written into it or beside it."""
+    address = f"file:{quote(str(path))}?mode=ro&immutable=1"
+    return create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool)
 
 
 def revision(engine: Engine) -> str:

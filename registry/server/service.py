@@ -16,6 +16,7 @@ from registry.disk.data import DataFile, lock_file
 from registry.errors import StorageError
 from registry.server.accounts import Accounts
 from registry.server.app import App
+from registry.server.backup import LOCK
 from registry.server.credentials import Credentials
 from registry.server.depot import DiskDepot
 from registry.server.directory import check_servable, open_registry, prepare
@@ -35,8 +36,6 @@ from registry.server.room import Room
 from registry.server.table import table
 from registry.server.tokens import Nonces, Signer, Tokens, secret_in
 from registry.wire.messages import is_loopback
-
-_LOCK = "serving"
 
 
 def _untold(_record: AccessRecord) -> None:
@@ -187,7 +186,7 @@ class Service:
 def _taken(directory: Path) -> DataFile:
     """The lock of a data directory: one server holds it."""
     files.make_directory(directory, mode=0o700)
-    lock = lock_file(directory / _LOCK)
+    lock = lock_file(directory / LOCK)
     if lock is None:
         raise StorageError(
             f"{directory} is being served by another process already",

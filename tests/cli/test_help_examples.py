@@ -94,6 +94,8 @@ def test_help_fits_a_screen_and_its_two_examples_work(
     assert len(found) == 2
     if (path[0] == "admin" and path[-1] not in ("admin", "add", "user")) or path[-2:] == ("key", "add"):
         shell("ferry admin user add ada").check_returncode()
+    if path[-1] == "restore":
+        shell("ferry admin backup registry-backup.db").check_returncode()
     if path[-1] == "revoke":
         shell("ferry admin key add ada ada.pub").check_returncode()
     for line in found:

@@ -1,0 +1,138 @@
+"""Looks whether every blob of the catalogue is there, of its size and of its digest; hides what is not.
+
+A hidden blob is not there for anybody, so that the next push brings it anew; its row and its bytes stay, and
+it is shown again when they are right. An error of the disk says nothing about the bytes, and hides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import select, update
+
+from registry.contracts import NOBODY, Actor
+from registry.disk import files
+from registry.errors import NotFoundError, StorageError
+from registry.model.digests import Digest
+from registry.model.spans import Span
+from registry.server.audit import record
+from registry.server.catalogue import AT_ONCE
+from registry.server.database import reading, writing
+from registry.server.depot import DiskDepot
+from registry.server.tables import BLOBS, LINKS, PARTS, REPOSITORIES, TAGS
+
+FEW = 10  # blobs that a repair hides unasked, or
+SHARE = 0.01  # this part of all: with more it is rather the disk that is not there
+
+
+class Wrong(StrEnum):
+    """What is wrong with a blob's bytes."""
+
+    MISSING = "missing"
+    SIZE = "size"
+    DIGEST = "digest"
+    UNREADABLE = "unreadable"
+    RIGHT = "right"  # one that was hidden, and is right again
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One blob that is not as the catalogue has it; `tags` are those that need it, `repository:tag`."""
+
+    digest: Digest
+    wrong: Wrong
+    repositories: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Examines the blobs of one depot, also while it is served."""
+
+    depot: DiskDepot
+    hashing: bool = False
+
+    def findings(self) -> Iterator[Finding]:
+        """Every blob that is wrong, and every hidden one that is right again."""
+        for digest, size, hidden in self._blobs():
+            wrong = self.look(digest, size, hashing=self.hashing or hidden)
+            if (wrong is None) is hidden:
+                yield Finding(digest, wrong or Wrong.RIGHT, *self._needed_by(digest))
+
+    def look(self, digest: Digest, size: int, *, hashing: bool) -> Wrong | None:
+        """What is wrong with the bytes of a blob. A digest that differs is read a second time."""
+        try:
+            there = self.depot.blobs.size(digest)
+            if there is None:
+                return Wrong.MISSING
+            if there != size:
+                return Wrong.SIZE
+            if hashing and not self._hashes(digest, size) and not self._hashes(digest, size):
+                return Wrong.DIGEST
+        except NotFoundError:
+            return Wrong.MISSING
+        except StorageError:
+            return Wrong.UNREADABLE
+        return None
+
+    def repair(
+        self, findings: Sequence[Finding], *, however_many: bool = False, actor: Actor = NOBODY
+    ) -> int:
+        """Hide what is wrong, and show what is right again; how many blobs that were.
+
+        StorageError, and nothing is changed, if that would hide many.
+        """
+        hide = [each for each in findings if each.wrong not in (Wrong.RIGHT, Wrong.UNREADABLE)]
+        show = [each for each in findings if each.wrong is Wrong.RIGHT]
+        many = max(FEW, int(SHARE * sum(1 for _ in self._blobs())))
+        if len(hide) > many and not however_many:
+            raise StorageError(
+                f"{len(hide)} blobs are missing or wrong, which looks like a disk that is not there "
+                "rather than like damage: nothing was changed",
+                hint="see whether the disk is mounted; --yes repairs however many there are",
+            )
+        for found, hidden in ((hide, self.depot.clock()), (show, None)):
+            for each in found:
+                with writing(self.depot.engine) as database:
+                    change = update(BLOBS).where(BLOBS.c.digest == str(each.digest))
+                    database.execute(change.values(hidden=hidden))
+                    action = "blob.hide" if hidden is not None else "blob.show"
+                    record(
+                        database, self.depot.clock(), actor, action, each.wrong.value, digest=str(each.digest)
+                    )
+        return len(hide) + len(show)
+
+    def _blobs(self) -> Iterator[tuple[Digest, int, bool]]:
+        after = ""
+        while True:
+            query = select(BLOBS.c.digest, BLOBS.c.size, BLOBS.c.hidden).where(BLOBS.c.digest > after)
+            with reading(self.depot.engine) as database:
+                rows = database.execute(query.order_by(BLOBS.c.digest).limit(AT_ONCE)).all()
+            for row in rows:
+                yield Digest.parse(row.digest), row.size, row.hidden is not None
+            if not rows:
+                return
+            after = rows[-1].digest
+
+    def _hashes(self, digest: Digest, size: int) -> bool:
+        hasher = digest.hasher()
+        for chunk in files.read_span(self.depot.blobs.content(digest, Span(0, size))):
+            hasher.update(chunk)
+        return digest.matches(hasher)
+
+    def _needed_by(self, digest: Digest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        held = select(REPOSITORIES.c.name).join(LINKS, LINKS.c.repository == REPOSITORIES.c.id)
+        named = (
+            select(REPOSITORIES.c.name, TAGS.c.tag)
+            .join(TAGS, TAGS.c.repository == REPOSITORIES.c.id)
+            .join(PARTS, (PARTS.c.repository == TAGS.c.repository) & (PARTS.c.manifest == TAGS.c.digest))
+            .where(PARTS.c.part == str(digest))
+            .order_by(REPOSITORIES.c.name, TAGS.c.tag)
+        )
+        with reading(self.depot.engine) as database:
+            names = database.execute(held.where(LINKS.c.digest == str(digest)).order_by(REPOSITORIES.c.name))
+            repositories = tuple(names.scalars())
+            tags = tuple(f"{name}:{tag}" for name, tag in database.execute(named))
+        return repositories, tags

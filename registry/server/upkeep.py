@@ -1,0 +1,56 @@
+"""What a server does by itself: it copies its database, reclaims, and says when its disk is full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from registry.errors import StorageError
+from registry.server.backup import daily_copy
+from registry.server.depot import DiskDepot
+from registry.server.reclaim import Reclaim
+
+EVERY = 60.0  # seconds between two looks
+RECLAIM_EVERY = 3600.0
+
+
+@dataclass(slots=True)
+class Upkeep:
+    """Done in steps by whoever has the time; `told` hears each thing once, as a sentence."""
+
+    depot: DiskDepot
+    told: Callable[[str], None]
+    _reclaimed: float = field(default=0.0, init=False)
+    _full: bool = field(default=False, init=False)
+
+    def step(self) -> None:
+        """What is due now. Never raises StorageError: it is told."""
+        for work in (self._look_at_the_disk, self._copy, self._reclaim):
+            try:
+                work()
+            except StorageError as error:
+                self.told(error.message)
+
+    def _look_at_the_disk(self) -> None:
+        full = False
+        try:
+            self.depot.room.check()
+        except StorageError as error:
+            full = True
+            if not self._full:
+                self.told(f"{error.message}; pulls go on, and deleting and ferry admin gc make room")
+        if self._full and not full:
+            self.told("the disk has room again")
+        self._full = full
+
+    def _copy(self) -> None:
+        if not self._full:
+            daily_copy(self.depot.directory, self.depot.engine, self.depot.clock())
+
+    def _reclaim(self) -> None:
+        now = self.depot.clock()
+        if now - self._reclaimed >= RECLAIM_EVERY:
+            self._reclaimed = now
+            Reclaim(self.depot).run()
+        else:
+            self.depot.manifests.note_pulls()

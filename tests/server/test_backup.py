@@ -1,0 +1,156 @@
+"""Copies of the database, one a day and on demand; and the way back from a loss."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+from guarded import key
+from test_depot_contract import WEIGHTS, get, published
+
+from registry.disk.data import lock_file
+from registry.errors import InvalidError, NotFoundError, StorageError
+from registry.model.digests import Digest
+from registry.server.backup import LOCK, backup, daily_copy, restore
+from registry.server.principal import Right
+from registry.server.room import Room
+from registry.server.service import Registry
+from registry.server.upkeep import Upkeep
+
+DIGEST = Digest.of(WEIGHTS)
+DAY = 86_400.0
+
+
+def fresh() -> str:
+    return str(uuid.uuid4())
+
+
+def begun(place: Path) -> Registry:
+    """A registry with a model in it, and ada's account."""
+    registry = Registry.prepare(place)
+    published(registry.depot)
+    registry.accounts.add_user("ada", key=key(1).public)
+    return registry
+
+
+def test_a_backup_brings_a_lost_database_back_onto_its_blobs(tmp_path: Path) -> None:
+    registry = begun(tmp_path / "data")
+    copy = tmp_path / "backup.db"
+    backup(registry.depot.engine, copy)
+    registry.close()
+    assert copy.stat().st_mode & 0o777 == 0o600
+    copy.chmod(0o400)
+    for path in (tmp_path / "data").glob("registry.db*"):
+        path.unlink()
+    with pytest.raises(StorageError, match="knows nothing of them"):
+        Registry.prepare(tmp_path / "data")
+
+    done = restore(copy, tmp_path / "data", lambda: 0.0, fresh)
+
+    assert (done.blobs, done.missing, done.aside, list(done.withdrawn)) == (2, 0, None, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.db", "data"]
+    again = Registry.prepare(tmp_path / "data")
+    assert get(again.depot, DIGEST) == WEIGHTS
+    assert again.credentials.speaker(key(1).public).name == "ada"
+    again.close()
+
+
+def test_a_restore_says_what_was_withdrawn_since_and_ends_every_token(tmp_path: Path) -> None:
+    registry = begun(tmp_path / "data")
+    registry.rights.grant("ada", "acme", Right.WRITE)
+    backup(registry.depot.engine, tmp_path / "backup.db")
+    registry.credentials.revoke_key(key(1).public.fingerprint)
+    registry.rights.grant("ada", "acme", Right.NONE)
+    registry.close()
+    (tmp_path / "data" / "token-secret").write_bytes(b"old")
+
+    done = restore(tmp_path / "backup.db", tmp_path / "data", lambda: 0.0, fresh)
+
+    assert [(each.action, each.subject) for each in done.withdrawn] == [
+        ("key.revoke", key(1).public.fingerprint),
+        ("grant", "ada none acme"),
+    ]
+    assert done.aside is not None
+    assert done.aside.parent == tmp_path / "data" / "copies"
+    assert not (tmp_path / "data" / "token-secret").exists()
+    again = Registry.open(tmp_path / "data")
+    assert again.credentials.speaker(key(1).public).name == "ada"
+    again.close()
+    restore(done.aside, tmp_path / "data", lambda: 1.0, fresh)  # and back to what was there
+
+
+def test_blobs_that_are_not_there_are_counted(tmp_path: Path) -> None:
+    registry = begun(tmp_path / "data")
+    backup(registry.depot.engine, tmp_path / "backup.db")
+    registry.close()
+    done = restore(tmp_path / "backup.db", tmp_path / "elsewhere", lambda: 0.0, fresh)
+    assert (done.blobs, done.missing) == (2, 2)
+
+
+@pytest.mark.parametrize("data", [b"", b"no database" * 1000, None])
+def test_what_is_no_copy_is_refused_and_nothing_changes(tmp_path: Path, data: bytes | None) -> None:
+    registry = begun(tmp_path / "data")
+    registry.close()
+    if data is not None:
+        (tmp_path / "copy").write_bytes(data)
+    with pytest.raises(NotFoundError if data is None else InvalidError):
+        restore(tmp_path / "copy", tmp_path / "data", lambda: 0.0, fresh)
+    again = Registry.open(tmp_path / "data")
+    assert get(again.depot, DIGEST) == WEIGHTS
+    again.close()
+
+
+def test_a_directory_that_is_served_or_not_ours_is_left_alone(tmp_path: Path) -> None:
+    registry = begun(tmp_path / "data")
+    backup(registry.depot.engine, tmp_path / "backup.db")
+    with pytest.raises(InvalidError, match="exists already"):
+        backup(registry.depot.engine, tmp_path / "backup.db")
+    registry.close()
+    lock = lock_file(tmp_path / "data" / LOCK)
+    assert lock is not None
+    with pytest.raises(StorageError, match="is being served"):
+        restore(tmp_path / "backup.db", tmp_path / "data", lambda: 0.0, fresh)
+    lock.close()
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "photo.jpg").write_bytes(b"")
+    with pytest.raises(InvalidError, match="no registry's"):
+        restore(tmp_path / "backup.db", tmp_path / "pictures", lambda: 0.0, fresh)
+
+
+def test_a_copy_a_day_is_kept_for_a_week(tmp_path: Path) -> None:
+    registry = begun(tmp_path / "data")
+    shutil.copy(tmp_path / "data" / "registry.db", tmp_path / "data" / "other.db")
+    copies = tmp_path / "data" / "copies"
+    for day in range(9):
+        now = 1_800_000_000.0 + day * DAY
+        assert daily_copy(tmp_path / "data", registry.depot.engine, now) is not None
+        assert daily_copy(tmp_path / "data", registry.depot.engine, now + 60) is None
+    assert [path.name for path in sorted(copies.iterdir())] == [
+        f"registry-2027-01-{day}.db" for day in range(17, 24)
+    ]
+    registry.close()
+    done = restore(copies / "registry-2027-01-17.db", tmp_path / "data", lambda: 0.0, fresh)
+    assert done.missing == 0
+
+
+def test_a_full_disk_is_said_once_and_that_it_has_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry.prepare(tmp_path / "data", min_free=1000)
+    told: list[str] = []
+    free = [999]
+    monkeypatch.setattr(Room, "free", property(lambda _: free[0]))
+    upkeep = Upkeep(registry.depot, told.append)
+    for _ in range(3):
+        upkeep.step()
+    assert len(told) == 1
+    assert "nearly full: 999 bytes free" in told[0]
+    with pytest.raises(StorageError, match="nearly full"):
+        registry.depot.begin("acme/tiny")
+    free[0] = 5000
+    upkeep.step()
+    assert told[1:] == ["the disk has room again"]
+    registry.depot.begin("acme/tiny").close()
+    registry.close()
