@@ -1,4 +1,4 @@
-"""`python -m cli` is `ferry`.
+"""Where `ferry`, and `python -m cli`, begin.
 
 Until there is somebody to say something (`cli.ending`), Ctrl-C ends the process as it ends any other: without
 a traceback of what was being imported.

@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from faultproxy import FaultProxy
 from house import House
 from invariants import check_store
 from peers import free_port
-from person import Ferry
+from person import FERRY, ROOT, Ferry
 from shelf import put_model
 
 from cli.signals import Signals, Terminated
@@ -121,3 +124,22 @@ def test_what_a_command_returns_or_raises_beside_the_main_thread_is_its_own() ->
     assert signals.beside(lambda: 7, lambda: False) == 7
     with pytest.raises(ZeroDivisionError):
         signals.beside(lambda: 1 / 0, lambda: False)
+
+
+def installed() -> tuple[str, ...]:
+    """What the program `ferry` does that pip makes of the entry in pyproject.toml."""
+    entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["ferry"]
+    module, _, function = entry.partition(":")
+    return (sys.executable, "-c", f"import sys; from {module} import {function}; sys.exit({function}())")
+
+
+@pytest.mark.parametrize("program", [FERRY, installed()], ids=["module", "installed"])
+def test_ctrl_c_while_ferry_is_still_being_imported_says_nothing(
+    program: tuple[str, ...], ferry: Ferry, tmp_path: Path
+) -> None:
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    env = ferry.env(PYTHONPATH=f"{tmp_path}:{ROOT}")
+
+    done = subprocess.run([*program, "version"], env=env, capture_output=True, text=True, timeout=30)
+
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
