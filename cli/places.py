@@ -126,6 +126,19 @@ def connections(desk: Desk) -> Iterator[Connections]:
         opened.close()
 
 
+def forget_what_is_old(desk: Desk, now: float) -> None:
+    """Forget uploads that no registry knows any more, and what was learned of registries long ago.
+
+    `now` is Unix seconds.
+    """
+    from registry.targets import methods, sessions
+
+    state = desk.settings.state
+    if state is not None:
+        sessions.file_sessions(state / "uploads").prune(now, sessions.AGE)
+        methods.file_methods(state / "registries").prune(now, methods.AGE)
+
+
 def _way(desk: Desk, host: str) -> Way:
     """How the settings say that `host` is reached."""
     from registry.connect import Way

@@ -13,7 +13,7 @@ from registry.auth.session import Session
 from registry.contracts import Clock
 from registry.disk import files
 from registry.errors import ProtocolError
-from registry.model.names import DOCKER_HUB, HUB_HOSTS, Name
+from registry.model.names import Name, asked_host
 from registry.model.spans import FileSpan
 from registry.net.http import Http
 from registry.net.network import Network
@@ -88,7 +88,7 @@ class Connections:
 
     def origin_of(self, host: str, scheme: str = "") -> Origin:
         """The origin of `host` (`name` or `name:port`); Docker's hub has three names and one origin."""
-        host = DOCKER_HUB if host.lower() in HUB_HOSTS else host
+        host = asked_host(host)
         secure = Origin.of(f"https://{host}")
         if not scheme:
             way = self._way(host)

@@ -140,7 +140,7 @@ class TransientError(RegistryError):
     """Asking again may help.
 
     `retry_after` is the peer's wish in seconds, or None; `answered` says whether the peer said
-    anything at all.
+    anything at all; `at_once` that the next try asks for something else, so that no pause is needed.
     """
 
     exit = 6
@@ -151,11 +151,13 @@ class TransientError(RegistryError):
         *,
         retry_after: float | None = None,
         answered: bool = False,
+        at_once: bool = False,
         **details: Unpack[Details],
     ) -> None:
         super().__init__(message, **details)
         self.retry_after = retry_after
         self.answered = answered
+        self.at_once = at_once
 
 
 class ProtocolError(RegistryError):

@@ -89,6 +89,8 @@ def prune(desk: Desk, at_once: bool) -> None:
     dry_run = desk.settings.on("dry_run")
     with places.store(desk) as store:
         pruned = store.prune(time.time(), dry_run=dry_run, at_once=at_once)
+    if not dry_run:
+        places.forget_what_is_old(desk, time.time())
     if pruned.kept:
         desk.terminal.complain(f"ferry: {visible(pruned.kept)}")
     if desk.terminal.json:

@@ -17,7 +17,7 @@ from cli import values
 from cli.settings import files
 from cli.settings.files import KEYS
 from registry.errors import InvalidError
-from registry.model.names import DEFAULT_HOST, Name, split_scheme
+from registry.model.names import DEFAULT_HOST, Name, asked_host, split_scheme
 
 SERVICE_STORE = Path("/usr/share/ollama/.ollama/models")  # where Ollama's Linux service keeps models
 
@@ -80,7 +80,7 @@ class Settings:
 
     def place(self, host: str) -> Place:
         """How `host` is reached: options and environment over its own table over the file's head."""
-        own_table = self.hosts.get(split_scheme(host)[1].lower(), {})
+        own_table = self.hosts.get(asked_host(split_scheme(host)[1].lower()), {})
         own = dict(own_table)
         for key in ("plain_http", "tls_ca", "insecure_tls", "proxy"):
             if key in self.chosen and (key in self.options or key not in own):

@@ -10,7 +10,7 @@ from typing import Any
 
 from cli import values
 from registry.errors import InvalidError, StorageError
-from registry.model.names import split_scheme
+from registry.model.names import asked_host, split_scheme
 
 _FILE_BYTES = 1024 * 1024
 _LINE_OF_ERROR = re.compile(r"\(at line (\d+), column \d+\)$")
@@ -90,7 +90,7 @@ def _parse(path: Path, raw: bytes, home: Path | None) -> tuple[dict[str, Any], d
         where = f"{path}:{_line(text, name, next(iter(table), ''))}: host.{name}"
         checked(values.host, f"{scheme}://{host}" if scheme else host, where, home)
         keys = NAMESPACE_KEYS if namespace else HOST_KEYS
-        hosts[f"{host.lower()}{slash}{namespace}"] = _table(path, text, table, keys, name, home)
+        hosts[f"{asked_host(host.lower())}{slash}{namespace}"] = _table(path, text, table, keys, name, home)
     return own, hosts
 
 

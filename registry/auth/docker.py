@@ -16,6 +16,7 @@ from typing import TypeGuard, TypeVar
 from registry.auth.prefixes import Prefix, longest
 from registry.auth.secrets import SECRET_LENGTH, IdentityToken, Login
 from registry.errors import InvalidError
+from registry.model.names import DOCKER_HUB, HUB_HOSTS, asked_host
 from registry.wire.messages import Origin
 
 RunHelper = Callable[[str, str], str | None]
@@ -24,8 +25,6 @@ InvalidError if it cannot be run, or fails."""
 
 T = TypeVar("T")
 
-HUB = "registry-1.docker.io"
-_HUB_HOSTS = (HUB, "index.docker.io", "docker.io")
 _HUB_KEY = "https://index.docker.io/v1/"  # where docker keeps its own hub's login
 _API_PATHS = ("v1", "v2")
 _PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -94,20 +93,15 @@ class DockerConfig:
 
     def find(self, origin: Origin, repository: str) -> DockerLogin | None:
         """What it says of a repository: helpers by name, then the store of all, then what stands here."""
-        asked = _hub_as_one(origin)
+        asked = Origin(origin.scheme, asked_host(origin.host), origin.port)
         by_name = longest(self.helpers, asked, repository)
         stands = longest(self.logins, asked, repository)
         helper = self.helpers[by_name] if by_name else self.store
         login = self.logins[stands] if stands else None
         if not helper and login is None:
             return None
-        server = _HUB_KEY if asked.host == HUB else origin.netloc
+        server = _HUB_KEY if asked.host == DOCKER_HUB else origin.netloc
         return DockerLogin(self.where, helper, server if helper else "", login)
-
-
-def _hub_as_one(origin: Origin) -> Origin:
-    """`origin`, with docker's own hub under one of its names."""
-    return Origin(origin.scheme, HUB, origin.port) if origin.host in _HUB_HOSTS else origin
 
 
 def _entries(
@@ -140,7 +134,7 @@ def _entries(
 
 def _is_exact(key: str) -> bool:
     """Whether a key names its place as it is, not as a URL of it; for the hub, as docker does."""
-    return key == _HUB_KEY if _prefix_host(key) in _HUB_HOSTS else "://" not in key
+    return key == _HUB_KEY if _prefix_host(key) in HUB_HOSTS else "://" not in key
 
 
 def _prefix_host(key: str) -> str:
@@ -151,7 +145,7 @@ def _prefix(key: str) -> Prefix:
     """Whom an entry is for: some keys are URLs of the API, and the hub has several names."""
     prefix = Prefix.parse(key.rpartition("://")[2])
     path = "" if prefix.path in _API_PATHS else prefix.path
-    return Prefix(HUB if prefix.host in _HUB_HOSTS else prefix.host, path)
+    return Prefix(asked_host(prefix.host), path)
 
 
 def _docker_login(value: object) -> Login | IdentityToken | None:

@@ -226,6 +226,11 @@ def names_host(text: str) -> bool:
     return path.partition("@")[0].count("/") > (0 if separator else 1)
 
 
+def asked_host(host: str) -> str:
+    """The host that is asked for `host`: the three names of Docker's hub are one place."""
+    return DOCKER_HUB if host.lower() in HUB_HOSTS else host
+
+
 def split_scheme(text: str) -> tuple[str, str]:
     """`http` or `https` or "" in front of `text`, and the rest; InvalidError for another scheme."""
     scheme, separator, rest = text.partition("://")

@@ -308,22 +308,18 @@ class UploadIntake:
 
     def _too_large(self, error: RegistryError, size: int) -> RegistryError:
         """A body of `size` bytes was more than somebody on the way takes: smaller ones, or the end."""
+        host = self._peer.host
+        what = f"{self._doing}: the proxy or registry at {host} takes no body of {amount(size)} (413)"
         if self._choice.too_large(size, self._session.least, f"413 for {size} bytes"):
-            return TransientError(
-                f"{self._doing}: the proxy or registry at {self._peer.host} takes no body of {amount(size)} "
-                f"(413); sending {amount(self._choice.most)} at a time",
-                host=self._peer.host,
-                reason=Reason.BODY_LIMIT,
-                answered=True,
-            )
+            smaller = f"{what}; sending {amount(self._choice.most)} at a time"
+            return TransientError(smaller, host=host, reason=Reason.BODY_LIMIT, answered=True, at_once=True)
         if self._choice.method not in (None, Method.CHUNKS):
             self._start_over()
-            return TransientError(error.message, host=self._peer.host, answered=True)
+            return TransientError(error.message, host=host, answered=True)
         least = f", and Ferry sends no less than {amount(LEAST_CHUNK)} at a time"
         return ProtocolError(
-            f"{self._doing}: the proxy or registry at {self._peer.host} takes no body of {amount(size)} "
-            f"(413){least if size >= LEAST_CHUNK else ''}",
-            host=self._peer.host,
+            f"{what}{least if size >= LEAST_CHUNK else ''}",
+            host=host,
             name=str(self._name),
             reason=Reason.BODY_LIMIT,
         )

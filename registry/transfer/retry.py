@@ -142,6 +142,8 @@ class Patience:
             failures.tries += 1
 
     def _pause_after(self, error: TransientError, failures: _Failures) -> float:
+        if error.at_once:
+            return 0.0
         pause = min(self.rule.first_pause * 2.0 ** min(failures.tries - 1, 20), self.rule.longest_pause)
         pause *= 0.5 + self.chance() / 2
         if error.retry_after is not None:
@@ -177,4 +179,4 @@ class Patience:
             if error.message == self._told[0] and now - self._told[1] < _SAY_AGAIN:
                 return
             self._told = (error.message, now)
-        self.note(f"{error.message}; trying again in {pause:.1f} s")
+        self.note(f"{error.message}; trying again in {pause:.1f} s" if pause else error.message)

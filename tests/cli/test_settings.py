@@ -110,6 +110,18 @@ def test_a_host_has_settings_of_its_own_and_an_option_beats_them(tmp_path: Path)
     assert told(tmp_path, {"plain_http": True}).place("b.example").plain_http
 
 
+def test_dockers_hub_is_one_host_under_each_of_its_names(tmp_path: Path) -> None:
+    written(
+        tmp_path,
+        '[host."docker.io"]\nproxy = "http://proxy.example:3128"\n[host."docker.io/acme"]\nkey = "/k"',
+    )
+    settings = told(tmp_path)
+
+    assert settings.place("registry-1.docker.io").proxy == "http://proxy.example:3128"
+    assert settings.place("index.docker.io").proxy == "http://proxy.example:3128"
+    assert settings.account_keys == {"registry-1.docker.io/acme": Path("/k")}
+
+
 def test_what_is_said_of_a_certificate_means_https_and_the_files_head_speaks_of_no_host(
     tmp_path: Path,
 ) -> None:

@@ -180,6 +180,20 @@ def test_prune_takes_what_nothing_names_after_an_hour(ferry: Ferry) -> None:
     ferry("show", "tiny").well()
 
 
+def test_prune_forgets_uploads_that_no_registry_knows_any_more(ferry: Ferry) -> None:
+    memory = ferry.home / ".local" / "state" / "ferry" / "uploads"
+    memory.mkdir(parents=True)
+    (memory / "fresh.upload").write_text("{}")
+    (memory / "old.upload").write_text("{}")
+    os.utime(memory / "old.upload", (time.time() - 2 * 86400,) * 2)
+
+    ferry("prune", "--dry-run").well()
+    assert len(list(memory.iterdir())) == 2
+
+    ferry("prune").well()
+    assert [file.name for file in memory.iterdir()] == ["fresh.upload"]
+
+
 def test_prune_says_what_waits_and_until_when(ferry: Ferry) -> None:
     put_model(ferry.models)
     assert ferry("prune").well().out == "nothing is left over\n"

@@ -129,6 +129,15 @@ def test_a_push_that_is_refused_ends_with_a_true_sentence(row: str) -> None:
     assert client.registry.received < 2.5 * SIZE
 
 
+def test_smaller_parts_are_sent_without_a_pause() -> None:
+    client = Client(Registry(Quirks(body_limit=MiB)))
+
+    client.push()
+
+    assert "takes no body of 16 MiB (413); sending 8 MiB at a time" in client.time.notes[0]
+    assert not [note for note in client.time.notes if "trying again" in note]
+
+
 def test_what_worked_is_known_to_every_later_process() -> None:
     client = Client(Registry(Quirks(keeps="last chunk")))
     client.push()

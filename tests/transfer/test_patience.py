@@ -44,6 +44,16 @@ def failing(times: int, error: TransientError, then: str = "done") -> Callable[[
     return call
 
 
+def test_what_is_asked_for_otherwise_is_asked_for_at_once() -> None:
+    time = Time()
+    patience = patient(time)
+
+    done = patience.retry(failing(5, TransientError("smaller", answered=True, at_once=True)), Side.SOURCE)
+
+    assert done == "done"
+    assert time.pauses == []
+
+
 def test_a_place_that_never_answered_is_asked_three_times() -> None:
     time = Time()
     calls = []
