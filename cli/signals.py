@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 _LET_GO_WITHIN = 1.2  # seconds that a command gets to let go of what it holds
+_LOOK_EVERY = 0.1  # seconds: a signal that lands just before a wait begins does not end that wait
 
 
 class Terminated(BaseException):
@@ -63,7 +64,7 @@ class Signals:
         self._waiting = True
         _thread.start_new_thread(run, ())  # Thread.start would wait, in a way that a signal can break
         while not results and not errors and self.arrived is None:
-            self._awake.acquire()
+            self._awake.acquire(timeout=_LOOK_EVERY)
         if self.arrived is not None:
             if stop():
                 deadline = time.monotonic() + _LET_GO_WITHIN

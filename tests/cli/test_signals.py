@@ -143,3 +143,19 @@ def test_ctrl_c_while_ferry_is_still_being_imported_says_nothing(
     done = subprocess.run([*program, "version"], env=env, capture_output=True, text=True, timeout=30)
 
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_a_signal_that_lands_just_before_the_wait_begins_is_noticed_soon() -> None:
+    """It ends no wait then, and its handler runs only when the main thread does something again."""
+    signals, over = Signals(), threading.Event()
+
+    def work() -> bool:
+        signals.arrived = signal.SIGTERM  # and nobody is woken
+        return over.wait(10)
+
+    began = time.monotonic()
+    with pytest.raises(Terminated):
+        signals.beside(work, lambda: False)
+
+    over.set()
+    assert time.monotonic() - began < 8
