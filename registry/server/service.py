@@ -134,8 +134,9 @@ class Service:
     def start(self) -> str:
         """Begin to listen; the URL it is ready at. InvalidError if an address is taken."""
         plan = self._plan
+        public = Names.public(plan.public) if plan.public else None  # refused before anything is bound
         bound = plan.address.bind()
-        names = self._names(bound.port)
+        names = public or Names.loopback(plan.address.host, bound.port, plan.address.scheme)
         if plan.metrics is not None:
             self._run(Listener(self._metrics.alone, plan.metrics.bind()))
         identify = plan.proxies.identify
@@ -155,11 +156,6 @@ class Service:
 
     def _listeners(self) -> list[Listener]:
         return list(self._running)
-
-    def _names(self, port: int) -> Names:
-        if self._plan.public:
-            return Names.public(self._plan.public)
-        return Names.loopback(self._plan.address.host, port, self._plan.address.scheme)
 
     def _guard(self, names: Names) -> Guard:
         registry, plan = self.registry, self._plan
