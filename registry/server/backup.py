@@ -25,7 +25,7 @@ from registry.server.database import (
     OLDEST,
     REVISION,
     connect,
-    connect_to_copy,
+    connect_read_only,
     copy_database,
     reading,
     revision,
@@ -109,7 +109,7 @@ def _opened(copy: Path) -> Engine:
     found = files.status(copy)
     if found is None or not found.is_file:
         raise NotFoundError(f"there is no backup {copy}")
-    engine = connect_to_copy(copy)
+    engine = connect_read_only(copy, alone=True)
     try:
         made_by = revision(engine)
     except StorageError:

@@ -78,9 +78,12 @@ def connect(path: Path, *, constraints: bool = True) -> Engine:
     return engine
 
 
-def connect_to_copy(path: Path) -> Engine:
-    """The database in a file that is only read: nothing is written into it or beside it."""
-    address = f"file:{quote(str(path))}?mode=ro&immutable=1"
+def connect_read_only(path: Path, *, alone: bool) -> Engine:
+    """The database in a file that is not changed, not even in how it keeps its journal.
+
+    `alone`: nobody has it open and it has no journal beside it, as a copy; then none is made either.
+    """
+    address = f"file:{quote(str(path))}?mode=ro{'&immutable=1' if alone else ''}"
     return create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool)
 
 

@@ -20,6 +20,7 @@ from registry.server.database import (
     OLDEST,
     REVISION,
     connect,
+    connect_read_only,
     copy_database,
     create_database,
     open_database,
@@ -137,7 +138,7 @@ def _is_of_0_1(directory: Path) -> bool:
     found = files.status(directory / FILE)
     if found is None or not found.is_file or not found.size:
         return False
-    engine = connect(directory / FILE)
+    engine = connect_read_only(directory / FILE, alone=False)  # it may be somebody else's
     try:
         return revision(engine) == OLDEST
     except StorageError:

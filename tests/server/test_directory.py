@@ -67,8 +67,25 @@ def test_another_programs_database_is_not_ours(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / FILE)
     other.execute("CREATE TABLE about (key, value)")
     other.close()
+    before = everything_in(tmp_path)
     with pytest.raises(InvalidError, match="no registry's data directory"):
         check_servable(tmp_path)
+    assert everything_in(tmp_path) == before
+
+
+def test_a_directory_of_0_1_whose_server_was_killed_is_known_by_what_its_journal_has(tmp_path: Path) -> None:
+    old = unpacked(tmp_path)
+    running = sqlite3.connect(old / FILE)
+    running.execute("PRAGMA journal_mode=WAL")
+    running.execute("UPDATE users SET disabled = 1 WHERE name = 'ben'")
+    running.commit()
+    killed = tmp_path / "killed"
+    shutil.copytree(old, killed)
+    running.close()
+    check_servable(killed)
+    registry = Registry.prepare(killed)
+    assert registry.accounts.user("ben").disabled
+    registry.close()
 
 
 def test_an_administrator_makes_no_directory(tmp_path: Path) -> None:
