@@ -20,7 +20,7 @@ def each(desk: Desk, items: Sequence[T], act: Callable[[T], tuple[Document, str]
     text of each and a table of what failed.
     """
     if len(items) == 1:
-        document, text = act(items[0])
+        document, text = _named(items[0], act)
         if desk.terminal.json:
             desk.terminal.document(document)
         else:
@@ -30,7 +30,7 @@ def each(desk: Desk, items: Sequence[T], act: Callable[[T], tuple[Document, str]
     failures: list[tuple[str, RegistryError]] = []
     for item in items:
         try:
-            document, text = act(item)
+            document, text = _named(item, act)
         except RegistryError as error:
             failures.append((str(item), error))
             documents.append(error_document(error))
@@ -44,6 +44,15 @@ def each(desk: Desk, items: Sequence[T], act: Callable[[T], tuple[Document, str]
     elif failures:
         _table(desk, items, failures)
     return exit_code([error.exit for _, error in failures])
+
+
+def _named(item: T, act: Callable[[T], tuple[Document, str]]) -> tuple[Document, str]:
+    """What `act` answers; its error names the item, where it names nothing."""
+    try:
+        return act(item)
+    except RegistryError as error:
+        error.name = error.name or str(item)
+        raise
 
 
 def _table(desk: Desk, items: Sequence[object], failures: Sequence[tuple[str, RegistryError]]) -> None:

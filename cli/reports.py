@@ -63,7 +63,7 @@ def total(documents: Sequence[Document], seconds: float) -> str:
         sum(int(str(told.get(key, 0))) for told in documents)
         for key in ("size", "transferred", "would_transfer")
     )
-    many = f"{len(documents)} models, {size(whole)}"
+    many = f"{len(documents)} model{'s' * (len(documents) != 1)}, {size(whole)}"
     if any("would_transfer" in told for told in documents):
         return f"{many}, of which {size(would)} would move"
     return f"{many}, of which {size(moved)} moved in {seconds:.1f} s"

@@ -82,6 +82,16 @@ def test_several_pulls_go_on_after_one_that_fails(published: str, people: People
     assert done.json[0]["error"]["exit"] == 3
 
 
+def test_every_failure_says_in_json_which_name_it_is_of(
+    published: str, people: People, elsewhere: Path
+) -> None:
+    lost = published.replace("tiny", "lost")
+    both = people("ada")("pull", lost, published, "--models", elsewhere, "--format", "json")
+    assert [told.get("error", told)["name"] for told in both.json] == [lost, published]
+    one = people("ada")("pull", lost, "--models", elsewhere, "--format", "json")
+    assert one.json["error"]["name"] == lost
+
+
 def test_a_destination_without_tag_takes_the_sources(published: str, people: People, house: House) -> None:
     ada = people("ada")
     told = ada("push", published, f"{house.host}/ada/other", "--format", "json").well().json
