@@ -9,8 +9,9 @@ import click
 
 from cli import naming, places, values
 from cli.options import NETWORK, STORE, Desk, command
-from cli.render import age, date, size
-from registry.contracts import Entry
+from cli.render import age, date, size, visible
+from registry.contracts import Entry, Target
+from registry.errors import NotFoundError, ProtocolError
 from registry.model.names import Name, split_scheme
 
 
@@ -41,12 +42,32 @@ def _published(desk: Desk, place: str) -> list[Entry]:
             for repository in catalogue.repositories()
             if f"{repository}/".lower().startswith(f"{namespace}/".lower() if namespace else "")
         ]
-        manifests = [
-            (name, opened.remote(name).resolve(name))
+        found = [
+            _entry(desk, opened.remote(repository), name)
             for repository in repositories
-            for name in map(repository.with_reference, opened.remote(repository).tags(repository))
+            for name in map(repository.with_reference, _tags(opened.remote(repository), repository))
         ]
-    return [Entry(name, manifest.digest, manifest.total) for name, manifest in manifests]
+    return [entry for entry in found if entry is not None]
+
+
+def _entry(desk: Desk, target: Target, name: Name) -> Entry | None:
+    """What a tag stands for; None if it is gone meanwhile, or is nothing that can be read, which is said."""
+    try:
+        manifest = target.resolve(name)
+    except NotFoundError:
+        return None
+    except ProtocolError as error:
+        desk.terminal.note(f"ferry: {visible(f'{name} is left out: {error.message}')}")
+        return None
+    return Entry(name, manifest.digest, manifest.total)
+
+
+def _tags(target: Target, repository: Name) -> list[str]:
+    """The tags of a repository; none where a catalogue names one into which nothing was published yet."""
+    try:
+        return list(target.tags(repository))
+    except NotFoundError:
+        return []
 
 
 def _show(desk: Desk, entries: Iterable[Entry]) -> None:

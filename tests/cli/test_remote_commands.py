@@ -11,6 +11,9 @@ import pytest
 from house import House
 from person import Done, Ferry
 from shelf import put_model
+from spy import Spy, reply
+
+from registry.model.manifests import DOCKER_CONFIG, DOCKER_MANIFEST
 
 People = Callable[[str], Ferry]
 WEIGHTS = b"GGUF" + bytes(range(251)) * 8000
@@ -182,3 +185,28 @@ def test_several_models_end_with_their_total(published: str, ada: Ferry) -> None
     )
     planned = ada("pull", f"{published}:1.0", f"{published}:2.0", "--dry-run").well()
     assert "2 models, 4.0 MB, of which 0 B would move" in planned.err
+
+
+def test_a_repository_without_a_tag_or_a_manifest_that_says_nothing_hides_no_other(ferry: Ferry) -> None:
+    """Debian's and CNCF's registry name it in their catalogue from the first upload on, and answer 404."""
+    whole = json.dumps(
+        {
+            "schemaVersion": 2,
+            "config": {"mediaType": DOCKER_CONFIG, "digest": f"sha256:{'0' * 64}", "size": 2},
+            "layers": [],
+        }
+    )
+    unknown = b'{"errors":[{"code":"NAME_UNKNOWN","message":"repository name not known to registry"}]}'
+    answers = (
+        reply(200, b'{"repositories":["acme/begun","acme/tiny"]}'),
+        reply(404, unknown),
+        reply(200, b'{"name":"acme/tiny","tags":["1.0","2.0"]}'),
+        reply(200, b"{}", **{"Content-Type": DOCKER_MANIFEST}),
+        reply(200, whole.encode(), **{"Content-Type": DOCKER_MANIFEST}),
+    )
+    with Spy(answers) as spy:
+        listed = ferry("list", spy.netloc, "--format", "json").well()
+        host = spy.netloc
+
+    assert [entry["name"] for entry in listed.json] == [f"{host}/acme/tiny:2.0"]
+    assert "acme/tiny:1.0 is left out" in listed.err
