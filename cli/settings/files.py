@@ -14,6 +14,8 @@ from registry.model.names import asked_host, split_scheme
 
 _FILE_BYTES = 1024 * 1024
 _LINE_OF_ERROR = re.compile(r"\(at line (\d+), column \d+\)$")
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[\x20-\x7e\r\n]*?-----END CERTIFICATE-----")
+_CHECK_CA = "check tls_ca, or --tls-ca"
 _TABLE = re.compile(r'\s*\[\s*host\s*\.\s*(?:"([^"]*)"|\'([^\']*)\'|([A-Za-z0-9_-]+))\s*\]')
 
 # Everything that can be set, and what its value may be. The environment spells it FERRY_<NAME>.
@@ -141,9 +143,12 @@ def _expanded(value: object, home: Path | None) -> object:
 def certificates(path: Path) -> str:
     """The PEM text of a file of certificate authorities."""
     raw = read(path, "the certificate authority")
-    if raw is None or b"-----BEGIN CERTIFICATE-----" not in raw or not raw.isascii():
-        raise InvalidError(f"{path} holds no certificate in PEM form", hint="check tls_ca, or --tls-ca")
-    return raw.decode()
+    if raw is None:
+        raise InvalidError(f"{path}, for the certificate authority, is not there", hint=_CHECK_CA)
+    found = _CERTIFICATE.findall(raw)  # what stands between them is for people, in any language
+    if not found:
+        raise InvalidError(f"{path} holds no certificate in PEM form", hint=_CHECK_CA)
+    return b"\n".join(found).decode("ascii")
 
 
 def read(path: Path, what: str) -> bytes | None:

@@ -46,7 +46,7 @@ from registry.wire.headers import Headers
 from registry.wire.messages import Access, Request, Response
 
 _ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_INDEX, OCI_ARTIFACT))}
-_NO_HEAD = (405, 501)  # it answers GET only
+_NO_HEAD = (400, 405, 501)  # it answers GET only, or tells nobody but who asks in another way what is wrong
 _KIND_REFUSED = (400, 405, 406, 415, 422)
 _BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
 _PAGE = 1000
@@ -205,7 +205,11 @@ class Remote:
         """What `name` stands for; None also where the registry refuses to say."""
         try:
             return self.digest(name)
-        except (NotFoundError, DeniedError, ProtocolError):
+        except (NotFoundError, DeniedError):
+            return None
+        except ProtocolError as error:
+            if error.reason is Reason.HTTPS_THERE:  # then nothing else is answered either
+                raise
             return None
 
     def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:

@@ -71,6 +71,17 @@ def test_a_certificate_that_nobody_vouches_for(
         one_sentence(done, 4, "is not to be trusted", "--tls-ca")
 
 
+@pytest.mark.parametrize("words", [("push",), ("push", "--dry-run"), ("pull",)])
+def test_plain_http_to_a_host_that_speaks_https_is_called_that(
+    words: tuple[str, ...], ferry: Ferry, house: House, tmp_path: Path
+) -> None:
+    """Also where it is asked by HEAD first, whose answers have no words (nginx: 400)."""
+    with tls_front(tmp_path / "front", house.host) as front:
+        put_model(ferry.models, f"{front.host}/acme/tiny/latest")
+        done = ferry(words[0], f"{front.host}/acme/tiny", *words[1:])
+        one_sentence(done, 7, "speaks HTTPS, and was asked in plain HTTP", "https://")
+
+
 @pytest.mark.parametrize("words", [("--tls-ca", "{ca}"), ("--insecure-tls",)])
 def test_what_is_said_of_a_certificate_means_https_also_on_this_machine(
     words: tuple[str, ...], ferry: Ferry, house: House, tmp_path: Path

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.settings import Settings, resolve
+from cli.settings.files import certificates
 from registry.errors import InvalidError, StorageError
 
 
@@ -132,6 +133,19 @@ def test_what_is_said_of_a_certificate_means_https_and_the_files_head_speaks_of_
     written(tmp_path, 'tls_ca = "/all.pem"\n[host."localhost:8443"]\ninsecure_tls = true')
     assert told(tmp_path).place("localhost:8443").https
     assert not told(tmp_path).place("localhost:5000").https
+
+
+def test_a_bundle_of_certificates_is_read_whatever_is_written_between_them(tmp_path: Path) -> None:
+    one = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text(f"# F\u0151tan\u00fas\u00edtv\u00e1ny\n{one}\n# and\n{one}\n")
+    assert certificates(bundle) == f"{one}\n{one}"
+
+    bundle.write_text("-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n")
+    with pytest.raises(InvalidError, match="no certificate in PEM form"):
+        certificates(bundle)
+    with pytest.raises(InvalidError, match="is not there"):
+        certificates(tmp_path / "lost.pem")
 
 
 # --- the store -----------------------------------------------------------------------------------------
