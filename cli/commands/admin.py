@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import click
 from cli import served
 from cli.commands.upkeep import audit, backup, check, gc, restore
 from cli.groups import Group
-from cli.options import Desk, choices, command
+from cli.options import Desk, command
 from cli.render import date
 from registry.disk import files
 from registry.errors import InvalidError
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 _KEY_BYTES = 16 * 1024
 Document = dict[str, object]
+
+
+def _completed(*places: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """What completes the first, the second, … of a command's `words`."""
+
+    def complete(ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
+        place = len(ctx.params.get("words") or ())
+        return [word for word in places[place] if word.startswith(begun)] if place < len(places) else []
+
+    return complete
 
 
 @click.group(cls=Group)
@@ -210,7 +220,7 @@ def user_remove(desk: Desk, name: str) -> None:
     "words",
     metavar="USER NAMESPACE[/MODEL] read|write|none | list [USER]",
     nargs=-1,
-    shell_complete=choices("read", "write", "none", "list")["shell_complete"],
+    shell_complete=_completed(("list",), (), ("read", "write", "none")),
 )
 def grant(desk: Desk, words: tuple[str, ...]) -> None:
     """Say what USER may do in somebody else's namespace, or with one model of it.
@@ -256,7 +266,7 @@ def _not_yet(where: str, there: bool) -> str:
     "words",
     metavar="NAMESPACE/MODEL private|public | list",
     nargs=-1,
-    shell_complete=choices("private", "public", "list")["shell_complete"],
+    shell_complete=_completed(("list",), ("private", "public")),
 )
 def visibility(desk: Desk, words: tuple[str, ...]) -> None:
     """Let anybody read a model, or only those with a right.
