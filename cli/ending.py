@@ -58,6 +58,8 @@ def of(run: Run, call: Callable[[], object]) -> int:
     run.signals.watch()
     try:
         code = _of(run, call)
+        if run.signals.arrived is not None:  # something on the way caught what was raised for it
+            raise KeyboardInterrupt
     except BaseException as error:
         if run.signals.arrived == signal.SIGTERM:
             _leave(run, TERMINATED, "told to stop")
@@ -78,6 +80,8 @@ def _of(run: Run, call: Callable[[], object]) -> int:
     except click.UsageError as error:
         return _failed(run, _usage(error))
     except RegistryError as error:
+        if run.signals.arrived is not None:
+            raise
         return _failed(run, error)
     except click.Abort:
         _leave(run, INTERRUPTED, "interrupted")

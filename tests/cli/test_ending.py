@@ -62,6 +62,23 @@ def test_sigterm_ends_with_143_and_ctrl_c_with_130(ferry: Ferry) -> None:
     assert (stopped.returncode, stopped.stderr) == (130, "ferry: interrupted\n")
 
 
+@pytest.mark.parametrize(
+    "left",
+    ["return 0", "raise errors.StorageError('half done')", "return 1 / 0", "raise OSError", "sys.exit(7)"],
+)
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_whatever_a_signal_breaks_ends_with_its_code(ferry: Ferry, left: str, number: str, code: int) -> None:
+    """Code that catches everything, or trips over what a signal left half done, does not hide it."""
+    done = told(
+        "import contextlib, os, signal\n"
+        f"    with contextlib.suppress(BaseException): os.kill(os.getpid(), signal.{number})\n"
+        f"    {left}",
+        ferry,
+    )
+    why = "told to stop" if number == "SIGTERM" else "interrupted"
+    assert (done.returncode, done.stderr) == (code, f"ferry: {why}\n")
+
+
 def test_a_thread_that_waits_for_a_peer_does_not_delay_ctrl_c(ferry: Ferry) -> None:
     wait = "import threading, time; threading.Thread(target=time.sleep, args=(20,)).start()"
     assert told(f"{wait}; raise KeyboardInterrupt", ferry).returncode == 130
@@ -200,6 +217,8 @@ def test_completion_is_printed_for_each_shell(ferry: Ferry, shell: str) -> None:
         ("ferry list --format j", {"json"}),
         ("ferry serve --anonymous ", {"none", "read", "write"}),
         ("ferry admin grant ada acme ", {"read", "write", "none"}),
+        ("ferry admin grant ", {"list"}),
+        ("ferry admin grant ada ", set()),
         ("ferry admin visibility acme/tiny p", {"private", "public"}),
         ("ferry admin us", {"user"}),
     ],
