@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cli.settings import environment
+from cli.signals import Signals
 from registry.errors import RegistryError
 
 _START_SECONDS = 20
@@ -33,10 +36,34 @@ class StepError(RegistryError):
 class Sandbox:
     """The demo's directory and what runs in it; `typed` is what was typed since it was last emptied."""
 
-    folder: Path
+    keep: bool
+    signals: Signals
+    folder: Path = Path()
     host: str = ""
     typed: list[str] = field(default_factory=list)
     _server: subprocess.Popen[str] | None = None
+    _running: list[subprocess.Popen[str]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _closed: bool = False
+
+    def make_directory(self) -> None:
+        """Make the directory it runs in."""
+        with self._lock:
+            self._go_on()
+            self.folder = Path(tempfile.mkdtemp(prefix="ferry-demo-"))
+
+    def close(self) -> None:
+        """End whatever still runs, and remove the directory; from any thread, and nothing starts after it."""
+        with self._lock:
+            if self._closed or self.folder == Path():
+                return
+            self._closed = True
+            self.stop()
+            for process in self._running:  # it must be gone, not only told to go
+                process.kill()
+                process.wait()
+            if not self.keep:
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     def home(self, person: str) -> Path:
         """A person's home directory."""
@@ -53,23 +80,9 @@ class Sandbox:
     def ferry(self, person: str, *words: str, ends: int = 0) -> Any:
         """What `ferry WORDS --format json` answers to `person`; StepError unless it ends with `ends`."""
         self.typed.append(f"{person}$ {shlex.join(['ferry', *words])}")
-        process = subprocess.Popen(
-            [*_FERRY, *words, "--format", "json"],
-            cwd=self.folder,
-            env=self._environment(person),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",  # as it writes where nothing says otherwise
-            errors="replace",
-        )
-        with process:
-            try:
-                out, err = process.communicate(timeout=_RUN_SECONDS)
-            except BaseException:  # it must be gone, not only told to go, before its directory is removed
-                process.kill()
-                process.wait()
-                raise
+        process = self._start(person, *words, "--format", "json", stderr=subprocess.PIPE)
+        out, err = process.communicate(timeout=_RUN_SECONDS)
+        self._go_on()
         if process.returncode != ends:
             said = (out + err).strip()[-2000:]
             raise StepError(f"ferry {words[0]} ended with {process.returncode}, not {ends}: {said}")
@@ -78,15 +91,7 @@ class Sandbox:
     def serve(self) -> None:
         """Start the registry on a free port of this machine, and wait until it says that it is ready."""
         words = ["serve", "--data", "registry", "--listen", self.host or "127.0.0.1:0"]
-        self._server = subprocess.Popen(
-            [*_FERRY, *words],
-            cwd=self.folder,
-            env=self._environment("host"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        self._server = self._start("host", *words, stderr=subprocess.DEVNULL)
         watchdog = threading.Timer(_START_SECONDS, self._server.kill)
         watchdog.start()
         try:
@@ -94,6 +99,7 @@ class Sandbox:
             ready = self._server.stdout.readline()
         finally:
             watchdog.cancel()
+        self._go_on()
         if not ready.startswith(_READY):
             raise StepError(f"the registry did not start: {ready.strip() or 'it said nothing'}")
         self.host = ready.removeprefix(_READY).split()[0].rstrip("/")
@@ -109,10 +115,27 @@ class Sandbox:
         except subprocess.TimeoutExpired:
             self._server.kill()
             return self._server.wait()
-        finally:
-            if self._server.stdout is not None:
-                self._server.stdout.close()
-            self._server = None
+
+    def _start(self, person: str, *words: str, stderr: int) -> subprocess.Popen[str]:
+        with self._lock:
+            self._go_on()
+            process = subprocess.Popen(
+                [*_FERRY, *words],
+                cwd=self.folder,
+                env=self._environment(person),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                encoding="utf-8",  # as it writes where nothing says otherwise
+                errors="replace",
+            )
+            self._running.append(process)
+        return process
+
+    def _go_on(self) -> None:
+        """KeyboardInterrupt once a signal arrived or the sandbox was closed."""
+        if self._closed or self.signals.arrived is not None:
+            raise KeyboardInterrupt
 
     def _environment(self, person: str) -> dict[str, str]:
         """An environment with nothing of the person who runs the demo: not their key, store or settings."""

@@ -82,10 +82,13 @@ REMOTE = click.option("--remote", is_flag=True, help="At the registry, not in th
 MOVING = ("limit_rate", "jobs", "give_up_after", "dry_run", "progress")
 
 
-def command(*names: str, name: str | None = None, goes_on: bool = False) -> Callable[[F], click.Command]:
+def command(
+    *names: str, name: str | None = None, goes_on: bool = False, beside: bool = False
+) -> Callable[[F], click.Command]:
     """Make a function a command with these options; it is called with a Desk in their place.
 
-    `goes_on`: the same command continues what an interruption stopped; it runs beside the main thread.
+    `beside`: it runs beside the main thread, where no signal can break it. `goes_on`: that too, and the same
+    command continues what an interruption stopped.
     """
 
     def decorate(function: F) -> click.Command:
@@ -95,7 +98,7 @@ def command(*names: str, name: str | None = None, goes_on: bool = False) -> Call
             desk = _desk(options, goes_on)
             context = click.get_current_context()
             run = context.find_object(Run)
-            if run is None or not goes_on:
+            if run is None or not (goes_on or beside):
                 return function(desk, *arguments, **given)
 
             def in_context() -> object:

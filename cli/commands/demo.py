@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import textwrap
 import time
 from collections.abc import Callable
@@ -14,8 +12,10 @@ import click
 
 from cli import demo_steps, extra
 from cli.demo_sandbox import Sandbox
+from cli.ending import Run
 from cli.options import Desk, command
 from cli.render import visible
+from cli.signals import Signals
 from registry.errors import RegistryError
 
 _WIDTH = 96  # characters a line of what somebody hears has
@@ -32,7 +32,7 @@ class _Told:
     seconds: float
 
 
-@command()
+@command(beside=True)
 @click.option("--keep", is_flag=True, help="Leave the directory, and say how to go on.")
 def demo(desk: Desk, keep: bool) -> int:
     """Show all of it on this machine, in under a minute; cleans up after itself.
@@ -42,19 +42,31 @@ def demo(desk: Desk, keep: bool) -> int:
       ferry demo --keep
     """
     extra.need_server("ferry demo")
-    folder = Path(tempfile.mkdtemp(prefix="ferry-demo-"))
-    sandbox = Sandbox(folder)
     began = time.monotonic()
+    sandbox = _sandbox(keep)
     try:
-        _introduce(desk, folder)
+        sandbox.make_directory()
+        _introduce(desk, sandbox.folder)
         steps = _play(desk, sandbox)
     finally:
-        sandbox.stop()
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+        sandbox.close()
     ok = len(steps) == len(demo_steps.STEPS) and all(step.ok for step in steps)
     _close(desk, sandbox, steps, keep, ok, time.monotonic() - began)
     return 0 if ok else RegistryError.exit
+
+
+def _sandbox(keep: bool) -> Sandbox:
+    """A sandbox that a signal closes."""
+    run = click.get_current_context().find_object(Run)
+    sandbox = Sandbox(keep, run.signals if run else Signals())
+
+    def end() -> bool:
+        sandbox.close()
+        return False
+
+    if run is not None:
+        run.stop = end
+    return sandbox
 
 
 def _play(desk: Desk, sandbox: Sandbox) -> list[_Told]:

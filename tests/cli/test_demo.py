@@ -6,11 +6,16 @@ import os
 import resource
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 from person import Ferry
 from shell import bash, put_ferry
+
+from cli import demo_sandbox
+from cli.demo_sandbox import Sandbox
+from cli.signals import Signals
 
 TITLES = 9
 
@@ -69,4 +74,48 @@ def test_ctrl_c_in_the_middle_cleans_up(ferry: Ferry, tmp: Path) -> None:
     process.stdout.read()
     assert process.wait(30) == 130
     process.stdout.close()
+    assert list(tmp.iterdir()) == []
+
+
+@pytest.fixture
+def sandbox(tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox in `tmp` in which every ferry runs for a minute."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp))
+    monkeypatch.setattr(demo_sandbox, "_FERRY", ("sh", "-c", "exec sleep 60"))
+    return Sandbox(keep=False, signals=Signals())
+
+
+def test_what_runs_in_a_closed_sandbox_is_gone_and_nothing_starts_there(sandbox: Sandbox, tmp: Path) -> None:
+    ended: list[KeyboardInterrupt] = []
+
+    def work() -> None:
+        try:
+            sandbox.serve()
+        except KeyboardInterrupt as error:
+            ended.append(error)
+
+    sandbox.make_directory()
+    worker = threading.Thread(target=work)
+    worker.start()
+    while not sandbox._running:
+        worker.join(0.01)
+    sandbox.close()
+    worker.join()
+
+    assert len(ended) == 1
+    [process] = sandbox._running
+    assert process.stdout
+    process.stdout.close()
+    assert process.returncode is not None
+    assert list(tmp.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt):
+        sandbox.ferry("ada", "version")
+    assert sandbox._running == [process]
+
+
+def test_nothing_is_made_after_a_signal(sandbox: Sandbox, tmp: Path) -> None:
+    sandbox.signals.arrived = signal.SIGTERM
+    with pytest.raises(KeyboardInterrupt):
+        sandbox.make_directory()
+    sandbox.close()
     assert list(tmp.iterdir()) == []
