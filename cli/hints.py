@@ -49,7 +49,9 @@ ADVICE: Mapping[Reason, str] = {
     Reason.DIGEST_NOT_STORABLE: "ferry mirror copies it between registries",
     Reason.STORE_IN_TWO: "use the directory that {detail} points into: --models DIR",
     Reason.STORE_FULL: "free {detail} there, or choose another place with --models DIR",
-    Reason.BLOB_REFUSED: "push again; if it stays so, the local blob is damaged, or the line damages it",
+    Reason.BLOB_REFUSED: (
+        "push again; if it stays so, {host} does not keep what it is sent, or the source's blob is damaged"
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,6 +157,8 @@ def _way(desk: Desk, host: str) -> Way:
         insecure=place.insecure_tls,
         **{key: value for key, value in patience.items() if value is not None},
     )
+    if give_up_after := desk.settings.get("give_up_after"):  # a silent peer makes no progress either
+        network = replace(network, stall=min(network.stall, give_up_after))
     if place.insecure_tls:
         desk.terminal.complain(f"ferry: the certificate of {visible(host)} is not checked (insecure TLS)")
     return Way(network, place.plain_http, place.https, tuple(Origin.of(realm) for realm in place.realms))

@@ -176,7 +176,7 @@ def _moment(text: str | None) -> float:
         ) from None
 
 
-@command("data", "yes")
+@command("data")
 @click.option("--hash", "hashing", is_flag=True, help="Read every byte, too.")
 @click.option("--repair", is_flag=True, help="Take what is wrong out of sight: the next push brings it anew.")
 def check(desk: Desk, hashing: bool, repair: bool) -> int:

@@ -31,6 +31,7 @@ from registry.wire.redirects import follow
 
 _SECRET_FIELDS = ("Authorization", "Cookie", "Proxy-Authorization")
 _LINKS = ("Location", "Docker-Upload-Location", "X-Direct-Upload-URL")
+_UNTRUSTED = (Reason.CERTIFICATE, Reason.CERTIFICATE_DATES)  # it is we who refuse the host
 _SENDS = 5  # of one request at most: a token that served another thread may have ended by now
 _KEPT = 0.8  # the part of its life after which a token is not begun with any more
 
@@ -121,8 +122,8 @@ class Session:
             return b""  # an unreadable explanation does not hide the refusal
 
     def _with_faults(self, error: DeniedError) -> DeniedError:
-        """The refusal, with what could not be used to prevent it."""
-        if not self._broken or error.host != self._origin.netloc:
+        """The refusal, with what could not be used to prevent it; no login makes a certificate good."""
+        if not self._broken or error.host != self._origin.netloc or error.reason in _UNTRUSTED:
             return error
         broken = "; ".join(sorted(self._broken))
         return DeniedError(f"{error.message}; could not be used: {broken}", **error.details)

@@ -62,7 +62,7 @@ class Finish:
     def _mend(self) -> bool:
         """Move again what is wrong, and only that. False if nothing can be found wrong on this side."""
         model, size = self._model, self._blob.size
-        model.observer.note(f"blob {self._blob.digest.short}: its bytes are wrong; finding out which")
+        model.observer.note(f"blob {self._blob.digest.short}: what arrived is not the blob; finding out why")
         whole = Span(0, size)
         model.patience.retry(self._intake.resume, Side.DESTINATION)
         self._intake.suspect()
@@ -85,5 +85,6 @@ class Finish:
             f"blob {self._blob.digest} of {name}: {error.message}; {tried}",
             host=error.host or name.host,
             name=str(name),
+            reason=error.reason,
             hint=error.hint or "the source holds a damaged blob; what was proven stays, try again later",
         )

@@ -6,12 +6,14 @@ import pytest
 from session_kit import BLOB, KEY, UPLOADS, Registry, session
 from spy import Script, Seen, Spy, Talk, reply, whole
 
+from registry.auth.credentials import Account
 from registry.auth.keys import PrivateKey
 from registry.auth.secrets import Login
-from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
+from registry.auth.session import Session
+from registry.errors import DeniedError, ProtocolError, Reason, RegistryError, TransientError
 from registry.net.http import Http
 from registry.wire.headers import Headers
-from registry.wire.messages import Request
+from registry.wire.messages import Origin, Request, Response
 
 # --- I4: no secret reaches an origin it was not made for ----------------------------------------------------
 
@@ -119,3 +121,16 @@ def test_only_reads_are_redirected(method: str, http: Http) -> None:
     with Spy((reply(307, Location="/x"),)) as spy:
         assert session(http, spy)(Request(method, spy.url + UPLOADS)).status == 307
         assert len(spy.seen) == 1
+
+
+def test_a_certificate_that_is_not_trusted_has_nothing_to_do_with_a_broken_login() -> None:
+    origin = Origin.of("https://models.example")
+    account = Account(faults=("config.json is not JSON",))
+
+    def refuses(_request: Request) -> Response:
+        raise DeniedError("not to be trusted", host=origin.netloc, reason=Reason.CERTIFICATE)
+
+    talk = Session(refuses, origin, account, clock=lambda: 0.0, new_nonce=lambda: "n")
+
+    with pytest.raises(DeniedError, match=r"^not to be trusted$"):
+        talk(Request("GET", f"{origin}{BLOB}"))

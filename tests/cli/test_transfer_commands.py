@@ -270,3 +270,12 @@ def test_a_busy_registry_is_asked_until_patience_ends(people: People) -> None:
     assert "trying again in" in done.err
     assert len(spy.seen) > 3
     assert time.monotonic() - began < 10
+
+
+def test_a_registry_that_says_nothing_is_given_no_longer_than_patience(people: People) -> None:
+    with Spy((lambda talk, _: talk.wait(100),)) as spy:
+        began = time.monotonic()
+        done = people("ada")("pull", f"{spy.netloc}/ada/tiny:1.0", "--give-up-after", "1s")
+    assert done.code == 6
+    assert "fell silent" in done.err
+    assert time.monotonic() - began < 20  # the usual silence is 30 s

@@ -6,7 +6,14 @@ import pytest
 from real_registries import GIVE_UP, SIZE, Client, weights
 from registry_double import Quirks, Registry
 
-from registry.errors import CorruptError, DeniedError, ProtocolError, RegistryError, TransientError
+from registry.errors import (
+    CorruptError,
+    DeniedError,
+    ProtocolError,
+    Reason,
+    RegistryError,
+    TransientError,
+)
 from registry.wire.headers import Headers
 from registry.wire.messages import Response
 
@@ -75,6 +82,17 @@ def test_it_ends(row: str) -> None:
     assert client.time.now - 1000 <= GIVE_UP + PAUSE + 30
     assert client.registry.received <= times * SIZE + 100_000
     assert len(client.registry.asked) < 400
+
+
+def test_a_registry_that_keeps_nothing_is_not_said_to_be_a_damaged_source() -> None:
+    client = Client(Registry(Quirks(keeps="nothing")))
+
+    with pytest.raises(CorruptError) as caught:
+        client.push()
+
+    assert caught.value.reason is Reason.BLOB_REFUSED
+    assert caught.value.host == "models.example"
+    assert not any("its bytes are wrong" in note for note in client.time.notes)
 
 
 def test_a_range_that_stands_still_is_no_fault() -> None:
