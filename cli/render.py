@@ -109,7 +109,7 @@ class Terminal:
     def document(self, value: object) -> None:
         """The result as JSON; called once in a run, and only if JSON was asked for."""
         with _writing("standard output"):
-            self.out.write(self.mask(json.dumps(value, indent=2)) + "\n")
+            self.out.write(json.dumps(_masked(value, self.mask), indent=2) + "\n")
             self.out.flush()
 
     def line(self, text: str = "") -> None:
@@ -169,6 +169,18 @@ class Terminal:
                 text = text.replace(sign, ascii_sign)
             return text.encode("ascii", "backslashreplace").decode()
         return text
+
+
+def _masked(value: object, mask: Masking) -> object:
+    """The document `value` without our secrets: in its texts, for a document it is to stay."""
+    match value:
+        case str():
+            return mask(value)
+        case Mapping():
+            return {key: _masked(member, mask) for key, member in value.items()}
+        case list() | tuple():
+            return [_masked(member, mask) for member in value]
+    return value
 
 
 @contextmanager

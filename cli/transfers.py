@@ -77,7 +77,7 @@ def copy_each(
 
     def note(text: str) -> None:
         if not stop.is_set():  # what peers do then is our own doing
-            watcher.note(text)
+            watcher.note(desk.terminal.mask(text))
 
     options = Options(
         patience=lambda: Patience(rule, note=note),

@@ -7,6 +7,7 @@ but for what it remembers; threads may share one.
 from __future__ import annotations
 
 import base64
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ from registry.errors import RegistryError
 
 MASK = "***"
 _RECENT = 128  # tokens, signatures and links: they come and go, and are repeated at once or never
-_SHORT = 4  # a secret this short is masked as a whole word only, and in no other spelling
-_LONG = 8  # from here on, what it is inside of base64 of something longer is masked too
+_SHORT = 4  # a secret shorter than this is masked in no other spelling
+_LONG = 8  # a spelling shorter than this is masked as a whole word only: digests and names are full of such
 _LINK = re.compile(r"(/v2/_(?:capability|storage)/)(?!…)[^\s\"'<>]+")
 _PERMISSION = re.compile(
     r"([?&](?:x-amz-[a-z-]+|x-goog-[a-z-]+|sig|signature|policy|token|access_token)=)[^&\s\"'<>]+",
@@ -92,7 +93,7 @@ def password_of(url: str) -> str:
 
 
 def _without(text: str, secret: str) -> str:
-    if len(secret) >= _SHORT:
+    if len(secret) >= _LONG:
         return text.replace(secret, MASK)
     return re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", MASK, text)
 
@@ -102,7 +103,10 @@ def _spellings(secret: str) -> Iterator[str]:
     yield secret
     if len(secret) < _SHORT:
         return
-    yield secret.replace("\\", "\\\\").replace('"', '\\"')  # JSON
+    for ascii_only in (False, True):
+        escaped = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
+        yield escaped
+        yield escaped.replace("/", "\\/")  # as PHP writes it
     for encoded in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
         yield encoded
         yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), encoded)

@@ -35,6 +35,8 @@ def b64(text: str) -> str:
         lambda text: quote(text, safe="").lower(),
         quote_plus,
         lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+        lambda text: json.dumps(text)[1:-1],
+        lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
         b64,
         lambda text: b64(text).rstrip("="),
         lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
@@ -55,7 +57,9 @@ def test_a_secret_is_masked_however_it_is_spelled(spell: Callable[[str], str]) -
 
 def test_a_short_secret_is_masked_as_a_word_and_leaves_words_alone() -> None:
     mask = Masking()
-    mask.keep("pw", "")
+    mask.keep("pw", "", "1234567")
+    assert mask("a91234567f, 1234567!") == "a91234567f, ***!"
+    assert mask(f"Basic {b64('1234567')}") == "Basic ***=="
 
     assert mask("pw, spwan, (pw) =pw") == "***, spwan, (***) =***"
 

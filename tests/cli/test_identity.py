@@ -291,3 +291,29 @@ def test_a_list_does_not_show_our_secrets_either(ferry: Ferry) -> None:
         for form in ("text", "json"):
             done = person("tags", f"{spy.netloc}/acme/tiny", "--format", form).well()
             assert "***" in done.out and "the-api-key" not in done.out
+
+
+@pytest.mark.parametrize("words", [("--format", "json"), ("--progress", "json"), ("--progress", "plain")])
+def test_a_password_of_any_signs_is_in_no_document_and_no_note(words: tuple[str, ...], ferry: Ferry) -> None:
+    """JSON spells quotes and letters in its own way; a document stays one whatever it hides."""
+    password = 'w\u00f6rd+&"6'
+
+    def script(talk: Talk, seen: Seen) -> None:
+        said = {"code": "DENIED", "message": f"you sent {password}, {json.dumps(password)}"}
+        body = json.dumps({"errors": [said]}).encode()
+        status = 503 if seen.header("Authorization") else 401
+        talk.send(reply(status, body, WWW_Authenticate='Basic realm="x"'))
+
+    with Spy((script,)) as spy:
+        put(
+            ferry.home / ".docker" / "config.json",
+            auths(**{spy.netloc: f"me:{password}", "other.example": "a:503"}),
+        )
+        done = ferry(
+            "pull", f"{spy.netloc}/acme/tiny", *words, "--give-up-after", "1s", FERRY_FIRST_PAUSE="0.1"
+        )
+
+    assert done.code == 6 and "***" in done.out + done.err
+    assert "rd+&" not in done.out + done.err
+    if "--format" in words:
+        assert done.json["error"]["exit"] == 6
