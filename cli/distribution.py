@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 NAME = "ferry-registry"
-_BEFORE = "modelferry"  # until 0.1; on PyPI this name belongs to somebody else
+_BEFORE = "modelferry"  # until 0.1; the name belongs to somebody else
 _PROGRAM = "cli.main:main"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.hints import next_step
 from cli.options import Desk
 from cli.render import visible
 from cli.settings import environment
@@ -124,8 +125,10 @@ def _default_key(desk: Desk) -> PrivateKey | None:
     except (RegistryError, OSError) as error:
         if named:
             raise
-        why = error.message if isinstance(error, RegistryError) else f"{path}: {error.strerror}"
-        desk.terminal.note(f"ferry: asking as nobody in particular: {visible(why)}")
+        why = f"{path}: {error.strerror}" if isinstance(error, OSError) else error.message
+        step = "" if isinstance(error, OSError) else next_step(error)
+        told = f"asking as nobody in particular: {why}{f' → {step}' if step else ''}"
+        desk.terminal.note(f"ferry: {visible(told)}")
         return None
 
 

@@ -63,6 +63,17 @@ def test_only_signin_makes_a_key(ferry: Ferry, house: House) -> None:
     assert key.exists() and "does not know your key" in ferry("whoami", house.host).err
 
 
+def test_a_default_key_that_others_may_read_is_not_used_and_says_the_ways_out(ferry: Ferry) -> None:
+    key = ferry.home / ".ollama" / "id_ed25519"
+    put(key, KEY.openssh())
+    key.chmod(0o644)
+    with Spy((TAGS,)) as spy:
+        done = ferry("tags", f"{spy.netloc}/acme/tiny")
+
+    assert f"chmod 600 {key}" in done.err and "FERRY_KEY" in done.err
+    assert all(seen.header("Authorization") is None for seen in spy.seen)
+
+
 @pytest.mark.parametrize("variable", ["FERRY_KEY", "FERRY_KEY_FILE", "FERRY_API_KEY"])
 @pytest.mark.parametrize("value", ["", " \n"])
 def test_a_secret_that_is_set_and_empty_is_said(variable: str, value: str, ferry: Ferry) -> None:

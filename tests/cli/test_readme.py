@@ -51,6 +51,16 @@ def test_the_two_commands_stand_there_word_for_word() -> None:
     assert (ROOT / "tests" / "run").stat().st_mode & 0o111
 
 
+def test_ferry_is_installed_from_a_checkout_and_no_index_of_packages_is_named() -> None:
+    """A name that is not ours there may be anybody's tomorrow."""
+    sources = [path for room in ("cli", "registry") for path in (ROOT / room).rglob("*.py")]
+    texts = [README, *(path.read_text() for path in sources)]
+    assert len(texts) > 100
+    for text in texts:
+        found = re.search(r"pypi|package index|pipx? install (?!(--\S+ )?'\.)", text, re.IGNORECASE)
+        assert found is None, text[found.start() :][:200]
+
+
 def test_a_private_registry_in_five_minutes(bare: dict[str, str]) -> None:
     home = Path(bare["HOME"])
     put_sources(home)
