@@ -39,8 +39,8 @@ _FULL = re.compile(
     r"|exceed\w* .{0,40}quota|exceed the configured upper limit|QUOTA_?EXCEEDED",
     re.IGNORECASE,
 )
-# CNCF's registry says it in `detail` only: an errno of its disk (ENOSPC, EDQUOT).
-_FULL_DETAIL = re.compile(rb'"Err"\s*:\s*(?:28|122)\b')
+# CNCF's registry says it in `detail` only: as an errno of its disk (ENOSPC, EDQUOT), since v3 in its words.
+_FULL_DETAIL = re.compile(rb'"Err"\s*:\s*(?:28|122)\b|: (?:no space left on device|disk quota exceeded)"')
 _SHOWN = 300
 
 # The specification's codes, with the status each is sent with unless the case asks for another.

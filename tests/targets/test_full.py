@@ -55,6 +55,11 @@ FULL = {
         b'{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"DriverName":"filesystem",'
         b'"Enclosed":{"Op":"mkdir","Path":"/var/lib/registry","Err":28}}}]}',
     ),
+    "CNCF v3": answer(
+        500,
+        b'{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":"filesystem: write /r/docker/'
+        b'registry/v2/repositories/acme/tiny/_uploads/01a2/startedat.tmp: no space left on device"}]}',
+    ),
     "its word for it": said("QUOTA_EXCEEDED", "", 413),
 }
 NOT_FULL = {
@@ -62,6 +67,11 @@ NOT_FULL = {
     "asked too often, 503": said("TOOMANYREQUESTS", "request quota exceeded", 503),
     "denied": said("DENIED", "requested access to the resource is denied"),
     "another errno": answer(500, b'{"errors":[{"code":"UNKNOWN","detail":{"Err":2}}]}'),
+    "another failure, of a repository with such a name": answer(
+        500,
+        b'{"errors":[{"code":"UNKNOWN",'
+        b'"detail":"filesystem: write /r/acme/storage_limit: input/output error"}]}',
+    ),
     "a busy disk": said("UNAVAILABLE", "the disk is slow", 503),
 }
 
