@@ -5,14 +5,14 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.extra import need_server
 from cli.options import Desk
 from registry.contracts import Actor
-from registry.errors import InvalidError
+from registry.errors import InvalidError, StorageError
 
 if TYPE_CHECKING:
     from registry.server.service import Registry
@@ -28,13 +28,19 @@ def directory(desk: Desk) -> Path:
 
 @contextmanager
 def registry(desk: Desk) -> Iterator[Registry]:
-    """The registry of the settings' data directory. InvalidError if there is none."""
+    """The registry of the settings' data directory. InvalidError if there is none.
+
+    What was withdrawn is noted at once; where that fails the server does it, or the next command.
+    """
     need_server("ferry admin")
+    from registry.server import revocations
     from registry.server.service import Registry
 
     opened = Registry.open(directory(desk))
     try:
         yield opened
+        with suppress(StorageError, InvalidError):
+            revocations.keep(opened.depot.directory, opened.depot.engine)
     finally:
         opened.close()
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import served
-from cli.commands.upkeep import audit, backup, check, gc, restore
+from cli.commands.backup import backup, restore
+from cli.commands.upkeep import audit, check, gc
 from cli.groups import Group
 from cli.options import Desk, command
 from cli.render import date

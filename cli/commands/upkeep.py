@@ -1,10 +1,9 @@
-"""What keeps an embedded registry for years: reclaiming, the record of what was changed."""
+"""What keeps an embedded registry for years: reclaiming, checking, the record of what was changed."""
 
 from __future__ import annotations
 
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -214,62 +213,3 @@ def check(desk: Desk, hashing: bool, repair: bool) -> int:
             f"{repaired} blobs repaired" if repair else f"{len(found)} blobs are not as they should be"
         )
     return 0 if repair or not found else CorruptError.exit
-
-
-@command("data")
-@click.argument("file", type=click.Path(path_type=Path))
-def backup(desk: Desk, file: Path) -> None:
-    """Copy the database into FILE, also while it is served. The blobs are files: copy them as such, after it.
-
-    \b
-      ferry admin backup registry-backup.db
-      ferry admin backup monday.db --data /srv/ferry
-    """
-    with served.registry(desk) as registry:
-        from registry.server.backup import backup as copy
-
-        copy(registry.depot.engine, file)
-    if desk.terminal.json:
-        desk.terminal.document({"file": str(file)})
-    else:
-        desk.terminal.line(f"{file} is a copy of the database")
-
-
-@command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--onto", "directory", required=True, type=click.Path(path_type=Path), help="The data directory."
-)
-def restore(desk: Desk, file: Path, directory: str) -> None:
-    """Put a backup, or a copy of DIR/copies, in the place of the database of DIR.
-
-    Tokens and links that were given before are dead afterwards.
-
-    \b
-      ferry admin restore registry-backup.db --onto restored
-      ferry admin restore registry-backup.db --onto /srv/ferry
-    """
-    need_server("ferry admin")
-    from registry.server.backup import restore as put_back
-    from registry.server.service import new_id
-
-    done = put_back(file, Path(directory), time.time, new_id)
-    if desk.terminal.json:
-        desk.terminal.document(
-            {
-                "blobs": done.blobs,
-                "missing": done.missing,
-                "aside": str(done.aside) if done.aside else None,
-                "withdrawn": [{"action": each.action, "subject": each.subject} for each in done.withdrawn],
-            }
-        )
-        return
-    desk.terminal.line(f"{directory} has the database of {file}: it knows {done.blobs} blobs")
-    if done.missing:
-        desk.terminal.line(
-            f"{done.missing} of them are not there; ferry admin check says which models need them"
-        )
-    if done.aside:
-        desk.terminal.line(f"the database that was there is {done.aside}")
-    for each in done.withdrawn:
-        desk.terminal.line(f"changed since, and as it was before now: {each.action} {visible(each.subject)}")

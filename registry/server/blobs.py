@@ -44,6 +44,16 @@ class Blobs:
         """What an answer's body is for a span of the blob."""
         return FileSpan(self._path(digest), span.offset, span.length)
 
+    def kept(self, digest: Digest, span: Span) -> FileSpan:
+        """The same, wherever the bytes are: for one who does not bring them back from the trash."""
+        path = self._path(digest)
+        here = path if files.status(path) is not None else self._trashed(digest)
+        return FileSpan(here, span.offset, span.length)
+
+    def name(self, digest: Digest) -> str:
+        """Where a blob is, seen from the data directory."""
+        return str(self._path(digest).relative_to(self.directory))
+
     def put(self, upload: Path, digest: Digest) -> None:
         """Give the proven, synced file of an upload its blob's name too, durably, whatever had it before.
 

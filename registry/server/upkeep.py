@@ -1,11 +1,12 @@
-"""What a server does by itself: it copies its database, reclaims, and says when its disk is full."""
+"""What a server does by itself: it copies its database, notes what is withdrawn, reclaims and so on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from registry.errors import StorageError
+from registry.errors import InvalidError, StorageError
+from registry.server import revocations
 from registry.server.backup import daily_copy
 from registry.server.depot import DiskDepot
 from registry.server.reclaim import Reclaim
@@ -25,10 +26,10 @@ class Upkeep:
 
     def step(self) -> None:
         """What is due now. Never raises StorageError: it is told."""
-        for work in (self._look_at_the_disk, self._copy, self._reclaim):
+        for work in (self._look_at_the_disk, self._note, self._copy, self._reclaim):
             try:
                 work()
-            except StorageError as error:
+            except (StorageError, InvalidError) as error:  # the latter: somebody edited the revocations
                 self.told(error.message)
 
     def _look_at_the_disk(self) -> None:
@@ -42,6 +43,9 @@ class Upkeep:
         if self._full and not full:
             self.told("the disk has room again")
         self._full = full
+
+    def _note(self) -> None:
+        revocations.keep(self.depot.directory, self.depot.engine)
 
     def _copy(self) -> None:
         if not self._full:

@@ -96,6 +96,7 @@ def test_help_fits_a_screen_and_its_two_examples_work(
         shell("ferry admin user add ada").check_returncode()
     if path[-1] == "restore":
         shell("ferry admin backup registry-backup.db").check_returncode()
+        shell("ferry admin backup monday.tar --with-blobs").check_returncode()
     if path[-1] == "revoke":
         shell("ferry admin key add ada ada.pub").check_returncode()
     for line in found:

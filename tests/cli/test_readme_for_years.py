@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import ssl
 import time
@@ -19,7 +20,8 @@ from house import House
 from peers import ferry_command, find, free_port, http_call, running, write_certificate
 from person import Ferry
 from shelf import put_model
-from shell import ROOT
+from shell import ROOT, bash, put_ferry
+from test_readme import recipe
 
 README = (ROOT / "README.md").read_text()
 CLIENT = "127.0.0.5"  # another loopback address than the proxy's
@@ -146,6 +148,41 @@ def test_the_metrics_that_the_readme_names_are_there(site: Site) -> None:
     assert len(names) > 15
     known = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
     assert not {name for name in names if name not in known and name.removesuffix("_total") not in known}
+
+
+def test_a_registry_is_kept_and_brought_back_as_the_readme_has_it(ferry: Ferry, tmp_path: Path) -> None:
+    house = House(ferry).open()
+    house.welcome(ferry, "ada")
+    house("user", "add", "grace").well()
+    house("grant", "grace", "ada", "read").well()
+    name = f"{house.host}/ada/tiny:1"
+    put_model(ferry.models)
+    ferry("push", "tiny", name).well()
+    backups = tmp_path / "backups"
+    backups.mkdir()
+    env = {
+        "HOME": str(ferry.home),
+        "PATH": f"{put_ferry(tmp_path / 'bin')}:/usr/bin:/bin",
+        "BACKUPS": str(backups),
+        "DIR": str(house.data),
+    }
+    bash(recipe("years"), ferry.home, env).check_returncode()
+    house("grant", "grace", "ada", "none").well()
+    (backups / "revocations").write_bytes((house.data / "revocations").read_bytes())  # it is there already
+    assert house.close() == 0
+    shutil.rmtree(house.data)
+
+    restored = bash(recipe("years-restore"), ferry.home, env)
+
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert "withdrawn since, and now again: grant grace none ada" in restored.stdout
+    house.open()
+    assert house("grant", "list", "--format", "json").json == [
+        {"user": "grace", "scope": "ada", "right": "none"}
+    ]
+    ferry("rm", "tiny").well()
+    ferry("pull", name).well()
+    assert house.close() == 0
 
 
 @pytest.fixture

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import uuid
 from pathlib import Path
 
 import pytest
 from guarded import key
-from test_depot_contract import WEIGHTS, get, published
+from test_depot_contract import CONFIG, WEIGHTS, get, published, put
 
 from registry.disk.data import lock_file
 from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.model.digests import Digest
-from registry.server.backup import LOCK, backup, daily_copy, restore
+from registry.server import backup as copies
+from registry.server.backup import LOCK, backup, backup_with_blobs, daily_copy
+from registry.server.check import Check
 from registry.server.principal import Right
+from registry.server.reclaim import Reclaim
+from registry.server.restore import Restore, Restored
 from registry.server.room import Room
 from registry.server.service import Registry
 from registry.server.upkeep import Upkeep
@@ -25,6 +30,10 @@ DAY = 86_400.0
 
 def fresh() -> str:
     return str(uuid.uuid4())
+
+
+def restore(copy: Path, directory: Path, now: float = 0.0, withdrawn: Path | None = None) -> Restored:
+    return Restore(directory, lambda: now, fresh).run(copy, withdrawn)
 
 
 def begun(place: Path) -> Registry:
@@ -47,7 +56,7 @@ def test_a_backup_brings_a_lost_database_back_onto_its_blobs(tmp_path: Path) -> 
     with pytest.raises(StorageError, match="knows nothing of them"):
         Registry.prepare(tmp_path / "data")
 
-    done = restore(copy, tmp_path / "data", lambda: 0.0, fresh)
+    done = restore(copy, tmp_path / "data")
 
     assert (done.blobs, done.missing, done.aside, list(done.withdrawn)) == (2, 0, None, [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.db", "data"]
@@ -66,7 +75,7 @@ def test_a_restore_says_what_was_withdrawn_since_and_ends_every_token(tmp_path: 
     registry.close()
     (tmp_path / "data" / "token-secret").write_bytes(b"old")
 
-    done = restore(tmp_path / "backup.db", tmp_path / "data", lambda: 0.0, fresh)
+    done = restore(tmp_path / "backup.db", tmp_path / "data")
 
     assert [(each.action, each.subject) for each in done.withdrawn] == [
         ("key.revoke", key(1).public.fingerprint),
@@ -78,14 +87,109 @@ def test_a_restore_says_what_was_withdrawn_since_and_ends_every_token(tmp_path: 
     again = Registry.open(tmp_path / "data")
     assert again.credentials.speaker(key(1).public).name == "ada"
     again.close()
-    restore(done.aside, tmp_path / "data", lambda: 1.0, fresh)  # and back to what was there
+    restore(done.aside, tmp_path / "data", 1.0)  # and back to what was there
+
+
+def test_a_backup_with_its_blobs_is_everything_in_one_file(tmp_path: Path) -> None:
+    registry = begun(tmp_path / "data")
+    copy = tmp_path / "all.tar"
+    done = backup_with_blobs(registry.depot.engine, registry.depot.blobs, copy)
+    with pytest.raises(InvalidError, match="exists already"):
+        backup_with_blobs(registry.depot.engine, registry.depot.blobs, copy)
+    registry.close()
+    assert (done.blobs, done.bytes, done.damaged) == (2, len(WEIGHTS) + len(CONFIG), ())
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.tar", "data"]
+    listed = subprocess.run(["tar", "-tf", copy], capture_output=True, text=True, check=True).stdout
+    assert listed.splitlines()[0] == "registry.db"
+    assert f"blobs/sha256/{DIGEST.hex[:2]}/{DIGEST.hex}" in listed.splitlines()
+
+    restored = restore(copy, tmp_path / "elsewhere")
+
+    assert (restored.blobs, restored.missing, restored.brought) == (2, 0, 2)
+    again = Registry.prepare(tmp_path / "elsewhere")
+    assert get(again.depot, DIGEST) == WEIGHTS
+    assert list(Check(again.depot, hashing=True).findings()) == []
+    assert Reclaim(again.depot).strays() == []
+    again.close()
+    assert restore(copy, tmp_path / "elsewhere").brought == 0  # they are there
+
+
+def test_a_blob_that_is_thrown_away_during_a_backup_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = begun(tmp_path / "data")
+    whole = copies.needed
+
+    def needed(copy: Path) -> list[tuple[Digest, int]]:
+        registry.depot.blobs.throw_away(DIGEST, 0.0)  # what a collector does now, or in an hour
+        return whole(copy)
+
+    monkeypatch.setattr(copies, "needed", needed)
+    done = backup_with_blobs(registry.depot.engine, registry.depot.blobs, tmp_path / "all.tar")
+    assert done.damaged == ()
+    assert [each.digest for each in registry.depot.blobs.trash()] == [DIGEST]  # where the collector put it
+    registry.close()
+    assert restore(tmp_path / "all.tar", tmp_path / "elsewhere").missing == 0
+
+
+@pytest.mark.parametrize("data", [None, WEIGHTS[:-1], b"x" + WEIGHTS[1:]])
+def test_damage_is_named_and_does_not_end_a_backup(tmp_path: Path, data: bytes | None) -> None:
+    registry = begun(tmp_path / "data")
+    blob = tmp_path / "data" / registry.depot.blobs.name(DIGEST)
+    blob.unlink()
+    if data is not None:
+        blob.write_bytes(data)
+    done = backup_with_blobs(registry.depot.engine, registry.depot.blobs, tmp_path / "all.tar")
+    registry.close()
+    assert done.damaged == (DIGEST,)
+    restored = restore(tmp_path / "all.tar", tmp_path / "elsewhere")
+    assert (restored.blobs, restored.missing, restored.brought) == (2, 1, 1)
+    assert not (tmp_path / "elsewhere" / "uploads").exists() or not any(
+        (tmp_path / "elsewhere" / "uploads").iterdir()
+    )
+
+
+def test_a_backup_that_was_cut_off_gives_what_it_holds(tmp_path: Path) -> None:
+    registry = begun(tmp_path / "data")
+    put(registry.depot, bytes(100_000))
+    backup_with_blobs(registry.depot.engine, registry.depot.blobs, tmp_path / "all.tar")
+    registry.close()
+    whole = (tmp_path / "all.tar").read_bytes()
+    database = (tmp_path / "data" / "registry.db").stat().st_size
+    for number, cut in enumerate((len(whole) - 1024, len(whole) - 101_000, database + 512, database)):
+        (tmp_path / "cut.tar").write_bytes(whole[:cut])
+        place = tmp_path / f"cut-{number}"
+        if cut == database:
+            with pytest.raises(InvalidError, match="no backup"):
+                restore(tmp_path / "cut.tar", place)
+            continue
+        done = restore(tmp_path / "cut.tar", place)
+        assert done.blobs == 3
+        assert done.brought + done.missing == 3
+        assert (number > 0) is (done.missing > 0)
+
+
+def test_a_tar_of_something_else_changes_nothing(tmp_path: Path) -> None:
+    registry = begun(tmp_path / "data")
+    registry.close()
+    (tmp_path / "registry.db").write_bytes(b"no database" * 1000)
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    for name in ("photo.jpg", "registry.db"):
+        subprocess.run(["tar", "-C", tmp_path, "-cf", tmp_path / "other.tar", name], check=True)
+        with pytest.raises(InvalidError):
+            restore(tmp_path / "other.tar", tmp_path / "data")
+    again = Registry.open(tmp_path / "data")
+    assert get(again.depot, DIGEST) == WEIGHTS
+    again.close()
+    assert not list((tmp_path / "data").glob("*.restored"))
 
 
 def test_blobs_that_are_not_there_are_counted(tmp_path: Path) -> None:
     registry = begun(tmp_path / "data")
     backup(registry.depot.engine, tmp_path / "backup.db")
     registry.close()
-    done = restore(tmp_path / "backup.db", tmp_path / "elsewhere", lambda: 0.0, fresh)
+    done = restore(tmp_path / "backup.db", tmp_path / "elsewhere")
     assert (done.blobs, done.missing) == (2, 2)
 
 
@@ -96,7 +200,7 @@ def test_what_is_no_copy_is_refused_and_nothing_changes(tmp_path: Path, data: by
     if data is not None:
         (tmp_path / "copy").write_bytes(data)
     with pytest.raises(NotFoundError if data is None else InvalidError):
-        restore(tmp_path / "copy", tmp_path / "data", lambda: 0.0, fresh)
+        restore(tmp_path / "copy", tmp_path / "data")
     again = Registry.open(tmp_path / "data")
     assert get(again.depot, DIGEST) == WEIGHTS
     again.close()
@@ -111,12 +215,12 @@ def test_a_directory_that_is_served_or_not_ours_is_left_alone(tmp_path: Path) ->
     lock = lock_file(tmp_path / "data" / LOCK)
     assert lock is not None
     with pytest.raises(StorageError, match="is being served"):
-        restore(tmp_path / "backup.db", tmp_path / "data", lambda: 0.0, fresh)
+        restore(tmp_path / "backup.db", tmp_path / "data")
     lock.close()
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "photo.jpg").write_bytes(b"")
     with pytest.raises(InvalidError, match="no registry's"):
-        restore(tmp_path / "backup.db", tmp_path / "pictures", lambda: 0.0, fresh)
+        restore(tmp_path / "backup.db", tmp_path / "pictures")
 
 
 def test_a_copy_a_day_is_kept_for_a_week(tmp_path: Path) -> None:
@@ -131,7 +235,7 @@ def test_a_copy_a_day_is_kept_for_a_week(tmp_path: Path) -> None:
         f"registry-2027-01-{day}.db" for day in range(17, 24)
     ]
     registry.close()
-    done = restore(copies / "registry-2027-01-17.db", tmp_path / "data", lambda: 0.0, fresh)
+    done = restore(copies / "registry-2027-01-17.db", tmp_path / "data")
     assert done.missing == 0
 
 

@@ -1,0 +1,118 @@
+"""Copies of an embedded registry, and the way back from them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli import served
+from cli.extra import need_server
+from cli.options import Desk, command
+from cli.render import size, visible
+from registry.errors import CorruptError
+
+if TYPE_CHECKING:
+    from registry.server.backup import BackedUp
+    from registry.server.restore import Restored
+
+
+@command("data")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--with-blobs", is_flag=True, help="The blobs too: everything, in one tar.")
+def backup(desk: Desk, file: Path, with_blobs: bool) -> int:
+    """Copy the database into FILE, also while it is served. The blobs are files: copy them as such, after it.
+
+    \b
+      ferry admin backup registry-backup.db
+      ferry admin backup monday.tar --with-blobs --data /srv/ferry
+    """
+    with served.registry(desk) as registry:
+        from registry.server import backup as copies
+
+        if with_blobs:
+            done = copies.backup_with_blobs(registry.depot.engine, registry.depot.blobs, file)
+            return _tell_backup(desk, file, done)
+        copies.backup(registry.depot.engine, file)
+    if desk.terminal.json:
+        desk.terminal.document({"file": str(file)})
+    else:
+        desk.terminal.line(f"{file} is a copy of the database")
+    return 0
+
+
+def _tell_backup(desk: Desk, file: Path, done: BackedUp) -> int:
+    if desk.terminal.json:
+        damaged = [str(each) for each in done.damaged]
+        desk.terminal.document(
+            {"file": str(file), "blobs": done.blobs, "size": done.bytes, "damaged": damaged}
+        )
+    else:
+        desk.terminal.line(f"{file} holds the database and {done.blobs} blobs of {size(done.bytes)}")
+        for each in done.damaged:
+            desk.terminal.line(f"missing or damaged, here and in the backup: {each}")
+    return CorruptError.exit if done.damaged else 0
+
+
+@command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--onto", "directory", required=True, type=click.Path(path_type=Path), help="The data directory."
+)
+@click.option(
+    "--revocations",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Withdraw again what DIR/revocations says was withdrawn since.",
+)
+def restore(desk: Desk, file: Path, directory: Path, revocations: Path | None) -> None:
+    """Put a backup, or a copy of DIR/copies, in the place of the database of DIR.
+
+    Tokens and links that were given before are dead afterwards.
+
+    \b
+      ferry admin restore registry-backup.db --onto restored
+      ferry admin restore monday.tar --onto /srv/ferry
+    """
+    need_server("ferry admin")
+    from registry.server.restore import Restore
+    from registry.server.service import new_id
+
+    done = Restore(directory, time.time, new_id).run(file, revocations)
+    if desk.terminal.json:
+        desk.terminal.document(_restored(done, again=revocations is not None))
+    else:
+        _tell_restored(desk, file, directory, done, again=revocations is not None)
+
+
+def _restored(done: Restored, *, again: bool) -> dict[str, object]:
+    changes = [
+        {"action": each.action, "subject": each.subject, "repository": each.repository or None}
+        for each in done.withdrawn
+    ]
+    return {
+        "blobs": done.blobs,
+        "missing": done.missing,
+        "brought": done.brought,
+        "aside": str(done.aside) if done.aside else None,
+        "withdrawn": changes,
+        "withdrawn_again": again,
+    }
+
+
+def _tell_restored(desk: Desk, file: Path, directory: Path, done: Restored, *, again: bool) -> None:
+    desk.terminal.line(f"{directory} has the database of {file}: it knows {done.blobs} blobs")
+    if done.brought:
+        desk.terminal.line(f"{done.brought} of them were not there, and came out of the backup")
+    if done.missing:
+        desk.terminal.line(
+            f"{done.missing} of them are not there; ferry admin check says which models need them"
+        )
+    if done.aside:
+        desk.terminal.line(f"the database that was there is {done.aside}")
+    said = "withdrawn since, and now again" if again else "withdrawn since, and given again by this"
+    for each in done.withdrawn:
+        what = " ".join(filter(None, (each.action, each.repository, each.subject)))
+        desk.terminal.line(f"{said}: {visible(what)}")

@@ -1,0 +1,178 @@
+"""What was withdrawn, in a file beside the database that is only ever added to: it outlives the database.
+
+Each line is one change of the audit table, as JSON. A restore says which of them the copy does not know
+of, and makes them anew when it is told to. Nothing here gives anybody a right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine, select
+
+from registry.contracts import Actor, Clock, NewId
+from registry.disk import files
+from registry.disk.data import lock_file
+from registry.errors import InvalidError, NotFoundError
+from registry.server.accounts import Accounts
+from registry.server.credentials import Credentials
+from registry.server.database import reading
+from registry.server.principal import Principal, Right
+from registry.server.rights import Rights
+from registry.server.tables import AUDIT
+
+FILE = "revocations"
+_BYTES = 256 * 1024 * 1024  # more than a million lines
+_BACK = 86_400.0  # seconds by which a clock may have been put back between two changes
+_BY = Actor(address="restored revocations")
+# What takes something away, and what gives it back: of two about one thing, the last one counts.
+_KEPT = ("key.revoke", "user.remove", "user.disable", "user.enable", "grant", "visibility")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of a right or a credential; `time` in Unix seconds, the rest as in the audit table."""
+
+    time: float
+    action: str
+    subject: str
+    repository: str = ""
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """What it changes: a later change of the same takes its place."""
+        if self.action == "grant":
+            user, _, where = self.subject.split(" ", 2)
+            return "grant", user, where
+        if self.action == "visibility":
+            return "visibility", self.repository
+        return "disabled" if self.action.endswith("able") else self.action, self.subject
+
+    @property
+    def line(self) -> bytes:
+        """As the file has it, without its end."""
+        fields = {"time": self.time, "action": self.action, "subject": self.subject}
+        return json.dumps({**fields, "repository": self.repository}).encode()
+
+
+def changes(engine: Engine, since: float = 0.0) -> list[Change]:
+    """What the database's audit table says was withdrawn or given from `since` on, the oldest first."""
+    columns = (AUDIT.c.time, AUDIT.c.action, AUDIT.c.subject, AUDIT.c.repository)
+    query = select(*columns).where(AUDIT.c.time >= since, AUDIT.c.action.in_(_KEPT))
+    with reading(engine) as database:
+        return [Change(*row) for row in database.execute(query.order_by(AUDIT.c.time, AUDIT.c.id))]
+
+
+def read(path: Path) -> list[Change]:
+    """The changes in a file. NotFoundError; InvalidError for one that is none."""
+    return [_parsed(path, line) for line in _lines(path)]
+
+
+def keep(directory: Path, engine: Engine) -> int:
+    """Add to the directory's file what the database knows and the file does not; how many lines.
+
+    Any process may do it at any time: what one did not come to, the next one does. InvalidError if the file
+    is damaged; StorageError.
+    """
+    path = directory / FILE
+    file = lock_file(path, wait=True)
+    assert file is not None  # it waits
+    try:
+        file.set_mode(0o600)
+        known = _lines(path)
+        times = [_parsed(path, line).time for line in known]
+        since = max(times, default=0.0) - _BACK
+        there = {line for line, time in zip(known, times, strict=True) if time >= since}
+        new = [line for each in changes(engine, since) if (line := each.line) not in there]
+        if new:
+            file.write(b"".join(line + b"\n" for line in new), sum(len(line) + 1 for line in known))
+            file.sync()
+        return len(new)
+    finally:
+        file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawals:
+    """Compares changes with a database that may not know of them; `clock` in Unix seconds."""
+
+    engine: Engine
+    clock: Clock
+    new_id: NewId
+
+    def alive(self, since: Sequence[Change]) -> list[Change]:
+        """Those of the changes that would take something away which the database still gives."""
+        last = {each.about: each for each in sorted(since, key=lambda each: each.time)}
+        gives = self._gives()
+        return [each for each in last.values() if gives[each.action](each)]
+
+    def apply(self, change: Change) -> None:
+        """Take it away. What is not there to be taken is none."""
+        with contextlib.suppress(NotFoundError, InvalidError):
+            self._take()[change.action](change)
+
+    def _gives(self) -> Mapping[str, Callable[[Change], bool]]:
+        accounts, credentials, rights = self._parts()
+        users = {each.name: each for each in accounts.users()}
+        keys = {each.fingerprint for each in credentials.list_keys() if each.revoked is None}
+        public = rights.public()
+
+        def more(change: Change) -> bool:
+            _, name, where = change.about
+            user = users.get(name)
+            held = rights.right(Principal(user), where) if user and not user.admin else Right.NONE
+            return held > _right(change)
+
+        return {
+            "key.revoke": lambda change: change.subject in keys,
+            "user.remove": lambda change: change.subject in users,
+            "user.disable": lambda change: change.subject in users and not users[change.subject].disabled,
+            "user.enable": lambda _: False,
+            "grant": more,
+            "visibility": lambda change: change.subject == "private" and change.repository in public,
+        }
+
+    def _take(self) -> Mapping[str, Callable[[Change], object]]:
+        accounts, credentials, rights = self._parts()
+        return {
+            "key.revoke": lambda change: credentials.revoke_key(change.subject, _BY),
+            "user.remove": lambda change: accounts.remove(change.subject, _BY),
+            "user.disable": lambda change: accounts.disable(change.subject, _BY),
+            "grant": lambda change: rights.grant(change.about[1], change.about[2], _right(change), _BY),
+            "visibility": lambda change: rights.set_public(change.repository, False, _BY),
+        }
+
+    def _parts(self) -> tuple[Accounts, Credentials, Rights]:
+        return (
+            Accounts(self.engine, self.clock, self.new_id),
+            Credentials(self.engine, self.clock, self.new_id),
+            Rights(self.engine, self.clock),
+        )
+
+
+def _right(change: Change) -> Right:
+    return Right.parse(change.subject.split(" ", 2)[1])
+
+
+def _parsed(path: Path, line: bytes) -> Change:
+    try:
+        found = json.loads(line)
+        change = Change(
+            float(found["time"]), str(found["action"]), str(found["subject"]), str(found["repository"])
+        )
+        if change.action not in _KEPT:
+            raise ValueError(change.action)
+        if change.action == "grant":
+            _right(change)
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError, InvalidError):
+        raise InvalidError(f"{path} is no file of revocations: {line[:40]!r}") from None
+    return change
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The whole lines; behind them is what a process wrote when it was killed."""
+    return files.read_bounded(path, _BYTES).split(b"\n")[:-1]

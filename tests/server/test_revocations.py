@@ -1,0 +1,165 @@
+"""What was withdrawn outlives the database: it is kept in a file, told by a restore, and withdrawn again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from guarded import key
+from test_backup import begun, restore
+
+from registry.errors import DeniedError, InvalidError
+from registry.server import revocations
+from registry.server.backup import backup
+from registry.server.principal import Principal, Right
+from registry.server.revocations import FILE, Change, keep, read
+from registry.server.service import Registry
+from registry.server.upkeep import Upkeep
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    """With ada, who has two keys, grace, who may write in ada/tiny, a public model, and a backup of that."""
+    made = begun(tmp_path / "data")
+    made.credentials.add_key("ada", key(2).public)
+    made.accounts.add_user("grace", key=key(3).public)
+    made.accounts.add_user("mary")
+    made.rights.grant("grace", "ada", Right.WRITE)
+    made.rights.grant("mary", "ada", Right.WRITE)
+    made.rights.set_public("ada/tiny", True)
+    backup(made.depot.engine, tmp_path / "backup.db")
+    yield made
+    made.close()
+
+
+def withdraw(registry: Registry) -> None:
+    registry.credentials.revoke_key(key(1).public.fingerprint)
+    registry.rights.grant("grace", "ada", Right.NONE)
+    registry.rights.grant("grace", "ada", Right.READ)
+    registry.rights.set_public("ada/tiny", False)
+    registry.accounts.disable("grace")
+    registry.rights.grant("mary", "ada", Right.NONE)  # taken away,
+    registry.rights.grant("mary", "ada", Right.WRITE)  # and given again
+    registry.accounts.disable("ada")
+    registry.accounts.enable("ada")
+
+
+WITHDRAWN = [
+    ("key.revoke", key(1).public.fingerprint),
+    ("grant", "grace read ada"),
+    ("visibility", "private"),
+    ("user.disable", "grace"),
+]
+
+
+def lose_the_database(data: Path) -> None:
+    for path in data.glob("registry.db*"):
+        path.unlink()
+
+
+def test_what_was_withdrawn_is_told_when_the_database_is_lost(registry: Registry, tmp_path: Path) -> None:
+    withdraw(registry)
+    Upkeep(registry.depot, pytest.fail).step()
+    registry.close()
+    assert (tmp_path / "data" / FILE).stat().st_mode & 0o777 == 0o600
+    lose_the_database(tmp_path / "data")
+
+    done = restore(tmp_path / "backup.db", tmp_path / "data")
+
+    assert [(each.action, each.subject) for each in done.withdrawn] == WITHDRAWN
+    again = Registry.open(tmp_path / "data")
+    assert again.credentials.speaker(key(1).public).name == "ada"  # told, and no more than that
+    again.close()
+
+
+def test_it_is_withdrawn_again_when_that_is_asked_for(registry: Registry, tmp_path: Path) -> None:
+    withdraw(registry)
+    keep(tmp_path / "data", registry.depot.engine)
+    registry.close()
+    lose_the_database(tmp_path / "data")
+
+    done = restore(tmp_path / "backup.db", tmp_path / "data", withdrawn=tmp_path / "data" / FILE)
+
+    assert [(each.action, each.subject) for each in done.withdrawn] == WITHDRAWN
+    again = Registry.open(tmp_path / "data")
+    for number, why in ((1, "revoked"), (3, "disabled")):
+        with pytest.raises(DeniedError, match=why):
+            again.credentials.speaker(key(number).public)
+    assert again.credentials.speaker(key(2).public).name == "ada"
+    users = {each.name: each for each in again.accounts.users()}
+    rights = {name: again.rights.right(Principal(user), "ada/other") for name, user in users.items()}
+    assert rights == {"ada": Right.WRITE, "grace": Right.READ, "mary": Right.WRITE}
+    assert again.rights.public() == []
+    again.close()
+
+
+def test_a_removed_account_stays_removed(registry: Registry, tmp_path: Path) -> None:
+    registry.accounts.remove("mary")
+    keep(tmp_path / "data", registry.depot.engine)
+    registry.close()
+    restore(tmp_path / "backup.db", tmp_path / "data", withdrawn=tmp_path / "data" / FILE)
+    again = Registry.open(tmp_path / "data")
+    assert [each.name for each in again.accounts.users()] == ["ada", "grace"]
+    again.close()
+
+
+def test_a_file_gives_nobody_anything(registry: Registry, tmp_path: Path) -> None:
+    registry.close()
+    lines = [
+        Change(9e9, "grant", "grace write mary"),
+        Change(9e9, "visibility", "public", "ada/secret"),
+        Change(9e9, "user.enable", "mary"),
+        Change(9e9, "grant", "nobody none ada"),
+        Change(9e9, "key.revoke", "SHA256:nobodys"),
+    ]
+    (tmp_path / "given").write_bytes(b"".join(each.line + b"\n" for each in lines))
+    assert restore(tmp_path / "backup.db", tmp_path / "data", withdrawn=tmp_path / "given").withdrawn == []
+
+
+def test_the_file_is_only_added_to_and_each_change_is_in_it_once(registry: Registry, tmp_path: Path) -> None:
+    data, engine = tmp_path / "data", registry.depot.engine
+    assert keep(data, engine) == 3  # what was granted and shown before counts as well
+    withdraw(registry)
+    first = (data / FILE).read_bytes()
+    assert keep(data, engine) == 9
+    assert keep(data, engine) == 0
+    assert (data / FILE).read_bytes().startswith(first)
+    registry.close()
+    restore(tmp_path / "backup.db", data)  # an older table, whose numbers come again
+    again = Registry.open(data)
+    again.credentials.revoke_key(key(2).public.fingerprint)
+    assert keep(data, again.depot.engine) == 1
+    again.close()
+    assert len(read(data / FILE)) == 13
+
+
+def test_a_line_that_was_cut_off_is_written_again(registry: Registry, tmp_path: Path) -> None:
+    data, engine = tmp_path / "data", registry.depot.engine
+    keep(data, engine)
+    whole = (data / FILE).read_bytes()
+    (data / FILE).write_bytes(whole[:-5])
+    assert len(read(data / FILE)) == 2
+    assert keep(data, engine) == 1
+    assert (data / FILE).read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "line", [b"no JSON", b"{}", b'{"time":1,"action":"grant","subject":"ada","repository":""}', b"[" * 5000]
+)
+def test_another_file_is_refused_before_anything_changes(
+    registry: Registry, tmp_path: Path, line: bytes
+) -> None:
+    registry.close()
+    (tmp_path / "given").write_bytes(line + b"\n")
+    before = (tmp_path / "data" / "registry.db").read_bytes()
+    with pytest.raises(InvalidError, match="no file of revocations"):
+        restore(tmp_path / "backup.db", tmp_path / "data", withdrawn=tmp_path / "given")
+    assert (tmp_path / "data" / "registry.db").read_bytes() == before
+
+
+def test_a_damaged_file_is_told_and_ends_no_server(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "data" / FILE).write_bytes(b"edited\n")
+    told: list[str] = []
+    Upkeep(registry.depot, told.append).step()
+    assert [revocations.FILE in each for each in told] == [True]
