@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from registry.server.http.address import Address
 
 _LISTEN = "127.0.0.1:5050"
+_SCRUB = 30 * 86400.0
 
 
 @command("data", "plain_http")
@@ -37,6 +38,7 @@ _LISTEN = "127.0.0.1:5050"
 @click.option("--proxy-header", metavar="NAME", hidden=True, help="Where it says who asks [X-Forwarded-For].")
 @click.option("--capability-days", metavar="N", help="A stock client's download may take [7].")
 @click.option("--min-free", metavar="SIZE", help="Take nothing below this [least of 1G, 5%].")
+@click.option("--scrub", metavar="30d", hidden=True, help="Read each blob again so often; 0: never [30d].")
 @click.option("--direct-upload", is_flag=True, help="Take whole blobs at once, by links.")
 def serve(desk: Desk) -> None:
     """Run the embedded private registry until SIGTERM or Ctrl-C.
@@ -72,6 +74,8 @@ def serve(desk: Desk) -> None:
         ),
         metrics=_address_of("--metrics-listen", metrics) if metrics else None,
         gauges=(log.gauges,),
+        scrub=settings.get("scrub", _SCRUB),
+        told=log.complain,
     )
     service = Service(plan)
     signals = _Signals()

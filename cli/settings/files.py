@@ -54,6 +54,7 @@ KEYS: Mapping[str, values.Check] = {
     "trusted_proxy": values.many(values.text),
     "proxy_header": values.text,
     "min_free": values.amount,
+    "scrub": values.seconds(0, 100 * 365 * 86400),
 }
 HOST_KEYS: Mapping[str, values.Check] = {
     key: KEYS[key] for key in ("plain_http", "tls_ca", "insecure_tls", "proxy", "realms", "key")

@@ -6,7 +6,7 @@ it is shown again when they are right. An error of the disk says nothing about t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ from registry.contracts import NOBODY, Actor
 from registry.disk import files
 from registry.errors import NotFoundError, StorageError
 from registry.model.digests import Digest
-from registry.model.spans import Span
+from registry.model.spans import FileSpan, Span
 from registry.server.audit import record
 from registry.server.catalogue import AT_ONCE
 from registry.server.database import reading, writing
@@ -47,12 +47,20 @@ class Finding:
     tags: tuple[str, ...] = ()
 
 
+def _at_once(_length: int) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Examines the blobs of one depot, also while it is served."""
+    """Examines the blobs of one depot, also while it is served.
+
+    `pace` is told of each piece that was read, in bytes, and waits; False ends that blob, taken as right.
+    """
 
     depot: DiskDepot
     hashing: bool = False
+    pace: Callable[[int], bool] = _at_once
 
     def findings(self) -> Iterator[Finding]:
         """Every blob that is wrong, and every hidden one that is right again."""
@@ -61,13 +69,24 @@ class Check:
             if (wrong is None) is hidden:
                 yield Finding(digest, wrong or Wrong.RIGHT, *self._needed_by(digest))
 
+    def one(self, digest: Digest, size: int) -> Finding | None:
+        """What is wrong with one blob; None also if it has left the catalogue meanwhile."""
+        wrong = self.look(digest, size, hashing=self.hashing)
+        if wrong is None:
+            return None
+        known = select(BLOBS.c.size).where(BLOBS.c.digest == str(digest), BLOBS.c.hidden.is_(None))
+        with reading(self.depot.engine) as database:
+            if database.execute(known).first() is None:
+                return None
+        return Finding(digest, wrong, *self._needed_by(digest))
+
     def look(self, digest: Digest, size: int, *, hashing: bool) -> Wrong | None:
         """What is wrong with the bytes of a blob. A digest that differs is read a second time."""
         try:
-            there = self.depot.blobs.size(digest)
+            there = files.status(self._bytes(digest, size).path)
             if there is None:
                 return Wrong.MISSING
-            if there != size:
+            if there.size != size:
                 return Wrong.SIZE
             if hashing and not self._hashes(digest, size) and not self._hashes(digest, size):
                 return Wrong.DIGEST
@@ -118,9 +137,15 @@ class Check:
 
     def _hashes(self, digest: Digest, size: int) -> bool:
         hasher = digest.hasher()
-        for chunk in files.read_span(self.depot.blobs.content(digest, Span(0, size))):
+        for chunk in files.read_span(self._bytes(digest, size)):
             hasher.update(chunk)
+            if not self.pace(len(chunk)):
+                return True
         return digest.matches(hasher)
+
+    def _bytes(self, digest: Digest, size: int) -> FileSpan:
+        """Where they are, also in the trash: whoever only looks brings nothing back from there."""
+        return self.depot.blobs.kept(digest, Span(0, size))
 
     def _needed_by(self, digest: Digest) -> tuple[tuple[str, ...], tuple[str, ...]]:
         held = select(REPOSITORIES.c.name).join(LINKS, LINKS.c.repository == REPOSITORIES.c.id)

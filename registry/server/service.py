@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from registry.server.names import Names
 from registry.server.principal import Right
 from registry.server.rights import Rights
 from registry.server.room import Room
+from registry.server.scrub import Scrub
 from registry.server.table import table
 from registry.server.tokens import Nonces, Signer, Tokens, secret_in
 from registry.wire.messages import is_loopback
@@ -40,6 +42,10 @@ from registry.wire.messages import is_loopback
 
 def _untold(_record: AccessRecord) -> None:
     """For whoever keeps no log."""
+
+
+def _unheard(_sentence: str) -> None:
+    """For whoever listens to nothing."""
 
 
 def new_id() -> str:
@@ -90,7 +96,8 @@ class Plan:
     Below `min_free` bytes of free disk nothing is taken any more; None: the default of `Room.at`.
     `direct_upload` offers clients that ask for it one PUT of a whole blob to a link (PROTOCOL section 3).
     `record` is told of each request. `metrics`: an address of their own for the metrics, which then are at
-    no other; `gauges` are shown among them.
+    no other; `gauges` are shown among them. Each blob is read again within `scrub` seconds (0: never), and
+    `told` hears what is wrong with it.
     """
 
     directory: Path
@@ -104,6 +111,8 @@ class Plan:
     proxies: Proxies = field(default_factory=Proxies)
     metrics: Address | None = None
     gauges: tuple[Gauges, ...] = ()
+    scrub: float = 0.0
+    told: Callable[[str], None] = _unheard
 
 
 class Service:
@@ -122,10 +131,12 @@ class Service:
         except BaseException:
             self._lock.close()
             raise
+        self._scrub = Scrub(self.registry.depot, plan.scrub, plan.told) if plan.scrub else None
         self._metrics = Metrics(
             partial(disk, plan.directory),
             partial(kept, self.registry.depot.engine),
             partial(under_way, self._listeners),
+            *((self._scrub.numbers,) if self._scrub else ()),
             *plan.gauges,
             elsewhere=plan.metrics is not None,
         )
@@ -141,12 +152,16 @@ class Service:
             self._run(Listener(self._metrics.alone, plan.metrics.bind()))
         identify = plan.proxies.identify
         self._run(Listener(self._guard(names), bound, record=self._record, identify=identify))
+        if self._scrub is not None:
+            self._scrub.start()
         return str(names.origins[0])
 
     def stop(self) -> None:
         """Let running requests end, close everything, leave the data directory to others. May come twice."""
         while self._running:
             self._running.pop().stop()
+        if self._scrub is not None:
+            self._scrub.stop()
         self.registry.close()
         self._lock.close()
 

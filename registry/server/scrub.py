@@ -1,0 +1,135 @@
+"""Reads every blob again, slowly and in the background, and says which are not their digest any more.
+
+It changes nothing but the time at which each was looked at: a disk that fails for a while hides no
+model. `ferry admin check --repair` does, when a person says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import func, select, update
+
+from registry.errors import StorageError
+from registry.model.digests import Digest
+from registry.server.check import Check, Finding
+from registry.server.database import reading, writing
+from registry.server.depot import DiskDepot
+from registry.server.tables import BLOBS
+
+RATE = 32 * 1024 * 1024  # bytes a second: 80 TB in 30 days
+_WAIT = 300.0  # seconds between two looks for what is due
+_AT_ONCE = 100  # blobs, or
+_BYTES_AT_ONCE = 1024**3  # bytes, that are read before it is written down that they were
+_SEEN = BLOBS.c.hidden.is_(None)
+
+
+@dataclass(slots=True)
+class Scrub:
+    """Looks at every blob of the depot once in `every` seconds, at most `rate` bytes a second.
+
+    `told` hears of each damaged blob, and of the end of a round.
+    """
+
+    depot: DiskDepot
+    every: float
+    told: Callable[[str], None]
+    rate: int = RATE
+    stopping: threading.Event = field(default_factory=threading.Event)
+    blobs: int = field(default=0, init=False)
+    bytes: int = field(default=0, init=False)
+    damaged: set[Digest] = field(default_factory=set, init=False)
+    _round: int = field(default=0, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        self._thread = threading.Thread(target=self._run, name="scrub", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End within a moment, also in the middle of a blob, which is then read anew the next time."""
+        self.stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def step(self) -> bool:
+        """Look at some of the blobs that are due; False if none is. StorageError if the database fails."""
+        due = self._due()
+        seen = list[Digest]()
+        for digest, size in due:
+            finding = Check(self.depot, hashing=True, pace=self._pace).one(digest, size)
+            if self.stopping.is_set():
+                break
+            seen.append(digest)
+            self.blobs += 1
+            self._note(digest, finding)
+        self._looked_at(seen)
+        self._round += len(seen)
+        if not due and self._round:
+            self.told(f"scrub: {self._round} blobs read, {len(self.damaged)} damaged")
+            self._round = 0
+        return bool(due)
+
+    def numbers(self) -> Mapping[str, tuple[str, float]]:
+        """For the metrics."""
+        numbers: dict[str, tuple[str, float]] = {
+            "ferry_scrub_blobs": ("Blobs read again since the start.", self.blobs),
+            "ferry_scrub_bytes": ("Bytes of them.", self.bytes),
+            "ferry_scrub_damaged": ("Of them, blobs that are missing or damaged.", len(self.damaged)),
+        }
+        try:
+            with reading(self.depot.engine) as database:
+                oldest = database.execute(select(func.min(BLOBS.c.checked)).where(_SEEN)).scalar()
+        except StorageError:
+            return numbers
+        age = self.depot.clock() - oldest if oldest is not None else 0.0
+        return {**numbers, "ferry_scrub_oldest_seconds": ("Since the longest unread blob was read.", age)}
+
+    def _run(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                more = self.step()
+            except StorageError as error:
+                self.told(f"scrub: {error.message}")
+                more = False
+            if not more:
+                self.stopping.wait(_WAIT)
+
+    def _due(self) -> list[tuple[Digest, int]]:
+        """The blobs that were looked at longest ago, as many as one step takes."""
+        before = self.depot.clock() - self.every
+        query = select(BLOBS.c.digest, BLOBS.c.size).where(_SEEN, BLOBS.c.checked <= before)
+        with reading(self.depot.engine) as database:
+            rows = database.execute(query.order_by(BLOBS.c.checked).limit(_AT_ONCE)).all()
+        due, total = list[tuple[Digest, int]](), 0
+        for digest, size in rows:
+            if due and total + size > _BYTES_AT_ONCE:
+                break
+            due.append((Digest.parse(digest), size))
+            total += size
+        return due
+
+    def _note(self, digest: Digest, finding: Finding | None) -> None:
+        if finding is None:
+            self.damaged.discard(digest)
+            return
+        self.damaged.add(digest)
+        whose = ", ".join(finding.tags or finding.repositories) or "nothing"
+        self.told(
+            f"scrub: {digest} is not as it should be ({finding.wrong.value}), needed by {whose}; "
+            "ferry admin check --hash --repair takes it out of sight, and the next push brings it anew"
+        )
+
+    def _looked_at(self, seen: list[Digest]) -> None:
+        if seen:
+            with writing(self.depot.engine) as database:
+                rows = BLOBS.c.digest.in_([str(digest) for digest in seen])
+                database.execute(update(BLOBS).where(rows).values(checked=self.depot.clock()))
+
+    def _pace(self, length: int) -> bool:
+        """Wait as long as `length` bytes may take; False to go no further."""
+        self.bytes += length
+        return not self.stopping.wait(length / self.rate)
