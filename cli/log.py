@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from registry.server.http.record import AccessRecord
 
 MOST_LINES = 10_000  # that wait to be written
+_GATHER = 0.02  # seconds in which more lines may come, to be written at once
 _LAST_SECONDS = 1.0  # that the end of the process waits for the last lines
 _SHOWN = 4000  # characters of a complaint
 
@@ -102,7 +103,8 @@ class Log:
                 self._dropped += 1
                 return
             self._lines.append(line)
-            self._changed.notify()
+            if len(self._lines) == 1:
+                self._changed.notify()
 
     def _run(self) -> None:
         while True:
@@ -111,10 +113,10 @@ class Log:
                     self._changed.wait()
                 if not self._lines:
                     return
+                self._changed.wait_for(lambda: self._ending, _GATHER)
                 lines, self._lines = list(self._lines), deque()
                 dropped, self._dropped = self._dropped, 0
-            for line in lines:
-                self._write(line)
+            self._write("\n".join(lines))
             if dropped:
                 self.complain(f"{dropped} lines of this log were dropped: nobody read it", "warning")
 

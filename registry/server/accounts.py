@@ -13,10 +13,11 @@ from registry.contracts import NOBODY, Actor, Clock, NewId
 from registry.errors import InvalidError
 from registry.server.audit import record
 from registry.server.credentials import drop_credentials, no_account, put_key
-from registry.server.database import reading, writing
+from registry.server.database import first, reading, writing
 from registry.server.principal import User
 from registry.server.tables import GRANTS, NAMESPACES, REPOSITORIES, USERS
 
+_ANY = select(USERS.c.id)
 _NAME = re.compile(r"[a-z0-9_-]{1,80}")
 
 
@@ -66,8 +67,7 @@ class Accounts:
 
     def any(self) -> bool:
         """Whether there is any account."""
-        with reading(self.engine) as database:
-            return database.execute(select(USERS.c.id).limit(1)).first() is not None
+        return first(self.engine, _ANY) is not None
 
     def disable(self, name: str, actor: Actor = NOBODY) -> None:
         """From the next request on, every credential of `name` is refused. NotFoundError."""

@@ -18,7 +18,7 @@ from registry.contracts import Actor, Clock
 from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.model.digests import Digest
 from registry.server.audit import record
-from registry.server.database import reading, upsert, writing
+from registry.server.database import first, reading, upsert, writing
 from registry.server.namespaces import ensure, namespace_of
 from registry.server.tables import BLOBS, LINKS, REPOSITORIES, UPLOADS
 
@@ -34,6 +34,11 @@ _SIZE = (
         LINKS.c.digest == bindparam("digest"),
         BLOBS.c.hidden.is_(None),
     )
+)
+_UPLOAD = (
+    select(UPLOADS.c.id)
+    .join(REPOSITORIES, REPOSITORIES.c.id == UPLOADS.c.repository)
+    .where(UPLOADS.c.id == bindparam("session"), REPOSITORIES.c.name == bindparam("repository"))
 )
 _ID = select(REPOSITORIES.c.id).where(REPOSITORIES.c.name == bindparam("name"))
 
@@ -58,15 +63,13 @@ class Catalogue:
             return list(islice(filter(readable, names), limit))
 
     def exists(self, repository: str) -> bool:
-        with reading(self.engine) as database:
-            return repository_id(database, repository) is not None
+        return first(self.engine, _ID, {"name": repository.lower()}) is not None
 
     # --- blobs -------------------------------------------------------------------------------------
 
     def size(self, repository: str, digest: Digest) -> int | None:
         """The size of a blob that the repository holds and that is not hidden."""
-        with reading(self.engine) as database:
-            row = database.execute(_SIZE, _of(repository, digest)).first()
+        row = first(self.engine, _SIZE, _of(repository, digest))
         return row[0] if row else None
 
     def renew(self, repository: str, digest: Digest) -> int | None:
@@ -76,8 +79,7 @@ class Catalogue:
         deleted the link, and there is nothing to update.
         """
         now = self.clock()
-        with reading(self.engine) as database:
-            row = database.execute(_SIZE, _of(repository, digest)).first()
+        row = first(self.engine, _SIZE, _of(repository, digest))
         if row is None or row[1] > now - _RENEW_AFTER:
             return row[0] if row else None
         mine = select(REPOSITORIES.c.id).filter_by(name=repository.lower()).scalar_subquery()
@@ -135,13 +137,8 @@ class Catalogue:
             database.execute(insert(UPLOADS).values(**row))
 
     def has_upload(self, repository: str, session: str) -> bool:
-        query = (
-            select(UPLOADS.c.id)
-            .join(REPOSITORIES, REPOSITORIES.c.id == UPLOADS.c.repository)
-            .where(UPLOADS.c.id == session, REPOSITORIES.c.name == repository.lower())
-        )
-        with reading(self.engine) as database:
-            return database.execute(query).scalar() is not None
+        asked = {"repository": repository.lower(), "session": session}
+        return first(self.engine, _UPLOAD, asked) is not None
 
     def end_upload(self, session: str) -> None:
         """Forget a session; one that is gone already is no error."""

@@ -36,13 +36,14 @@ class DiskDepot:
     new_id: NewId
     ledger: Ledger = field(default_factory=Ledger)
     room: Room = field(default_factory=Room)
+    pulled: dict[tuple[str, str], float] = field(default_factory=dict)
     catalogue: Catalogue = field(init=False)
     manifests: Manifests = field(init=False)
     blobs: Blobs = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "catalogue", Catalogue(self.engine, self.clock))
-        object.__setattr__(self, "manifests", Manifests(self.engine, self.clock))
+        object.__setattr__(self, "manifests", Manifests(self.engine, self.clock, self.pulled))
         object.__setattr__(self, "blobs", Blobs(self.directory))
 
     # --- repositories and blobs --------------------------------------------------------------------

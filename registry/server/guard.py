@@ -46,6 +46,11 @@ class Guard:
             return replace(answer, body=b"", length=answer.length)
         return answer
 
+    def has(self, request: Request) -> bool:
+        """Whether the table has something for this method at this path."""
+        place = routes.match(request.path)
+        return place is not None and request.method in self.table.get(place.route, ())
+
     def _answer(self, request: Request) -> Answer:
         place = routes.match(request.path)
         here = self._here(request)

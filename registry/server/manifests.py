@@ -18,7 +18,7 @@ from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.server.audit import record
 from registry.server.catalogue import batches, ensure_repository, repository_id
-from registry.server.database import reading, upsert, writing
+from registry.server.database import first, reading, upsert, writing
 from registry.server.descriptors import artifact_type, descriptor
 from registry.server.tables import BLOBS, CHILDREN, LINKS, MANIFESTS, PARTS, REPOSITORIES, TAGS
 
@@ -47,8 +47,7 @@ class Manifests:
     def manifest(self, repository: str, reference: Digest | str) -> Document | None:
         by = _BY_DIGEST if isinstance(reference, Digest) else _BY_TAG
         asked = {"repository": repository.lower(), "reference": str(reference)}
-        with reading(self.engine) as database:
-            row = database.execute(by, asked).first()
+        row = first(self.engine, by, asked)
         if row is None:
             return None
         digest, media_type, raw, used = row

@@ -1,13 +1,14 @@
-"""Who may do what where: owners, grants and visibility, read from the database whenever it is asked.
+"""Who may do what where: owners, grants and visibility, as the database has them whenever it is asked.
 
-Nothing is remembered: a right withdrawn a moment ago, by this process or another, is gone for the next
-request. A right is held in a namespace's row, not under its name: it ends with the namespace.
+What was found out is remembered for as long as nothing it depends on has changed, which the database itself
+counts: a right withdrawn a moment ago, by this process or another, is gone for the next request. A right is
+held in a namespace's row, not under its name: it ends with the namespace.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, bindparam, delete, select
 
@@ -15,16 +16,18 @@ from registry.contracts import NOBODY, Actor, Clock
 from registry.errors import InvalidError
 from registry.server.audit import record
 from registry.server.credentials import no_account, principal_of
-from registry.server.database import reading, upsert, writing
+from registry.server.database import first, reading, upsert, writing
 from registry.server.namespaces import SCOPE_LENGTH, ensure, namespace_of, scope
 from registry.server.principal import Principal, Right
-from registry.server.tables import GRANTS, NAMESPACES, PUBLIC, REPOSITORIES, USERS
+from registry.server.tables import GRANTS, NAMESPACES, PUBLIC, REPOSITORIES, RIGHTS_CHANGES, USERS
 
 # What is asked on every request is put together once: building a statement costs more than running it.
+_CHANGES = select(RIGHTS_CHANGES.c.count)
 _OWNER = select(NAMESPACES.c.owner).where(NAMESPACES.c.name == bindparam("namespace"))
 _GRANTED = select(GRANTS.c.scope, GRANTS.c.permission).where(GRANTS.c.user_id == bindparam("user"))
 _GRANTED_NEAR = _GRANTED.where(GRANTS.c.scope.in_(bindparam("scopes", expanding=True)))
 _IS_PUBLIC = select(PUBLIC.c.repository).where(PUBLIC.c.repository == bindparam("repository"))
+_MOST_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,30 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Who a credential means and what they may do in one repository, at one count of the changes."""
+
+    changes: int
+    principal: Principal
+    right: Right
+
+    def holds(self, changes: int, now: float) -> bool:
+        """Whether it is still so: nothing has changed, and the credential is not over."""
+        credential = self.principal.credential
+        expires = credential.expires if credential else None
+        return self.changes == changes and (expires is None or now < expires)
+
+
+@dataclass(frozen=True, slots=True)
 class Rights:
-    """The rights in one database; `clock` in Unix seconds. All methods raise StorageError."""
+    """The rights in one database; `clock` in Unix seconds. All methods raise StorageError.
+
+    `standings`, by credential and repository, is what `standing` has found out.
+    """
 
     engine: Engine
     clock: Clock
+    standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
 
     # --- what an administrator does ------------------------------------------------------------------
 
@@ -117,10 +139,25 @@ class Rights:
             return _right(database, principal, repository)
 
     def standing(self, credential: str, repository: str) -> tuple[Principal, Right] | None:
-        """Whom a credential means, and what they may do in `repository`, in one look; None for nobody."""
+        """Whom a credential means, and what they may do in `repository`, now; None for nobody.
+
+        What is remembered holds if the changes counted by this request are as many as then. What is found
+        out anew is looked up in one transaction together with the count.
+        """
+        key, now = (credential, repository.lower()), self.clock()
+        known = self.standings.get(key)
+        if known is not None and known.holds(first(self.engine, _CHANGES)[0], now):
+            return known.principal, known.right
         with reading(self.engine) as database:
-            principal = principal_of(database, credential, self.clock())
-            return (principal, _right(database, principal, repository)) if principal else None
+            changes = database.execute(_CHANGES).scalar_one()
+            principal = principal_of(database, credential, now)
+            if principal is None:
+                return None
+            right = _right(database, principal, repository)
+        if len(self.standings) >= _MOST_REMEMBERED:
+            self.standings.clear()
+        self.standings[key] = Standing(changes, principal, right)
+        return principal, right
 
     def reader(self, principal: Principal) -> Callable[[str], bool]:
         """Whether `principal` may read a repository, for asking about very many at one moment."""

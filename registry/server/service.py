@@ -6,7 +6,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from registry.server.accounts import Accounts
 from registry.server.app import App
 from registry.server.backup import LOCK
 from registry.server.credentials import Credentials
+from registry.server.database import FILE, connect_at_once
 from registry.server.depot import DiskDepot
 from registry.server.directory import check_servable, open_registry, prepare
 from registry.server.gauges import disk, kept, under_way
@@ -32,10 +33,11 @@ from registry.server.links import DAY, Links
 from registry.server.metrics import Gauges, Metrics
 from registry.server.names import Names
 from registry.server.principal import Right
+from registry.server.prompt import Prompt
 from registry.server.rights import Rights
 from registry.server.room import Room
 from registry.server.scrub import Scrub
-from registry.server.table import table
+from registry.server.table import prompt_table, table
 from registry.server.tokens import Nonces, Signer, Tokens, secret_in
 from registry.wire.messages import is_loopback
 
@@ -140,6 +142,7 @@ class Service:
             *plan.gauges,
             elsewhere=plan.metrics is not None,
         )
+        self._at_once = connect_at_once(plan.directory / FILE)
         self._running: list[Listener] = []
 
     def start(self) -> str:
@@ -151,7 +154,9 @@ class Service:
         if plan.metrics is not None:
             self._run(Listener(self._metrics.alone, plan.metrics.bind()))
         identify = plan.proxies.identify
-        self._run(Listener(self._guard(names), bound, record=self._record, identify=identify))
+        guard = self._guard(names)
+        prompt = self._prompt(guard)
+        self._run(Listener(guard, bound, prompt=prompt, record=self._record, identify=identify))
         if self._scrub is not None:
             self._scrub.start()
         return str(names.origins[0])
@@ -162,6 +167,7 @@ class Service:
             self._running.pop().stop()
         if self._scrub is not None:
             self._scrub.stop()
+        self._at_once.dispose()
         self.registry.close()
         self._lock.close()
 
@@ -188,6 +194,14 @@ class Service:
         )
         app = App(registry.depot, registry.rights, links, plan.direct_upload)
         return Guard(table(app, identity, self._metrics.answer), names, identity, links)
+
+    def _prompt(self, guard: Guard) -> Prompt:
+        """The same guard over a connection that never waits, in front of the little that the loop answers."""
+        registry, engine = self.registry, self._at_once
+        rights = replace(registry.rights, engine=engine)
+        identity = replace(guard.identity, accounts=replace(registry.accounts, engine=engine), rights=rights)
+        app = App(replace(registry.depot, engine=engine), rights)
+        return Prompt(replace(guard, table=prompt_table(app), identity=identity), time.monotonic)
 
     def _record(self, request: AccessRecord) -> None:
         self._metrics.count(request)

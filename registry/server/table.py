@@ -61,6 +61,11 @@ def table(app: App, identity: Identity, metrics: Handler) -> Table:
     }
 
 
+def prompt_table(app: App) -> Table:
+    """The part that a few small rows answer: no file is opened for it, and nothing written."""
+    return {Route.BASE: _read(Need.TOKEN, app.base), Route.MANIFEST: _read(Need.READ, app.manifest)}
+
+
 def _application(app: App) -> Table:
     return {
         Route.BASE: _read(Need.TOKEN, app.base),

@@ -98,6 +98,31 @@ NONCES = Table(
     Column("expires", Float, nullable=False, index=True),
 )
 
+# One row, whose count goes up with every change of what a right depends on: triggers see to it, whoever
+# changes something, so that what was found out at one count is true for as long as it stays.
+RIGHTS_CHANGES = Table(
+    "rights_changes",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+# Nonces are spent and credentials used all the time; neither changes what anybody may do.
+_WATCHED = {
+    "users": " OF name, admin, disabled",
+    "credentials": " OF user_id, cap, expires, revoked",
+    "namespaces": " OF name, owner",
+    "grants": "",
+    "public_repositories": "",
+}
+TRIGGERS = tuple(
+    f"CREATE TRIGGER {table}_{event.lower()}_changes_rights AFTER {event}"
+    f"{columns if event == 'UPDATE' else ''} ON {table}"
+    " BEGIN UPDATE rights_changes SET count = count + 1; END"
+    for table, columns in _WATCHED.items()
+    for event in ("INSERT", "UPDATE", "DELETE")
+)
+
 # --- what is kept -----------------------------------------------------------------------------------------
 
 REPOSITORIES = Table(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from registry.errors import InvalidError
@@ -55,6 +56,7 @@ class Place:
     reference: str = ""
 
 
+@lru_cache(maxsize=256)  # one request is looked at more than once, and many ask for the same
 def match(path: str) -> Place | None:
     """The place a request's path (percent-encoded, without query) means, or None."""
     try:

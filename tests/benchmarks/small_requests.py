@@ -4,11 +4,12 @@
     PATH=…/peers:$PATH python tests/benchmarks/small_requests.py [--work manifest,head,one,blob,token]
         [--seconds 10] [--runs 5] [--against TREE] [--only-ferry] [--json FILE]
 
-`wrk` asks, by one thread: 32 connections, but for `one`; `ab` where it is HEAD, which `wrk` cannot ask. Ferry is asked with a token for a private repository;
-registry v3 knows no accounts, so for `token`, signed requests whose nonces are spent, it has no figure. Beside
-requests a second and the 99th percentile stands what the server's process used of the processor for a thousand
-requests: that figure is good on a busy machine too. `--against` measures an older working tree of Ferry in
-turn with this one. Nothing here fails a test run.
+`wrk` asks, by one thread: 32 connections, but for `one`; `ab` where it is HEAD, which `wrk` cannot ask. Ferry
+is asked with a token for a private repository. Registry v3 knows no accounts, so for `token`, signed requests
+whose nonces are spent, it has no figure. Beside requests a second and the 99th percentile stands what the
+server's process used of the processor for a thousand requests: that figure can be compared on a busy machine
+too, within one run. `--against` measures another working tree of Ferry in turn with this one. Nothing here
+fails a test run.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def ferry_side(name: str, tree: Path, place: Path, load: Load) -> Iterator[Side]
     """`ferry serve` of `tree`, filled while anybody may write, then with an account and a private model."""
     place.mkdir()
     host, data = f"127.0.0.1:{free_port()}", place / "data"
-    ferry = [sys.executable, *os.environ.get("PROFILED", "-m cli").split()]
+    ferry = [sys.executable, "-P", "-m", "cli"]
     environment = {**os.environ, "PYTHONPATH": str(tree), "HOME": str(place)}
     key = place / "key.pub"
     key.write_text(KEY.public.line + "\n")
@@ -102,7 +103,7 @@ def ferry_side(name: str, tree: Path, place: Path, load: Load) -> Iterator[Side]
     with served("--anonymous", "write") as process:
         fill(Registry("ferry", host, data, place / "log", process), load, REPOSITORY)
     for told in (("user", "add", "ada", "--key", str(key)), ("grant", "ada", "bench", "read")):
-        admin = [sys.executable, "-m", "cli", "admin", *told, "--data", str(data)]
+        admin = [sys.executable, "-P", "-m", "cli", "admin", *told, "--data", str(data)]
         subprocess.run(admin, env=environment, check=True, capture_output=True)
     with served() as process:
         registry = Registry("ferry", host, data, place / "log", process)
@@ -176,7 +177,10 @@ def measure(work: str, side: Side, row: Row, seconds: int, place: Path) -> None:
 
 
 def table(rows: list[Row]) -> str:
-    lines = ["| work | server | requests/s | p99 ms | CPU s per 1,000 |", "| --- | --- | ---: | ---: | ---: |"]
+    lines = [
+        "| work | server | requests/s | p99 ms | CPU s per 1,000 |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
     for row in rows:
         if row.failed or not row.rate:
             lines.append(f"| {row.work} | {row.side} | {row.failed or '-'} | | |")
@@ -187,7 +191,9 @@ def table(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--work", default=",".join(WORKS))
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--runs", type=int, default=5)
@@ -207,10 +213,7 @@ def main() -> None:
             if not asked.only_ferry:
                 sides.append(stack.enter_context(cncf_side(place / "cncf", load)))
             rows = [
-                Row(work, side.name)
-                for work in works
-                for side in sides
-                if work != "token" or side.headers
+                Row(work, side.name) for work in works for side in sides if work != "token" or side.headers
             ]
             by_name = {side.name: side for side in sides}
             for _ in range(asked.runs):

@@ -38,9 +38,9 @@ class Reader:
         self.may_read = threading.Event()
         self.may_read.set()
 
-    def __call__(self, line: str) -> None:
+    def __call__(self, lines: str) -> None:
         assert self.may_read.wait(20)
-        self.lines.append(line)
+        self.lines += lines.split("\n")
 
 
 @pytest.fixture

@@ -172,6 +172,9 @@ def test_the_tables_of_an_upgraded_database_are_those_of_a_new_one(
     ]
     assert tables[0] == tables[1]
     assert set(tables[0]) == set(METADATA.tables)
+    triggers = text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name")
+    with engine.connect() as upgraded_one, new.connect() as new_one:
+        assert upgraded_one.execute(triggers).all() == new_one.execute(triggers).all()
     with engine.connect() as database:
         assert database.execute(text("PRAGMA foreign_key_check")).all() == []
     new.dispose()
@@ -279,4 +282,4 @@ def test_an_upgrade_that_fails_changes_nothing_and_can_be_tried_again(tmp_path: 
     assert len(registry.accounts.users()) == 4
     registry.close()
     assert open_database(old).url.database == str(old / FILE)
-    assert REVISION == "0002"
+    assert REVISION == "0003"

@@ -77,21 +77,27 @@ class Answerer:
         return self.incoming.method == "HEAD" or response.status in (204, 304)
 
     async def _send(self, response: Response, file: BinaryIO | None, identifier: str) -> web.StreamResponse:
-        outgoing = web.StreamResponse(status=response.status, headers={"Server": "ferry"})
+        small = self._small_body(response)
+        outgoing: web.StreamResponse
+        if small is None:
+            outgoing = web.StreamResponse(status=response.status, headers={"Server": "ferry"})
+        else:  # its head and its body are one write
+            outgoing = web.Response(status=response.status, headers={"Server": "ferry"}, body=small)
         for name, value in response.headers:
             outgoing.headers.add(name, value)
         if identifier:
             outgoing.headers["X-Request-ID"] = identifier
-        if response.status != 204 and response.length is not None:
+        if small is None and response.status != 204 and response.length is not None:
             outgoing.content_length = response.length
         if self.connections.draining:
             outgoing.force_close()
         self.status = response.status
         try:
             await self._taken(outgoing.prepare(self.incoming))
-            if not self._bodiless(response):
+            if small is None and not self._bodiless(response):
                 await self._send_body(outgoing, response.body, file)
             await self._taken(outgoing.write_eof())
+            self.sent += len(small or b"")
             self.whole = True
         except _GONE:
             self._abort()
@@ -99,6 +105,13 @@ class Answerer:
             _LOG.error("%s", error.message)
             self._abort()  # the head is out: a broken connection is the one honest answer left
         return outgoing
+
+    def _small_body(self, response: Response) -> bytes | None:
+        """A body that goes out in one piece, or None for one that does not, or is not there."""
+        body = response.body
+        if not isinstance(body, bytes) or not 0 < len(body) <= _SMALL or self._bodiless(response):
+            return None
+        return body if response.length == len(body) else None
 
     async def _send_body(
         self, outgoing: web.StreamResponse, body: bytes | Iterable[bytes] | FileSpan, file: BinaryIO | None

@@ -34,6 +34,9 @@ _HEAD_BYTES = 16 * 1024
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,512}")
 GONE = (ClientError, ConnectionError, HttpProcessingError, TimeoutError, web.RequestPayloadError)
 
+Prompt = Callable[[Request], Response | None]
+"""Answers what takes no time on the event loop; None for everything else."""
+
 Identify = Callable[[str, Headers], Context]
 """The context of a request, from the address of the connection's other end and the request's headers."""
 
@@ -43,6 +46,7 @@ class Driver:
     """What all requests of a listener share."""
 
     exchange: Exchange
+    prompt: Prompt
     queues: Queues
     connections: Connections
     limits: Limits
@@ -151,6 +155,9 @@ class _Driven:
 
     async def _asked(self, request: Request) -> Response | Accept:
         """The exchange's answer to the head."""
+        at_once = self.driver.prompt(request)
+        if at_once is not None:
+            return at_once
         queues, work = self.driver.queues, work_of(request)
         ask = partial(self._ask, request)
         if work is not Work.HEALTH:

@@ -15,14 +15,14 @@ from aiohttp import web
 from registry.contracts import Clock
 from registry.server.http.address import BACKLOG, Address, Bound
 from registry.server.http.connections import Connections
-from registry.server.http.driver import Driver, Identify
+from registry.server.http.driver import Driver, Identify, Prompt
 from registry.server.http.limits import Limits
 from registry.server.http.proxies import new_identifier
 from registry.server.http.queues import Queues
 from registry.server.http.record import AccessRecord, Record
 from registry.wire.faults import fault
 from registry.wire.headers import Headers
-from registry.wire.messages import Context, Exchange
+from registry.wire.messages import Context, Exchange, Request
 
 T = TypeVar("T")
 
@@ -43,6 +43,10 @@ def _untold(_record: AccessRecord) -> None:
     """For whoever keeps no log."""
 
 
+def _nothing(_request: Request) -> None:
+    """For an exchange of which every answer is found by a thread."""
+
+
 class Listener:
     """Serves `exchange` at an address, from `start` to `stop`, in a thread of its own."""
 
@@ -51,6 +55,7 @@ class Listener:
         exchange: Exchange,
         bound: Bound | None = None,
         *,
+        prompt: Prompt = _nothing,
         record: Record = _untold,
         identify: Identify = identify,
         limits: Limits | None = None,
@@ -58,7 +63,8 @@ class Listener:
     ) -> None:
         """At `bound`, else a free port of the loopback.
 
-        `record` is told of each request, `identify` makes its context; `clock` is for the log.
+        `prompt` is asked first, on the event loop. `record` is told of each request, `identify` makes its
+        context; `clock` is for the log.
         """
         self._bound = bound or Address().bind()
         self._limits = limits or Limits()
@@ -68,6 +74,7 @@ class Listener:
         self.connections = Connections(self._limits, self._loop.time)
         self._driver = Driver(
             exchange,
+            prompt,
             self.queues,
             self.connections,
             self._limits,

@@ -49,7 +49,7 @@ class Proxies:
 
     def identify(self, peer: str, headers: Headers) -> Context:
         """The context of a request that came over a connection from `peer`."""
-        address = _address(peer)
+        address = _address(peer) if self.trusted else None
         if address is None or not self._trusts(address):
             return Context(id=new_identifier(), address=peer)
         asked = self._read(headers, address)
