@@ -7,7 +7,7 @@ import re
 from enum import IntEnum
 from urllib.parse import urljoin, urlsplit
 
-from registry.errors import InvalidError, ProtocolError
+from registry.errors import InvalidError, ProtocolError, RegistryError
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response, Transport, is_loopback
 
@@ -58,7 +58,13 @@ def follow(inside: Transport, outside: Transport, request: Request) -> Response:
     transport = inside
     host = request.origin.netloc
     for _ in range(MAX_REDIRECTS + 1):
-        response = transport(request)
+        try:
+            response = transport(request)
+        except RegistryError as error:
+            if transport is outside:  # a person never wrote that host's name
+                error.message = f"{error.message}; {host} redirects there"
+                error.args = (error.message,)
+            raise
         if transport is outside and response.status in _NO_LONGER:
             response.close()
             raise ProtocolError(

@@ -50,6 +50,25 @@ def test_a_file_of_the_right_bytes_is_proven(tmp_path: Path) -> None:
     assert prove_file(tmp_path / "file", Digest.of(b"other")) is None
 
 
+def test_what_is_proven_is_durable_before_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else wrote it: after a power loss the record would vouch for bytes that are gone."""
+    (tmp_path / "file").write_bytes(DATA)
+    durable: list[int] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        fsync(descriptor)
+        durable.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+
+    proven = prove_file(tmp_path / "file", Digest.of(DATA))
+
+    assert proven is not None and durable == [proven.inode]
+
+
 @pytest.mark.parametrize("change", ["written", "touched"])
 def test_a_file_that_was_changed_while_it_was_hashed_is_not_proven(
     change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

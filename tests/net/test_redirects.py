@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.errors import ProtocolError
+from registry.errors import ProtocolError, TransientError
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 from registry.wire.redirects import MAX_REDIRECTS, follow, next_hop, shown
@@ -154,3 +154,24 @@ def test_what_the_registry_itself_refuses_is_handed_on() -> None:
     refused = Response(403)
 
     assert follow(lambda _: refused, lambda _: refused, Request("GET", BLOB)) is refused
+
+
+def test_a_place_that_nobody_wrote_is_told_with_who_redirects_there() -> None:
+    def outside(_request: Request) -> Response:
+        raise TransientError("storage.example cannot be found", host="storage.example")
+
+    def inside(_request: Request) -> Response:
+        return Response(307, Headers({"Location": "https://storage.example/x?sig=s3cret"}))
+
+    with pytest.raises(
+        TransientError, match=r"^storage\.example cannot be found; models\.example redirects there$"
+    ):
+        follow(inside, outside, Request("GET", BLOB))
+
+
+def test_a_registry_that_cannot_be_asked_redirects_nowhere() -> None:
+    def inside(_request: Request) -> Response:
+        raise TransientError("models.example refused the connection")
+
+    with pytest.raises(TransientError, match=r"^models\.example refused the connection$"):
+        follow(inside, lambda _: Response(200), Request("GET", BLOB))
