@@ -8,7 +8,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from registry.disk import system as calls
@@ -21,6 +21,9 @@ _AT_ONCE = 0.01  # seconds that asking may take
 _ONE_NAME = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _LOCKS = Path("/proc/locks")
 _LOCKS_BYTES = 1024 * 1024
+_FIRST_REST = 0.002  # seconds between two looks at a lock, twice as many each time
+_LONGEST_REST = 0.1
+_TOLD_AFTER = 3.0  # seconds: locks are held for much less
 _BUSY = (errno.EAGAIN, errno.EACCES)
 
 
@@ -182,6 +185,35 @@ def lock_file(
         if file.is_at(path):
             return file
         file.close()  # removed between open and lock: this lock is nobody's any more
+
+
+def wait_for_lock(
+    path: Path,
+    *,
+    shared: bool = False,
+    owner: Owner | None = None,
+    note: Callable[[str], None] = lambda _text: None,
+    limit: float = 600.0,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> DataFile:
+    """The file of `lock_file`, once its lock is free. StorageError if that takes more than `limit` seconds.
+
+    `note` is told which process has it, if that lasts: one that was stopped (Ctrl-Z) keeps its locks.
+    """
+    began, rest, told = clock(), _FIRST_REST, False
+    while (lock := lock_file(path, shared=shared, owner=owner)) is None:
+        waited, process = clock() - began, holder(path)
+        who = f"process {process}" if process else "another process"
+        look = f"ps -p {process} shows that process" if process else ""
+        if waited > limit:
+            raise StorageError(f"{who} has {path} locked, for {waited:.0f} s already", hint=look)
+        if waited > _TOLD_AFTER and not told:
+            note(f"waiting for {who}, which has {path} locked{f' ({look})' if look else ''}")
+            told = True
+        pause(rest)
+        rest = min(rest * 2, _LONGEST_REST)
+    return lock
 
 
 def holder(path: Path) -> int | None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from registry.disk.data import DataFile, lock_file
+from registry.disk.data import DataFile, wait_for_lock
 from registry.disk.failures import attempt
 from registry.disk.files import (
     CHUNK,
@@ -33,6 +33,7 @@ _KEY = "ferry proven 1"
 _LINE = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}) (\d{1,16}) (-?\d{1,20}) (\d{1,20})")
 
 _COMPACT_AT = 1024 * 1024  # bytes: about 10,000 lines
+_WORTH = 30.0  # seconds that writing to the record is worth waiting for
 _TOGETHER = 64  # small files whose lines are written in one go
 
 _Mark = tuple[int, int, int]
@@ -103,12 +104,11 @@ class Proven:
         lines, self._unwritten = self._unwritten, []
         with contextlib.suppress(StorageError, NotFoundError):
             make_directory(self._path.parent, self._owner)
-            file = lock_file(self._path, wait=True, owner=self._owner)
-            if file is not None:
-                try:
-                    self._append(file, b"".join(lines))
-                finally:
-                    file.close()
+            file = wait_for_lock(self._path, owner=self._owner, limit=_WORTH)
+            try:
+                self._append(file, b"".join(lines))
+            finally:
+                file.close()
 
     def _append(self, file: DataFile, lines: bytes) -> None:
         """Add `lines`; whoever waits for the lock of `file` meanwhile finds out that it was replaced."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from registry.contracts import Clock, Elsewhere, Entry, Intake, Reading
-from registry.disk.data import lock_file
+from registry.disk.data import wait_for_lock
 from registry.disk.failures import amount
 from registry.disk.files import (
     free_bytes,
@@ -290,12 +290,11 @@ class Store:
     def _locked(self, *, shared: bool = False) -> Iterator[None]:
         """The store's lock: alone to change names or take blobs away, shared to mark blobs as in use."""
         make_directory(self._lock_at.parent, self._owner)
-        lock = lock_file(self._lock_at, shared=shared, wait=True, owner=self._owner)
+        lock = wait_for_lock(self._lock_at, shared=shared, owner=self._owner, note=self._note)
         try:
             yield
         finally:
-            if lock is not None:
-                lock.close()
+            lock.close()
 
     def _mark_for_reading(self, name: Name) -> None:
         """Mark the model's blobs as in use when the first is read; a read-only store needs no mark."""

@@ -12,7 +12,7 @@ import pytest
 from broken import Broken
 
 from registry.disk import system as calls
-from registry.disk.data import DataFile, lock_file
+from registry.disk.data import DataFile, lock_file, wait_for_lock
 from registry.disk.failures import amount
 from registry.disk.files import (
     make_directory,
@@ -162,3 +162,19 @@ def test_filesystems_are_told_apart_also_before_the_directories_exist(tmp_path: 
     if Path("/proc").exists():
         assert not same_filesystem(tmp_path, Path("/proc/nothing"))
     assert status(tmp_path / "none") is None
+
+
+def test_who_has_a_lock_for_long_is_told_and_not_waited_for_without_end(tmp_path: Path) -> None:
+    path, times = tmp_path / "lock", iter(range(1000))
+    notes: list[str] = []
+    held = lock_file(path)
+    assert held is not None
+
+    with pytest.raises(StorageError, match=f"process {os.getpid()} has {path} locked") as error:
+        wait_for_lock(
+            path, note=notes.append, limit=20, clock=lambda: next(times), pause=lambda _seconds: None
+        )
+
+    assert error.value.hint == f"ps -p {os.getpid()} shows that process"
+    assert len(notes) == 1 and f"waiting for process {os.getpid()}" in notes[0]
+    wait_for_lock(path, pause=lambda _seconds: held.close()).close()
