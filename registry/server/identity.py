@@ -138,13 +138,20 @@ class Identity:
         signature.check(signing.call_text(request.method, request.target))
         return signature.key
 
+    def _right(self, principal: Principal, repository: str) -> Right:
+        """What they may do there now."""
+        if principal.credential is None:
+            return self.rights.right(principal, repository)
+        standing = self.rights.standing(principal.credential.id, repository)
+        return standing[1] if standing else Right.NONE
+
     def _granted(self, principal: Principal, asked: Scope) -> Scope:
         """`asked` without the actions that may not be had now; unknown types get none."""
         if asked.type == "registry" and asked.name == "catalog":
             return asked
         if asked.type != "repository":
             return Scope(asked.type, asked.name, ())
-        right = self.rights.right(principal, asked.name)
+        right = self._right(principal, asked.name)
         wanted = tuple(_NEEDED) if "*" in asked.actions else asked.actions
         allowed = tuple(each for each in wanted if each in _NEEDED and _NEEDED[each] <= right)
         return Scope(asked.type, asked.name, allowed)

@@ -6,21 +6,22 @@ A token only says who asked, and for what. What they may do is looked up when it
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from types import MappingProxyType
 
 import jwt
-from sqlalchemy import Engine, delete, insert
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Engine, bindparam, delete
 
 from registry.contracts import Clock, NewId
 from registry.disk.secrets import create_once, read_secret
-from registry.errors import DeniedError, InvalidError, StorageError
+from registry.errors import DeniedError, InvalidError, RegistryError, StorageError
 from registry.model.digests import Digest
-from registry.server.database import writing
+from registry.server.database import upsert, writing
 from registry.server.principal import Principal
 from registry.server.tables import NONCES
 
@@ -31,6 +32,7 @@ _SCOPE_LENGTH = 512
 _MOST_ACTIONS = 8
 _TOKEN_LENGTH = 8 * 1024
 _SECRET_BYTES = 32
+_FORGET = delete(NONCES).where(NONCES.c.expires < bindparam("now"))
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _SCOPE = re.compile(r"([a-z]{1,32}(?:\([a-z]{1,32}\))?):([^:\s][^\s]{0,400}):([a-z*,]{0,64})")
 _REMEMBERED = 512  # tokens, of at most 8 KiB
@@ -130,12 +132,31 @@ class Tokens:
         return TokenClaims(text_claim(claims, "credential"), tuple(_access(each) for each in access))
 
 
+def _unspent() -> RegistryError:
+    return StorageError("the signed request could not be written down")
+
+
+@dataclass(slots=True)
+class _Spending:
+    """One nonce that is to be spent: refused until it is known to be durable."""
+
+    row: dict[str, object]
+    tried: bool = False
+    refusal: RegistryError | None = field(default_factory=_unspent)
+
+
 @dataclass(frozen=True, slots=True)
 class Nonces:
-    """Remembers which signed requests came already; in the database, so that a restart forgets none."""
+    """Remembers which signed requests came already; in the database, so that a restart forgets none.
+
+    Those that come while one transaction becomes durable share the next one: the disk, which takes most of
+    the time, is asked once for all of them.
+    """
 
     engine: Engine
     clock: Clock
+    _waiting: deque[_Spending] = field(default_factory=deque)
+    _writer: Lock = field(default_factory=Lock)
 
     def spend(self, credential: str, nonce: str, expires: float) -> None:
         """Use `nonce` of a credential up; DeniedError if it was used before or is none. Kept until `expires`.
@@ -144,12 +165,29 @@ class Nonces:
         """
         if not _NONCE.fullmatch(nonce):
             raise DeniedError("the signed request has no usable nonce")
-        with writing(self.engine) as database:
-            database.execute(delete(NONCES).where(NONCES.c.expires < self.clock()))
-            try:
-                database.execute(insert(NONCES).values(credential=credential, nonce=nonce, expires=expires))
-            except IntegrityError:
-                raise DeniedError("this signed request was used before") from None
+        mine = _Spending({"credential": credential, "nonce": nonce, "expires": expires})
+        self._waiting.append(mine)
+        with self._writer:
+            if not mine.tried:
+                self._spend_waiting()
+        if mine.refusal is not None:
+            raise mine.refusal
+
+    def _spend_waiting(self) -> None:
+        """Spend what waits in one transaction: whoever comes to write does it for all."""
+        together = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            with writing(self.engine) as database:
+                database.execute(_FORGET, {"now": self.clock()})
+                add = upsert(database, NONCES).on_conflict_do_nothing()
+                spent = [database.execute(add, each.row).rowcount > 0 for each in together]
+        except StorageError as error:
+            for each in together:
+                each.tried, each.refusal = True, error
+            return
+        for each, fresh in zip(together, spent, strict=True):
+            each.refusal = None if fresh else DeniedError("this signed request was used before")
+            each.tried = True
 
 
 def secret_in(directory: Path, fresh: bytes) -> bytes:
