@@ -65,7 +65,7 @@ def total(documents: Sequence[Document], seconds: float) -> str:
     )
     many = f"{len(documents)} model{'s' * (len(documents) != 1)}, {size(whole)}"
     if any("would_transfer" in told for told in documents):
-        return f"{many}, of which {size(would)} would move"
+        return f"{many}, of which {size(would)} would move" if would else f"{many}, all of it is there"
     return f"{many}, of which {size(moved)} moved in {seconds:.1f} s"
 
 
@@ -81,7 +81,8 @@ def _blob(blob: Descriptor, transferred: int, how: How | None) -> Document:
 
 def _moved(told: Document, moved: int, seconds: float) -> str:
     if "would_transfer" in told:
-        return f"of which {size(int(str(told['would_transfer'])))} would move"
+        would = int(str(told["would_transfer"]))
+        return f"of which {size(would)} would move" if would else "all of it is there"
     if moved:
         rate = f", {size(int(moved / seconds))}/s" if seconds >= 0.1 else ""
         return f"{size(moved)} moved in {seconds:.1f} s{rate}"
