@@ -142,8 +142,10 @@ def url(value: object) -> str:
 
 def proxy(value: object) -> str:
     """A proxy's URL, HTTP's where no scheme is said; it may carry a password, so errors do not repeat it."""
+    from registry.net.network import is_proxy
+
     url = value if not isinstance(value, str) or "://" in value else f"http://{value}"
-    if not isinstance(url, str) or not re.fullmatch(r"https?://[^\s/]+/?", url):
+    if not isinstance(url, str) or not re.fullmatch(r"https?://[^\s/]+/?", url) or not is_proxy(url):
         raise InvalidError("must be a URL like http://proxy.acme.example:3128")
     return url
 

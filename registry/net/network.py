@@ -41,9 +41,9 @@ class Network:
         if min(self.connect, self.stall, self.answer, self.floor_window) <= 0 or self.pool < 1:
             raise InvalidError("network: times and the pool's size must be positive")
         for scheme, url in self.proxies.items():
-            if scheme not in ("http", "https") or not _is_proxy(url):
+            if scheme not in ("http", "https") or not is_proxy(url):
                 raise InvalidError(
-                    f"the {scheme} proxy is not the URL of one", hint="for example http://proxy.example:3128"
+                    f"the proxy for {scheme} has a wrong URL", hint="for example http://proxy.example:3128"
                 )
 
     def time_to_answer(self, request: Request) -> float:
@@ -58,7 +58,8 @@ class Network:
         return self.proxies.get(origin.scheme, "")
 
 
-def _is_proxy(url: str) -> bool:
+def is_proxy(url: str) -> bool:
+    """Whether `url` names a proxy's scheme and host, and a port that there is."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

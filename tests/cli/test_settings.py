@@ -236,9 +236,10 @@ def test_a_proxy_without_a_scheme_is_an_http_proxy_and_a_bad_one_is_named(tmp_pa
         told(tmp_path, FERRY_PROXY="proxy.example:3128").place("a.example").proxy
         == "http://proxy.example:3128"
     )
-    with pytest.raises(InvalidError, match=r"^ALL_PROXY: must be a URL like http:") as caught:
-        _ = told(tmp_path, ALL_PROXY="socks5://u:hidden@proxy").proxies
-    assert "hidden" not in caught.value.message + caught.value.hint
+    for bad in ("socks5://u:hidden@proxy", "http://u:hidden@proxy:many", "http://u:hidden@proxy:99999"):
+        with pytest.raises(InvalidError, match=r"^ALL_PROXY: must be a URL like http:") as caught:
+            _ = told(tmp_path, ALL_PROXY=bad).proxies
+        assert "hidden" not in caught.value.message + caught.value.hint
 
 
 @pytest.mark.parametrize(
