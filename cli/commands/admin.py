@@ -190,7 +190,7 @@ def key_list(desk: Desk, name: str | None) -> None:
 @command("data", name="revoke")
 @click.argument("fingerprint")
 def key_revoke(desk: Desk, fingerprint: str) -> None:
-    """Refuse the key, and everything issued to it, from the next request on.
+    """Refuse the key from the next request on, and what was issued to it.
 
     \b
       ferry admin key revoke SHA256:HF3uvmDtT/wWyTcgb2DwyyKdwdqDv4ODKzdyZ0qIbV8
@@ -224,7 +224,7 @@ def user_remove(desk: Desk, name: str) -> None:
     shell_complete=_completed(("list",), (), ("read", "write", "none")),
 )
 def grant(desk: Desk, words: tuple[str, ...]) -> None:
-    """Say what USER may do in somebody else's namespace, or with one model of it.
+    """Say what USER may do in somebody else's namespace, or model.
 
     \b
       ferry admin grant ada acme read
@@ -307,7 +307,10 @@ def _public_key(place: str) -> PublicKey:
 
     if place == "-":
         return PublicKey.parse_line(sys.stdin.read(_KEY_BYTES) if sys.stdin else "")
-    return PublicKey.parse_line(files.read_bounded(Path(place), _KEY_BYTES).decode("utf-8", "replace"))
+    data = files.read_given(Path(place), _KEY_BYTES + 1).data
+    if len(data) > _KEY_BYTES:
+        raise InvalidError(f"{place} is no public key: it is longer than {_KEY_BYTES} bytes")
+    return PublicKey.parse_line(data.decode("utf-8", "replace"))
 
 
 def _tell(desk: Desk, document: Document, line: str) -> None:
