@@ -190,7 +190,7 @@ def key_list(desk: Desk, name: str | None) -> None:
 @command("data", name="revoke")
 @click.argument("fingerprint")
 def key_revoke(desk: Desk, fingerprint: str) -> None:
-    """Refuse the key from the next request on, and what was issued to it.
+    """Refuse the key and everything issued to it, from now on.
 
     \b
       ferry admin key revoke SHA256:HF3uvmDtT/wWyTcgb2DwyyKdwdqDv4ODKzdyZ0qIbV8

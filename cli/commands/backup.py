@@ -68,9 +68,9 @@ def _tell_backup(desk: Desk, file: Path, done: BackedUp) -> int:
     help="Withdraw again what DIR/revocations says was withdrawn since.",
 )
 def restore(desk: Desk, file: Path, directory: Path, revocations: Path | None) -> None:
-    """Put a backup, or a copy of DIR/copies, in the place of the database of DIR.
+    """Put a backup in the place of the database of DIR.
 
-    Tokens and links that were given before are dead afterwards.
+    A copy from DIR/copies is a backup too. Tokens and links that were given before are dead afterwards.
 
     \b
       ferry admin restore registry-backup.db --onto restored

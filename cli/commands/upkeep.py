@@ -27,7 +27,7 @@ _AUDIT_PAGE = 1000
 @click.option("--keep-untagged", metavar="30d", help="So long after their last pull; 0: for ever [30d].")
 @click.option("--strays", is_flag=True, help="List files that no list knows, and do nothing else.")
 def gc(desk: Desk, older_than: str | None, keep_untagged: str | None, strays: bool) -> None:
-    """Reclaim what no model needs any more, and what broken uploads left.
+    """Reclaim what no model needs, and what broken uploads left.
 
     It lies in a trash for a week, and comes back from there when it is needed.
 
@@ -121,7 +121,7 @@ def _list_strays(desk: Desk, collector: Reclaim) -> None:
 @click.option("--after", metavar="TIME", help="Only what came later: 2026-11-30, or 2026-11-30T12:00:00Z.")
 @click.option("--repository", metavar="NAMESPACE/MODEL", help="Only what was done there.")
 def audit(desk: Desk, after: str | None, repository: str | None) -> None:
-    """Show what was published, deleted, granted and collected, and by whom.
+    """Show who published, deleted, granted or collected what.
 
     \b
       ferry admin audit
@@ -179,7 +179,9 @@ def _moment(text: str | None) -> float:
 @click.option("--hash", "hashing", is_flag=True, help="Read every byte, too.")
 @click.option("--repair", is_flag=True, help="Take what is wrong out of sight: the next push brings it anew.")
 def check(desk: Desk, hashing: bool, repair: bool) -> int:
-    """See whether every blob is there, and say which models need those that are not.
+    """See whether every blob is there.
+
+    Models that need a missing one are named.
 
     \b
       ferry admin check

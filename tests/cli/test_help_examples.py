@@ -90,6 +90,7 @@ def test_help_fits_a_screen_and_its_two_examples_work(
     text = ferry(*path, "--help").well().out
     assert text.count("\n") <= 24
     assert max(map(len, text.splitlines())) <= 80
+    assert not [line for line in text.splitlines()[1:] if line.endswith("...")]  # what does not fit
     found = examples(text)
     assert len(found) == 2
     if (path[0] == "admin" and path[-1] not in ("admin", "add", "user")) or path[-2:] == ("key", "add"):
