@@ -18,7 +18,7 @@ from registry.model.manifests import DOCKER_CONFIG, OLLAMA, Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import FileSpan, Span
 from registry.publish import formats, gguf, parameters
-from registry.publish.gguf import Gguf, Kind
+from registry.publish.gguf import Gguf, GgufKind
 from registry.publish.modelfile import Modelfile
 from registry.publish.parameters import Parameters
 
@@ -44,9 +44,9 @@ _SEMANTIC = re.compile(
     r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?"
 )
 _LATER = {
-    Kind.ADAPTER: "is an adapter, which needs a model to sit on; adapters are not made yet",
-    Kind.PROJECTOR: "is a projector, which needs its language model beside it; those are not made yet",
-    Kind.SHARD: "is one part of a split model; merge the parts first (llama-gguf-split --merge)",
+    GgufKind.ADAPTER: "is an adapter, which needs a model to sit on; adapters are not made yet",
+    GgufKind.PROJECTOR: "is a projector, which needs its language model beside it; those are not made yet",
+    GgufKind.SHARD: "is one part of a split model; merge the parts first (llama-gguf-split --merge)",
 }
 
 

@@ -45,7 +45,7 @@ Value = bool | int | float | str | list["Value"] | None
 """A metadata value; a table of more than a few elements is None."""
 
 
-class Kind(Enum):
+class GgufKind(Enum):
     """What a GGUF file is to a model."""
 
     MODEL = "model"
@@ -99,21 +99,21 @@ class Gguf:
         return self._text("tokenizer.chat_template")
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> GgufKind:
         """What it is to a model (CREATE, "GGUF kinds")."""
         general = self._text("general.type")
         architecture = self.architecture
         blocks = f"{architecture}.block_count" in self.metadata
         if general == "adapter":
-            return Kind.ADAPTER
+            return GgufKind.ADAPTER
         if general in ("projector", "mmproj"):
-            return Kind.PROJECTOR
+            return GgufKind.PROJECTOR
         if not blocks and self._number(f"{architecture}.vision.block_count") > 0:
-            return Kind.PROJECTOR
+            return GgufKind.PROJECTOR
         encodes = any(self.metadata.get(f"clip.has_{sense}_encoder") for sense in ("vision", "audio"))
         if architecture == "clip" and not blocks and encodes:
-            return Kind.PROJECTOR
-        return Kind.SHARD if self._number("split.count") > 1 else Kind.MODEL
+            return GgufKind.PROJECTOR
+        return GgufKind.SHARD if self._number("split.count") > 1 else GgufKind.MODEL
 
     def _text(self, key: str) -> str:
         value = self.metadata.get(key)

@@ -58,7 +58,7 @@ def test_what_is_written_is_read_back_by_the_gguf_package_and_by_us(tmp_path: Pa
     assert ours.metadata["llama.block_count"] == theirs.fields["llama.block_count"].contents() == 2
     assert ours.metadata["tokenizer.ggml.tokens"] is None
     assert len(theirs.fields["tokenizer.ggml.tokens"].contents()) > 300
-    assert (ours.architecture, ours.file_type, ours.kind) == ("llama", 1, gguf.Kind.MODEL)
+    assert (ours.architecture, ours.file_type, ours.kind) == ("llama", 1, gguf.GgufKind.MODEL)
     assert ours.data == theirs.data_offset
     assert len(TINY) < 1_000_000
 
