@@ -24,7 +24,7 @@ from registry.model.spans import Span
 from registry.targets.store import Store
 
 if TYPE_CHECKING:
-    from registry.connect import Connections, Way
+    from registry.connect import Connections, HostSettings
 
 _TAGS_TOLD = 10
 
@@ -111,9 +111,11 @@ def connections(desk: Desk) -> Iterator[Connections]:
     state = settings.state
     uploads = file_sessions(state / "uploads") if state else None
     methods = file_methods(state / "registries") if state else None
-    ways = cache(lambda host: _way(desk, host))  # one look at its files, and one warning, a host
+    settings_of = cache(
+        lambda host: _host_settings(desk, host)
+    )  # one look at its files, and one warning, a host
     opened = Connections(
-        ways,
+        settings_of,
         identity.credentials(desk),
         uploads=uploads,
         methods=methods,
@@ -140,9 +142,9 @@ def forget_what_is_old(desk: Desk, now: float) -> None:
         methods.file_methods(state / "registries").prune(now, methods.AGE)
 
 
-def _way(desk: Desk, host: str) -> Way:
+def _host_settings(desk: Desk, host: str) -> HostSettings:
     """How the settings say that `host` is reached."""
-    from registry.connect import Way
+    from registry.connect import HostSettings
     from registry.net.network import Network
     from registry.wire.messages import Origin
 
@@ -161,4 +163,6 @@ def _way(desk: Desk, host: str) -> Way:
         network = replace(network, stall=min(network.stall, give_up_after))
     if place.insecure_tls:
         desk.terminal.complain(f"ferry: the certificate of {visible(host)} is not checked (insecure TLS)")
-    return Way(network, place.plain_http, place.https, tuple(Origin.of(realm) for realm in place.realms))
+    return HostSettings(
+        network, place.plain_http, place.https, tuple(Origin.of(realm) for realm in place.realms)
+    )

@@ -36,7 +36,7 @@ from registry.wire.messages import (
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class HostSettings:
     """How one host is reached: over which network, by which scheme, and who else may ask for a signature.
 
     `plain_http`: HTTP though it is no loopback host; `https`: HTTPS though it is one.
@@ -56,7 +56,7 @@ class Connections:
 
     def __init__(
         self,
-        way: Callable[[str], Way],
+        host_settings: Callable[[str], HostSettings],
         credentials: Credentials,
         *,
         uploads: Sessions | None = None,
@@ -66,11 +66,11 @@ class Connections:
         now: Clock = time.time,
         masking: Masking | None = None,
     ) -> None:
-        """`way(host)` says how a host is reached; `meter` is what bodies pass through, both ways.
+        """`host_settings(host)` says how a host is reached; `meter` is what bodies pass through, both ways.
 
         `uploads` and `methods` are what is remembered of registries; without them, for this process only.
         """
-        self._way = way
+        self._host_settings = host_settings
         self.credentials = credentials
         self._uploads = uploads or memory_sessions()
         self._methods = methods or memory_methods()
@@ -91,8 +91,8 @@ class Connections:
         host = asked_host(host)
         secure = Origin.of(f"https://{host}")
         if not scheme:
-            way = self._way(host)
-            plain = way.plain_http or (is_loopback(secure.host) and not way.https)
+            settings = self._host_settings(host)
+            plain = settings.plain_http or (is_loopback(secure.host) and not settings.https)
             scheme = "http" if plain else "https"
         return Origin.of(f"http://{host}") if scheme == "http" else secure
 
@@ -102,14 +102,14 @@ class Connections:
 
     def remote_at(self, origin: Origin, repository: str = "") -> Remote:
         """The registry at `origin`, asked as whom we are in `repository` (or a namespace) there."""
-        bare = self._pool(self._way(origin.netloc).network)  # for storage: nobody's name, no secret
+        bare = self._pool(self._host_settings(origin.netloc).network)  # for storage: nobody's name, no secret
         peer = Peer(self.session(origin, repository), origin, self._now)
         return Remote(peer, self._uploads, Direct(bare), methods=self._methods)
 
     def session(self, origin: Origin, repository: str = "") -> Transport:
         """The transport that says to `origin` who we are in `repository`."""
-        way = self._way(origin.netloc)
-        transport = self._pool(way.network)
+        settings = self._host_settings(origin.netloc)
+        transport = self._pool(settings.network)
         account = self.credentials.account(origin, repository)
         with self._lock:
             session = self._sessions.get((origin, account))
@@ -120,13 +120,13 @@ class Connections:
                     account,
                     clock=self._now,
                     new_nonce=lambda: secrets.token_urlsafe(16),
-                    realms=way.realms,
+                    realms=settings.realms,
                     masking=self._mask,
                 )
             return session
 
     def interrupt(self) -> None:
-        """Shut every socket: whoever waits for a peer gets a TransientError within a moment."""
+        """Shut every socket: a thread that waits for a peer gets a TransientError within a moment."""
         for _, http in self._pools:
             http.abort()
 

@@ -25,7 +25,7 @@ from peers import Registry, Tool, ferry_command, ferry_server, http_call
 from registry.auth import signing
 from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
-from registry.connect import Connections, Way
+from registry.connect import Connections, HostSettings
 from registry.model.digests import Digest
 from registry.model.names import Name
 
@@ -74,7 +74,7 @@ class House:
         return answer.body.decode().split('"token": "')[1].split('"')[0]
 
     def remote(self) -> Connections:
-        return Connections(lambda _: Way(), Credentials(key=ADA))
+        return Connections(lambda _: HostSettings(), Credentials(key=ADA))
 
     def kibibytes(self) -> int:
         """The most memory that the server ever had."""

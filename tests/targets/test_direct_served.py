@@ -15,7 +15,7 @@ from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
 from registry.auth.prefixes import Prefix
 from registry.auth.secrets import Login
-from registry.connect import Connections, Way
+from registry.connect import Connections, HostSettings
 from registry.contracts import How
 from registry.errors import CorruptError, Side, TransientError
 from registry.model.names import Name
@@ -61,7 +61,9 @@ class House:
     def remote(self) -> Remote:
         """The registry, as a further process reaches it."""
         uploads = file_sessions(self.directory / "state")
-        opened = Connections(lambda _: Way(), Credentials(key=KEY), uploads=uploads, trace=self.trace.append)
+        opened = Connections(
+            lambda _: HostSettings(), Credentials(key=KEY), uploads=uploads, trace=self.trace.append
+        )
         self._opened.append(opened)
         return opened.remote_at(self.origin)
 
@@ -207,7 +209,7 @@ class Locked:
         self._listener = Listener(self)
         self.origin = Origin("http", "127.0.0.1", self._listener.start())
         credentials = Credentials(logins={Prefix(self.origin.netloc): Login("ada", "password")})
-        self._connections = Connections(lambda _: Way(), credentials)
+        self._connections = Connections(lambda _: HostSettings(), credentials)
 
     def __call__(self, request: Request) -> Response | Accept:
         if request.parameter("sig"):

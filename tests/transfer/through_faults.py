@@ -15,7 +15,7 @@ from peers import Registry, ferry_server, ferry_tool, free_port
 
 from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
-from registry.connect import Connections, Way
+from registry.connect import Connections, HostSettings
 from registry.model.names import Name
 from registry.net.network import Network
 from registry.targets.remote import Remote
@@ -87,7 +87,7 @@ class Line:
 @contextlib.contextmanager
 def remote(name: Name, key: PrivateKey = KEY, sessions: Sessions | None = None) -> Iterator[Remote]:
     """The registry as `name` reaches it, by a client that is impatient and sends small parts."""
-    way = Way(Network(stall=STALL, connect=STALL))
+    way = HostSettings(Network(stall=STALL, connect=STALL))
     opened = Connections(lambda _: way, Credentials(key=key), uploads=sessions)
     try:
         found = opened.remote(name)
