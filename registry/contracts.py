@@ -64,7 +64,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Appetite:
+class ChunkRules:
     """How an intake wants its bytes: each write between `least` and `most` bytes (the last may be less).
 
     `ordered`: one write after another, each where the last one ended; what a write brought is kept when
@@ -86,7 +86,7 @@ class Intake(Protocol):
         """What the blob will have come by, once committed."""
 
     @property
-    def appetite(self) -> Appetite:
+    def chunk_rules(self) -> ChunkRules:
         """How it wants its bytes."""
 
     @property

@@ -68,7 +68,7 @@ def receive(target: Target, name: Name, blob: Descriptor) -> Intake:
 
 def fill(intake: Intake, data: bytes) -> None:
     """Write whatever is missing, as the intake wants it."""
-    most = max(intake.appetite.first, 1)
+    most = max(intake.chunk_rules.first, 1)
     for gap in list(intake.received.missing(len(data))):
         for piece in gap.cut(most):
             intake.write(piece, chunked(data[piece.offset : piece.end]))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from registry.contracts import Appetite, How
+from registry.contracts import ChunkRules, How
 from registry.errors import CorruptError, InvalidError, NotFoundError, ProtocolError, TransientError
 from registry.model.manifests import Descriptor
 from registry.model.spans import Span, Spans
@@ -173,11 +173,11 @@ class DirectIntake:
         return self._upload.how
 
     @property
-    def appetite(self) -> Appetite:
+    def chunk_rules(self) -> ChunkRules:
         if self._offer is None:
-            return self._upload.appetite
+            return self._upload.chunk_rules
         size = self._request.blob.size
-        return Appetite(ordered=True, first=size, least=size, most=size)
+        return ChunkRules(ordered=True, first=size, least=size, most=size)
 
     @property
     def received(self) -> Spans:

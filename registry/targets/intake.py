@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
-from registry.contracts import Appetite, How
+from registry.contracts import ChunkRules, How
 from registry.disk.data import DataFile
 from registry.disk.files import remove
 from registry.disk.partial import Partial
@@ -31,7 +31,7 @@ class PartialIntake:
         self._name = name
         self._alive = alive
         self.how = How.RESUMED if partial.received else How.FETCHED
-        self.appetite = Appetite(ordered=False, first=grain, least=1, most=grain)
+        self.chunk_rules = ChunkRules(ordered=False, first=grain, least=1, most=grain)
 
     @property
     def received(self) -> Spans:
@@ -89,7 +89,7 @@ class SmallIntake:
         self._bytes = bytearray()
         self._proven = False
         self._left = threading.Lock()
-        self.appetite = Appetite(ordered=True, first=SMALL, least=1, most=SMALL)
+        self.chunk_rules = ChunkRules(ordered=True, first=SMALL, least=1, most=SMALL)
 
     @property
     def received(self) -> Spans:

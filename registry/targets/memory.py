@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from registry.contracts import Appetite, Elsewhere, Entry, How, Reading
+from registry.contracts import ChunkRules, Elsewhere, Entry, How, Reading
 from registry.errors import CorruptError, InvalidError, NotFoundError, ProtocolError, StorageError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
@@ -161,7 +161,7 @@ class MemoryIntake:
         self._writing: set[Span] = set()
         self._changed = threading.Condition()
         self.how = How.RESUMED if partial.received else How.FETCHED
-        self.appetite = Appetite(ordered=False, first=grain, least=1, most=grain)
+        self.chunk_rules = ChunkRules(ordered=False, first=grain, least=1, most=grain)
 
     @property
     def received(self) -> Spans:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from registry.contracts import Appetite, How
+from registry.contracts import ChunkRules, How
 from registry.errors import InvalidError
 from registry.model.manifests import Descriptor
 from registry.model.spans import Span, Spans
@@ -19,8 +19,8 @@ class MountedIntake:
     how = How.MOUNTED
 
     @property
-    def appetite(self) -> Appetite:
-        return Appetite(ordered=True, first=self.blob.size, least=0, most=self.blob.size)
+    def chunk_rules(self) -> ChunkRules:
+        return ChunkRules(ordered=True, first=self.blob.size, least=0, most=self.blob.size)
 
     @property
     def received(self) -> Spans:

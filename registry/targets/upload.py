@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from urllib.parse import quote
 
-from registry.contracts import Appetite, How
+from registry.contracts import ChunkRules, How
 from registry.errors import (
     CorruptError,
     InvalidError,
@@ -152,14 +152,14 @@ class UploadIntake:
     # --- the bytes ---------------------------------------------------------------------------------
 
     @property
-    def appetite(self) -> Appetite:
+    def chunk_rules(self) -> ChunkRules:
         if self._choice.method is not Method.CHUNKS:
             size = self._blob.size
-            return Appetite(ordered=True, first=size, least=size, most=size)
+            return ChunkRules(ordered=True, first=size, least=size, most=size)
         least = self._session.least
         most = max(self._choice.most, least)
         first = min(max(self._first_part, least), most)
-        return Appetite(ordered=True, first=first, least=least, most=most if self._held else first)
+        return ChunkRules(ordered=True, first=first, least=least, most=most if self._held else first)
 
     @property
     def received(self) -> Spans:
@@ -168,7 +168,7 @@ class UploadIntake:
     def write(self, span: Span, chunks: Iterable[bytes]) -> None:
         """One request with the bytes of `span`; a small blob is kept for the closing one.
 
-        TransientError if it may go on after `resume`, then perhaps with another appetite. ProtocolError
+        TransientError if it may go on after `resume`, then perhaps by other rules. ProtocolError
         when the registry takes the bytes in no way.
         """
         method = self._choice.method

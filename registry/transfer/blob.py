@@ -70,7 +70,7 @@ class BlobTransfer:
                 return None
             if mover.pending.total and not self._has_room(mover):
                 return None
-            span = mover.pending.take(mover.intake.appetite, self._running + 1)
+            span = mover.pending.take(mover.intake.chunk_rules, self._running + 1)
             if span is not None:
                 self._running += 1
                 return partial(self._move, mover, span)
@@ -102,7 +102,7 @@ class BlobTransfer:
             mover.intake.close()
 
     def _has_room(self, mover: Mover) -> bool:
-        return not self._running or (self._reader.ranges and not mover.intake.appetite.ordered)
+        return not self._running or (self._reader.ranges and not mover.intake.chunk_rules.ordered)
 
     # --- the steps ---------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class BlobTransfer:
                     raise Stopped
                 self._mover = mover
                 self._how = intake.how
-                if missing > mover.pending.sizes.grain and not intake.appetite.ordered:
+                if missing > mover.pending.sizes.grain and not intake.chunk_rules.ordered:
                     self._prover = Prover(intake)
                 self._state = _State.MOVING
         except BaseException:

@@ -25,7 +25,7 @@ class Mover:
     ) -> None:
         missing = intake.received.missing(blob.size)
         self.intake = intake
-        self.pending = Pending(missing, intake.appetite.first)
+        self.pending = Pending(missing, intake.chunk_rules.first)
         self.kept = kept
         self._model = model
         self._blob = blob
@@ -77,7 +77,7 @@ class Mover:
         """After something broke: find out what the destination kept."""
         with at(Side.DESTINATION):
             self.intake.resume()
-        if self.intake.appetite.ordered:
+        if self.intake.chunk_rules.ordered:
             self.kept.settle(self.intake.received.total)
 
     def move_missing_once(self) -> None:
@@ -88,7 +88,7 @@ class Mover:
 
     def _recount(self, spans: deque[Span]) -> None:
         """After something broke: `spans` are from now on what is missing of them."""
-        if not self.intake.appetite.ordered:
+        if not self.intake.chunk_rules.ordered:
             received = self.intake.received
             missing = [gap for span in spans for gap in received.gaps(span)]
             spans.clear()
@@ -110,12 +110,12 @@ class Mover:
                     self._write_from_whole(Cursor(stream, reading.span.offset), spans)
             finally:
                 reading.stream.close()
-            self.pending.learn(self.intake.appetite, gap.length, clock() - began)
+            self.pending.learn(self.intake.chunk_rules, gap.length, clock() - began)
 
     def _least(self, gap: Span) -> int:
         """The fewest bytes that one write of `gap` may bring."""
-        appetite = self.intake.appetite
-        return min(appetite.least, gap.length) if appetite.ordered else 0
+        chunk_rules = self.intake.chunk_rules
+        return min(chunk_rules.least, gap.length) if chunk_rules.ordered else 0
 
     def _joined(self, first: Reading, stream: Iterator[bytes], gap: Span) -> Iterator[bytes]:
         """`gap` from several readings, where one answer brings less than the destination takes."""
@@ -140,16 +140,16 @@ class Mover:
 
     def _gap(self, spans: deque[Span]) -> Span | None:
         """The first of what is missing of `spans`; in an ordered intake that is where it stands."""
-        appetite = self.intake.appetite
-        if not appetite.ordered:
+        chunk_rules = self.intake.chunk_rules
+        if not chunk_rules.ordered:
             return spans[0] if spans else None
         front, end = self.intake.received.front, spans[-1].end
-        length = max(min(end - front, appetite.most), min(appetite.least, self._blob.size - front))
+        length = max(min(end - front, chunk_rules.most), min(chunk_rules.least, self._blob.size - front))
         return Span(front, length) if front < end else None
 
     def _write(self, span: Span, chunks: Iterable[bytes], spans: deque[Span]) -> None:
         """Let the intake take `span`, which is the first of `spans` or its beginning."""
-        if self.intake.appetite.ordered:
+        if self.intake.chunk_rules.ordered:
             self._write_in_order(span, chunks)
             return
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from registry.contracts import Appetite
+from registry.contracts import ChunkRules
 from registry.model.spans import Span, Spans
 from registry.transfer.sizes import SpanSizes
 
@@ -19,12 +19,12 @@ class Pending:
         self._spans = list(missing)[::-1]  # the next one last
         self._lock = threading.Lock()
 
-    def take(self, appetite: Appetite, workers: int) -> Span | None:
+    def take(self, chunk_rules: ChunkRules, workers: int) -> Span | None:
         """The next span, where so many `workers` share what is left; None if nothing is."""
         with self._lock:
             if not self._spans:
                 return None
-            most = self.sizes.next(appetite, self.total, workers)
+            most = self.sizes.next(chunk_rules, self.total, workers)
             span = self._spans.pop()
             if span.length > most:
                 self._spans.append(Span(span.offset + most, span.length - most))
@@ -38,7 +38,7 @@ class Pending:
             spans, self._spans, self.total = self._spans[::-1], [], 0
             return spans
 
-    def learn(self, appetite: Appetite, length: int, seconds: float) -> None:
+    def learn(self, chunk_rules: ChunkRules, length: int, seconds: float) -> None:
         """So many bytes took so long."""
         with self._lock:
-            self.sizes.moved(appetite, length, seconds, self.total)
+            self.sizes.moved(chunk_rules, length, seconds, self.total)

@@ -38,15 +38,15 @@ def fetch(store: Store, blob: Descriptor, data: bytes, pause: float) -> None:
             continue
         left = [piece for gap in intake.received.missing(blob.size) for piece in gap.cut(GRAIN)][::-1]
         arguments = (intake, left, data, pause)
-        workers = 1 if intake.appetite.ordered else WORKERS
+        workers = 1 if intake.chunk_rules.ordered else WORKERS
         threads = [threading.Thread(target=work, args=arguments, daemon=True) for _ in range(workers)]
         for thread in threads:
             thread.start()
-        if not intake.appetite.ordered:
+        if not intake.chunk_rules.ordered:
             intake.prove()  # follows them
         for thread in threads:
             thread.join()
-        if intake.appetite.ordered:
+        if intake.chunk_rules.ordered:
             intake.prove()
         intake.commit()
 

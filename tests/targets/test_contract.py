@@ -199,7 +199,7 @@ def test_an_interrupted_blob_goes_on_where_it_stopped(place: Place) -> None:
     name, data = place.name("acme/tiny:1"), bytes(range(256)) * 4 * KiB
     blob = describe(data)
     intake = receive(place.target, name, blob)
-    first = intake.appetite.first
+    first = intake.chunk_rules.first
     intake.write(Span(0, min(first, 300 * KiB)), chunked(data[: min(first, 300 * KiB)]))
     kept = intake.received
     intake.close()
@@ -248,7 +248,7 @@ def test_writes_come_in_any_order_and_side_by_side_where_no_order_is_wanted(plac
     blob = model.manifest.layers[0]
     data = model.blobs[blob.digest]
     intake = receive(place.target, name, blob)
-    if intake.appetite.ordered:
+    if intake.chunk_rules.ordered:
         intake.close()
         pytest.skip("this place wants its bytes in order")
     pieces = list(Span(0, blob.size).cut(GRAIN))[::-1]
@@ -276,7 +276,7 @@ def test_a_write_to_the_wrong_place_is_refused(place: Place) -> None:
 
     with pytest.raises(RegistryError):
         intake.write(Span(0, 1024), [data[:1024]])  # not missing any more
-    if not intake.appetite.ordered:
+    if not intake.chunk_rules.ordered:
         with pytest.raises(InvalidError):
             intake.write(Span(len(data) - 96, 200), [b"q" * 200])  # beyond its end
     intake.close()

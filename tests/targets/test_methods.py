@@ -188,7 +188,7 @@ def test_only_a_body_that_broke_on_its_way_makes_chunks_smaller(
             intake.write(Span(0, 16 * MiB), source())
         intake.resume()
 
-    assert intake.appetite.first == first
+    assert intake.chunk_rules.first == first
 
 
 def test_chunks_that_shrank_grow_again_when_they_are_kept() -> None:

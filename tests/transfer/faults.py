@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from goods import GRAIN, Model, put
 
-from registry.contracts import Appetite, Elsewhere, Intake, Reading, Target
+from registry.contracts import ChunkRules, Elsewhere, Intake, Reading, Target
 from registry.errors import TransientError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
@@ -159,7 +159,7 @@ class Ordered(Wrapped):
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
         intake = self.inner.receive(name, blob, near)
         if isinstance(intake, MemoryIntake):
-            intake.appetite = Appetite(True, self.most, 1, self.most)
+            intake.chunk_rules = ChunkRules(True, self.most, 1, self.most)
 
             def write(span: Span, chunks: Iterable[bytes]) -> None:
                 self.taking(span, chunks)

@@ -13,7 +13,7 @@ import pytest
 from faults import NAME, NoRanges, Wrapped
 from goods import Model
 
-from registry.contracts import Appetite, How, Intake, Reading
+from registry.contracts import ChunkRules, How, Intake, Reading
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest, image
 from registry.model.names import Name
@@ -52,7 +52,7 @@ class Holes:
 
     blob: Descriptor
     how: How = How.RESUMED
-    appetite: Appetite = field(default_factory=lambda: Appetite(False, UNIT, 1, UNIT))
+    chunk_rules: ChunkRules = field(default_factory=lambda: ChunkRules(False, UNIT, 1, UNIT))
     written: int = 0
 
     @property

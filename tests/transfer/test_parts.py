@@ -9,7 +9,7 @@ import pytest
 from faults import ShortAnswers, Wrapped, filled
 from goods import Model, get
 
-from registry.contracts import Appetite, Intake
+from registry.contracts import ChunkRules, Intake
 from registry.errors import TransientError
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
@@ -26,7 +26,7 @@ NAME = Name.parse("models.example/acme/parts:1")
 class Upwards(Wrapped):
     """A place that takes a blob in order, so many bytes a second of a clock that only this moves."""
 
-    appetite: Appetite
+    chunk_rules: ChunkRules
     rate: float
     now: float = 0.0
     written: list[int] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Upwards(Wrapped):
         intake = self.inner.receive(name, blob, near)
         if not isinstance(intake, MemoryIntake):
             return None
-        intake.appetite = self.appetite
+        intake.chunk_rules = self.chunk_rules
         write = intake.write
 
         def slowly(span: Span, chunks: Iterable[bytes]) -> None:
@@ -50,7 +50,7 @@ class Upwards(Wrapped):
 def parts(size: int, rate: float, *, first: int, least: int, most: int) -> list[int]:
     """The lengths of the writes that one blob of `size` is brought with."""
     model = Model.random(1, size)
-    place = Upwards(Memory(), Appetite(True, first, least, most), rate)
+    place = Upwards(Memory(), ChunkRules(True, first, least, most), rate)
     options = Options(patience=lambda: Patience(clock=lambda: place.now), jobs=1)
 
     copy(filled(model, NAME), place, NAME, options=options)
@@ -79,7 +79,7 @@ def test_no_part_but_the_last_is_less_than_the_registry_wants(rate: float) -> No
     assert others == [8000, 8000]
 
 
-ANYWHERE = Appetite(ordered=False, first=16, least=0, most=16)
+ANYWHERE = ChunkRules(ordered=False, first=16, least=0, most=16)
 
 
 def readings(size: int, rate: float, workers: int) -> list[int]:
@@ -95,7 +95,7 @@ def readings(size: int, rate: float, workers: int) -> list[int]:
 
 def test_an_upload_that_wants_its_bytes_otherwise_after_a_refusal_gets_them_so() -> None:
     model = Model.random(1, 1000)
-    place = Upwards(Memory(), Appetite(True, 100, 0, 300), 1e6)
+    place = Upwards(Memory(), ChunkRules(True, 100, 0, 300), 1e6)
     written: list[Span] = []
 
     class Choosy(Upwards):
@@ -110,7 +110,7 @@ def test_an_upload_that_wants_its_bytes_otherwise_after_a_refusal_gets_them_so()
             def choosing(span: Span, chunks: Iterable[bytes]) -> None:
                 written.append(span)
                 if span.offset:
-                    intake.appetite = Appetite(True, 1000, 1000, 1000)
+                    intake.chunk_rules = ChunkRules(True, 1000, 1000, 1000)
                     intake._partial.received = Spans()
                     raise TransientError("all at once, please", answered=True)
                 write(span, chunks)
@@ -119,7 +119,7 @@ def test_an_upload_that_wants_its_bytes_otherwise_after_a_refusal_gets_them_so()
             return intake
 
     rule = Rule(first_pause=0.001)
-    choosy = Choosy(place.inner, place.appetite, 1e6)
+    choosy = Choosy(place.inner, place.chunk_rules, 1e6)
     copy(filled(model, NAME), choosy, NAME, options=Options(patience=lambda: Patience(rule), jobs=1))
 
     assert get(place.inner, NAME) == model
@@ -128,7 +128,7 @@ def test_an_upload_that_wants_its_bytes_otherwise_after_a_refusal_gets_them_so()
 
 def test_answers_shorter_than_what_the_registry_takes_at_once_are_joined() -> None:
     model = Model.random(1, 1000)
-    place = Upwards(Memory(), Appetite(True, 1000, 1000, 1000), 1e6)
+    place = Upwards(Memory(), ChunkRules(True, 1000, 1000, 1000), 1e6)
 
     source = ShortAnswers(filled(model, NAME), most=90)
     copy(source, place, NAME, options=Options(patience=lambda: Patience(clock=lambda: place.now), jobs=1))
