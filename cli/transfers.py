@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import click
 
-from cli import places, progress
+from cli import progress, sources
 from cli.allocator import keep_buffers
 from cli.batch import Document, each
 from cli.ending import Run
@@ -98,7 +98,7 @@ def copy_each(
 
     def gone(name: Name) -> tuple[Document, str]:
         planned = planned_of(name)
-        with places.telling_tags(planned.source, planned.name):
+        with sources.telling_tags(planned.source, planned.name):
             told = moved(planned)
         done.append(told)
         return told, _said(told, planned.route, verbose=settings.on("verbose"))

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import click
 
-from cli import identity, places, values
+from cli import identity, sources, values
 from cli.options import NETWORK, Desk, command
 from cli.render import visible
 from registry.auth import signing
@@ -109,7 +109,7 @@ def _tell(desk: Desk, answer: _Answer, line: str) -> None:
 def _ask(desk: Desk, host: str | None, *, make_key: bool) -> _Answer:
     """Ask `/api/me`, with a signature that this host and minute are good for (PROTOCOL section 4)."""
     scheme, bare = split_scheme(str(values.host(host or desk.settings.registry)))
-    with places.connections(desk) as opened:
+    with sources.connections(desk) as opened:
         origin = opened.origin_of(_ACCOUNTS_OF.get(bare, bare), scheme)
         key = identity.signing_key(desk, opened.credentials, origin, make=make_key)
         target = signing.call_target("/api/me", now=time.time())

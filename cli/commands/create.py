@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import naming, places
+from cli import naming, sources
 from cli.options import STORE, Desk, command
 from cli.render import Terminal, size, visible
 from cli.reports import document
@@ -36,12 +36,12 @@ def create(desk: Desk, name: str, file: str) -> None:
     from registry.transfer.copy import Options, copy
 
     to = naming.parse(desk, name)
-    places.storable(desk, to, "choose another name for it")
+    sources.storable(desk, to, "choose another name for it")
     modelfile, directory = _modelfile(file)
     built = build(modelfile, directory, desk.settings.home, _Hashing(desk.terminal).more)
     for warning in built.warnings:
         desk.terminal.note(f"ferry: {visible(warning)}")
-    with places.store(desk, desk.terminal.note) as store:
+    with sources.store(desk, desk.terminal.note) as store:
         report = copy(built, store, to, to=to, options=Options())
     if desk.terminal.json:
         desk.terminal.document({**document(report), "warnings": list(built.warnings)})

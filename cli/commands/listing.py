@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import click
 
-from cli import naming, places, values
+from cli import naming, sources, values
 from cli.options import NETWORK, STORE, Desk, command
 from cli.render import age, date, size, visible
 from registry.contracts import Entry, Target
@@ -27,7 +27,7 @@ def list_models(desk: Desk, place: str | None) -> None:
     if place:
         _show(desk, _published(desk, place))
         return
-    with places.store(desk) as store:
+    with sources.store(desk) as store:
         _show(desk, store.entries())
 
 
@@ -35,7 +35,7 @@ def _published(desk: Desk, place: str) -> list[Entry]:
     """What the registry lets this person see, each tag with its manifest's digest and size."""
     scheme, rest = split_scheme(place)
     host, _, namespace = rest.strip("/").partition("/")
-    with places.connections(desk) as opened:
+    with sources.connections(desk) as opened:
         catalogue = opened.remote_at(opened.origin_of(values.host(host), scheme), namespace)
         repositories = [
             Name(host, repository, scheme=scheme)
@@ -99,7 +99,7 @@ def tags(desk: Desk, name: str) -> None:
       ferry tags models.acme.example/acme/tiny --format json
     """
     model = naming.parse(desk, name)
-    with places.connections(desk) as opened:
+    with sources.connections(desk) as opened:
         remote = opened.remote(model)
         found = [(tag, remote.digest(model.with_reference(tag))) for tag in remote.tags(model)]
     if desk.terminal.json:

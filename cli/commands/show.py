@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import click
 
-from cli import modelfile, naming, places
+from cli import modelfile, naming, sources
 from cli.options import NETWORK, REMOTE, STORE, Desk, command
 from cli.render import columns, size, visible
 from registry.contracts import Source, Target
@@ -37,15 +37,15 @@ def show(desk: Desk, name: str, form: str | None, remote: bool) -> int | None:
     """
     model = naming.parse(desk, name)
     if remote:
-        with places.connections(desk) as opened:
+        with sources.connections(desk) as opened:
             return _show(desk, opened.remote(model), model, form, lambda _: str(model))
     else:
-        with places.store(desk) as store:
+        with sources.store(desk) as store:
             return _show(desk, store, model, form, lambda layer: str(store.blobs / file_name(layer.digest)))
 
 
 def _show(desk: Desk, source: Target, name: Name, form: str | None, place: Place) -> int | None:
-    with places.telling_tags(source, name):
+    with sources.telling_tags(source, name):
         manifest = source.resolve(name)
     if form == "manifest":
         desk.terminal.raw(manifest.raw)
@@ -105,7 +105,7 @@ def _config(source: Source, name: Name, manifest: Manifest) -> Mapping[str, obje
     if manifest.config is None:
         return {}
     try:
-        config = decode_json(places.read(source, name, manifest.config, _TEXT_BYTES), "config")
+        config = decode_json(sources.read(source, name, manifest.config, _TEXT_BYTES), "config")
     except InvalidError:
         config = None
     return config if isinstance(config, dict) else dict(manifest.config.fields)
@@ -117,7 +117,7 @@ def _modelfile(source: Source, name: Name, manifest: Manifest, place: Place) -> 
     def part(layer: Descriptor) -> tuple[str, str]:
         kind = modelfile.kind(layer.media_type)
         if kind in modelfile.SMALL:
-            return kind, modelfile.text(places.read(source, name, layer, _TEXT_BYTES))
+            return kind, modelfile.text(sources.read(source, name, layer, _TEXT_BYTES))
         return kind, place(layer)
 
     return modelfile.written(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from cli import naming, places
+from cli import naming, sources
 from cli.batch import Document, each
 from cli.options import NETWORK, REMOTE, STORE, Desk, command
 from cli.render import date, size, visible
@@ -32,9 +32,9 @@ def cp(desk: Desk, source: str, destination: str, remote: bool) -> int | None:
     if remote:
         naming.agree_to_host(desk, destination, to)
         return _copy_at_registry(desk, name, to)
-    places.storable(desk, to, "choose another name for it")
-    with places.store(desk) as store:
-        with places.telling_tags(store, name):
+    sources.storable(desk, to, "choose another name for it")
+    with sources.store(desk) as store:
+        with sources.telling_tags(store, name):
             store.copy_name(name, to)
         digest = store.resolve(to).digest
     if desk.terminal.json:
@@ -48,7 +48,7 @@ def _copy_at_registry(desk: Desk, name: Name, to: Name) -> int:
     from cli import transfers
 
     watcher = transfers.watcher(desk)
-    with places.connections(desk) as opened:
+    with sources.connections(desk) as opened:
         if opened.origin(name) != opened.origin(to):
             raise InvalidError(
                 f"{name} and {to} are at different registries", hint=f"ferry mirror {name} {to}"
@@ -71,7 +71,7 @@ def rm(desk: Desk, names: tuple[str, ...], remote: bool) -> int:
     models = [naming.parse(desk, name) for name in names]
     if remote:
         return _remove_at_registry(desk, models)
-    with places.store(desk) as store:
+    with sources.store(desk) as store:
         return each(desk, models, lambda name: _remove(store, name))
 
 
@@ -87,10 +87,10 @@ def prune(desk: Desk, at_once: bool) -> None:
       ferry prune --now
     """
     dry_run = desk.settings.on("dry_run")
-    with places.store(desk) as store:
+    with sources.store(desk) as store:
         pruned = store.prune(time.time(), dry_run=dry_run, at_once=at_once)
     if not dry_run:
-        places.forget_what_is_old(desk, time.time())
+        sources.forget_what_is_old(desk, time.time())
     if pruned.kept:
         desk.terminal.complain(f"ferry: {visible(pruned.kept)}")
     if desk.terminal.json:
@@ -130,7 +130,7 @@ def _what_waits(waiting: Sequence[Waiting]) -> str:
 def _remove(store: Store, name: Name) -> tuple[Document, str]:
     if name.digest is not None:
         raise InvalidError(f"{name}: local models go by name and tag", hint="leave the digest out")
-    with places.telling_tags(store, name):
+    with sources.telling_tags(store, name):
         digest = store.resolve(name).digest
     freed = store.remove(name)
     told = f"removed {name}" + (f", {size(freed)} freed" if freed else "")
@@ -139,7 +139,7 @@ def _remove(store: Store, name: Name) -> tuple[Document, str]:
 
 def _remove_at_registry(desk: Desk, models: list[Name]) -> int:
     """Registries delete by digest, so every tag of a manifest goes with it: they are named first."""
-    with places.connections(desk) as opened:
+    with sources.connections(desk) as opened:
 
         def remove(name: Name) -> tuple[Document, str]:
             registry = opened.remote(name)

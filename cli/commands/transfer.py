@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli import naming, places, transfers
+from cli import naming, sources, transfers
 from cli.options import MOVING, NETWORK, STORE, Desk, command
 from cli.transfers import PlannedCopy
 from registry.errors import InvalidError
@@ -24,11 +24,11 @@ def pull(desk: Desk, names: tuple[str, ...], other: str | None) -> int:
     if other and len(names) > 1:
         raise InvalidError("--as gives one model another name", hint="pull the models one after another")
     watcher = transfers.watcher(desk, len(names))
-    with places.store(desk, watcher.note) as store, places.connections(desk) as opened:
+    with sources.store(desk, watcher.note) as store, sources.connections(desk) as opened:
 
         def fetch(name: Name) -> PlannedCopy:
             to = naming.parse(desk, other) if other else name
-            places.storable(desk, to, "give it a name of its own here: --as NAME")
+            sources.storable(desk, to, "give it a name of its own here: --as NAME")
             return PlannedCopy(opened.remote(name), name, store, to, transfers.route(str(name), str(to)))
 
         return transfers.copy_each(desk, [naming.parse(desk, name) for name in names], fetch, watcher, opened)
@@ -46,7 +46,7 @@ def push(desk: Desk, names: tuple[str, ...], place: str | None) -> int:
     """
     pairs = _pairs(desk, names, place)
     watcher = transfers.watcher(desk, len(pairs))
-    with places.store(desk, watcher.note) as store, places.connections(desk) as opened:
+    with sources.store(desk, watcher.note) as store, sources.connections(desk) as opened:
 
         def publish(to: Name) -> PlannedCopy:
             name = pairs[to]
@@ -70,7 +70,7 @@ def mirror(desk: Desk, source: str, destination: str) -> int:
     name = naming.parse(desk, source)
     to = naming.published(desk, destination, name)
     watcher = transfers.watcher(desk)
-    with places.connections(desk) as opened:
+    with sources.connections(desk) as opened:
 
         def across(to: Name) -> PlannedCopy:
             return transfers.between(opened, name, to)

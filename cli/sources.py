@@ -1,6 +1,6 @@
-"""Where models live, opened as the settings say: the local store, and registries over the network.
+"""Where models are, opened as the settings say: the local store, and registries over the network.
 
-The heavy rooms of the library are imported only when a place of theirs is asked for.
+The heavy rooms of the library are imported only when one of them is asked for.
 """
 
 from __future__ import annotations
