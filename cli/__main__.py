@@ -1,6 +1,6 @@
 """Where `ferry`, and `python -m cli`, begin.
 
-Until there is somebody to say something (`cli.ending`), Ctrl-C ends the process as it ends any other: without
+Until there is somebody to say something (`cli.exits`), Ctrl-C ends the process as it ends any other: without
 a traceback of what was being imported.
 """
 

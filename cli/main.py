@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from cli import distribution, ending, settings
+from cli import distribution, exits, settings
 from cli.groups import LazyGroup, Section
 
 _SECTIONS: dict[str, Section] = {
@@ -69,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from click.shell_completion import shell_complete
 
         sys.exit(shell_complete(app, {}, "ferry", "_FERRY_COMPLETE", environ["_FERRY_COMPLETE"]))
-    run = ending.first_look(words, environ.get("FERRY_FORMAT", ""))
-    sys.exit(ending.of(run, lambda: _invoke(words, run)))
+    run = exits.first_look(words, environ.get("FERRY_FORMAT", ""))
+    sys.exit(exits.of(run, lambda: _invoke(words, run)))
 
 
-def _invoke(words: list[str], run: ending.Run) -> object:
+def _invoke(words: list[str], run: exits.Run) -> object:
     """Click without its own ending (`standalone_mode`), which would turn every error into a 1."""
     if sys.platform == "win32":
         from registry.errors import InvalidError

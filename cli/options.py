@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from cli import distribution, settings
-from cli.ending import Run
+from cli.exits import Run
 from cli.render import Terminal
 from cli.settings import Settings
 from cli.settings.files import KEYS

@@ -12,7 +12,7 @@ import click
 from cli import progress, sources
 from cli.allocator import keep_buffers
 from cli.batch import Document, each
-from cli.ending import Run
+from cli.exits import Run
 from cli.options import Desk
 from cli.progress import Watcher
 from cli.render import size, visible

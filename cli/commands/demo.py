@@ -12,7 +12,7 @@ import click
 
 from cli import demo_steps, extra
 from cli.demo_sandbox import Sandbox
-from cli.ending import Run
+from cli.exits import Run
 from cli.options import Desk, command
 from cli.render import visible
 from cli.signals import Signals

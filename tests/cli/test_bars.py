@@ -179,12 +179,12 @@ bars.end(None)
 
 STOPPED = """
 import sys, time
-from cli import ending
+from cli import exits
 from cli.bars import Bars
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
-run = ending.first_look(["pull", "tiny"], "")
+run = exits.first_look(["pull", "tiny"], "")
 def pull():
     bars = Bars(run.terminal)
     run.undraw = bars.close
@@ -193,7 +193,7 @@ def pull():
     bars.at(blob, 5)
     print("READY", flush=True)
     time.sleep(20)
-ending.of(run, pull)
+exits.of(run, pull)
 """
 
 

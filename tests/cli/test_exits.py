@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from person import FERRY, Ferry
 
-from cli import ending
+from cli import exits
 from registry.errors import NotFoundError, exit_code
 
 
 def told(code: str, ferry: Ferry, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with ferry's ending around `code`, which may use `ending` and `run`."""
+    """Run Python with ferry's ending around `code`, which may use `exits` and `run`."""
     program = (
-        "import sys\nfrom cli import ending, main\nfrom registry import errors\n"
+        "import sys\nfrom cli import exits, main\nfrom registry import errors\n"
         f"def call():\n    {code}\n"
-        "sys.exit(ending.of(ending.first_look(sys.argv[1:], ''), call))"
+        "sys.exit(exits.of(exits.first_look(sys.argv[1:], ''), call))"
     )
     return subprocess.run(
         [sys.executable, "-c", program, *words], env=ferry.env(), capture_output=True, text=True, timeout=30
@@ -197,8 +197,8 @@ def test_a_command_that_is_not_asked_for_is_not_imported(ferry: Ferry) -> None:
 
 
 def test_the_ending_looks_for_json_only_before_two_dashes() -> None:
-    assert ending.first_look(["x", "--format", "json"], "").terminal.json
-    assert not ending.first_look(["x", "--", "--format", "json"], "").terminal.json
+    assert exits.first_look(["x", "--format", "json"], "").terminal.json
+    assert not exits.first_look(["x", "--", "--format", "json"], "").terminal.json
 
 
 # --- completion --------------------------------------------------------------------------------------------
