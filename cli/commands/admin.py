@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import served
+from cli import data_directory
 from cli.commands.backup import backup, restore
 from cli.commands.upkeep import audit, check, gc
 from cli.groups import Group
@@ -77,8 +77,8 @@ def user_add(desk: Desk, name: str, line: str | None, is_admin: bool) -> None:
       ferry admin user add root --key root.pub --admin
     """
     public = _public_key(line) if line else None
-    with served.registry(desk) as registry:
-        made = registry.accounts.add_user(name, admin=is_admin, key=public, actor=served.actor())
+    with data_directory.registry(desk) as registry:
+        made = registry.accounts.add_user(name, admin=is_admin, key=public, actor=data_directory.actor())
     document = {"name": made.name, "admin": made.admin, "fingerprint": public.fingerprint if public else None}
     _tell(desk, document, f"{name} has an account" + (f", with the key {public}" if public else ""))
 
@@ -91,7 +91,7 @@ def user_list(desk: Desk) -> None:
       ferry admin user list
       ferry admin user list --format json
     """
-    with served.registry(desk) as registry:
+    with data_directory.registry(desk) as registry:
         found = registry.accounts.users()
         keys = [key for key in registry.credentials.list_keys() if key.revoked is None]
     documents: list[Document] = [
@@ -125,8 +125,8 @@ def user_disable(desk: Desk, name: str) -> None:
       ferry admin user disable ada
       ferry admin user disable ada --data /srv/ferry
     """
-    with served.registry(desk) as registry:
-        registry.accounts.disable(name, served.actor())
+    with data_directory.registry(desk) as registry:
+        registry.accounts.disable(name, data_directory.actor())
     _tell(desk, {"name": name, "disabled": True}, f"{name} is disabled")
 
 
@@ -139,8 +139,8 @@ def user_enable(desk: Desk, name: str) -> None:
       ferry admin user enable ada
       ferry admin user enable ada --data /srv/ferry
     """
-    with served.registry(desk) as registry:
-        registry.accounts.enable(name, served.actor())
+    with data_directory.registry(desk) as registry:
+        registry.accounts.enable(name, data_directory.actor())
     _tell(desk, {"name": name, "disabled": False}, f"{name} is enabled")
 
 
@@ -155,8 +155,8 @@ def key_add(desk: Desk, name: str, line: str) -> None:
       ferry admin key add ada - < laptop.pub
     """
     public = _public_key(line)
-    with served.registry(desk) as registry:
-        registry.credentials.add_key(name, public, served.actor())
+    with data_directory.registry(desk) as registry:
+        registry.credentials.add_key(name, public, data_directory.actor())
     _tell(desk, {"user": name, "fingerprint": public.fingerprint}, f"{public} speaks for {name}")
 
 
@@ -169,7 +169,7 @@ def key_list(desk: Desk, name: str | None) -> None:
       ferry admin key list
       ferry admin key list ada
     """
-    with served.registry(desk) as registry:
+    with data_directory.registry(desk) as registry:
         found = registry.credentials.list_keys(name or "")
     documents: list[Document] = [
         {
@@ -196,8 +196,8 @@ def key_revoke(desk: Desk, fingerprint: str) -> None:
       ferry admin key revoke SHA256:HF3uvmDtT/wWyTcgb2DwyyKdwdqDv4ODKzdyZ0qIbV8
       ferry admin key list
     """
-    with served.registry(desk) as registry:
-        registry.credentials.revoke_key(fingerprint, served.actor())
+    with data_directory.registry(desk) as registry:
+        registry.credentials.revoke_key(fingerprint, data_directory.actor())
     _tell(desk, {"fingerprint": fingerprint, "revoked": True}, f"{fingerprint} is revoked")
 
 
@@ -210,8 +210,8 @@ def user_remove(desk: Desk, name: str) -> None:
       ferry admin user remove ada
       ferry admin user list
     """
-    with served.registry(desk) as registry:
-        stays = registry.accounts.remove(name, served.actor())
+    with data_directory.registry(desk) as registry:
+        stays = registry.accounts.remove(name, data_directory.actor())
     said = f"; what is published below {name}/ stays, and belongs to nobody" if stays else ""
     _tell(desk, {"name": name, "removed": True, "models": stays}, f"{name} has no account any more{said}")
 
@@ -236,10 +236,10 @@ def grant(desk: Desk, words: tuple[str, ...]) -> None:
     if len(words) != 3:
         raise InvalidError("a right is USER NAMESPACE[/MODEL] read, write or none; or: list [USER]")
     name, scope, right = words
-    with served.registry(desk) as registry:
+    with data_directory.registry(desk) as registry:
         from registry.server.principal import Right
 
-        there = registry.rights.grant(name, scope, Right.parse(right), served.actor())
+        there = registry.rights.grant(name, scope, Right.parse(right), data_directory.actor())
     document: Document = {"user": name, "scope": scope.lower(), "right": right.lower(), "there": there}
     _tell(desk, document, f"{name} may {_MAY.get(right.lower(), right)} {scope}{_not_yet(scope, there)}")
 
@@ -248,7 +248,7 @@ _MAY = {"read": "read", "write": "read and write", "none": "do nothing in"}
 
 
 def _list_grants(desk: Desk, name: str) -> None:
-    with served.registry(desk) as registry:
+    with data_directory.registry(desk) as registry:
         found = registry.rights.grants(name)
     rows = [(each.user, each.scope, each.right.name.lower()) for each in found]
     documents: list[Document] = [
@@ -277,15 +277,15 @@ def visibility(desk: Desk, words: tuple[str, ...]) -> None:
       ferry admin visibility list
     """
     if words == ("list",):
-        with served.registry(desk) as registry:
+        with data_directory.registry(desk) as registry:
             public = registry.rights.public()
         _list(desk, [{"repository": name} for name in public], ("PUBLIC",), [(name,) for name in public])
         return
     if len(words) != 2 or words[1] not in ("private", "public"):
         raise InvalidError("a visibility is NAMESPACE/MODEL private or public; or: list")
     repository, state = words
-    with served.registry(desk) as registry:
-        there = registry.rights.set_public(repository, state == "public", served.actor())
+    with data_directory.registry(desk) as registry:
+        there = registry.rights.set_public(repository, state == "public", data_directory.actor())
     document: Document = {"repository": repository.lower(), "visibility": state, "there": there}
     _tell(desk, document, f"{repository} is {state}{_not_yet(repository, there)}")
 

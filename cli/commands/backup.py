@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import served
+from cli import data_directory
 from cli.extra import need_server
 from cli.options import Desk, command
 from cli.render import size, visible
@@ -29,7 +29,7 @@ def backup(desk: Desk, file: Path, with_blobs: bool) -> int:
       ferry admin backup registry-backup.db
       ferry admin backup monday.tar --with-blobs --data /srv/ferry
     """
-    with served.registry(desk) as registry:
+    with data_directory.registry(desk) as registry:
         from registry.server import backup as copies
 
         if with_blobs:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import extra, served
+from cli import data_directory, extra
 from cli.log import Log
 from cli.options import Desk, choices, command
 from registry.errors import InvalidError
@@ -61,7 +61,7 @@ def serve(desk: Desk) -> None:
     address = _address(desk)
     metrics = settings.get("metrics_listen")
     plan = Plan(
-        served.directory(desk),
+        data_directory.directory(desk),
         address,
         settings.get("public_url", ()),
         Right.parse(settings.get("anonymous", "none")),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import served, values
+from cli import data_directory, values
 from cli.extra import need_server
 from cli.options import Desk, command
 from cli.render import date, size, visible
@@ -35,7 +35,7 @@ def gc(desk: Desk, older_than: str | None, keep_untagged: str | None, strays: bo
       ferry admin gc --dry-run
       ferry admin gc --older-than 2d
     """
-    with served.registry(desk) as registry:
+    with data_directory.registry(desk) as registry:
         collector = _collector(registry, _terms(older_than, keep_untagged))
         if strays:
             _list_strays(desk, collector)
@@ -51,7 +51,7 @@ def gc(desk: Desk, older_than: str | None, keep_untagged: str | None, strays: bo
 def _collector(registry: Registry, terms: Terms) -> Reclaim:
     from registry.server.reclaim import Reclaim
 
-    return Reclaim(registry.depot, terms, served.actor())
+    return Reclaim(registry.depot, terms, data_directory.actor())
 
 
 def _terms(older_than: str | None, keep_untagged: str | None) -> Terms:
@@ -131,7 +131,7 @@ def audit(desk: Desk, after: str | None, repository: str | None) -> None:
     from registry.server.audit import entries
 
     since = _moment(after)
-    with served.registry(desk) as registry:
+    with data_directory.registry(desk) as registry:
         found = entries(registry.depot.engine, after=since, repository=repository or "", limit=_AUDIT_PAGE)
         if desk.terminal.json:
             desk.terminal.document(
@@ -188,14 +188,14 @@ def check(desk: Desk, hashing: bool, repair: bool) -> int:
       ferry admin check --hash --repair
     """
     repaired = 0
-    with served.registry(desk) as registry:
+    with data_directory.registry(desk) as registry:
         from registry.server.check import Check
 
         looking = Check(registry.depot, hashing)
         found = list(looking.findings())
         if repair:
             yes = desk.settings.on("yes")
-            repaired = looking.repair(found, however_many=yes, actor=served.actor())
+            repaired = looking.repair(found, however_many=yes, actor=data_directory.actor())
     documents = [
         {
             "digest": str(each.digest),

@@ -47,7 +47,7 @@ class Settings:
     options: frozenset[str] = frozenset()  # the keys that an option or the environment set
     home: Path | None = None
     state: Path | None = None  # what survives between runs besides the store
-    served: Path | None = None  # the embedded registry's data unless told otherwise
+    serve_data: Path | None = None  # the embedded registry's data unless told otherwise
     service_store: Path = SERVICE_STORE
     said_proxies: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)  # see `proxies`
     no_proxy: tuple[str, ...] = ()
@@ -152,7 +152,7 @@ def resolve(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings
         options=frozenset(said),
         home=home,
         state=_base(environ, "XDG_STATE_HOME", home, ".local/state"),
-        served=_below(_base(environ, "XDG_DATA_HOME", home, ".local/share"), "serve"),
+        serve_data=_below(_base(environ, "XDG_DATA_HOME", home, ".local/share"), "serve"),
         said_proxies=_proxies(environ),
         no_proxy=tuple(_either(environ, "NO_PROXY").replace(",", " ").split()),
         no_colour=bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def directory(desk: Desk) -> Path:
     """Where the registry's data is: `--data`, else below the person's data home."""
-    place = desk.settings.get("data") or desk.settings.served
+    place = desk.settings.get("data") or desk.settings.serve_data
     if place is None:
         raise InvalidError("there is no home directory to keep the registry in", hint="say --data DIR")
     return Path(place)
