@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from cli.options import Desk
+from cli.options import Invocation
 from cli.render import complain, error_document
 from registry.errors import RegistryError, exit_code
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 Document = dict[str, object]
 
 
-def each(desk: Desk, items: Sequence[T], act: Callable[[T], tuple[Document, str]]) -> int:
+def each(invocation: Invocation, items: Sequence[T], act: Callable[[T], tuple[Document, str]]) -> int:
     """Do it to each item; the exit code. `act` answers with what was done, as a document and as text.
 
     One item: its document, and its error is raised. Several: the list of documents and errors, or the
@@ -21,10 +21,10 @@ def each(desk: Desk, items: Sequence[T], act: Callable[[T], tuple[Document, str]
     """
     if len(items) == 1:
         document, text = _named(items[0], act)
-        if desk.terminal.json:
-            desk.terminal.document(document)
+        if invocation.terminal.json:
+            invocation.terminal.document(document)
         else:
-            desk.terminal.line(text)
+            invocation.terminal.line(text)
         return 0
     documents: list[Document] = []
     failures: list[tuple[str, RegistryError]] = []
@@ -34,15 +34,15 @@ def each(desk: Desk, items: Sequence[T], act: Callable[[T], tuple[Document, str]
         except RegistryError as error:
             failures.append((str(item), error))
             documents.append(error_document(error))
-            complain(error, desk.terminal, short=desk.terminal.json)
+            complain(error, invocation.terminal, short=invocation.terminal.json)
         else:
             documents.append(document)
-            if not desk.terminal.json:
-                desk.terminal.line(text)
-    if desk.terminal.json:
-        desk.terminal.document(documents)
+            if not invocation.terminal.json:
+                invocation.terminal.line(text)
+    if invocation.terminal.json:
+        invocation.terminal.document(documents)
     elif failures:
-        _table(desk, items, failures)
+        _table(invocation, items, failures)
     return exit_code([error.exit for _, error in failures])
 
 
@@ -55,9 +55,11 @@ def _named(item: T, act: Callable[[T], tuple[Document, str]]) -> tuple[Document,
         raise
 
 
-def _table(desk: Desk, items: Sequence[object], failures: Sequence[tuple[str, RegistryError]]) -> None:
+def _table(
+    invocation: Invocation, items: Sequence[object], failures: Sequence[tuple[str, RegistryError]]
+) -> None:
     """What became of each, at the end, where it is still on the screen."""
     failed = {name: type(error).__name__ for name, error in failures}
-    desk.terminal.complain(f"{len(failures)} of {len(items)} failed:")
+    invocation.terminal.complain(f"{len(failures)} of {len(items)} failed:")
     for item in items:
-        desk.terminal.complain(f"  {failed.get(str(item), 'ok'):<16} {item}")
+        invocation.terminal.complain(f"  {failed.get(str(item), 'ok'):<16} {item}")

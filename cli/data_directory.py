@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.extra import need_server
-from cli.options import Desk
+from cli.options import Invocation
 from registry.contracts import Actor
 from registry.errors import InvalidError, StorageError
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from registry.server.service import Registry
 
 
-def directory(desk: Desk) -> Path:
+def directory(invocation: Invocation) -> Path:
     """Where the registry's data is: `--data`, else below the person's data home."""
-    place = desk.settings.get("data") or desk.settings.serve_data
+    place = invocation.settings.get("data") or invocation.settings.serve_data
     if place is None:
         raise InvalidError("there is no home directory to keep the registry in", hint="say --data DIR")
     return Path(place)
 
 
 @contextmanager
-def registry(desk: Desk) -> Iterator[Registry]:
+def registry(invocation: Invocation) -> Iterator[Registry]:
     """The registry of the settings' data directory. InvalidError if there is none.
 
     What was withdrawn is noted at once; where that fails the server does it, or the next command.
@@ -36,7 +36,7 @@ def registry(desk: Desk) -> Iterator[Registry]:
     from registry.server import revocations
     from registry.server.service import Registry
 
-    opened = Registry.open(directory(desk))
+    opened = Registry.open(directory(invocation))
     try:
         yield opened
         with suppress(StorageError, InvalidError):

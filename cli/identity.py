@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.hints import next_step
-from cli.options import Desk
+from cli.options import Invocation
 from cli.render import visible
 from cli.settings import environment
 from registry.errors import DeniedError, InvalidError, Reason, RegistryError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _KEY_COMMENT = "made by ferry"
 
 
-def credentials(desk: Desk) -> Credentials:
+def credentials(invocation: Invocation) -> Credentials:
     """Everything that may say who we are, first that fits (CLI.md, "Settings").
 
     InvalidError for a secret that is set and empty, and for what a key that was named is instead of one.
@@ -35,20 +35,20 @@ def credentials(desk: Desk) -> Credentials:
     from registry.auth.prefixes import Prefix, origin_of
     from registry.auth.secrets import ApiKey
 
-    settings = desk.settings
+    settings = invocation.settings
     if settings.empty_secret:
         raise InvalidError(
             f"{settings.empty_secret} is set, but empty: the secret that it should hold is missing",
             hint="a CI withholds secrets from forks and unprotected branches; unset it to do without",
         )
-    note = _once(lambda text: desk.terminal.note(f"ferry: {visible(text)}"))
+    note = _once(lambda text: invocation.terminal.note(f"ferry: {visible(text)}"))
     docker = tuple(logins.found(environment(), settings.home))
     for fault in (fault for config in docker for fault in config.faults):
         note(fault.message)
-    _mask(desk, docker)
+    _mask(invocation, docker)
     return Credentials(
-        key=_default_key(desk),
-        given=_given_key(desk),
+        key=_default_key(invocation),
+        given=_given_key(invocation),
         api_keys={origin_of(host): ApiKey(text) for host, text in settings.api_keys.items()},
         keys={Prefix.parse(place): path for place, path in settings.account_keys.items()},
         docker=docker,
@@ -57,19 +57,19 @@ def credentials(desk: Desk) -> Credentials:
     )
 
 
-def _mask(desk: Desk, docker: tuple[DockerConfig, ...]) -> None:
+def _mask(invocation: Invocation, docker: tuple[DockerConfig, ...]) -> None:
     """Nothing of what we were told in confidence is shown, whoever repeats it."""
     from registry.auth.secrets import shown_as
     from registry.wire.masking import password_of
 
-    settings = desk.settings
+    settings = invocation.settings
     lines = [line.strip() for line in settings.key_text.splitlines() if not line.startswith("-")]
     logins = [text for config in docker for login in config.logins.values() for text in shown_as(login)]
     proxies = map(password_of, (*settings.proxies.values(), str(settings.get("proxy", ""))))
-    desk.terminal.mask.keep(*lines, *settings.api_keys.values(), *logins, *proxies)
+    invocation.terminal.mask.keep(*lines, *settings.api_keys.values(), *logins, *proxies)
 
 
-def signing_key(desk: Desk, known: Credentials, origin: Origin, *, make: bool) -> PrivateKey:
+def signing_key(invocation: Invocation, known: Credentials, origin: Origin, *, make: bool) -> PrivateKey:
     """The key that signs for this person at `origin`; the default one is made if there is none and `make`.
 
     DeniedError without a key.
@@ -81,7 +81,7 @@ def signing_key(desk: Desk, known: Credentials, origin: Origin, *, make: bool) -
         return load_key(key)
     if key is not None:
         return key
-    path = desk.settings.key_file()
+    path = invocation.settings.key_file()
     if make:
         return _made(path)
     raise DeniedError(
@@ -99,21 +99,21 @@ def _made(path: Path) -> PrivateKey:
     return ensure_key(path, secrets.token_bytes(SEED_BYTES), _KEY_COMMENT)
 
 
-def _given_key(desk: Desk) -> PrivateKey | None:
+def _given_key(invocation: Invocation) -> PrivateKey | None:
     """The key that an option or the environment names for this run."""
     from registry.auth.keys import PrivateKey, load_key
 
-    settings = desk.settings
+    settings = invocation.settings
     if settings.key_text:
         return PrivateKey.parse(settings.key_text, "the key in FERRY_KEY")
     return load_key(settings.key_file()) if "key" in settings.options else None
 
 
-def _default_key(desk: Desk) -> PrivateKey | None:
+def _default_key(invocation: Invocation) -> PrivateKey | None:
     """The key of this machine; none, and a line that says so, where the usual one cannot be read."""
     from registry.auth.keys import load_key
 
-    settings = desk.settings
+    settings = invocation.settings
     if settings.key_text or "key" in settings.options:
         return None
     named = bool(settings.get("key"))
@@ -128,7 +128,7 @@ def _default_key(desk: Desk) -> PrivateKey | None:
         why = f"{path}: {error.strerror}" if isinstance(error, OSError) else error.message
         step = "" if isinstance(error, OSError) else next_step(error)
         told = f"asking as nobody in particular: {why}{f' → {step}' if step else ''}"
-        desk.terminal.note(f"ferry: {visible(told)}")
+        invocation.terminal.note(f"ferry: {visible(told)}")
         return None
 
 

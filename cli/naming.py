@@ -4,56 +4,56 @@ from __future__ import annotations
 
 import click
 
-from cli.options import Desk
+from cli.options import Invocation
 from cli.render import visible
 from registry.errors import InvalidError, RegistryError
 from registry.model.names import DEFAULT_TAG, Name, is_host, names_host
 from registry.targets.store import Store
 
 
-def parse(desk: Desk, text: str, *, destination: bool = False) -> Name:
+def parse(invocation: Invocation, text: str, *, destination: bool = False) -> Name:
     """The model that `text` names; InvalidError for a host alone, unless the store has a model called so.
 
     `destination`: it is where models are published, so any dotted name is a host.
     """
-    if not is_host(text, destination=destination) or _in_store(desk, text):
-        return desk.settings.name(text)
+    if not is_host(text, destination=destination) or _in_store(invocation, text):
+        return invocation.settings.name(text)
     example = f"for example {text.rstrip('/')}/acme/tiny"
     model = "" if is_host(text) else f"; the model of that name is library/{text}"
     raise InvalidError(f"{text} is a host; add NAMESPACE/MODEL", hint=f"{example}{model}")
 
 
-def published(desk: Desk, text: str, source: Name) -> Name:
+def published(invocation: Invocation, text: str, source: Name) -> Name:
     """Where `text` says that `source` is published; without tag and digest, under those of `source`.
 
     InvalidError for a host alone, and where no host is said anywhere and nobody says yes to the public one.
     """
-    to = parse(desk, text, destination=True)
+    to = parse(invocation, text, destination=True)
     if to.digest is None and ":" not in text.rpartition("/")[2]:
         to = to.with_reference(source.digest or source.tag or DEFAULT_TAG)
-    agree_to_host(desk, text, to)
+    agree_to_host(invocation, text, to)
     return to
 
 
-def agree_to_host(desk: Desk, text: str, to: Name) -> None:
+def agree_to_host(invocation: Invocation, text: str, to: Name) -> None:
     """Have somebody agree where no host was said, so that `to` is at the public registry only by default."""
-    settings = desk.settings
+    settings = invocation.settings
     if names_host(text) or settings.get("registry") or settings.on("yes") or settings.on("dry_run"):
         return
     told = visible(f"{text} names no host, so it would be published at {to.host} as {to.repository}:{to.tag}")
-    if not desk.terminal.interactive or not click.confirm(f"{told}. Publish it there?", err=True):
+    if not invocation.terminal.interactive or not click.confirm(f"{told}. Publish it there?", err=True):
         raise InvalidError(
             f"{told}; nothing was published",
             hint=f"write a host in front: HOST/{to.repository}; or say --yes",
         )
 
 
-def _in_store(desk: Desk, text: str) -> bool:
+def _in_store(invocation: Invocation, text: str) -> bool:
     """Whether the local store holds a model of this name."""
     try:
-        store = Store(desk.settings.models()[0])
+        store = Store(invocation.settings.models()[0])
         try:
-            store.resolve(desk.settings.name(text))
+            store.resolve(invocation.settings.name(text))
         finally:
             store.close()
     except RegistryError:

@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Invocation:
     """What a command works with: what it was told, and where it speaks."""
 
     settings: Settings
@@ -85,7 +85,7 @@ MOVING = ("limit_rate", "jobs", "give_up_after", "dry_run", "progress")
 def command(
     *names: str, name: str | None = None, goes_on: bool = False, beside: bool = False
 ) -> Callable[[F], click.Command]:
-    """Make a function a command with these options; it is called with a Desk in their place.
+    """Make a function a command with these options; it is called with an Invocation in their place.
 
     `beside`: it runs beside the main thread, where no signal can break it. `goes_on`: that too, and the same
     command continues what an interruption stopped.
@@ -95,15 +95,15 @@ def command(
         @functools.wraps(function)
         def work(*arguments: Any, **given: Any) -> object:
             options = {key: given.pop(key) for key in tuple(given) if key in KEYS}
-            desk = _desk(options, goes_on)
+            invocation = _invocation(options, goes_on)
             context = click.get_current_context()
             run = context.find_object(Run)
             if run is None or not (goes_on or beside):
-                return function(desk, *arguments, **given)
+                return function(invocation, *arguments, **given)
 
             def in_context() -> object:
                 with context.scope(cleanup=False):
-                    return function(desk, *arguments, **given)
+                    return function(invocation, *arguments, **given)
 
             return run.signals.beside(in_context, lambda: run.stop())
 
@@ -135,7 +135,7 @@ class _Command(click.Command):
             formatter.write_dl([rows[name] for name in ordered], col_max=_LEFT)
 
 
-def _desk(options: dict[str, object], goes_on: bool) -> Desk:
+def _invocation(options: dict[str, object], goes_on: bool) -> Invocation:
     """Resolve the settings, and let the run's ending know what they say."""
     resolved = settings.resolve(options, settings.environment())
     terminal = Terminal(
@@ -150,4 +150,4 @@ def _desk(options: dict[str, object], goes_on: bool) -> Desk:
     run = click.get_current_context().find_object(Run)
     if run is not None:
         run.terminal, run.debug, run.goes_on = terminal, resolved.on("debug"), goes_on
-    return Desk(resolved, terminal)
+    return Invocation(resolved, terminal)

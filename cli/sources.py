@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli import distribution, identity
-from cli.options import Desk
+from cli.options import Invocation
 from cli.render import visible
 from cli.settings import files
 from registry.contracts import Source, Target
@@ -30,14 +30,14 @@ _TAGS_TOLD = 10
 
 
 @contextmanager
-def store(desk: Desk, note: Callable[[str], None] | None = None) -> Iterator[Store]:
+def store(invocation: Invocation, note: Callable[[str], None] | None = None) -> Iterator[Store]:
     """The local store; `note` is told what a person may want to know of it (else standard error)."""
-    place, about = desk.settings.models()
+    place, about = invocation.settings.models()
     if about:
-        desk.terminal.note(f"ferry: {about}")
+        invocation.terminal.note(f"ferry: {about}")
     if _is_something_else(place):
         raise StorageError(f"{place} is not a directory", hint="--models or OLLAMA_MODELS names the store")
-    opened = Store(place, note=note or (lambda text: desk.terminal.note(f"ferry: {visible(text)}")))
+    opened = Store(place, note=note or (lambda text: invocation.terminal.note(f"ferry: {visible(text)}")))
     try:
         yield opened
     finally:
@@ -52,14 +52,14 @@ def _is_something_else(place: Path) -> bool:
         return False
 
 
-def storable(desk: Desk, name: Name, hint: str) -> Name:
+def storable(invocation: Invocation, name: Name, hint: str) -> Name:
     """`name`, if the local store can hold it; InvalidError with `hint` if not. Warns of odd tags."""
     problem = name.ollama_problem()
     if problem:
         raise InvalidError(f"an Ollama store cannot hold {name}: {problem}", hint=hint, name=str(name))
     warning = name.tag_warning()
     if warning:
-        desk.terminal.note(f"ferry: {name}: {warning}")
+        invocation.terminal.note(f"ferry: {name}: {warning}")
     return name
 
 
@@ -95,33 +95,33 @@ def read(source: Source, name: Name, blob: Descriptor, limit: int) -> bytes:
 
 
 @contextmanager
-def connections(desk: Desk) -> Iterator[Connections]:
+def connections(invocation: Invocation) -> Iterator[Connections]:
     """Everything the network is reached through, closed at the end."""
     from registry.connect import Connections
     from registry.targets.methods import file_methods
     from registry.targets.sessions import file_sessions
 
-    settings = desk.settings
+    settings = invocation.settings
     meter = None
     if settings.get("limit_rate"):
         from registry.transfer.limits import Bucket
 
         meter = Bucket(settings.get("limit_rate")).meter
-    trace = (lambda line: desk.terminal.complain(visible(line))) if settings.on("debug") else None
+    trace = (lambda line: invocation.terminal.complain(visible(line))) if settings.on("debug") else None
     state = settings.state
     uploads = file_sessions(state / "uploads") if state else None
     methods = file_methods(state / "registries") if state else None
     settings_of = cache(
-        lambda host: _host_settings(desk, host)
+        lambda host: _host_settings(invocation, host)
     )  # one look at its files, and one warning, a host
     opened = Connections(
         settings_of,
-        identity.credentials(desk),
+        identity.credentials(invocation),
         uploads=uploads,
         methods=methods,
         meter=meter,
         trace=trace,
-        masking=desk.terminal.mask,
+        masking=invocation.terminal.mask,
     )
     try:
         yield opened
@@ -129,40 +129,42 @@ def connections(desk: Desk) -> Iterator[Connections]:
         opened.close()
 
 
-def forget_what_is_old(desk: Desk, now: float) -> None:
+def forget_what_is_old(invocation: Invocation, now: float) -> None:
     """Forget uploads that no registry knows any more, and what was learned of registries long ago.
 
     `now` is Unix seconds.
     """
     from registry.targets import methods, sessions
 
-    state = desk.settings.state
+    state = invocation.settings.state
     if state is not None:
         sessions.file_sessions(state / "uploads").prune(now, sessions.AGE)
         methods.file_methods(state / "registries").prune(now, methods.AGE)
 
 
-def _host_settings(desk: Desk, host: str) -> HostSettings:
+def _host_settings(invocation: Invocation, host: str) -> HostSettings:
     """How the settings say that `host` is reached."""
     from registry.connect import HostSettings
     from registry.net.network import Network
     from registry.wire.messages import Origin
 
-    place = desk.settings.place(host)
+    place = invocation.settings.place(host)
     proxy = place.proxy
-    patience = {key: desk.settings.get(key) for key in ("stall", "floor")}
+    patience = {key: invocation.settings.get(key) for key in ("stall", "floor")}
     network = Network(
         agent=f"{distribution.NAME}/{distribution.version()}",
-        proxies={"http": proxy, "https": proxy} if proxy else desk.settings.proxies,
-        no_proxy=() if proxy else desk.settings.no_proxy,
+        proxies={"http": proxy, "https": proxy} if proxy else invocation.settings.proxies,
+        no_proxy=() if proxy else invocation.settings.no_proxy,
         ca=files.certificates(place.tls_ca) if place.tls_ca else "",
         insecure=place.insecure_tls,
         **{key: value for key, value in patience.items() if value is not None},
     )
-    if give_up_after := desk.settings.get("give_up_after"):  # a silent peer makes no progress either
+    if give_up_after := invocation.settings.get("give_up_after"):  # a silent peer makes no progress either
         network = replace(network, stall=min(network.stall, give_up_after))
     if place.insecure_tls:
-        desk.terminal.complain(f"ferry: the certificate of {visible(host)} is not checked (insecure TLS)")
+        invocation.terminal.complain(
+            f"ferry: the certificate of {visible(host)} is not checked (insecure TLS)"
+        )
     return HostSettings(
         network, place.plain_http, place.https, tuple(Origin.of(realm) for realm in place.realms)
     )

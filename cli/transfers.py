@@ -13,7 +13,7 @@ from cli import progress, sources
 from cli.allocator import keep_buffers
 from cli.batch import Document, each
 from cli.exits import Run
-from cli.options import Desk
+from cli.options import Invocation
 from cli.progress import Watcher
 from cli.render import size, visible
 from cli.reports import document, plan, summary, total
@@ -47,9 +47,9 @@ def route(name: str, to: str) -> str:
     return name if name == to else f"{name} → {to}"
 
 
-def watcher(desk: Desk, models: int = 1) -> Watcher:
+def watcher(invocation: Invocation, models: int = 1) -> Watcher:
     """What shows this run's transfers of so many models; taken away before the run says how it ended."""
-    made = progress.observer(desk.terminal, desk.settings.get("progress", "auto"), models)
+    made = progress.observer(invocation.terminal, invocation.settings.get("progress", "auto"), models)
     run = click.get_current_context().find_object(Run)
     if run is not None:
         run.undraw = made.close
@@ -63,7 +63,7 @@ def between(opened: Connections, name: Name, to: Name) -> PlannedCopy:
 
 
 def copy_each(
-    desk: Desk,
+    invocation: Invocation,
     names: Sequence[Name],
     planned_of: Callable[[Name], PlannedCopy],
     watcher: Watcher,
@@ -71,13 +71,13 @@ def copy_each(
 ) -> int:
     """Make the copy of each name, or with --dry-run say what it would move; the exit code."""
     keep_buffers()
-    settings = desk.settings
+    settings = invocation.settings
     rule = Rule(**{key: settings.get(key) for key in ("give_up_after", "first_pause") if settings.get(key)})
     stop = threading.Event()
 
     def note(text: str) -> None:
         if not stop.is_set():  # what peers do then is our own doing
-            watcher.note(desk.terminal.mask(text))
+            watcher.note(invocation.terminal.mask(text))
 
     options = Options(
         patience=lambda: Patience(rule, note=note),
@@ -122,9 +122,9 @@ def copy_each(
 
     done: list[Document] = []
     began = time.monotonic()
-    code = each(desk, names, go)
+    code = each(invocation, names, go)
     if len(names) > 1 and not settings.json:
-        desk.terminal.note(f"ferry: {total(done, time.monotonic() - began)}")
+        invocation.terminal.note(f"ferry: {total(done, time.monotonic() - began)}")
     return code
 
 

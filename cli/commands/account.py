@@ -14,7 +14,7 @@ from urllib.parse import quote
 import click
 
 from cli import identity, sources, values
-from cli.options import NETWORK, Desk, command
+from cli.options import NETWORK, Invocation, command
 from cli.render import visible
 from registry.auth import signing
 from registry.errors import DeniedError, NotFoundError, ProtocolError
@@ -44,14 +44,14 @@ class _Answer:
 
 @command(*NETWORK)
 @click.argument("host", required=False)
-def whoami(desk: Desk, host: str | None) -> None:
+def whoami(invocation: Invocation, host: str | None) -> None:
     """Say who HOST takes you for (else FERRY_REGISTRY, or ollama.com).
 
     \b
       ferry whoami models.acme.example
       ferry whoami models.acme.example --format json
     """
-    answer = _ask(desk, host, make_key=False)
+    answer = _ask(invocation, host, make_key=False)
     if not answer.name:
         raise DeniedError(
             f"{answer.origin.netloc} does not know your key {answer.fingerprint}",
@@ -59,31 +59,33 @@ def whoami(desk: Desk, host: str | None) -> None:
             hint=f"ferry signin {answer.origin.netloc} says what to do",
         )
     _tell(
-        desk, answer, f"{visible(answer.name)} at {answer.origin.netloc}, with the key {answer.fingerprint}"
+        invocation,
+        answer,
+        f"{visible(answer.name)} at {answer.origin.netloc}, with the key {answer.fingerprint}",
     )
 
 
 @command(*NETWORK)
 @click.argument("host", required=False)
-def signin(desk: Desk, host: str | None) -> int:
+def signin(invocation: Invocation, host: str | None) -> int:
     """Let HOST (else FERRY_REGISTRY, or ollama.com) know your key: says what to do.
 
     \b
       ferry signin models.acme.example
       ferry signin
     """
-    answer = _ask(desk, host, make_key=True)
+    answer = _ask(invocation, host, make_key=True)
     if answer.name:
-        _tell(desk, answer, f"you are signed in at {answer.origin.netloc} as {visible(answer.name)}")
+        _tell(invocation, answer, f"you are signed in at {answer.origin.netloc} as {visible(answer.name)}")
         return 0
-    if desk.terminal.json:
+    if invocation.terminal.json:
         raise DeniedError(
             f"{answer.origin.netloc} does not know your key {answer.fingerprint}",
             host=answer.origin.netloc,
             hint=f"open {answer.connect} in a browser and approve it there",
         )
     # Its data is known only where somebody said which registry is this machine's own.
-    known = desk.settings.get("data") if is_loopback(answer.origin.host) else None
+    known = invocation.settings.get("data") if is_loopback(answer.origin.host) else None
     data = shlex.quote(str(Path(known).absolute())) if known else ""
     for line in (
         f"{answer.origin.netloc} does not know your key yet. Open this in a browser, and approve it there:",
@@ -95,23 +97,23 @@ def signin(desk: Desk, host: str | None) -> int:
         *(() if data else ("where DIR is the directory that it was started with: ferry serve --data DIR",)),
         f"After that, ferry whoami {answer.origin.netloc} knows your name.",
     ):
-        desk.terminal.line(line)
+        invocation.terminal.line(line)
     return DeniedError.exit
 
 
-def _tell(desk: Desk, answer: _Answer, line: str) -> None:
-    if desk.terminal.json:
-        desk.terminal.document(answer.document())
+def _tell(invocation: Invocation, answer: _Answer, line: str) -> None:
+    if invocation.terminal.json:
+        invocation.terminal.document(answer.document())
     else:
-        desk.terminal.line(line)
+        invocation.terminal.line(line)
 
 
-def _ask(desk: Desk, host: str | None, *, make_key: bool) -> _Answer:
+def _ask(invocation: Invocation, host: str | None, *, make_key: bool) -> _Answer:
     """Ask `/api/me`, with a signature that this host and minute are good for (PROTOCOL section 4)."""
-    scheme, bare = split_scheme(str(values.host(host or desk.settings.registry)))
-    with sources.connections(desk) as opened:
+    scheme, bare = split_scheme(str(values.host(host or invocation.settings.registry)))
+    with sources.connections(invocation) as opened:
         origin = opened.origin_of(_ACCOUNTS_OF.get(bare, bare), scheme)
-        key = identity.signing_key(desk, opened.credentials, origin, make=make_key)
+        key = identity.signing_key(invocation, opened.credentials, origin, make=make_key)
         target = signing.call_target("/api/me", now=time.time())
         headers = Headers({"Authorization": signing.authorization(key, signing.call_text("POST", target))})
         peer = Peer(opened.session(origin), origin)

@@ -13,7 +13,7 @@ from cli import data_directory
 from cli.commands.backup import backup, restore
 from cli.commands.upkeep import audit, check, gc
 from cli.groups import Group
-from cli.options import Desk, command
+from cli.options import Invocation, command
 from cli.render import date
 from registry.disk import files
 from registry.errors import InvalidError
@@ -69,7 +69,7 @@ def key() -> None:
 @click.argument("name")
 @click.option("--key", "line", metavar="FILE.pub", help="The account's first public key.")
 @click.option("--admin", "is_admin", is_flag=True, help="May do everything.")
-def user_add(desk: Desk, name: str, line: str | None, is_admin: bool) -> None:
+def user_add(invocation: Invocation, name: str, line: str | None, is_admin: bool) -> None:
     """Make the account NAME.
 
     \b
@@ -77,21 +77,21 @@ def user_add(desk: Desk, name: str, line: str | None, is_admin: bool) -> None:
       ferry admin user add root --key root.pub --admin
     """
     public = _public_key(line) if line else None
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         made = registry.accounts.add_user(name, admin=is_admin, key=public, actor=data_directory.actor())
     document = {"name": made.name, "admin": made.admin, "fingerprint": public.fingerprint if public else None}
-    _tell(desk, document, f"{name} has an account" + (f", with the key {public}" if public else ""))
+    _tell(invocation, document, f"{name} has an account" + (f", with the key {public}" if public else ""))
 
 
 @command("data", name="list")
-def user_list(desk: Desk) -> None:
+def user_list(invocation: Invocation) -> None:
     """List the accounts.
 
     \b
       ferry admin user list
       ferry admin user list --format json
     """
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         found = registry.accounts.users()
         keys = [key for key in registry.credentials.list_keys() if key.revoked is None]
     documents: list[Document] = [
@@ -113,41 +113,41 @@ def user_list(desk: Desk) -> None:
         )
         for each in found
     ]
-    _list(desk, documents, ("NAME", "ADMIN", "STATE", "CREATED"), rows)
+    _list(invocation, documents, ("NAME", "ADMIN", "STATE", "CREATED"), rows)
 
 
 @command("data", name="disable")
 @click.argument("name")
-def user_disable(desk: Desk, name: str) -> None:
+def user_disable(invocation: Invocation, name: str) -> None:
     """Refuse every key of NAME from the next request on.
 
     \b
       ferry admin user disable ada
       ferry admin user disable ada --data /srv/ferry
     """
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         registry.accounts.disable(name, data_directory.actor())
-    _tell(desk, {"name": name, "disabled": True}, f"{name} is disabled")
+    _tell(invocation, {"name": name, "disabled": True}, f"{name} is disabled")
 
 
 @command("data", name="enable")
 @click.argument("name")
-def user_enable(desk: Desk, name: str) -> None:
+def user_enable(invocation: Invocation, name: str) -> None:
     """Let a disabled account in again.
 
     \b
       ferry admin user enable ada
       ferry admin user enable ada --data /srv/ferry
     """
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         registry.accounts.enable(name, data_directory.actor())
-    _tell(desk, {"name": name, "disabled": False}, f"{name} is enabled")
+    _tell(invocation, {"name": name, "disabled": False}, f"{name} is enabled")
 
 
 @command("data", name="add")
 @click.argument("name", metavar="USER")
 @click.argument("line", metavar="FILE.pub")
-def key_add(desk: Desk, name: str, line: str) -> None:
+def key_add(invocation: Invocation, name: str, line: str) -> None:
     """Let the public key in FILE.pub (or -) speak for USER.
 
     \b
@@ -155,21 +155,21 @@ def key_add(desk: Desk, name: str, line: str) -> None:
       ferry admin key add ada - < laptop.pub
     """
     public = _public_key(line)
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         registry.credentials.add_key(name, public, data_directory.actor())
-    _tell(desk, {"user": name, "fingerprint": public.fingerprint}, f"{public} speaks for {name}")
+    _tell(invocation, {"user": name, "fingerprint": public.fingerprint}, f"{public} speaks for {name}")
 
 
 @command("data", name="list")
 @click.argument("name", metavar="[USER]", required=False)
-def key_list(desk: Desk, name: str | None) -> None:
+def key_list(invocation: Invocation, name: str | None) -> None:
     """List everybody's keys, or USER's; revoked ones too.
 
     \b
       ferry admin key list
       ferry admin key list ada
     """
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         found = registry.credentials.list_keys(name or "")
     documents: list[Document] = [
         {
@@ -184,36 +184,38 @@ def key_list(desk: Desk, name: str | None) -> None:
         (each.fingerprint, each.user, str(date(each.added)), "revoked" if each.revoked else "")
         for each in found
     ]
-    _list(desk, documents, ("KEY", "USER", "ADDED", "STATE"), rows)
+    _list(invocation, documents, ("KEY", "USER", "ADDED", "STATE"), rows)
 
 
 @command("data", name="revoke")
 @click.argument("fingerprint")
-def key_revoke(desk: Desk, fingerprint: str) -> None:
+def key_revoke(invocation: Invocation, fingerprint: str) -> None:
     """Refuse the key and everything issued to it, from now on.
 
     \b
       ferry admin key revoke SHA256:HF3uvmDtT/wWyTcgb2DwyyKdwdqDv4ODKzdyZ0qIbV8
       ferry admin key list
     """
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         registry.credentials.revoke_key(fingerprint, data_directory.actor())
-    _tell(desk, {"fingerprint": fingerprint, "revoked": True}, f"{fingerprint} is revoked")
+    _tell(invocation, {"fingerprint": fingerprint, "revoked": True}, f"{fingerprint} is revoked")
 
 
 @command("data", name="remove")
 @click.argument("name")
-def user_remove(desk: Desk, name: str) -> None:
+def user_remove(invocation: Invocation, name: str) -> None:
     """End the account NAME, its keys and its rights. Its models stay.
 
     \b
       ferry admin user remove ada
       ferry admin user list
     """
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         stays = registry.accounts.remove(name, data_directory.actor())
     said = f"; what is published below {name}/ stays, and belongs to nobody" if stays else ""
-    _tell(desk, {"name": name, "removed": True, "models": stays}, f"{name} has no account any more{said}")
+    _tell(
+        invocation, {"name": name, "removed": True, "models": stays}, f"{name} has no account any more{said}"
+    )
 
 
 @command("data")
@@ -223,7 +225,7 @@ def user_remove(desk: Desk, name: str) -> None:
     nargs=-1,
     shell_complete=_completed(("list",), (), ("read", "write", "none")),
 )
-def grant(desk: Desk, words: tuple[str, ...]) -> None:
+def grant(invocation: Invocation, words: tuple[str, ...]) -> None:
     """Say what USER may do in somebody else's namespace, or model.
 
     \b
@@ -231,30 +233,32 @@ def grant(desk: Desk, words: tuple[str, ...]) -> None:
       ferry admin grant list
     """
     if words[:1] == ("list",) and len(words) <= 2:
-        _list_grants(desk, words[1] if len(words) > 1 else "")
+        _list_grants(invocation, words[1] if len(words) > 1 else "")
         return
     if len(words) != 3:
         raise InvalidError("a right is USER NAMESPACE[/MODEL] read, write or none; or: list [USER]")
     name, scope, right = words
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         from registry.server.principal import Right
 
         there = registry.rights.grant(name, scope, Right.parse(right), data_directory.actor())
     document: Document = {"user": name, "scope": scope.lower(), "right": right.lower(), "there": there}
-    _tell(desk, document, f"{name} may {_MAY.get(right.lower(), right)} {scope}{_not_yet(scope, there)}")
+    _tell(
+        invocation, document, f"{name} may {_MAY.get(right.lower(), right)} {scope}{_not_yet(scope, there)}"
+    )
 
 
 _MAY = {"read": "read", "write": "read and write", "none": "do nothing in"}
 
 
-def _list_grants(desk: Desk, name: str) -> None:
-    with data_directory.registry(desk) as registry:
+def _list_grants(invocation: Invocation, name: str) -> None:
+    with data_directory.registry(invocation) as registry:
         found = registry.rights.grants(name)
     rows = [(each.user, each.scope, each.right.name.lower()) for each in found]
     documents: list[Document] = [
         {"user": user, "scope": scope, "right": right} for user, scope, right in rows
     ]
-    _list(desk, documents, ("USER", "WHERE", "RIGHT"), rows)
+    _list(invocation, documents, ("USER", "WHERE", "RIGHT"), rows)
 
 
 def _not_yet(where: str, there: bool) -> str:
@@ -269,7 +273,7 @@ def _not_yet(where: str, there: bool) -> str:
     nargs=-1,
     shell_complete=_completed(("list",), ("private", "public")),
 )
-def visibility(desk: Desk, words: tuple[str, ...]) -> None:
+def visibility(invocation: Invocation, words: tuple[str, ...]) -> None:
     """Let anybody read a model, or only those with a right.
 
     \b
@@ -277,17 +281,19 @@ def visibility(desk: Desk, words: tuple[str, ...]) -> None:
       ferry admin visibility list
     """
     if words == ("list",):
-        with data_directory.registry(desk) as registry:
+        with data_directory.registry(invocation) as registry:
             public = registry.rights.public()
-        _list(desk, [{"repository": name} for name in public], ("PUBLIC",), [(name,) for name in public])
+        _list(
+            invocation, [{"repository": name} for name in public], ("PUBLIC",), [(name,) for name in public]
+        )
         return
     if len(words) != 2 or words[1] not in ("private", "public"):
         raise InvalidError("a visibility is NAMESPACE/MODEL private or public; or: list")
     repository, state = words
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         there = registry.rights.set_public(repository, state == "public", data_directory.actor())
     document: Document = {"repository": repository.lower(), "visibility": state, "there": there}
-    _tell(desk, document, f"{repository} is {state}{_not_yet(repository, there)}")
+    _tell(invocation, document, f"{repository} is {state}{_not_yet(repository, there)}")
 
 
 _Commands = tuple[tuple[click.Group, tuple[click.Command, ...]], ...]
@@ -313,15 +319,17 @@ def _public_key(place: str) -> PublicKey:
     return PublicKey.parse_line(data.decode("utf-8", "replace"))
 
 
-def _tell(desk: Desk, document: Document, line: str) -> None:
-    if desk.terminal.json:
-        desk.terminal.document(document)
+def _tell(invocation: Invocation, document: Document, line: str) -> None:
+    if invocation.terminal.json:
+        invocation.terminal.document(document)
     else:
-        desk.terminal.line(line)
+        invocation.terminal.line(line)
 
 
-def _list(desk: Desk, documents: list[Document], head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    if desk.terminal.json:
-        desk.terminal.document(documents)
+def _list(
+    invocation: Invocation, documents: list[Document], head: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    if invocation.terminal.json:
+        invocation.terminal.document(documents)
     else:
-        desk.terminal.table(head, rows)
+        invocation.terminal.table(head, rows)

@@ -10,7 +10,7 @@ import click
 
 from cli import data_directory
 from cli.extra import need_server
-from cli.options import Desk, command
+from cli.options import Invocation, command
 from cli.render import size, visible
 from registry.errors import CorruptError
 
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
 @command("data")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--with-blobs", is_flag=True, help="The blobs too: everything, in one tar.")
-def backup(desk: Desk, file: Path, with_blobs: bool) -> int:
+def backup(invocation: Invocation, file: Path, with_blobs: bool) -> int:
     """Copy the database into FILE, also while it is served. The blobs are files: copy them as such, after it.
 
     \b
       ferry admin backup registry-backup.db
       ferry admin backup monday.tar --with-blobs --data /srv/ferry
     """
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         from registry.server import backup as copies
 
         if with_blobs:
             done = copies.backup_with_blobs(registry.depot.engine, registry.depot.blobs, file)
-            return _tell_backup(desk, file, done)
+            return _tell_backup(invocation, file, done)
         copies.backup(registry.depot.engine, file)
-    if desk.terminal.json:
-        desk.terminal.document({"file": str(file)})
+    if invocation.terminal.json:
+        invocation.terminal.document({"file": str(file)})
     else:
-        desk.terminal.line(f"{file} is a copy of the database")
+        invocation.terminal.line(f"{file} is a copy of the database")
     return 0
 
 
-def _tell_backup(desk: Desk, file: Path, done: BackedUp) -> int:
-    if desk.terminal.json:
+def _tell_backup(invocation: Invocation, file: Path, done: BackedUp) -> int:
+    if invocation.terminal.json:
         damaged = [str(each) for each in done.damaged]
-        desk.terminal.document(
+        invocation.terminal.document(
             {"file": str(file), "blobs": done.blobs, "size": done.bytes, "damaged": damaged}
         )
     else:
-        desk.terminal.line(f"{file} holds the database and {done.blobs} blobs of {size(done.bytes)}")
+        invocation.terminal.line(f"{file} holds the database and {done.blobs} blobs of {size(done.bytes)}")
         for each in done.damaged:
-            desk.terminal.line(f"missing or damaged, here and in the backup: {each}")
+            invocation.terminal.line(f"missing or damaged, here and in the backup: {each}")
     return CorruptError.exit if done.damaged else 0
 
 
@@ -67,7 +67,7 @@ def _tell_backup(desk: Desk, file: Path, done: BackedUp) -> int:
     type=click.Path(path_type=Path),
     help="Withdraw again what DIR/revocations says was withdrawn since.",
 )
-def restore(desk: Desk, file: Path, directory: Path, revocations: Path | None) -> None:
+def restore(invocation: Invocation, file: Path, directory: Path, revocations: Path | None) -> None:
     """Put a backup in the place of the database of DIR.
 
     A copy from DIR/copies is a backup too. Tokens and links that were given before are dead afterwards.
@@ -81,10 +81,10 @@ def restore(desk: Desk, file: Path, directory: Path, revocations: Path | None) -
     from registry.server.service import new_id
 
     done = Restore(directory, time.time, new_id).run(file, revocations)
-    if desk.terminal.json:
-        desk.terminal.document(_restored(done, again=revocations is not None))
+    if invocation.terminal.json:
+        invocation.terminal.document(_restored(done, again=revocations is not None))
     else:
-        _tell_restored(desk, file, directory, done, again=revocations is not None)
+        _tell_restored(invocation, file, directory, done, again=revocations is not None)
 
 
 def _restored(done: Restored, *, again: bool) -> dict[str, object]:
@@ -102,17 +102,19 @@ def _restored(done: Restored, *, again: bool) -> dict[str, object]:
     }
 
 
-def _tell_restored(desk: Desk, file: Path, directory: Path, done: Restored, *, again: bool) -> None:
-    desk.terminal.line(f"{directory} has the database of {file}: it knows {done.blobs} blobs")
+def _tell_restored(
+    invocation: Invocation, file: Path, directory: Path, done: Restored, *, again: bool
+) -> None:
+    invocation.terminal.line(f"{directory} has the database of {file}: it knows {done.blobs} blobs")
     if done.brought:
-        desk.terminal.line(f"{done.brought} of them were not there, and came out of the backup")
+        invocation.terminal.line(f"{done.brought} of them were not there, and came out of the backup")
     if done.missing:
-        desk.terminal.line(
+        invocation.terminal.line(
             f"{done.missing} of them are not there; ferry admin check says which models need them"
         )
     if done.aside:
-        desk.terminal.line(f"the database that was there is {done.aside}")
+        invocation.terminal.line(f"the database that was there is {done.aside}")
     said = "withdrawn since, and now again" if again else "withdrawn since, and given again by this"
     for each in done.withdrawn:
         what = " ".join(filter(None, (each.action, each.repository, each.subject)))
-        desk.terminal.line(f"{said}: {visible(what)}")
+        invocation.terminal.line(f"{said}: {visible(what)}")

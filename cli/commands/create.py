@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import naming, sources
-from cli.options import STORE, Desk, command
+from cli.options import STORE, Invocation, command
 from cli.render import Terminal, size, visible
 from cli.reports import document
 from registry.errors import InvalidError, NotFoundError
@@ -25,7 +25,7 @@ _NOTE_EVERY = 5.0  # seconds
 @click.option(
     "-f", "--file", "file", metavar="FILE", default="Modelfile", help="The Modelfile [./Modelfile]."
 )
-def create(desk: Desk, name: str, file: str) -> None:
+def create(invocation: Invocation, name: str, file: str) -> None:
     """Make the local model NAME from a Modelfile; no Ollama needed.
 
     \b
@@ -35,20 +35,22 @@ def create(desk: Desk, name: str, file: str) -> None:
     from registry.publish.build import build
     from registry.transfer.copy import Options, copy
 
-    to = naming.parse(desk, name)
-    sources.storable(desk, to, "choose another name for it")
+    to = naming.parse(invocation, name)
+    sources.storable(invocation, to, "choose another name for it")
     modelfile, directory = _modelfile(file)
-    built = build(modelfile, directory, desk.settings.home, _Hashing(desk.terminal).more)
+    built = build(modelfile, directory, invocation.settings.home, _Hashing(invocation.terminal).more)
     for warning in built.warnings:
-        desk.terminal.note(f"ferry: {visible(warning)}")
-    with sources.store(desk, desk.terminal.note) as store:
+        invocation.terminal.note(f"ferry: {visible(warning)}")
+    with sources.store(invocation, invocation.terminal.note) as store:
         report = copy(built, store, to, to=to, options=Options())
-    if desk.terminal.json:
-        desk.terminal.document({**document(report), "warnings": list(built.warnings)})
-    elif not desk.settings.on("quiet"):
+    if invocation.terminal.json:
+        invocation.terminal.document({**document(report), "warnings": list(built.warnings)})
+    elif not invocation.settings.on("quiet"):
         layers = len(report.manifest.layers)
         made = f"made of {layers} layer{'s' if layers != 1 else ''}"
-        desk.terminal.line(visible(f"{to}  {report.manifest.digest.short}  {size(report.size)}, {made}"))
+        invocation.terminal.line(
+            visible(f"{to}  {report.manifest.digest.short}  {size(report.size)}, {made}")
+        )
 
 
 def _modelfile(file: str) -> tuple[Modelfile, Path]:

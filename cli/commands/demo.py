@@ -13,7 +13,7 @@ import click
 from cli import demo_steps, extra
 from cli.demo_sandbox import Sandbox
 from cli.exits import Run
-from cli.options import Desk, command
+from cli.options import Invocation, command
 from cli.render import visible
 from cli.signals import Signals
 from registry.errors import RegistryError
@@ -34,7 +34,7 @@ class _Told:
 
 @command(beside=True)
 @click.option("--keep", is_flag=True, help="Leave the directory, and say how to go on.")
-def demo(desk: Desk, keep: bool) -> int:
+def demo(invocation: Invocation, keep: bool) -> int:
     """Show all of it on this machine, in under a minute; cleans up after itself.
 
     \b
@@ -46,12 +46,12 @@ def demo(desk: Desk, keep: bool) -> int:
     sandbox = _sandbox(keep)
     try:
         sandbox.make_directory()
-        _introduce(desk, sandbox.folder)
-        steps = _play(desk, sandbox)
+        _introduce(invocation, sandbox.folder)
+        steps = _play(invocation, sandbox)
     finally:
         sandbox.close()
     ok = len(steps) == len(demo_steps.STEPS) and all(step.ok for step in steps)
-    _close(desk, sandbox, steps, keep, ok, time.monotonic() - began)
+    _close(invocation, sandbox, steps, keep, ok, time.monotonic() - began)
     return 0 if ok else RegistryError.exit
 
 
@@ -69,12 +69,12 @@ def _sandbox(keep: bool) -> Sandbox:
     return sandbox
 
 
-def _play(desk: Desk, sandbox: Sandbox) -> list[_Told]:
+def _play(invocation: Invocation, sandbox: Sandbox) -> list[_Told]:
     """Every step in order, up to the first that does not do what it says."""
     told: list[_Told] = []
     for number, (title, step) in enumerate(demo_steps.STEPS, 1):
         told.append(_step(sandbox, title, step))
-        _show(desk, number, told[-1])
+        _show(invocation, number, told[-1])
         if not told[-1].ok:
             break
     return told
@@ -94,14 +94,14 @@ def _step(sandbox: Sandbox, title: str, step: Callable[[Sandbox], str]) -> _Told
 # --- what is seen ----------------------------------------------------------------------------------------
 
 
-def _introduce(desk: Desk, folder: Path) -> None:
-    if not desk.terminal.json:
-        desk.terminal.line(f"Ferry on this machine alone, in {folder}:")
-        desk.terminal.line("a private model is published, refused to strangers, pulled and proven.")
+def _introduce(invocation: Invocation, folder: Path) -> None:
+    if not invocation.terminal.json:
+        invocation.terminal.line(f"Ferry on this machine alone, in {folder}:")
+        invocation.terminal.line("a private model is published, refused to strangers, pulled and proven.")
 
 
-def _show(desk: Desk, number: int, step: _Told) -> None:
-    terminal = desk.terminal
+def _show(invocation: Invocation, number: int, step: _Told) -> None:
+    terminal = invocation.terminal
     if terminal.json:
         return
     terminal.line()
@@ -117,10 +117,12 @@ def _show(desk: Desk, number: int, step: _Told) -> None:
     terminal.out.flush()
 
 
-def _close(desk: Desk, sandbox: Sandbox, steps: list[_Told], keep: bool, ok: bool, seconds: float) -> None:
+def _close(
+    invocation: Invocation, sandbox: Sandbox, steps: list[_Told], keep: bool, ok: bool, seconds: float
+) -> None:
     folder = str(sandbox.folder)
-    if desk.terminal.json:
-        desk.terminal.document(
+    if invocation.terminal.json:
+        invocation.terminal.document(
             {
                 "ok": ok,
                 "seconds": round(seconds, 3),
@@ -138,14 +140,16 @@ def _close(desk: Desk, sandbox: Sandbox, steps: list[_Told], keep: bool, ok: boo
             }
         )
         return
-    desk.terminal.line()
+    invocation.terminal.line()
     done = sum(step.ok for step in steps)
-    desk.terminal.line(f"{done} of {len(demo_steps.STEPS)} steps did what they say, in {seconds:.1f} s.")
+    invocation.terminal.line(
+        f"{done} of {len(demo_steps.STEPS)} steps did what they say, in {seconds:.1f} s."
+    )
     if keep:
-        _go_on(desk, sandbox)
+        _go_on(invocation, sandbox)
 
 
-def _go_on(desk: Desk, sandbox: Sandbox) -> None:
+def _go_on(invocation: Invocation, sandbox: Sandbox) -> None:
     """What a person types to play on in the directory that was kept."""
     for line in (
         "",
@@ -158,4 +162,4 @@ def _go_on(desk: Desk, sandbox: Sandbox) -> None:
         "  ferry admin user list --data registry",
         f"It is yours to remove: rm -r {sandbox.folder}",
     ):
-        desk.terminal.line(line)
+        invocation.terminal.line(line)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import click
 
 from cli import naming, sources, values
-from cli.options import NETWORK, STORE, Desk, command
+from cli.options import NETWORK, STORE, Invocation, command
 from cli.render import age, date, size, visible
 from registry.contracts import Entry, Target
 from registry.errors import NotFoundError, ProtocolError
@@ -17,7 +17,7 @@ from registry.model.names import Name, split_scheme
 
 @command(*STORE, *NETWORK, name="list")
 @click.argument("place", metavar="[HOST[/NAMESPACE]]", required=False)
-def list_models(desk: Desk, place: str | None) -> None:
+def list_models(invocation: Invocation, place: str | None) -> None:
     """List the local store's models, or those a registry lets you see.
 
     \b
@@ -25,17 +25,17 @@ def list_models(desk: Desk, place: str | None) -> None:
       ferry list models.acme.example/acme
     """
     if place:
-        _show(desk, _published(desk, place))
+        _show(invocation, _published(invocation, place))
         return
-    with sources.store(desk) as store:
-        _show(desk, store.entries())
+    with sources.store(invocation) as store:
+        _show(invocation, store.entries())
 
 
-def _published(desk: Desk, place: str) -> list[Entry]:
+def _published(invocation: Invocation, place: str) -> list[Entry]:
     """What the registry lets this person see, each tag with its manifest's digest and size."""
     scheme, rest = split_scheme(place)
     host, _, namespace = rest.strip("/").partition("/")
-    with sources.connections(desk) as opened:
+    with sources.connections(invocation) as opened:
         catalogue = opened.remote_at(opened.origin_of(values.host(host), scheme), namespace)
         repositories = [
             Name(host, repository, scheme=scheme)
@@ -43,21 +43,21 @@ def _published(desk: Desk, place: str) -> list[Entry]:
             if f"{repository}/".lower().startswith(f"{namespace}/".lower() if namespace else "")
         ]
         found = [
-            _entry(desk, opened.remote(repository), name)
+            _entry(invocation, opened.remote(repository), name)
             for repository in repositories
             for name in map(repository.with_reference, _tags(opened.remote(repository), repository))
         ]
     return [entry for entry in found if entry is not None]
 
 
-def _entry(desk: Desk, target: Target, name: Name) -> Entry | None:
+def _entry(invocation: Invocation, target: Target, name: Name) -> Entry | None:
     """What a tag stands for; None if it is gone meanwhile, or is nothing that can be read, which is said."""
     try:
         manifest = target.resolve(name)
     except NotFoundError:
         return None
     except ProtocolError as error:
-        desk.terminal.note(f"ferry: {visible(f'{name} is left out: {error.message}')}")
+        invocation.terminal.note(f"ferry: {visible(f'{name} is left out: {error.message}')}")
         return None
     return Entry(name, manifest.digest, manifest.total)
 
@@ -70,14 +70,14 @@ def _tags(target: Target, repository: Name) -> list[str]:
         return []
 
 
-def _show(desk: Desk, entries: Iterable[Entry]) -> None:
+def _show(invocation: Invocation, entries: Iterable[Entry]) -> None:
     found = sorted(entries, key=lambda entry: -(entry.modified or 0))
-    if desk.terminal.json:
-        desk.terminal.document([_document(entry) for entry in found])
+    if invocation.terminal.json:
+        invocation.terminal.document([_document(entry) for entry in found])
         return
     now = time.time()
     rows = [(str(e.name), e.digest.short, size(e.size), age(e.modified, now)) for e in found]
-    desk.terminal.table(("NAME", "ID", "SIZE", "MODIFIED"), rows)
+    invocation.terminal.table(("NAME", "ID", "SIZE", "MODIFIED"), rows)
 
 
 def _document(entry: Entry) -> dict[str, object]:
@@ -91,18 +91,18 @@ def _document(entry: Entry) -> dict[str, object]:
 
 @command(*NETWORK)
 @click.argument("name")
-def tags(desk: Desk, name: str) -> None:
+def tags(invocation: Invocation, name: str) -> None:
     """List the tags of NAME at its registry.
 
     \b
       ferry tags models.acme.example/acme/tiny
       ferry tags models.acme.example/acme/tiny --format json
     """
-    model = naming.parse(desk, name)
-    with sources.connections(desk) as opened:
+    model = naming.parse(invocation, name)
+    with sources.connections(invocation) as opened:
         remote = opened.remote(model)
         found = [(tag, remote.digest(model.with_reference(tag))) for tag in remote.tags(model)]
-    if desk.terminal.json:
-        desk.terminal.document([{"tag": tag, "digest": str(digest)} for tag, digest in found])
+    if invocation.terminal.json:
+        invocation.terminal.document([{"tag": tag, "digest": str(digest)} for tag, digest in found])
     else:
-        desk.terminal.table(("TAG", "ID"), [(tag, digest.short) for tag, digest in found])
+        invocation.terminal.table(("TAG", "ID"), [(tag, digest.short) for tag, digest in found])

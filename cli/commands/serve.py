@@ -13,7 +13,7 @@ import click
 
 from cli import data_directory, extra
 from cli.log import Log
-from cli.options import Desk, choices, command
+from cli.options import Invocation, choices, command
 from registry.errors import InvalidError
 from registry.wire.messages import is_loopback
 
@@ -40,7 +40,7 @@ _SCRUB = 30 * 86400.0
 @click.option("--min-free", metavar="SIZE", help="Take nothing below this [least of 1G, 5%].")
 @click.option("--scrub", metavar="30d", hidden=True, help="Read each blob again so often; 0: never [30d].")
 @click.option("--direct-upload", is_flag=True, help="Take whole blobs at once, by links.")
-def serve(desk: Desk) -> None:
+def serve(invocation: Invocation) -> None:
     """Run the embedded private registry until SIGTERM or Ctrl-C.
 
     \b
@@ -54,14 +54,14 @@ def serve(desk: Desk) -> None:
     from registry.server.service import Plan, Service
     from registry.server.upkeep import EVERY, Upkeep
 
-    settings, terminal = desk.settings, desk.terminal
+    settings, terminal = invocation.settings, invocation.terminal
     raise_descriptor_limit()
     as_json = settings.get("log_format", "text") == "json"
     log = Log(terminal.complain, as_json=as_json, quiet=terminal.quiet)
-    address = _address(desk)
+    address = _address(invocation)
     metrics = settings.get("metrics_listen")
     plan = Plan(
-        data_directory.directory(desk),
+        data_directory.directory(invocation),
         address,
         settings.get("public_url", ()),
         Right.parse(settings.get("anonymous", "none")),
@@ -81,22 +81,22 @@ def serve(desk: Desk) -> None:
     signals = _Signals()
     where = service.start()
     log.start()
-    _say_ready(desk, where, plan.directory)
+    _say_ready(invocation, where, plan.directory)
     if plan.anonymous is Right.NONE and not service.registry.accounts.any():
         log.complain("nobody has an account yet; make one: ferry admin user add --help", "warning")
     upkeep = Upkeep(service.registry.depot, log.complain)
-    while not signals.stopped(EVERY, lambda: _read_again(desk, address, log)):
+    while not signals.stopped(EVERY, lambda: _read_again(invocation, address, log)):
         upkeep.step()
     service.stop()  # Ctrl-C does not come here: it drops what is running, and loses nothing that was answered
     log.close()
 
 
-def _say_ready(desk: Desk, where: str, directory: Path) -> None:
-    if desk.terminal.json:
-        desk.terminal.document({"url": where, "data": str(directory)})
+def _say_ready(invocation: Invocation, where: str, directory: Path) -> None:
+    if invocation.terminal.json:
+        invocation.terminal.document({"url": where, "data": str(directory)})
     else:
-        desk.terminal.line(f"ferry serve: ready on {where} with the data in {directory}")
-        desk.terminal.out.flush()
+        invocation.terminal.line(f"ferry serve: ready on {where} with the data in {directory}")
+        invocation.terminal.out.flush()
 
 
 class _Signals:
@@ -122,11 +122,11 @@ class _Signals:
         return False
 
 
-def _read_again(desk: Desk, address: Address, log: Log) -> None:
+def _read_again(invocation: Invocation, address: Address, log: Log) -> None:
     """Show the certificate that is there now to connections from now on; a bad one changes nothing."""
     from registry.server.http.address import read_again
 
-    settings = desk.settings
+    settings = invocation.settings
     if address.tls is None:
         log.complain("SIGHUP: there is no certificate to read again", "warning")
         return
@@ -138,11 +138,11 @@ def _read_again(desk: Desk, address: Address, log: Log) -> None:
         log.complain(f"SIGHUP: read {settings.get('tls_cert')} again", "info")
 
 
-def _address(desk: Desk) -> Address:
+def _address(invocation: Invocation) -> Address:
     """Where to listen; InvalidError for what would let secrets cross a network unprotected, or unnamed."""
     from registry.server.http.address import Address, tls_from
 
-    settings = desk.settings
+    settings = invocation.settings
     host, port = _split("--listen", settings.get("listen", _LISTEN))
     certificate, key = settings.get("tls_cert"), settings.get("tls_key")
     if bool(certificate) != bool(key):

@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from cli import distribution
-from cli.options import Desk, command
+from cli.options import Invocation, command
 from registry.errors import InvalidError
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -39,14 +39,14 @@ def _names(shell: str) -> dict[str, str]:
 
 
 @command()
-def version(desk: Desk) -> None:
+def version(invocation: Invocation) -> None:
     """Say which Ferry this is.
 
     \b
       ferry version
       ferry version --format json
     """
-    if desk.terminal.json:
-        desk.terminal.document(distribution.about())
+    if invocation.terminal.json:
+        invocation.terminal.document(distribution.about())
     else:
-        desk.terminal.line(distribution.line())
+        invocation.terminal.line(distribution.line())

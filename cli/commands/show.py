@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import click
 
 from cli import modelfile, naming, sources
-from cli.options import NETWORK, REMOTE, STORE, Desk, command
+from cli.options import NETWORK, REMOTE, STORE, Invocation, command
 from cli.render import columns, size, visible
 from registry.contracts import Source, Target
 from registry.errors import InvalidError
@@ -28,45 +28,49 @@ _TEXT_BYTES = 4 * 1024 * 1024  # the longest template, licence or parameter list
 @click.option("--manifest", "form", flag_value="manifest", help="Only the manifest, byte for byte.")
 @click.option("--layers", "form", flag_value="layers", help="Only the layers.")
 @REMOTE
-def show(desk: Desk, name: str, form: str | None, remote: bool) -> int | None:
+def show(invocation: Invocation, name: str, form: str | None, remote: bool) -> int | None:
     """Show what the model NAME is made of.
 
     \b
       ferry show tiny --modelfile
       ferry show --remote models.acme.example/acme/tiny:1.0
     """
-    model = naming.parse(desk, name)
+    model = naming.parse(invocation, name)
     if remote:
-        with sources.connections(desk) as opened:
-            return _show(desk, opened.remote(model), model, form, lambda _: str(model))
+        with sources.connections(invocation) as opened:
+            return _show(invocation, opened.remote(model), model, form, lambda _: str(model))
     else:
-        with sources.store(desk) as store:
-            return _show(desk, store, model, form, lambda layer: str(store.blobs / file_name(layer.digest)))
+        with sources.store(invocation) as store:
+            return _show(
+                invocation, store, model, form, lambda layer: str(store.blobs / file_name(layer.digest))
+            )
 
 
-def _show(desk: Desk, source: Target, name: Name, form: str | None, place: Place) -> int | None:
+def _show(invocation: Invocation, source: Target, name: Name, form: str | None, place: Place) -> int | None:
     with sources.telling_tags(source, name):
         manifest = source.resolve(name)
     if form == "manifest":
-        desk.terminal.raw(manifest.raw)
+        invocation.terminal.raw(manifest.raw)
     elif form == "modelfile":
-        return _tell_modelfile(desk, name, manifest, _modelfile(source, name, manifest, place))
-    elif desk.terminal.json:
-        desk.terminal.document(_document(source, name, manifest))
+        return _tell_modelfile(invocation, name, manifest, _modelfile(source, name, manifest, place))
+    elif invocation.terminal.json:
+        invocation.terminal.document(_document(source, name, manifest))
     else:
-        _tell(desk, source, name, manifest, whole=form is None)
+        _tell(invocation, source, name, manifest, whole=form is None)
     return None
 
 
-def _tell_modelfile(desk: Desk, name: Name, manifest: Manifest, found: modelfile.Written) -> int:
+def _tell_modelfile(invocation: Invocation, name: Name, manifest: Manifest, found: modelfile.Written) -> int:
     """Print it; exit code 2 where it makes another model."""
-    if desk.terminal.json:
+    if invocation.terminal.json:
         told = {"name": str(name), "digest": str(manifest.digest), "modelfile": found.text}
-        desk.terminal.document({**told, "lost": list(found.lost)})
+        invocation.terminal.document({**told, "lost": list(found.lost)})
     else:
-        desk.terminal.raw(found.text.encode())
+        invocation.terminal.raw(found.text.encode())
     for problem in found.lost:
-        desk.terminal.complain(f"ferry: this Modelfile makes another model than {name}: {visible(problem)}")
+        invocation.terminal.complain(
+            f"ferry: this Modelfile makes another model than {name}: {visible(problem)}"
+        )
     return InvalidError.exit if found.lost else 0
 
 
@@ -79,8 +83,8 @@ def _document(source: Source, name: Name, manifest: Manifest) -> dict[str, objec
     }
 
 
-def _tell(desk: Desk, source: Source, name: Name, manifest: Manifest, *, whole: bool) -> None:
-    terminal = desk.terminal
+def _tell(invocation: Invocation, source: Source, name: Name, manifest: Manifest, *, whole: bool) -> None:
+    terminal = invocation.terminal
     if whole:
         about = [("name", str(name)), ("digest", str(manifest.digest)), ("size", size(manifest.total))]
         for group in (about, columns(_config(source, name, manifest))):

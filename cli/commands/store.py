@@ -9,7 +9,7 @@ import click
 
 from cli import naming, sources
 from cli.batch import Document, each
-from cli.options import NETWORK, REMOTE, STORE, Desk, command
+from cli.options import NETWORK, REMOTE, STORE, Invocation, command
 from cli.render import date, size, visible
 from registry.errors import InvalidError
 from registry.model.names import Name
@@ -21,63 +21,63 @@ from registry.targets.sweep import Pruned, Waiting
 @click.argument("source")
 @click.argument("destination")
 @REMOTE
-def cp(desk: Desk, source: str, destination: str, remote: bool) -> int | None:
+def cp(invocation: Invocation, source: str, destination: str, remote: bool) -> int | None:
     """Give the model SOURCE the second name DESTINATION; its blobs are shared.
 
     \b
       ferry cp tiny:1.0 models.acme.example/acme/tiny:1.0
       ferry cp tiny tiny:backup
     """
-    name, to = naming.parse(desk, source), naming.parse(desk, destination, destination=remote)
+    name, to = naming.parse(invocation, source), naming.parse(invocation, destination, destination=remote)
     if remote:
-        naming.agree_to_host(desk, destination, to)
-        return _copy_at_registry(desk, name, to)
-    sources.storable(desk, to, "choose another name for it")
-    with sources.store(desk) as store:
+        naming.agree_to_host(invocation, destination, to)
+        return _copy_at_registry(invocation, name, to)
+    sources.storable(invocation, to, "choose another name for it")
+    with sources.store(invocation) as store:
         with sources.telling_tags(store, name):
             store.copy_name(name, to)
         digest = store.resolve(to).digest
-    if desk.terminal.json:
-        desk.terminal.document({"name": str(to), "digest": str(digest)})
+    if invocation.terminal.json:
+        invocation.terminal.document({"name": str(to), "digest": str(digest)})
     else:
-        desk.terminal.line(f"{to} is {name}, {digest.short}")
+        invocation.terminal.line(f"{to} is {name}, {digest.short}")
     return None
 
 
-def _copy_at_registry(desk: Desk, name: Name, to: Name) -> int:
+def _copy_at_registry(invocation: Invocation, name: Name, to: Name) -> int:
     from cli import transfers
 
-    watcher = transfers.watcher(desk)
-    with sources.connections(desk) as opened:
+    watcher = transfers.watcher(invocation)
+    with sources.connections(invocation) as opened:
         if opened.origin(name) != opened.origin(to):
             raise InvalidError(
                 f"{name} and {to} are at different registries", hint=f"ferry mirror {name} {to}"
             )
         return transfers.copy_each(
-            desk, [to], lambda to: transfers.between(opened, name, to), watcher, opened
+            invocation, [to], lambda to: transfers.between(opened, name, to), watcher, opened
         )
 
 
 @command(*STORE, *NETWORK)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @REMOTE
-def rm(desk: Desk, names: tuple[str, ...], remote: bool) -> int:
+def rm(invocation: Invocation, names: tuple[str, ...], remote: bool) -> int:
     """Remove models, and the blobs that no other model needs.
 
     \b
       ferry rm tiny
       ferry rm --remote --yes models.acme.example/acme/old:1.0
     """
-    models = [naming.parse(desk, name) for name in names]
+    models = [naming.parse(invocation, name) for name in names]
     if remote:
-        return _remove_at_registry(desk, models)
-    with sources.store(desk) as store:
-        return each(desk, models, lambda name: _remove(store, name))
+        return _remove_at_registry(invocation, models)
+    with sources.store(invocation) as store:
+        return each(invocation, models, lambda name: _remove(store, name))
 
 
 @command(*STORE, "dry_run")
 @click.option("--now", "at_once", is_flag=True, help="Not after an hour: what only Ferry uses.")
-def prune(desk: Desk, at_once: bool) -> None:
+def prune(invocation: Invocation, at_once: bool) -> None:
     """Remove blobs that no model names, and what broken transfers left, after an hour.
 
     What Ollama may be working on waits that hour in any case.
@@ -86,27 +86,27 @@ def prune(desk: Desk, at_once: bool) -> None:
       ferry prune --dry-run
       ferry prune --now
     """
-    dry_run = desk.settings.on("dry_run")
-    with sources.store(desk) as store:
+    dry_run = invocation.settings.on("dry_run")
+    with sources.store(invocation) as store:
         pruned = store.prune(time.time(), dry_run=dry_run, at_once=at_once)
     if not dry_run:
-        sources.forget_what_is_old(desk, time.time())
+        sources.forget_what_is_old(invocation, time.time())
     if pruned.kept:
-        desk.terminal.complain(f"ferry: {visible(pruned.kept)}")
-    if desk.terminal.json:
-        desk.terminal.document(_pruned(pruned, dry_run))
+        invocation.terminal.complain(f"ferry: {visible(pruned.kept)}")
+    if invocation.terminal.json:
+        invocation.terminal.document(_pruned(pruned, dry_run))
         return
     for item in pruned.items:
-        desk.terminal.line(f"{visible(str(item.path))}  {size(item.size)}")
+        invocation.terminal.line(f"{visible(str(item.path))}  {size(item.size)}")
     for wait in pruned.waiting:
         until = time.strftime("%H:%M", time.localtime(wait.until + 59))
-        desk.terminal.line(f"{visible(str(wait.path))}  {size(wait.size)}  waits until {until}")
+        invocation.terminal.line(f"{visible(str(wait.path))}  {size(wait.size)}  waits until {until}")
     if pruned.items:
-        desk.terminal.line(f"{size(pruned.freed)} {'would be freed' if dry_run else 'freed'}")
+        invocation.terminal.line(f"{size(pruned.freed)} {'would be freed' if dry_run else 'freed'}")
     if pruned.waiting:
-        desk.terminal.line(_what_waits(pruned.waiting))
+        invocation.terminal.line(_what_waits(pruned.waiting))
     if not pruned.items and not pruned.waiting:
-        desk.terminal.line("nothing is left over")
+        invocation.terminal.line("nothing is left over")
 
 
 def _pruned(pruned: Pruned, dry_run: bool) -> Document:
@@ -137,27 +137,27 @@ def _remove(store: Store, name: Name) -> tuple[Document, str]:
     return {"name": str(name), "digest": str(digest), "freed": freed}, visible(told)
 
 
-def _remove_at_registry(desk: Desk, models: list[Name]) -> int:
+def _remove_at_registry(invocation: Invocation, models: list[Name]) -> int:
     """Registries delete by digest, so every tag of a manifest goes with it: they are named first."""
-    with sources.connections(desk) as opened:
+    with sources.connections(invocation) as opened:
 
         def remove(name: Name) -> tuple[Document, str]:
             registry = opened.remote(name)
             digest = registry.digest(name)
             tags = [tag for tag in registry.tags(name) if registry.digest(name.with_reference(tag)) == digest]
             said = f"its tags: {', '.join(tags) or 'none'}"
-            _ask(desk, f"{name} is {digest.short}", said)
+            _ask(invocation, f"{name} is {digest.short}", said)
             registry.remove(name.with_reference(digest))
             document: Document = {"name": str(name), "digest": str(digest), "tags": tags}
             return document, visible(f"removed {name} with {said}")
 
-        return each(desk, models, remove)
+        return each(invocation, models, remove)
 
 
-def _ask(desk: Desk, what: str, doomed: str) -> None:
+def _ask(invocation: Invocation, what: str, doomed: str) -> None:
     """Go on only with --yes or an answer; InvalidError without either."""
-    if desk.settings.on("yes"):
+    if invocation.settings.on("yes"):
         return
     told = visible(f"{what} at the registry, and would go with {doomed}")
-    if not desk.terminal.interactive or not click.confirm(f"{told}. Remove?", err=True):
+    if not invocation.terminal.interactive or not click.confirm(f"{told}. Remove?", err=True):
         raise InvalidError(f"{told}; nothing was removed", hint="say --yes to remove it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli import naming, sources, transfers
-from cli.options import MOVING, NETWORK, STORE, Desk, command
+from cli.options import MOVING, NETWORK, STORE, Invocation, command
 from cli.transfers import PlannedCopy
 from registry.errors import InvalidError
 from registry.model.names import DEFAULT_TAG, Name, split_scheme
@@ -14,7 +14,7 @@ from registry.model.names import DEFAULT_TAG, Name, split_scheme
 @command(*STORE, *NETWORK, *MOVING, goes_on=True)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--as", "other", metavar="NAME", help="Keep it under another name.")
-def pull(desk: Desk, names: tuple[str, ...], other: str | None) -> int:
+def pull(invocation: Invocation, names: tuple[str, ...], other: str | None) -> int:
     """Fetch models into the local store; what is there already does not move.
 
     \b
@@ -23,30 +23,32 @@ def pull(desk: Desk, names: tuple[str, ...], other: str | None) -> int:
     """
     if other and len(names) > 1:
         raise InvalidError("--as gives one model another name", hint="pull the models one after another")
-    watcher = transfers.watcher(desk, len(names))
-    with sources.store(desk, watcher.note) as store, sources.connections(desk) as opened:
+    watcher = transfers.watcher(invocation, len(names))
+    with sources.store(invocation, watcher.note) as store, sources.connections(invocation) as opened:
 
         def fetch(name: Name) -> PlannedCopy:
-            to = naming.parse(desk, other) if other else name
-            sources.storable(desk, to, "give it a name of its own here: --as NAME")
+            to = naming.parse(invocation, other) if other else name
+            sources.storable(invocation, to, "give it a name of its own here: --as NAME")
             return PlannedCopy(opened.remote(name), name, store, to, transfers.route(str(name), str(to)))
 
-        return transfers.copy_each(desk, [naming.parse(desk, name) for name in names], fetch, watcher, opened)
+        return transfers.copy_each(
+            invocation, [naming.parse(invocation, name) for name in names], fetch, watcher, opened
+        )
 
 
 @command(*STORE, *NETWORK, *MOVING, goes_on=True)
 @click.argument("names", metavar="NAME [DESTINATION]", nargs=-1, required=True)
 @click.option("--to", "place", metavar="HOST/NAMESPACE", help="Where several models go.")
-def push(desk: Desk, names: tuple[str, ...], place: str | None) -> int:
+def push(invocation: Invocation, names: tuple[str, ...], place: str | None) -> int:
     """Publish a local model at its registry, or as DESTINATION (with its own tag, unless said).
 
     \b
       ferry push models.acme.example/acme/tiny:1.0
       ferry push tiny:1.0 models.acme.example/acme/tiny
     """
-    pairs = _pairs(desk, names, place)
-    watcher = transfers.watcher(desk, len(pairs))
-    with sources.store(desk, watcher.note) as store, sources.connections(desk) as opened:
+    pairs = _pairs(invocation, names, place)
+    watcher = transfers.watcher(invocation, len(pairs))
+    with sources.store(invocation, watcher.note) as store, sources.connections(invocation) as opened:
 
         def publish(to: Name) -> PlannedCopy:
             name = pairs[to]
@@ -54,41 +56,41 @@ def push(desk: Desk, names: tuple[str, ...], place: str | None) -> int:
             near = name if name.host == to.host else None
             return PlannedCopy(store, name, opened.remote(to), to, transfers.route(str(name), to.text), near)
 
-        return transfers.copy_each(desk, list(pairs), publish, watcher, opened)
+        return transfers.copy_each(invocation, list(pairs), publish, watcher, opened)
 
 
 @command(*NETWORK, *MOVING, goes_on=True)
 @click.argument("source")
 @click.argument("destination")
-def mirror(desk: Desk, source: str, destination: str) -> int:
+def mirror(invocation: Invocation, source: str, destination: str) -> int:
     """Copy SOURCE from its registry to another, or within it; nothing is kept here.
 
     \b
       ferry mirror models.acme.example/acme/tiny:1.0 other.example/acme/tiny
       ferry mirror models.acme.example/acme/tiny other.example/acme/tiny --dry-run
     """
-    name = naming.parse(desk, source)
-    to = naming.published(desk, destination, name)
-    watcher = transfers.watcher(desk)
-    with sources.connections(desk) as opened:
+    name = naming.parse(invocation, source)
+    to = naming.published(invocation, destination, name)
+    watcher = transfers.watcher(invocation)
+    with sources.connections(invocation) as opened:
 
         def across(to: Name) -> PlannedCopy:
             return transfers.between(opened, name, to)
 
-        return transfers.copy_each(desk, [to], across, watcher, opened)
+        return transfers.copy_each(invocation, [to], across, watcher, opened)
 
 
-def _pairs(desk: Desk, names: tuple[str, ...], place: str | None) -> dict[Name, Name]:
+def _pairs(invocation: Invocation, names: tuple[str, ...], place: str | None) -> dict[Name, Name]:
     """What each destination is to hold."""
     if place is None and len(names) > 2:
         raise InvalidError(
             "several models need a place to go", hint="ferry push NAME NAME --to HOST/NAMESPACE"
         )
-    models = [naming.parse(desk, name) for name in names]
+    models = [naming.parse(invocation, name) for name in names]
     if place is None and len(names) == 2:
-        return {naming.published(desk, names[1], models[0]): models[0]}
+        return {naming.published(invocation, names[1], models[0]): models[0]}
     if place is None:
-        naming.agree_to_host(desk, names[0], models[0])
+        naming.agree_to_host(invocation, names[0], models[0])
         return {models[0]: models[0]}
     scheme, rest = split_scheme(place)
     host, slash, namespace = rest.strip("/").partition("/")

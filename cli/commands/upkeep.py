@@ -10,7 +10,7 @@ import click
 
 from cli import data_directory, values
 from cli.extra import need_server
-from cli.options import Desk, command
+from cli.options import Invocation, command
 from cli.render import date, size, visible
 from registry.errors import CorruptError, InvalidError
 
@@ -26,7 +26,7 @@ _AUDIT_PAGE = 1000
 @click.option("--older-than", metavar="1d", help="What was not needed for so long [1d; in the trash: 7d].")
 @click.option("--keep-untagged", metavar="30d", help="So long after their last pull; 0: for ever [30d].")
 @click.option("--strays", is_flag=True, help="List files that no list knows, and do nothing else.")
-def gc(desk: Desk, older_than: str | None, keep_untagged: str | None, strays: bool) -> None:
+def gc(invocation: Invocation, older_than: str | None, keep_untagged: str | None, strays: bool) -> None:
     """Reclaim what no model needs, and what broken uploads left.
 
     It lies in a trash for a week, and comes back from there when it is needed.
@@ -35,17 +35,17 @@ def gc(desk: Desk, older_than: str | None, keep_untagged: str | None, strays: bo
       ferry admin gc --dry-run
       ferry admin gc --older-than 2d
     """
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         collector = _collector(registry, _terms(older_than, keep_untagged))
         if strays:
-            _list_strays(desk, collector)
+            _list_strays(invocation, collector)
             return
-        dry_run = desk.settings.on("dry_run")
+        dry_run = invocation.settings.on("dry_run")
         done = collector.preview() if dry_run else collector.run()
-    if desk.terminal.json:
-        desk.terminal.document(_reclaimed(done, dry_run))
+    if invocation.terminal.json:
+        invocation.terminal.document(_reclaimed(done, dry_run))
         return
-    _say_reclaimed(desk, done, "would be " if dry_run else "")
+    _say_reclaimed(invocation, done, "would be " if dry_run else "")
 
 
 def _collector(registry: Registry, terms: Terms) -> Reclaim:
@@ -88,30 +88,30 @@ def _reclaimed(done: Reclaimed, dry_run: bool) -> dict[str, object]:
     }
 
 
-def _say_reclaimed(desk: Desk, done: Reclaimed, would_be: str) -> None:
+def _say_reclaimed(invocation: Invocation, done: Reclaimed, would_be: str) -> None:
     counts = {"manifest": done.manifests, "blob": done.blobs, "broken upload": done.uploads}
     gone = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
     if gone:
-        desk.terminal.line(f"{', '.join(gone)} {would_be}dropped: nothing needs them")
+        invocation.terminal.line(f"{', '.join(gone)} {would_be}dropped: nothing needs them")
     if done.trashed:
-        desk.terminal.line(f"{size(done.trashed)} {would_be}moved to the trash")
-    desk.terminal.line(f"{size(done.freed)} {would_be}freed")
+        invocation.terminal.line(f"{size(done.trashed)} {would_be}moved to the trash")
+    invocation.terminal.line(f"{size(done.freed)} {would_be}freed")
     if done.waiting and done.until is not None:
         until = time.strftime("%Y-%m-%d %H:%M", time.localtime(done.until + 59))
-        desk.terminal.line(
+        invocation.terminal.line(
             f"{size(done.waiting)} waits, the last of it until {until}; --older-than 0s does not"
         )
 
 
-def _list_strays(desk: Desk, collector: Reclaim) -> None:
+def _list_strays(invocation: Invocation, collector: Reclaim) -> None:
     found = collector.strays()
-    if desk.terminal.json:
-        desk.terminal.document([{"digest": str(each.digest), "size": each.size} for each in found])
+    if invocation.terminal.json:
+        invocation.terminal.document([{"digest": str(each.digest), "size": each.size} for each in found])
         return
     for each in found:
-        desk.terminal.line(f"{each.digest}  {size(each.size)}")
+        invocation.terminal.line(f"{each.digest}  {size(each.size)}")
     total = size(sum(each.size for each in found))
-    desk.terminal.line(
+    invocation.terminal.line(
         f"{len(found)} files of {total} that no list knows: a push of the same bytes adopts them, "
         "and nothing deletes them"
     )
@@ -120,7 +120,7 @@ def _list_strays(desk: Desk, collector: Reclaim) -> None:
 @command("data")
 @click.option("--after", metavar="TIME", help="Only what came later: 2026-11-30, or 2026-11-30T12:00:00Z.")
 @click.option("--repository", metavar="NAMESPACE/MODEL", help="Only what was done there.")
-def audit(desk: Desk, after: str | None, repository: str | None) -> None:
+def audit(invocation: Invocation, after: str | None, repository: str | None) -> None:
     """Show who published, deleted, granted or collected what.
 
     \b
@@ -131,10 +131,10 @@ def audit(desk: Desk, after: str | None, repository: str | None) -> None:
     from registry.server.audit import entries
 
     since = _moment(after)
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         found = entries(registry.depot.engine, after=since, repository=repository or "", limit=_AUDIT_PAGE)
-        if desk.terminal.json:
-            desk.terminal.document(
+        if invocation.terminal.json:
+            invocation.terminal.document(
                 [
                     {
                         "time": date(each.time),
@@ -160,7 +160,7 @@ def audit(desk: Desk, after: str | None, repository: str | None) -> None:
         )
         for each in found
     ]
-    desk.terminal.table(("TIME", "WHO", "WHAT", "WHERE", "DIGEST"), rows)
+    invocation.terminal.table(("TIME", "WHO", "WHAT", "WHERE", "DIGEST"), rows)
 
 
 def _moment(text: str | None) -> float:
@@ -178,7 +178,7 @@ def _moment(text: str | None) -> float:
 @command("data")
 @click.option("--hash", "hashing", is_flag=True, help="Read every byte, too.")
 @click.option("--repair", is_flag=True, help="Take what is wrong out of sight: the next push brings it anew.")
-def check(desk: Desk, hashing: bool, repair: bool) -> int:
+def check(invocation: Invocation, hashing: bool, repair: bool) -> int:
     """See whether every blob is there.
 
     Models that need a missing one are named.
@@ -188,13 +188,13 @@ def check(desk: Desk, hashing: bool, repair: bool) -> int:
       ferry admin check --hash --repair
     """
     repaired = 0
-    with data_directory.registry(desk) as registry:
+    with data_directory.registry(invocation) as registry:
         from registry.server.check import Check
 
         looking = Check(registry.depot, hashing)
         found = list(looking.findings())
         if repair:
-            yes = desk.settings.on("yes")
+            yes = invocation.settings.on("yes")
             repaired = looking.repair(found, however_many=yes, actor=data_directory.actor())
     documents = [
         {
@@ -205,13 +205,15 @@ def check(desk: Desk, hashing: bool, repair: bool) -> int:
         }
         for each in found
     ]
-    if desk.terminal.json:
-        desk.terminal.document(documents)
+    if invocation.terminal.json:
+        invocation.terminal.document(documents)
     else:
         for each in found:
             whose = ", ".join(each.tags or each.repositories) or "nothing"
-            desk.terminal.line(f"{str(each.digest)[:19]}  {each.wrong.value}  needed by {visible(whose)}")
-        desk.terminal.line(
+            invocation.terminal.line(
+                f"{str(each.digest)[:19]}  {each.wrong.value}  needed by {visible(whose)}"
+            )
+        invocation.terminal.line(
             f"{repaired} blobs repaired" if repair else f"{len(found)} blobs are not as they should be"
         )
     return 0 if repair or not found else CorruptError.exit
