@@ -126,7 +126,7 @@ class Intake(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class BusyElsewhere:
     """A blob that another copy on this machine is receiving into the same place right now.
 
     `received()` is how many bytes that copy has; `over()` whether it ended, well or not: then ask the
@@ -161,8 +161,8 @@ class Destination(Protocol):
     def size(self, name: Name, blob: Descriptor) -> int | None:
         """The blob's size if it is there and proven, else None. A blob of another size is not there."""
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
-        """Begin or go on to take a blob; Elsewhere while another process does, None if it is there already.
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | BusyElsewhere | None:
+        """Begin or go on to take a blob. BusyElsewhere while another process does; None if it is there.
 
         `near`: a name at the same place that is known to hold the blob, so that it may be mounted.
         """

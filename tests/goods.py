@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from registry.contracts import Elsewhere, Intake, Target
+from registry.contracts import BusyElsewhere, Intake, Target
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest, image
 from registry.model.names import Name
@@ -62,7 +62,7 @@ def breaking(data: bytes, error: Exception) -> Iterator[bytes]:
 def receive(target: Target, name: Name, blob: Descriptor) -> Intake:
     """An intake for a blob that nobody else receives."""
     intake = target.receive(name, blob, None)
-    assert intake is not None and not isinstance(intake, Elsewhere)
+    assert intake is not None and not isinstance(intake, BusyElsewhere)
     return intake
 
 

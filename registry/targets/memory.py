@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from registry.contracts import ChunkRules, Elsewhere, Entry, How, Reading
+from registry.contracts import BusyElsewhere, ChunkRules, Entry, How, Reading
 from registry.errors import CorruptError, InvalidError, NotFoundError, ProtocolError, StorageError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
@@ -92,7 +92,7 @@ class Memory:
         if missing > free:
             raise StorageError(f"not enough room: {missing} bytes needed, {free} free", name=str(name))
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> MemoryIntake | Elsewhere | None:
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> MemoryIntake | BusyElsewhere | None:
         """One intake a blob; what an earlier one received is still there."""
         with self._lock:
             if self.size(name, blob) is not None:
@@ -104,7 +104,7 @@ class Memory:
                 partial = self._partials[blob.digest] = _Partial(bytearray(blob.size))
             if partial.owned:
                 held = partial
-                return Elsewhere(
+                return BusyElsewhere(
                     lambda: held.received.total, lambda: not held.owned, lambda: held.written, ours=True
                 )
             partial.owned = True

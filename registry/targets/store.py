@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from registry.contracts import Clock, Elsewhere, Entry, Intake, Reading
+from registry.contracts import BusyElsewhere, Clock, Entry, Intake, Reading
 from registry.disk.data import wait_for_lock
 from registry.disk.failures import amount
 from registry.disk.files import (
@@ -187,8 +187,8 @@ class Store:
                 detail=amount(needed - free),
             )
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
-        """Go on with what is here of the blob; Elsewhere while another process receives it."""
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | BusyElsewhere | None:
+        """Go on with what is here of the blob; BusyElsewhere while another process receives it."""
         if blob.digest.algorithm != "sha256":
             raise InvalidError(f"an Ollama store holds sha256 blobs only, not {blob.digest.algorithm}")
         if self.size(name, blob) is not None:
@@ -196,7 +196,7 @@ class Store:
         intake = self._small(blob) if blob.size <= min(SMALL, self._grain) else self._resumed(blob)
         if isinstance(intake, Busy):
             process = intake.process()
-            return Elsewhere(
+            return BusyElsewhere(
                 intake.received, intake.over, intake.written, process, ours=process == os.getpid()
             )
         if self.size(name, blob) is not None:

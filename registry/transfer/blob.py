@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from functools import partial
 
-from registry.contracts import Elsewhere, How, Intake
+from registry.contracts import BusyElsewhere, How, Intake
 from registry.errors import Side
 from registry.model.manifests import Descriptor
 from registry.model.spans import Span
@@ -116,10 +116,10 @@ class BlobTransfer:
         """Find out what is missing; a blob that is there already is done."""
         model = self._model
 
-        def begin() -> Intake | Elsewhere | None:
+        def begin() -> Intake | BusyElsewhere | None:
             return model.destination.receive(model.to, self.blob, model.near)
 
-        while isinstance(begun := model.patience.retry(begin, Side.DESTINATION), Elsewhere):
+        while isinstance(begun := model.patience.retry(begin, Side.DESTINATION), BusyElsewhere):
             model.observer.note(f"blob {self.blob.digest.short}: following {begun.who}, which receives it")
             follow(begun, self.blob, model.patience, self._show)
         if begun is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from registry.contracts import Elsewhere
+from registry.contracts import BusyElsewhere
 from registry.errors import Side, StorageError, TransientError
 from registry.model.manifests import Descriptor
 from registry.transfer.retry import Patience, Stopped
@@ -13,7 +13,7 @@ _LOOK_EVERY = 0.2  # seconds between two looks at the other copy's progress
 _OURS = 30.0  # seconds without a byte after which a copy of this same process is not waited for any more
 
 
-def follow(other: Elsewhere, blob: Descriptor, patience: Patience, show: Callable[[int], None]) -> None:
+def follow(other: BusyElsewhere, blob: Descriptor, patience: Patience, show: Callable[[int], None]) -> None:
     """Wait until the other copy ends, well or not; `show` is told how many bytes it has.
 
     Gives up where it makes no progress for as long as patience lasts: TransientError, or StorageError where
@@ -35,7 +35,7 @@ def follow(other: Elsewhere, blob: Descriptor, patience: Patience, show: Callabl
     raise Stopped
 
 
-def _stuck(other: Elsewhere, blob: Descriptor, seconds: float) -> StorageError | TransientError:
+def _stuck(other: BusyElsewhere, blob: Descriptor, seconds: float) -> StorageError | TransientError:
     message = (
         f"blob {blob.digest.short}: {other.who} has it locked, and wrote nothing of it for {seconds:.0f} s"
     )

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from goods import Model, blobs_of, get_blob
 
-from registry.contracts import Elsewhere, Intake
+from registry.contracts import BusyElsewhere, Intake
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
@@ -32,7 +32,7 @@ NAME = Name.parse("models.example/acme/killed:1")
 def fetch(store: Store, blob: Descriptor, data: bytes, pause: float) -> None:
     """One blob, by several workers, each span in four chunks."""
     while (intake := store.receive(NAME, blob, None)) is not None:
-        if isinstance(intake, Elsewhere):
+        if isinstance(intake, BusyElsewhere):
             while not intake.over():
                 time.sleep(0.01)
             continue

@@ -25,7 +25,7 @@ from goods import (
     receive,
 )
 
-from registry.contracts import Elsewhere
+from registry.contracts import BusyElsewhere
 from registry.errors import CorruptError, InvalidError, NotFoundError, RegistryError, TransientError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
@@ -291,7 +291,7 @@ def test_one_blob_is_received_by_one_at_a_time(place: Place) -> None:
 
     other = place.again().receive(name, blob, None)
 
-    assert isinstance(other, Elsewhere)
+    assert isinstance(other, BusyElsewhere)
     assert (other.received(), other.over()) == (GRAIN, False)
     mine.close()
     assert other.over()

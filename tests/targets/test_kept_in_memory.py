@@ -8,7 +8,7 @@ import pytest
 from goods import KiB, breaking, describe, fill, get_blob, put_blob, receive
 from store_kit import NAME, blob_path
 
-from registry.contracts import Elsewhere
+from registry.contracts import BusyElsewhere
 from registry.errors import CorruptError, InvalidError, ProtocolError, StorageError, TransientError
 from registry.model.spans import Span, Spans
 from registry.targets.intake import SMALL
@@ -106,7 +106,7 @@ def test_a_second_close_does_not_let_go_for_who_has_the_lock_now(wide: Store) ->
 
     mine.close()
 
-    assert isinstance(wide.receive(NAME, BLOB, None), Elsewhere)
+    assert isinstance(wide.receive(NAME, BLOB, None), BusyElsewhere)
     theirs.close()
 
 

@@ -12,7 +12,7 @@ from goods import GRAIN, KiB, Model, describe, fill, get, get_blob, put, put_blo
 from invariants import check_store
 from store_kit import HOUR, MODEL, NAME, OTHER, age, blob_path
 
-from registry.contracts import Elsewhere
+from registry.contracts import BusyElsewhere
 from registry.disk.data import DataFile, lock_file
 from registry.disk.partial_files import Busy, hold
 from registry.errors import InvalidError, NotFoundError
@@ -278,7 +278,7 @@ def test_what_a_store_that_was_forgotten_claimed_and_locked_is_free(models: Path
     forgotten.prepare(NAME, MODEL.manifest)
     intake = receive(forgotten, NAME, blob)
     intake.write(Span(0, GRAIN), [MODEL.blobs[blob.digest][:GRAIN]])
-    assert isinstance(Store(models, grain=GRAIN).receive(NAME, blob, None), Elsewhere)
+    assert isinstance(Store(models, grain=GRAIN).receive(NAME, blob, None), BusyElsewhere)
 
     del intake, forgotten
 
@@ -347,7 +347,7 @@ def put_together(store: Store, name: Name, model: Model) -> None:
     store.prepare(name, model.manifest)
     for blob in model.manifest.blobs():
         while (intake := store.receive(name, blob, None)) is not None:
-            if isinstance(intake, Elsewhere):
+            if isinstance(intake, BusyElsewhere):
                 while not intake.over():
                     time.sleep(0.001)
                 continue

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from goods import GRAIN, Model, put
 
-from registry.contracts import ChunkRules, Elsewhere, Intake, Reading, Target
+from registry.contracts import BusyElsewhere, ChunkRules, Intake, Reading, Target
 from registry.errors import TransientError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
@@ -38,7 +38,7 @@ class Wrapped:
     def size(self, name: Name, blob: Descriptor) -> int | None:
         return self.inner.size(name, blob)
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | BusyElsewhere | None:
         return self.inner.receive(name, blob, near)
 
     def current(self, name: Name) -> Digest | None:
@@ -156,7 +156,7 @@ class Ordered(Wrapped):
     taking: Callable[[Span, Iterable[bytes]], None] = lambda _span, _chunks: None
     most: int = GRAIN
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | BusyElsewhere | None:
         intake = self.inner.receive(name, blob, near)
         if isinstance(intake, MemoryIntake):
             intake.chunk_rules = ChunkRules(True, self.most, 1, self.most)

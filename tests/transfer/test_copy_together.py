@@ -13,7 +13,7 @@ import pytest
 from faults import Breaking, Counted, Wrapped, filled, quick
 from goods import GRAIN, Model, get
 
-from registry.contracts import Elsewhere, How, Intake, Reading, Target
+from registry.contracts import BusyElsewhere, How, Intake, Reading, Target
 from registry.errors import InvalidError, TransientError
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
@@ -159,5 +159,5 @@ def test_options_out_of_range_are_refused() -> None:
 
 def test_the_fakes_are_what_they_stand_for() -> None:
     target: Target = Counted(Memory())
-    intake: Intake | Elsewhere | None = target.receive(NAME, Model.random(1, 5).manifest.layers[0], None)
+    intake: Intake | BusyElsewhere | None = target.receive(NAME, Model.random(1, 5).manifest.layers[0], None)
     assert intake

@@ -12,7 +12,7 @@ import pytest
 from faults import NAME, Wrapped, filled, quick
 from goods import GRAIN, Model, get
 
-from registry.contracts import Elsewhere, Intake, Reading
+from registry.contracts import BusyElsewhere, Intake, Reading
 from registry.errors import DeniedError, Side, StorageError, TransientError
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
@@ -33,7 +33,7 @@ class LateOpening(Wrapped):
     late: list[threading.Thread] = field(default_factory=list)
     second: Descriptor | None = None
 
-    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | BusyElsewhere | None:
         if blob == self.second:
             self.late.append(threading.current_thread())
             self.opening.set()
@@ -79,7 +79,7 @@ def test_a_lock_of_this_same_process_is_known_as_ours(tmp_path: Path) -> None:
 
     busy = other.receive(NAME, blob, None)
 
-    assert isinstance(busy, Elsewhere) and intake is not None and not isinstance(intake, Elsewhere)
+    assert isinstance(busy, BusyElsewhere) and intake is not None and not isinstance(intake, BusyElsewhere)
     if Path("/proc/locks").exists():
         assert (busy.process, busy.ours) == (os.getpid(), True)
     before = busy.written()
@@ -101,8 +101,8 @@ class Time:
         return self.now
 
 
-def waiting(written: Callable[[], float], *, ours: bool = False, process: int | None = 4711) -> Elsewhere:
-    return Elsewhere(lambda: 5, lambda: False, written, process, ours)
+def waiting(written: Callable[[], float], *, ours: bool = False, process: int | None = 4711) -> BusyElsewhere:
+    return BusyElsewhere(lambda: 5, lambda: False, written, process, ours)
 
 
 @pytest.fixture(autouse=True)
@@ -175,9 +175,9 @@ def test_a_blob_that_was_named_although_the_answer_was_lost_is_not_sent_again() 
     class Acknowledging(Wrapped):
         """Loses the answer to each commit, and has no more of the upload."""
 
-        def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | Elsewhere | None:
+        def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | BusyElsewhere | None:
             intake = self.inner.receive(name, blob, near)
-            if intake is None or isinstance(intake, Elsewhere):
+            if intake is None or isinstance(intake, BusyElsewhere):
                 return intake
             commit = intake.commit
 
