@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from collections.abc import Callable
 
 import pytest
-from session_kit import BLOB, KEY, UPLOADS, Clock, Registry, session
+from session_kit import BLOB, KEY, READING, UPLOADS, Clock, Registry, session
 from spy import Seen, Spy, Talk, reply, whole
 
+from registry.auth.secrets import Login
 from registry.errors import DeniedError, ProtocolError, TransientError
 from registry.net.http import Http
 from registry.wire.headers import Headers
@@ -204,3 +206,30 @@ def test_waiting_for_a_token_holds_up_only_its_own_scope(http: Http) -> None:
         gate.set()
         thread.join()
         assert slow == [b"fine"]
+
+
+def test_harbor_wants_a_robots_password_on_one_route_and_a_token_on_another(http: Http) -> None:
+    """Its catalogue asks for Basic, its repositories for Bearer; robots have a `$` in their names."""
+    robot = Login("robot$acme+ci", "s3cret")
+    basic = f"Basic {base64.b64encode(b'robot$acme+ci:s3cret').decode()}"
+
+    class Harbor(Registry):
+        def __call__(self, talk: Talk, seen: Seen) -> None:
+            if not seen.target.startswith("/v2/_catalog"):
+                super().__call__(talk, seen)
+            elif seen.header("Authorization") == basic:
+                talk.send(reply(200, b"a list"))
+            else:
+                talk.send(reply(401, WWW_Authenticate='Basic realm="harbor"'))
+
+    with Spy((registry := Harbor(),)) as spy:
+        talk = session(http, spy, secret=robot)
+        for _ in range(2):
+            assert whole(talk(Request("GET", f"{spy.url}/v2/_catalog"))) == b"a list"
+            assert whole(talk(Request("GET", spy.url + BLOB, access=READING))) == b"fine"
+
+        (asked,) = [seen for seen in spy.seen if seen.target.startswith("/token")]
+        assert asked.header("Authorization") == basic
+        assert "account=robot%24acme%2Bci" in asked.target
+        assert registry.given == 1
+        assert len(spy.seen) == 2 + 2 + 1 + 2  # a 401 each, and its token, only once
