@@ -294,8 +294,9 @@ class UploadIntake:
                 name=str(self._name),
                 reason=Reason.BLOB_REFUSED,
             )
-        if refusal.status == _TOO_LARGE:
-            return self._too_large(error, self._blob.size)
+        if refusal.status == _TOO_LARGE:  # after PATCHes the PUT is empty: it is the blob that is too large
+            whole = self._choice.method is Method.PUT
+            return self._too_large(error, self._blob.size) if whole else error
         if refusal.status == 500 and not self._small_body:
             if self._choice.closing_failed(why):
                 self._start_over()

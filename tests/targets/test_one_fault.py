@@ -50,6 +50,8 @@ FAULTS: dict[str, Row] = {
     "closing PUT 500": (Quirks(closing=BROKEN), ProtocolError, "500", 2.1),
     "closing PUT 503": (Quirks(closing=BUSY), TransientError, "answered 503", 1.1),
     "closing PUT 404": (Quirks(closing=UNKNOWN), ProtocolError, "BLOB_UPLOAD_UNKNOWN", 2.1),
+    "closing PUT 413, though it is empty": (
+        Quirks(empty_closing=(413, "", "blob too large")), ProtocolError, "413: blob too large", 1.1),
     "closing PUT 416": (Quirks(closing=RANGE), ProtocolError, "RANGE_INVALID", 2.1),
     "closing PUT 400 without a code": (Quirks(closing=(400, "", "")), ProtocolError, "400", 2.1),
     "closing PUT 400 NAME_INVALID": (
