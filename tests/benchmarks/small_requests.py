@@ -122,10 +122,10 @@ def cncf_side(place: Path, load: Load) -> Iterator[Side]:
         yield Side("registry v3", registry, load, {})
 
 
-def signed(host: str) -> tuple[str, str]:
-    """A token request's target, and its signature."""
-    nonce, scope = signing.nonce_text(secrets.token_bytes(16)), f"repository:{REPOSITORY}:pull"
-    url = signing.token_url(f"http://{host}/v2/token", host, [scope], now=time.time(), nonce=nonce)
+def signed(host: str, *scopes: str) -> tuple[str, str]:
+    """A token request's target, and its signature; for the model, unless `scopes` say what for."""
+    nonce, wanted = signing.nonce_text(secrets.token_bytes(16)), scopes or (f"repository:{REPOSITORY}:pull",)
+    url = signing.token_url(f"http://{host}/v2/token", host, wanted, now=time.time(), nonce=nonce)
     return url.partition(host)[2], signing.authorization(KEY, signing.token_text(url))
 
 
