@@ -17,7 +17,7 @@ from cli import identity, sources, values
 from cli.options import NETWORK, Invocation, command
 from cli.render import visible
 from registry.auth import signing
-from registry.errors import DeniedError, NotFoundError, ProtocolError
+from registry.errors import DeniedError, NotFoundError, ProtocolError, RegistryError
 from registry.model.names import DEFAULT_HOST, split_scheme
 from registry.targets.peer import Peer
 from registry.wire.headers import Headers
@@ -30,7 +30,10 @@ _ACCOUNTS_OF = {DEFAULT_HOST: "ollama.com"}
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What `/api/me` said to our signature: a name, or "" for an unknown key."""
+    """What `/api/me` said to our signature: a name, or "" for an unknown key.
+
+    `connect` is the page where a key is approved, or "" where there is no such page.
+    """
 
     origin: Origin
     name: str
@@ -82,15 +85,18 @@ def signin(invocation: Invocation, host: str | None) -> int:
         raise DeniedError(
             f"{answer.origin.netloc} does not know your key {answer.fingerprint}",
             host=answer.origin.netloc,
-            hint=f"open {answer.connect} in a browser and approve it there",
+            hint=f"open {answer.connect} in a browser and approve it there"
+            if answer.connect
+            else f"give its administrator your public key: {answer.public_line}",
         )
     # Its data is known only where somebody said which registry is this machine's own.
     known = invocation.settings.get("data") if is_loopback(answer.origin.host) else None
     data = shlex.quote(str(Path(known).absolute())) if known else ""
+    unknown = f"{answer.origin.netloc} does not know your key yet."
+    page = (f"{unknown} Open this in a browser, and approve it there:", f"  {answer.connect}")
     for line in (
-        f"{answer.origin.netloc} does not know your key yet. Open this in a browser, and approve it there:",
-        f"  {answer.connect}",
-        "or give its administrator this line in a file, say you.pub:",
+        *(page if answer.connect else (unknown,)),
+        f"{'or give' if answer.connect else 'Give'} its administrator this line in a file, say you.pub:",
         f"  {answer.public_line}",
         "who then runs, where the registry is:",
         f"  ferry admin user add YOU --key you.pub --data {data or 'DIR'}",
@@ -118,8 +124,10 @@ def _ask(invocation: Invocation, host: str | None, *, make_key: bool) -> _Answer
         headers = Headers({"Authorization": signing.authorization(key, signing.call_text("POST", target))})
         peer = Peer(opened.session(origin), origin)
         name = _named(peer, peer.transport(Request("POST", f"{origin}{target}", headers)))
-    machine = quote(platform.node() or "ferry", safe="")
-    connect = f"{origin}/connect?name={machine}&key={key.public.connect}"
+        machine = quote(platform.node() or "ferry", safe="")
+        connect = f"{origin}/connect?name={machine}&key={key.public.connect}"
+        if not name and make_key and not _is_there(peer, connect):
+            connect = ""
     return _Answer(origin, name, key.public.fingerprint, key.public.line, connect)
 
 
@@ -143,6 +151,16 @@ def _named(peer: Peer, response: Response) -> str:
     if not isinstance(name, str) or not name:
         raise ProtocolError(f"{doing}: the answer has no name in it", host=peer.host)
     return name
+
+
+def _is_there(peer: Peer, page: str) -> bool:
+    """Whether a browser would find anything at `page`."""
+    try:
+        answer = peer.transport(Request("GET", page))
+    except RegistryError:
+        return True
+    answer.close()
+    return answer.status != 404
 
 
 def _object(raw: bytes) -> Mapping[str, object]:

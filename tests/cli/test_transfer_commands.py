@@ -128,9 +128,20 @@ def test_whoami_and_signin_know_a_key_with_an_account(house: House, people: Peop
     assert stranger.json["error"]["class"] == "DeniedError"
     said = ferry("signin", house.host)
     assert said.code == 4
-    assert f"http://{house.host}/connect?name=" in said.out
+    assert "/connect" not in said.out  # `ferry serve` has no such page yet
     assert (ferry.home / ".ollama" / "id_ed25519.pub").read_text().split()[1] in said.out
     assert (ferry.home / ".ollama" / "id_ed25519").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("status", [200, 302, 404])
+def test_signin_sends_people_to_a_page_only_where_there_is_one(status: int, ferry: Ferry) -> None:
+    with Spy((reply(401, b'{"error":"unauthorized"}'), reply(status, b"a page"))) as spy:
+        said = ferry("signin", spy.netloc)
+        page = f"  http://{spy.netloc}/connect?name="
+    assert said.code == 4
+    assert spy.seen[1].target.startswith("/connect?name=") and spy.seen[1].header("Authorization") is None
+    assert (page in said.out) is (status != 404)
+    assert "ferry admin user add YOU --key you.pub --data" in said.out
 
 
 def test_what_one_may_not_read_looks_as_if_it_were_not_there(
