@@ -106,6 +106,11 @@ def test_one_line_tells_what_was_made(ferry: Ferry, here: Path) -> None:
     assert done.err == ""
 
 
+def test_one_layer_is_no_layers(ferry: Ferry, here: Path) -> None:
+    done = ferry("create", "bare", "-f", "-", stdin=f"FROM {here / 'tiny.gguf'}\n").well()
+    assert done.out.endswith("made of 1 layer\n")
+
+
 def test_what_is_dropped_is_said_on_standard_error(ferry: Ferry, here: Path) -> None:
     with (here / "Modelfile").open("a") as file:
         file.write("PARAMETER mirostat 1\n")

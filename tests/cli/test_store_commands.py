@@ -250,6 +250,10 @@ def test_a_table_is_cut_to_a_narrow_terminal_and_keeps_the_ends_of_names() -> No
     Terminal(window, window).table(("NAME", "ID", "SIZE"), [(name, "0" * 12, "1 B")])
     assert max(map(len, window.seen)) <= 80
     assert window.seen[1].startswith("…") and "acme/tiny:1.0  000000000000  1 B" in window.seen[1]
+    tags = Window(80)
+    Terminal(tags, tags).table(("TAG", "ID"), [("v" * 118 + "-x86-64-q4", "0" * 12)])
+    assert max(map(len, tags.seen)) <= 80
+    assert tags.seen[1].endswith("-x86-64-q4  000000000000")
 
 
 def test_create_is_quiet_where_that_is_wished(ferry: Ferry) -> None:
