@@ -179,12 +179,22 @@ class Destination(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A name in a listing; `modified` in Unix seconds, or None where the place does not say."""
+    """A name in a listing; where the place does not say, `modified` (Unix seconds) is None and `by` empty."""
 
     name: Name
     digest: Digest
     size: int | None = None
     modified: float | None = None
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What a registry says of a tag: what it stands for, since when (Unix seconds), and by whom."""
+
+    digest: Digest
+    moved: float | None = None
+    by: str = ""
 
 
 class Target(Source, Destination, Protocol):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
 
 from cli import naming, sources, values
 from cli.options import NETWORK, STORE, Invocation, command
 from cli.render import age, date, size, visible
-from registry.contracts import Entry, Target
+from registry.contracts import Entry, Publication, Target
 from registry.errors import NotFoundError, ProtocolError
 from registry.model.names import Name, split_scheme
+
+if TYPE_CHECKING:
+    from registry.targets.remote import Remote
 
 
 @command(*STORE, *NETWORK, name="list")
@@ -43,14 +47,14 @@ def _published(invocation: Invocation, place: str) -> list[Entry]:
             if f"{repository}/".lower().startswith(f"{namespace}/".lower() if namespace else "")
         ]
         found = [
-            _entry(invocation, opened.remote(repository), name)
+            _entry(invocation, opened.remote(repository), name, said)
             for repository in repositories
-            for name in map(repository.with_reference, _tags(opened.remote(repository), repository))
+            for name, said in _tags(opened.remote(repository), repository)
         ]
     return [entry for entry in found if entry is not None]
 
 
-def _entry(invocation: Invocation, target: Target, name: Name) -> Entry | None:
+def _entry(invocation: Invocation, target: Target, name: Name, said: Publication | None) -> Entry | None:
     """What a tag stands for; None if it is gone meanwhile, or is nothing that can be read, which is said."""
     try:
         manifest = target.resolve(name)
@@ -59,15 +63,21 @@ def _entry(invocation: Invocation, target: Target, name: Name) -> Entry | None:
     except ProtocolError as error:
         invocation.terminal.note(f"ferry: {visible(f'{name} is left out: {error.message}')}")
         return None
-    return Entry(name, manifest.digest, manifest.total)
+    if said is None or said.digest != manifest.digest:  # it was moved meanwhile
+        return Entry(name, manifest.digest, manifest.total)
+    return Entry(name, manifest.digest, manifest.total, said.moved, said.by)
 
 
-def _tags(target: Target, repository: Name) -> list[str]:
-    """The tags of a repository; none where a catalogue names one into which nothing was published yet."""
+def _tags(target: Remote, repository: Name) -> list[tuple[Name, Publication | None]]:
+    """The tags of a repository, and what is said of them.
+
+    None where a catalogue names one into which nothing was published yet.
+    """
     try:
-        return list(target.tags(repository))
+        said = target.publications(repository)
     except NotFoundError:
         return []
+    return [(repository.with_reference(tag), each) for tag, each in said.items()]
 
 
 def _show(invocation: Invocation, entries: Iterable[Entry]) -> None:
@@ -76,8 +86,12 @@ def _show(invocation: Invocation, entries: Iterable[Entry]) -> None:
         invocation.terminal.document([_document(entry) for entry in found])
         return
     now = time.time()
-    rows = [(str(e.name), e.digest.short, size(e.size), age(e.modified, now)) for e in found]
-    invocation.terminal.table(("NAME", "ID", "SIZE", "MODIFIED"), rows)
+    who = any(entry.by for entry in found)
+    rows = [
+        (str(e.name), e.digest.short, size(e.size), age(e.modified, now), *((e.by or "-",) if who else ()))
+        for e in found
+    ]
+    invocation.terminal.table(("NAME", "ID", "SIZE", "MODIFIED", *(("BY",) if who else ())), rows)
 
 
 def _document(entry: Entry) -> dict[str, object]:
@@ -86,6 +100,7 @@ def _document(entry: Entry) -> dict[str, object]:
         "digest": str(entry.digest),
         "size": entry.size,
         "modified": date(entry.modified),
+        **({"by": entry.by} if entry.by else {}),
     }
 
 
@@ -101,8 +116,22 @@ def tags(invocation: Invocation, name: str) -> None:
     model = naming.parse(invocation, name)
     with sources.connections(invocation) as opened:
         remote = opened.remote(model)
-        found = [(tag, remote.digest(model.with_reference(tag))) for tag in remote.tags(model)]
+        found = [
+            (tag, said or Publication(remote.digest(model.with_reference(tag))))
+            for tag, said in remote.publications(model).items()
+        ]
     if invocation.terminal.json:
-        invocation.terminal.document([{"tag": tag, "digest": str(digest)} for tag, digest in found])
-    else:
-        invocation.terminal.table(("TAG", "ID"), [(tag, digest.short) for tag, digest in found])
+        invocation.terminal.document([_tag(tag, each) for tag, each in found])
+        return
+    now = time.time()
+    told = any(each.moved for _, each in found)
+    rows = [
+        (tag, each.digest.short, *((age(each.moved, now), each.by or "-") if told else ()))
+        for tag, each in found
+    ]
+    invocation.terminal.table(("TAG", "ID", *(("PUBLISHED", "BY") if told else ())), rows)
+
+
+def _tag(tag: str, said: Publication) -> dict[str, object]:
+    known = {"modified": date(said.moved), "by": said.by or None} if said.moved is not None else {}
+    return {"tag": tag, "digest": str(said.digest), **known}

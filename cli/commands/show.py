@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from cli import modelfile, naming, sources
 from cli.options import NETWORK, REMOTE, STORE, Invocation, command
-from cli.render import columns, size, visible
-from registry.contracts import Source, Target
-from registry.errors import InvalidError
+from cli.render import columns, date, size, visible
+from registry.contracts import Publication, Source, Target
+from registry.errors import InvalidError, RegistryError
 from registry.model.manifests import Descriptor, Manifest, decode_json
 from registry.model.names import Name
 from registry.targets.sweep import file_name
+
+if TYPE_CHECKING:
+    from registry.targets.remote import Remote
 
 Place = Callable[[Descriptor], str]
 
@@ -38,7 +43,10 @@ def show(invocation: Invocation, name: str, form: str | None, remote: bool) -> i
     model = naming.parse(invocation, name)
     if remote:
         with sources.connections(invocation) as opened:
-            return _show(invocation, opened.remote(model), model, form, lambda _: str(model))
+            there = opened.remote(model)
+            return _show(
+                invocation, there, model, form, lambda _: str(model), lambda: _published(there, model)
+            )
     else:
         with sources.store(invocation) as store:
             return _show(
@@ -46,7 +54,26 @@ def show(invocation: Invocation, name: str, form: str | None, remote: bool) -> i
             )
 
 
-def _show(invocation: Invocation, source: Target, name: Name, form: str | None, place: Place) -> int | None:
+def _nothing() -> Publication | None:
+    """What the local store says of who published a model."""
+    return None
+
+
+def _published(remote: Remote, name: Name) -> Publication | None:
+    """When the registry says that the tag was published; whatever goes wrong there, the model is shown."""
+    with contextlib.suppress(RegistryError):
+        return None if name.digest else remote.publication(name)
+    return None
+
+
+def _show(
+    invocation: Invocation,
+    source: Target,
+    name: Name,
+    form: str | None,
+    place: Place,
+    published: Callable[[], Publication | None] = _nothing,
+) -> int | None:
     with sources.telling_tags(source, name):
         manifest = source.resolve(name)
     if form == "manifest":
@@ -54,9 +81,9 @@ def _show(invocation: Invocation, source: Target, name: Name, form: str | None, 
     elif form == "modelfile":
         return _tell_modelfile(invocation, name, manifest, _modelfile(source, name, manifest, place))
     elif invocation.terminal.json:
-        invocation.terminal.document(_document(source, name, manifest))
+        invocation.terminal.document(_document(source, name, manifest, published()))
     else:
-        _tell(invocation, source, name, manifest, whole=form is None)
+        _tell(invocation, source, name, manifest, published() if form is None else None, whole=form is None)
     return None
 
 
@@ -74,19 +101,31 @@ def _tell_modelfile(invocation: Invocation, name: Name, manifest: Manifest, foun
     return InvalidError.exit if found.lost else 0
 
 
-def _document(source: Source, name: Name, manifest: Manifest) -> dict[str, object]:
+def _document(source: Source, name: Name, manifest: Manifest, said: Publication | None) -> dict[str, object]:
+    known = {"modified": date(said.moved), "by": said.by or None} if said else {}
     return {
         "name": str(name),
         "digest": str(manifest.digest),
         "config": _config(source, name, manifest),
         "layers": [dict(layer.fields) for layer in manifest.layers],
+        **known,
     }
 
 
-def _tell(invocation: Invocation, source: Source, name: Name, manifest: Manifest, *, whole: bool) -> None:
+def _tell(
+    invocation: Invocation,
+    source: Source,
+    name: Name,
+    manifest: Manifest,
+    said: Publication | None,
+    *,
+    whole: bool,
+) -> None:
     terminal = invocation.terminal
     if whole:
         about = [("name", str(name)), ("digest", str(manifest.digest)), ("size", size(manifest.total))]
+        if said is not None:
+            about.append(("published", f"{date(said.moved)}{f' by {said.by}' if said.by else ''}"))
         for group in (about, columns(_config(source, name, manifest))):
             width = max((len(key) for key, _ in group), default=0)
             for key, value in group:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from registry.contracts import Intake, Reading
+from registry.contracts import Intake, Publication, Reading
 from registry.errors import (
     CorruptError,
     DeniedError,
@@ -38,6 +38,7 @@ from registry.targets.direct import Direct
 from registry.targets.methods import Methods, memory_methods
 from registry.targets.mounted import MountedIntake
 from registry.targets.peer import Peer
+from registry.targets.publications import BYTES, publications
 from registry.targets.sessions import Sessions, memory_sessions
 from registry.targets.upload import FIRST_PART, SMALL_BYTES, UploadIntake, writing
 from registry.wire import faults, routes
@@ -152,6 +153,23 @@ class Remote:
         """Every tag of the repository, sorted."""
         path = routes.tags(name.repository, limit=_PAGE)
         return self._listed(path, "tags", f"listing the tags of {name.repository}", reading(name))
+
+    def publications(self, name: Name) -> Mapping[str, Publication | None]:
+        """Every tag of the repository, sorted, and what the registry says of it: most say nothing."""
+        said: dict[str, Publication] = {}
+        path = routes.tags(name.repository, limit=_PAGE)
+        doing = f"listing the tags of {name.repository}"
+        tags = self._listed(path, "tags", doing, reading(name), said)
+        return {tag: said.get(tag) for tag in tags}
+
+    def publication(self, name: Name) -> Publication | None:
+        """What the registry says of one tag, if it is one that says such things."""
+        doing = f"looking when {name} was published"
+        for page in self.peer.pages(routes.tags(name.repository, limit=_PAGE), doing, reading(name)):
+            said = dict(publications(page))
+            if name.tag in said or not said:
+                return said.get(name.tag)
+        return None
 
     def repositories(self) -> Iterator[str]:
         """Every repository the caller may read; NotFoundError or ProtocolError without a catalogue."""
@@ -301,7 +319,15 @@ class Remote:
                 hint="a proxy may have changed them; try again, or ask the registry directly",
             )
 
-    def _listed(self, path: str, key: str, doing: str, access: Access | None) -> Iterator[str]:
+    def _listed(
+        self,
+        path: str,
+        key: str,
+        doing: str,
+        access: Access | None,
+        said: dict[str, Publication] | None = None,
+    ) -> Iterator[str]:
+        """What is listed, sorted; `said` gets what the registry says beside it."""
         seen: set[str] = set()
         left = _LIST_BYTES
         for page in self.peer.pages(path, doing, access):
@@ -312,6 +338,10 @@ class Remote:
                 if item not in seen:
                     seen.add(item)
                     left -= len(item) + _NAME_BYTES
+            if said is not None:
+                known = len(said)
+                said.update((tag, each) for tag, each in publications(page) if tag in seen)
+                left -= BYTES * (len(said) - known)
             if left < 0:
                 raise self._wrong(doing, f"has more than {len(seen)} {key}, too many for one list")
         return iter(sorted(seen))

@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -110,12 +111,18 @@ def test_tags_and_list_ask_the_registry(published: str, people: People, house: H
     assert [tag["tag"] for tag in tags] == ["1.0"]
     listed = ada("list", f"{house.host}/ada", "--format", "json").well().json
     tiny = next(entry for entry in listed if entry["name"] == published)
-    assert (tiny["digest"], tiny["modified"]) == (tags[0]["digest"], None)
+    assert tiny["digest"] == tags[0]["digest"]
+    for said in (tags[0], tiny, ada("show", "--remote", published, "--format", "json").well().json):
+        assert said["by"] == "ada"
+        assert abs(datetime.fromisoformat(said["modified"]).timestamp() - time.time()) < 3600
     assert tiny["size"] > len(WEIGHTS)
     cased = ada("list", f"{house.host}/Ada", "--format", "json").well().json
     assert cased == listed
     assert people("ben")("list", house.host, "--format", "json").well().json == []
-    assert re.search(r"^1\.0 +[0-9a-f]{12}$", ada("tags", published).out, re.MULTILINE)
+    row = r"[0-9a-f]{12} +(?:just now|\d+ minutes?) +ada$"
+    assert re.search(rf"^1\.0 +{row}", ada("tags", published).out, re.MULTILINE)
+    assert re.search(r"(?:just now|minutes?) +ada$", ada("list", house.host).out, re.MULTILINE)
+    assert re.search(r"^published +20\S+Z by ada$", ada("show", "--remote", published).out, re.MULTILINE)
 
 
 def test_whoami_and_signin_know_a_key_with_an_account(house: House, people: People, ferry: Ferry) -> None:

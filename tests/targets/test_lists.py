@@ -11,7 +11,9 @@ import pytest
 from registry_double import ORIGIN, Quirks, Registry
 from scripted import NAME, answer, remote
 
+from registry.contracts import Publication
 from registry.errors import ProtocolError
+from registry.model.digests import Digest
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.wire.links import following
@@ -104,6 +106,44 @@ PAGES = {
 def test_a_page_of_too_many_values_is_refused_before_it_is_read(page: str) -> None:
     with pytest.raises(ProtocolError, match="more than"):
         list(remote(answer(200, PAGES[page])).tags(NAME))
+
+
+SAID = f'{{"tag":"a","digest":"sha256:{"0" * 64}","at":"2026-11-26T15:00:00Z","by":"ada"}}'
+PUBLISHED = {
+    "whole": (SAID, 1_795_705_200.0, "ada"),
+    "a zone": (SAID.replace("15:00:00Z", "16:00:00+01:00"), 1_795_705_200.0, "ada"),
+    "no time": (SAID.replace("2026-11-26T15:00:00Z", "yesterday"), None, "ada"),
+    "no text": (SAID.replace('"2026-11-26T15:00:00Z"', "7").replace('"ada"', "[]"), None, ""),
+    "after all times": (SAID.replace("2026-11-26T15:00:00Z", "9999-12-31T23:59:59-23:00"), None, "ada"),
+    "before all times": (SAID.replace("2026-11-26T15:00:00Z", "0001-01-01T00:00:00+23:00"), None, "ada"),
+    "a long name": (SAID.replace("ada", "a" * 5000), 1_795_705_200.0, "a" * 80),
+}
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_what_is_said_beside_a_tag_is_read_as_far_as_it_can_be(case: str) -> None:
+    entry, moved, by = PUBLISHED[case]
+    page = answer(200, f'{{"tags":["a","b"],"published":[{entry}]}}'.encode())
+    digest = Digest.parse(f"sha256:{'0' * 64}")
+    name = NAME.with_reference("a")
+    assert remote(page).publications(NAME) == {"a": Publication(digest, moved, by), "b": None}
+    assert remote(page).publication(name) == Publication(digest, moved, by)
+
+
+@pytest.mark.parametrize(
+    "published",
+    ["null", "7", '"x"', "{}", "[7]", "[[]]", '[{"tag":[]}]', '[{"tag":"a","digest":"md5:0"}]', f"[{SAID}]"],
+)
+def test_what_is_said_of_nothing_in_the_list_is_left_out(published: str) -> None:
+    page = answer(200, f'{{"tags":["b"],"published":{published}}}'.encode())
+    assert remote(page).publications(NAME) == {"b": None}
+
+
+def test_a_registry_that_says_nothing_is_asked_for_one_page_only() -> None:
+    tags = {f"tag{number:02}": (b"{}", "") for number in range(25)}
+    registry = Registry(Quirks(), manifests=tags)
+    assert Remote(Peer(registry, ORIGIN)).publication(NAME.with_reference("tag24")) is None
+    assert registry.count("GET") == 1
 
 
 def test_a_web_page_is_called_one() -> None:
