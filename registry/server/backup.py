@@ -6,6 +6,7 @@ database first, then each blob under the path it has in a data directory.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from registry.server.tables import BLOBS
 
 LOCK = "serving"  # whoever serves the directory holds this file's lock
 _KEPT = 7
-_DAILY = "registry-20"
+_DAILY = re.compile(r"registry-\d{4}-\d\d-\d\d\.db")
 
 
 def daily_copy(directory: Path, engine: Engine, now: float) -> Path | None:
@@ -35,7 +36,7 @@ def daily_copy(directory: Path, engine: Engine, now: float) -> Path | None:
         return None
     files.make_directory(place, mode=0o700)
     copy_database(engine, path)
-    daily = [name for name in files.names(place) if name.startswith(_DAILY)]
+    daily = [name for name in files.names(place) if _DAILY.fullmatch(name)]
     for name in daily[:-_KEPT]:
         files.remove(place / name)
     return path

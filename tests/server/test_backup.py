@@ -227,13 +227,16 @@ def test_a_copy_a_day_is_kept_for_a_week(tmp_path: Path) -> None:
     registry = begun(tmp_path / "data")
     shutil.copy(tmp_path / "data" / "registry.db", tmp_path / "data" / "other.db")
     copies = tmp_path / "data" / "copies"
+    copies.mkdir()
+    others = {"registry-0.1.db", "registry-2026-01-01-before-the-move.db", "registry-2026.db"}
+    for name in others:  # a person's, and an upgrade's
+        (copies / name).write_bytes(b"")
     for day in range(9):
         now = 1_800_000_000.0 + day * DAY
         assert daily_copy(tmp_path / "data", registry.depot.engine, now) is not None
         assert daily_copy(tmp_path / "data", registry.depot.engine, now + 60) is None
-    assert [path.name for path in sorted(copies.iterdir())] == [
-        f"registry-2027-01-{day}.db" for day in range(17, 24)
-    ]
+    daily = {f"registry-2027-01-{day}.db" for day in range(17, 24)}
+    assert {path.name for path in copies.iterdir()} == others | daily
     registry.close()
     done = restore(copies / "registry-2027-01-17.db", tmp_path / "data")
     assert done.missing == 0

@@ -56,6 +56,16 @@ def yard(tmp_path: Path) -> Iterator[Yard]:
     made.depot.engine.dispose()
 
 
+def test_a_manifest_without_a_tag_that_is_pushed_again_is_kept_as_if_it_were_new(yard: Yard) -> None:
+    manifest = published(yard.depot, tag=None)
+    yard.now += 29 * DAY
+    yard.depot.publish("acme/tiny", manifest, None)
+    yard.now += 29 * DAY
+    assert yard.collect().manifests == 0
+    yard.now += 2 * DAY
+    assert yard.collect().manifests == 1
+
+
 def test_only_what_nobody_needs_and_is_old_goes_and_only_into_the_trash(yard: Yard) -> None:
     published(yard.depot)
     orphan = put(yard.depot, ORPHAN)
