@@ -23,7 +23,7 @@ from registry.server.blobs import Blobs
 from registry.server.catalogue import Catalogue
 from registry.server.manifests import Manifests
 from registry.server.room import Room
-from registry.server.uploads import DiskUpload, Hold, Ledger
+from registry.server.uploads import DiskUpload, Owners, Ownership
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class DiskDepot:
     engine: Engine
     clock: Clock
     new_id: NewId
-    ledger: Ledger = field(default_factory=Ledger)
+    owners: Owners = field(default_factory=Owners)
     room: Room = field(default_factory=Room)
     pulled: dict[tuple[str, str], float] = field(default_factory=dict)
     catalogue: Catalogue = field(init=False)
@@ -75,39 +75,39 @@ class DiskDepot:
         self.room.check()
         session = self.new_id()
         self.catalogue.begin_upload(repository, session)
-        return self._opened(repository, session, self.ledger.take(session))
+        return self._opened(repository, session, self.owners.take(session))
 
     def upload(self, repository: str, session: str) -> Upload:
         self._check_upload(repository, session)
-        hold = self.ledger.take(session)
+        ownership = self.owners.take(session)
         try:
-            if hold.took_over:  # the request before this one may just have finished it
+            if ownership.took_over:  # the request before this one may just have finished it
                 self._check_upload(repository, session)
         except BaseException:
-            self.ledger.give_back(session, hold)
+            self.owners.give_back(session, ownership)
             raise
-        return self._opened(repository, session, hold)
+        return self._opened(repository, session, ownership)
 
     def _check_upload(self, repository: str, session: str) -> None:
         """NotFoundError if the repository has no such upload."""
         if not self.catalogue.has_upload(repository, session):
             raise NotFoundError(f"{repository} has no upload {session[:40]}")
 
-    def _opened(self, repository: str, session: str, hold: Hold) -> Upload:
+    def _opened(self, repository: str, session: str, ownership: Ownership) -> Upload:
         try:
             path = self.upload_path(session)
             files.make_directory(path.parent, mode=0o700)
             return DiskUpload(
                 session,
                 DataFile.open(path, mode=0o600),
-                self.ledger,
-                hold,
+                self.owners,
+                ownership,
                 lambda digest, size: self._name(repository, session, digest, size),
                 lambda: self._forget(session),
                 self.room.check,
             )
         except BaseException:
-            self.ledger.give_back(session, hold)
+            self.owners.give_back(session, ownership)
             raise
 
     def _name(self, repository: str, session: str, digest: Digest, size: int) -> None:

@@ -12,7 +12,7 @@ from registry.errors import CorruptError, InvalidError, NotFoundError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.server.descriptors import artifact_type, descriptor
-from registry.server.uploads import Hold, Ledger
+from registry.server.uploads import Owners, Ownership
 
 
 @dataclass(slots=True)
@@ -25,11 +25,11 @@ class _Repository:
 class MemoryDepot:
     """What a registry holds for as long as the process lives."""
 
-    def __init__(self, ledger: Ledger | None = None) -> None:
+    def __init__(self, owners: Owners | None = None) -> None:
         self._repositories: dict[str, _Repository] = {}
         self._blobs: dict[Digest, bytes] = {}
         self._uploads: dict[tuple[str, str], bytearray] = {}
-        self._ledger = ledger or Ledger()
+        self._owners = owners or Owners()
         self._ids = itertools.count(1)
         self._lock = threading.RLock()
 
@@ -82,13 +82,13 @@ class MemoryDepot:
 
     def upload(self, repository: str, session: str) -> Upload:
         self._data_of(repository, session)
-        hold = self._ledger.take(session)
+        ownership = self._owners.take(session)
         try:  # the request before this one may just have finished it
             data = self._data_of(repository, session)
         except NotFoundError:
-            self._ledger.give_back(session, hold)
+            self._owners.give_back(session, ownership)
             raise
-        return MemoryUpload(session, self, repository, data, self._ledger, hold)
+        return MemoryUpload(session, self, repository, data, self._owners, ownership)
 
     def _data_of(self, repository: str, session: str) -> bytearray:
         with self._lock:
@@ -178,42 +178,48 @@ class MemoryUpload:
     """One request's view of an upload session; the newest request has it."""
 
     def __init__(
-        self, session: str, depot: MemoryDepot, repository: str, data: bytearray, ledger: Ledger, hold: Hold
+        self,
+        session: str,
+        depot: MemoryDepot,
+        repository: str,
+        data: bytearray,
+        owners: Owners,
+        ownership: Ownership,
     ) -> None:
         self.id = session
         self._depot = depot
         self._repository = repository
         self._data = data
-        self._ledger = ledger
-        self._hold = hold
+        self._owners = owners
+        self._ownership = ownership
 
     @property
     def received(self) -> int:
         return len(self._data)
 
     def rewind(self, offset: int) -> None:
-        with self._hold.used():
+        with self._ownership.used():
             if offset > len(self._data):
                 raise InvalidError(f"byte {offset} does not follow the {len(self._data)} that are here")
             del self._data[offset:]
 
     def write(self, data: bytes) -> None:
-        with self._hold.used():
+        with self._ownership.used():
             self._data += data
 
     def hash_more(self, digest: Digest) -> bool:
         return False
 
     def commit(self, digest: Digest) -> None:
-        with self._hold.used():
+        with self._ownership.used():
             proven = Digest.of(bytes(self._data), digest.algorithm) == digest
             self._depot.take(self._repository, self.id, bytes(self._data), digest if proven else None)
             if not proven:
                 raise CorruptError(f"the {len(self._data)} bytes that arrived are not {digest}")
 
     def cancel(self) -> None:
-        with self._hold.used():
+        with self._ownership.used():
             self._depot.take(self._repository, self.id, b"", None)
 
     def close(self) -> None:
-        self._ledger.give_back(self.id, self._hold)
+        self._owners.give_back(self.id, self._ownership)

@@ -31,8 +31,8 @@ class Running:
     upto: int = 0
 
 
-class Hold:
-    """One request's hold on an upload session, until it lets go or a newer request takes the session over."""
+class Ownership:
+    """One request owns an upload session, until it lets go or a newer request takes the session over."""
 
     def __init__(self, clock: Clock, running: Running | None = None) -> None:
         self.running = running or Running()
@@ -67,36 +67,36 @@ class Hold:
             self._lock.release()
 
 
-class Ledger:
-    """Which request holds which upload, and how far each one's hash has come."""
+class Owners:
+    """Which request owns which upload, and how far each one's hash has come."""
 
     def __init__(self, clock: Clock = time.monotonic, quiet: float = QUIET) -> None:
         """`clock` in seconds; a request that did nothing for `quiet` seconds loses to a newer one."""
         self._clock = clock
         self._quiet = quiet
-        self._holds: dict[str, Hold] = {}
+        self._owned: dict[str, Ownership] = {}
         self._running: dict[str, Running] = {}
         self._lock = threading.Lock()
 
-    def take(self, session: str) -> Hold:
+    def take(self, session: str) -> Ownership:
         """The session, for the newest request. TransientError while an older one is at work on it."""
         with self._lock:
-            before = self._holds.get(session)
+            before = self._owned.get(session)
             running = before.lose(self._quiet) if before else self._running.pop(session, None)
             if before is not None and running is None:
                 raise TransientError("another request is at work on this upload", retry_after=1)
-            hold = self._holds[session] = Hold(self._clock, running)
-            hold.took_over = before is not None
-            return hold
+            ownership = self._owned[session] = Ownership(self._clock, running)
+            ownership.took_over = before is not None
+            return ownership
 
-    def give_back(self, session: str, hold: Hold, *, ended: bool = False) -> None:
+    def give_back(self, session: str, ownership: Ownership, *, ended: bool = False) -> None:
         """Let go; the hash is remembered unless the upload has ended."""
         with self._lock:
-            if self._holds.get(session) is not hold:
+            if self._owned.get(session) is not ownership:
                 return
-            del self._holds[session]
-            if not ended and hold.running.upto and len(self._running) < _MOST_HASHES:
-                self._running[session] = hold.running
+            del self._owned[session]
+            if not ended and ownership.running.upto and len(self._running) < _MOST_HASHES:
+                self._running[session] = ownership.running
 
 
 class DiskUpload:
@@ -109,8 +109,8 @@ class DiskUpload:
         self,
         session: str,
         file: DataFile,
-        ledger: Ledger,
-        hold: Hold,
+        owners: Owners,
+        ownership: Ownership,
         name: Callable[[Digest, int], None],
         forget: Callable[[], None],
         room: Callable[[], None] = lambda: None,
@@ -118,8 +118,8 @@ class DiskUpload:
         """`name(digest, size)` makes a proven upload a blob, `forget()` drops it, `room()` raises if full."""
         self._session = session
         self._file = file
-        self._ledger = ledger
-        self._hold = hold
+        self._owners = owners
+        self._ownership = ownership
         self._name = name
         self._forget = forget
         self._room = room
@@ -138,23 +138,23 @@ class DiskUpload:
         """Forget everything from `offset` on; InvalidError beyond what is held."""
         if offset > self._received:
             raise InvalidError(f"byte {offset} does not follow the {self._received} that are here")
-        with self._hold.used():
+        with self._ownership.used():
             if offset < self._received:
                 self._file.truncate(offset)
                 self._received = offset
-                if offset < self._hold.running.upto:
-                    self._hold.running = Running()
+                if offset < self._ownership.running.upto:
+                    self._ownership.running = Running()
 
     def write(self, data: bytes) -> None:
         """Append. StorageError when the disk is full or broken; the file then ends where it did before."""
         self._room()
-        with self._hold.used():
+        with self._ownership.used():
             try:
                 self._file.write(data, self._received)
             except BaseException:
                 self._file.truncate(self._received)
                 raise
-            running = self._hold.running
+            running = self._ownership.running
             if running.upto == self._received:
                 running.hasher.update(data)
                 running.upto += len(data)
@@ -162,10 +162,10 @@ class DiskUpload:
 
     def hash_more(self, digest: Digest) -> bool:
         """Hash up to HASH_STEP of the bytes that were not hashed as they came; whether some are left."""
-        with self._hold.used():
-            if self._hold.running.algorithm != digest.algorithm:
-                self._hold.running = Running(digest.algorithm, digest.hasher())
-            running = self._hold.running
+        with self._ownership.used():
+            if self._ownership.running.algorithm != digest.algorithm:
+                self._ownership.running = Running(digest.algorithm, digest.hasher())
+            running = self._ownership.running
             end = min(self._received, running.upto + HASH_STEP)
             while data := self._file.read(min(_READ, end - running.upto), running.upto):
                 running.hasher.update(data)
@@ -174,10 +174,10 @@ class DiskUpload:
 
     def commit(self, digest: Digest) -> None:
         """Prove, sync and name it. CorruptError keeps nothing."""
-        with self._hold.used():
+        with self._ownership.used():
             while self.hash_more(digest):
                 pass
-            running = self._hold.running
+            running = self._ownership.running
             if running.upto != self._received or not digest.matches(running.hasher):
                 self.cancel()
                 raise CorruptError(f"the {self._received} bytes that arrived are not {digest}")
@@ -188,11 +188,11 @@ class DiskUpload:
 
     def cancel(self) -> None:
         """Drop the session and its bytes."""
-        with self._hold.used():
+        with self._ownership.used():
             self._forget()
             self._ended = True
 
     def close(self) -> None:
         """Let go, keeping what was received."""
         self._file.close()
-        self._ledger.give_back(self._session, self._hold, ended=self._ended)
+        self._owners.give_back(self._session, self._ownership, ended=self._ended)

@@ -17,7 +17,7 @@ from registry.server.depot_memory import MemoryDepot
 from registry.server.http.limits import Limits
 from registry.server.principal import Right
 from registry.server.service import Plan, Service
-from registry.server.uploads import Ledger
+from registry.server.uploads import Owners
 from registry.wire.messages import Exchange
 
 
@@ -28,11 +28,11 @@ def watch() -> Turned:
 
 @pytest.fixture(params=["disk", "memory"])
 def depot(request: pytest.FixtureRequest, tmp_path: Path, watch: Turned) -> Iterator[Depot]:
-    ledger = Ledger(watch)
+    owners = Owners(watch)
     if request.param == "memory":
-        yield MemoryDepot(ledger)
+        yield MemoryDepot(owners)
         return
-    disk = on_disk(tmp_path, ledger=ledger)
+    disk = on_disk(tmp_path, owners=owners)
     yield disk
     disk.engine.dispose()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from registry.disk import files
 from registry.server.database import create_database
 from registry.server.depot import DiskDepot
-from registry.server.uploads import Ledger
+from registry.server.uploads import Owners
 
 
 class Turned:
@@ -22,9 +22,9 @@ class Turned:
 
 
 def on_disk(
-    directory: Path, clock: Callable[[], float] = lambda: 1000.0, ledger: Ledger | None = None
+    directory: Path, clock: Callable[[], float] = lambda: 1000.0, owners: Owners | None = None
 ) -> DiskDepot:
     ids = itertools.count()
     files.make_directory(directory)
     engine = create_database(directory)
-    return DiskDepot(directory, engine, clock, lambda: f"session-{next(ids)}-{id(ids)}", ledger or Ledger())
+    return DiskDepot(directory, engine, clock, lambda: f"session-{next(ids)}-{id(ids)}", owners or Owners())

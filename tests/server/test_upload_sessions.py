@@ -14,7 +14,7 @@ from registry.disk.data import DataFile
 from registry.errors import CorruptError, NotFoundError, StorageError, TransientError
 from registry.model.digests import Digest
 from registry.server import uploads
-from registry.server.uploads import QUIET, DiskUpload, Ledger
+from registry.server.uploads import QUIET, DiskUpload, Owners
 from registry.wire.faults import answer_to
 
 DATA = bytes(range(256)) * 1000
@@ -26,15 +26,15 @@ class Place:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.now = 0.0
-        self.ledger = Ledger(lambda: self.now)
+        self.owners = Owners(lambda: self.now)
         self.named: list[tuple[Digest, int]] = []
         self.forgotten = 0
         self.naming: Callable[[], None] = lambda: None
 
     def opened(self) -> DiskUpload:
-        hold = self.ledger.take("one")
+        hold = self.owners.take("one")
         return DiskUpload(
-            "one", DataFile.open(self.path, mode=0o600), self.ledger, hold, self._name, self._forget
+            "one", DataFile.open(self.path, mode=0o600), self.owners, hold, self._name, self._forget
         )
 
     def _name(self, digest: Digest, size: int) -> None:
@@ -119,7 +119,7 @@ def test_what_was_not_hashed_as_it_came_is_hashed_in_bounded_steps(place: Place,
     upload = place.opened()
     upload.write(DATA)
     upload.close()
-    place.ledger = Ledger()  # the server was started again
+    place.owners = Owners()  # the server was started again
     digest = Digest.of(DATA, algorithm)
     again = place.opened()
 
@@ -138,7 +138,7 @@ def test_a_file_that_lost_bytes_is_not_what_it_was_and_does_not_hash_for_ever(pl
     upload = place.opened()
     upload.write(DATA)
     upload.close()
-    place.ledger = Ledger()
+    place.owners = Owners()
     again = place.opened()
     with place.path.open("r+b") as file:
         file.truncate(1000)
