@@ -132,7 +132,7 @@ class Restore:
         engine = connect(self.directory / FILE)
         try:
             copy_database(engine, aside)
-            return aside, revocations.changes(engine) if revision(engine) == REVISION else []
+            return aside, revocations.changes(engine) if revision(engine) > OLDEST else []
         except StorageError:  # it is broken: that may be why it is replaced
             files.move(self.directory / FILE, aside)
             return aside, []
@@ -176,7 +176,7 @@ def _check_copy(copy: Path) -> None:
         raise InvalidError(f"{copy} is no copy of a registry's database") from None
     finally:
         engine.dispose()
-    if made_by not in (OLDEST, REVISION):
+    if not OLDEST <= made_by <= REVISION:
         raise InvalidError(f"{copy} is no copy that this Ferry can read (revision {made_by or 'none'})")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from guarded import key
+from sqlalchemy import text
 from test_depot_contract import CONFIG, WEIGHTS, get, published, put
 
 from registry.disk.data import lock_file
@@ -17,6 +18,7 @@ from registry.model.digests import Digest
 from registry.server import backup as copies
 from registry.server.backup import LOCK, backup, backup_with_blobs, daily_copy
 from registry.server.check import Check
+from registry.server.database import REVISION
 from registry.server.principal import Right
 from registry.server.reclaim import Reclaim
 from registry.server.restore import Restore, Restored
@@ -183,6 +185,22 @@ def test_a_tar_of_something_else_changes_nothing(tmp_path: Path) -> None:
     assert get(again.depot, DIGEST) == WEIGHTS
     again.close()
     assert not list((tmp_path / "data").glob("*.restored"))
+
+
+@pytest.mark.parametrize(
+    ("made_by", "taken"), [("0000", False), (REVISION, True), ("9999", False), ("x", False)]
+)
+def test_a_copy_of_a_newer_ferry_is_refused(tmp_path: Path, made_by: str, taken: bool) -> None:
+    registry = begun(tmp_path / "data")
+    with registry.depot.engine.begin() as database:
+        database.execute(text("UPDATE alembic_version SET version_num = :made_by"), {"made_by": made_by})
+    backup(registry.depot.engine, tmp_path / "backup.db")
+    registry.close()
+    if taken:
+        assert restore(tmp_path / "backup.db", tmp_path / "elsewhere").blobs == 2
+        return
+    with pytest.raises(InvalidError, match="no copy that this Ferry can read"):
+        restore(tmp_path / "backup.db", tmp_path / "elsewhere")
 
 
 def test_blobs_that_are_not_there_are_counted(tmp_path: Path) -> None:
