@@ -15,5 +15,5 @@ def need_server(doing: str) -> None:
     if missing:
         raise InvalidError(
             f"{doing} needs the embedded registry's libraries, and {', '.join(missing)} is not installed",
-            hint="in a checkout of Ferry: pipx install --force '.[server]' (or pip, in its own environment)",
+            hint="in a checkout of Ferry: pipx install -f '.[server]' (or pip, in its own environment)",
         )

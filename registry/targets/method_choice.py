@@ -67,12 +67,10 @@ class MethodChoice:
             if self.most < self._limit and self._in_a_row >= _GROW:
                 self.most, self._in_a_row = min(self._limit, self.most * 2), 0
 
-    def refused(self, why: str, *, first: bool) -> bool:
-        """It refused a PATCH or PUT, or lost what it had kept. `first`: nothing was sent before it."""
+    def refused(self, why: str, *, at_once: bool) -> bool:
+        """It refused a PATCH, or lost what it had kept. `at_once`: that is no chance, once is enough."""
         self._refusals += 1
-        if first or self._refusals >= _REFUSALS or self.method is not Method.CHUNKS:
-            return self._move_on(why)
-        return False
+        return (at_once or self._refusals >= _REFUSALS) and self._move_on(why)
 
     def too_large(self, size: int, least: int, why: str) -> bool:
         """A body of `size` was too large: chunks are smaller now, of at least `least`, or it is False."""
@@ -93,6 +91,7 @@ class MethodChoice:
                 self._broken_at = size
             return False
         self._breaks += 1
+        self._refusals = self._closings = 0  # not in a row
         return self._breaks >= _WHOLE_BREAKS and len(self._left) > 1 and self._move_on(why)
 
     def busy(self, size: int) -> None:

@@ -139,7 +139,8 @@ class UploadIntake:
         elif self.known() and (method is Method.CHUNKS or self._held == self._blob.size):
             return
         elif held:
-            self._choice.refused(f"{self._peer.host} lost {held} bytes that it had kept", first=False)
+            why = f"{self._peer.host} lost {held} bytes that it had kept"
+            self._choice.refused(why, at_once=method is not Method.CHUNKS)
         self._start_over()
         if self._choice.method is None:
             raise self._exhausted()
@@ -274,8 +275,9 @@ class UploadIntake:
             self._choice.busy(span.length)
         if refusal.status not in _NOT_SO:
             return error
-        first = span.offset == 0 and refusal.status not in _GONE
-        if self._choice.refused(str(refusal), first=first):
+        # May be chance: a session that is gone, and 416 to a body that was sent without a range.
+        chance = refusal.status in (_GONE if self._choice.method is Method.CHUNKS else (416,))
+        if self._choice.refused(str(refusal), at_once=span.offset == 0 and not chance):
             self._start_over()
         return self._another_way(error)
 
@@ -303,7 +305,8 @@ class UploadIntake:
             return self._another_way(error) if self._choice.method is None else error
         if refusal.status not in _NOT_SO:
             return error
-        if self._choice.not_closed(why, at_once=self._choice.method is Method.PUT):
+        at_once = self._choice.method is Method.PUT and refusal.status != 416
+        if self._choice.not_closed(why, at_once=at_once):
             self._start_over()
         return self._another_way(error)
 

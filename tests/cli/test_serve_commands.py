@@ -227,4 +227,4 @@ def test_without_the_servers_libraries_one_sentence_says_what_to_install(ferry: 
         )
         assert done.returncode == 2
         assert "sqlalchemy is not installed" in done.stderr
-        assert "pipx install --force '.[server]'" in done.stderr
+        assert "pipx install -f '.[server]'" in done.stderr

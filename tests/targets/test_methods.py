@@ -213,3 +213,14 @@ def test_chunks_that_break_at_one_size_again_do_not_grow_back_to_it() -> None:
 
     assert choice.most == 8 * MiB
     assert choice.worked(5.0) == Learned(Method.CHUNKS, 8 * MiB, 5.0)
+
+
+def test_a_whole_body_is_refused_by_chance_once_and_not_twice_in_a_row() -> None:
+    choice = MethodChoice(small=False)
+    choice.refused("416", at_once=True)
+
+    assert not choice.refused("416", at_once=False)
+    choice.broke(60, "reset")
+    assert not choice.refused("416", at_once=False)
+    assert choice.refused("416", at_once=False)
+    assert choice.tried == "chunks with Content-Range: 416; one PATCH with all bytes: 416"

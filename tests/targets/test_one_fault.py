@@ -38,7 +38,7 @@ FAULTS: dict[str, Row] = {
     "breaks, keeps nothing": (
         Quirks(breaks_at=5000, keeps_broken=False), TransientError, "closed the connection", 1),
     "breaks at the same byte": (Quirks(breaks_at=30_000_000), TransientError, "closed the connection", 1),
-    "416": (Quirks(patch=RANGE, full_closing=RANGE), ProtocolError, "in no way that Ferry knows", 3),
+    "416": (Quirks(patch=RANGE, full_closing=RANGE), ProtocolError, "in no way that Ferry knows", 5),
     "2xx and nothing kept": (Quirks(keeps="nothing"), CorruptError, "DIGEST_INVALID", 2.1),
     "2xx and nothing kept, 0-0": (Quirks(keeps="nothing", told="first chunk"), CorruptError, "DIGEST", 2.1),
     "2xx and nothing kept, SIZE_INVALID": (
