@@ -57,7 +57,7 @@ def test_ferry_is_installed_from_a_checkout_and_no_index_of_packages_is_named() 
     texts = [README, *(path.read_text() for path in sources)]
     assert len(texts) > 100
     for text in texts:
-        found = re.search(r"pypi|package index|pipx? install (?!(--\S+ )?'\.)", text, re.IGNORECASE)
+        found = re.search(r"pypi|package index|pipx? install (?!(-\S+ )?'\.)", text, re.IGNORECASE)
         assert found is None, text[found.start() :][:200]
 
 
@@ -202,7 +202,7 @@ def test_publishing_from_ci_works_as_written(
     assert told["name"] == f"{house.host}/acme/tiny:1.0"
     assert {blob["how"] for blob in told["blobs"]} == {"uploaded"}
     tags = people("ci")("tags", f"{house.host}/acme/tiny", "--format", "json").well().json
-    assert {"tag": "1.0", "digest": told["digest"]} in tags
+    assert ("1.0", told["digest"]) in [(row["tag"], row["digest"]) for row in tags]
 
 
 @needs_mounts
