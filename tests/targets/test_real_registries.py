@@ -33,6 +33,7 @@ TAKEN: dict[str, tuple[Quirks, float]] = {
         Quirks(keeps="last chunk", wrong=(400, "SIZE_INVALID", "size differs")),
         2.0,
     ),
+    "Quay: one body of at most 20 GB": (Quirks(body_limit=20 * 1000**3), 1.0),
     "nginx: 1 MiB": (Quirks(body_limit=MiB), 2.0),
     "nginx: 20 MB": (Quirks(body_limit=20_000_000), 1.0),
     "a proxy that closes at 5 MB": (Quirks(body_limit=5_000_000, closes=True), 1.5),
@@ -77,6 +78,10 @@ REFUSED: dict[str, tuple[Quirks, Refusal]] = {
     "413 at 1,000 bytes": (
         Quirks(body_limit=1000),
         (ProtocolError, "the proxy or registry at models.example takes no body of 1 MiB"),
+    ),
+    "Quay in small: a whole body above its limit, and no chunks": (
+        Quirks(ranged=(416, "RANGE_INVALID", "no chunks"), body_limit=20_000_000),
+        (ProtocolError, "the proxy or registry at models.example takes no body of 60000000 bytes (413)"),
     ),
     "every body is refused": (
         Quirks(patch=(405, "UNSUPPORTED", "no"), full_closing=(405, "UNSUPPORTED", "no")),
