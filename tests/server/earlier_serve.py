@@ -11,8 +11,9 @@ One nonce of ada's first key is spent until the year 2096.
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path
+
+from archives import unpack
 
 ARCHIVE = Path(__file__).parents[2] / "fixtures" / "serve-0.1.tar.xz"
 NOW = 1_790_000_000.0  # when it was begun; each step one second later
@@ -20,6 +21,5 @@ NOW = 1_790_000_000.0  # when it was begun; each step one second later
 
 def unpacked(place: Path) -> Path:
     """The data directory of 0.1, below `place`."""
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(place, filter="data")
+    unpack(ARCHIVE, place)
     return place / "serve-0.1"

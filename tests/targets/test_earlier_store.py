@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tarfile
 import zlib
 from pathlib import Path
 
 import earlier_store as earlier
 import pytest
+from archives import unpack
 from goods import get, put
 from invariants import check_store
 
@@ -29,8 +29,7 @@ FIXTURE = Path(__file__).parents[2] / "fixtures" / "store-0.1.tar.xz"
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     """The store, with the seals of `proven` true of the files as they were unpacked."""
-    with tarfile.open(FIXTURE) as tar:
-        tar.extractall(tmp_path, filter="data")
+    unpack(FIXTURE, tmp_path)
     models = tmp_path / "models"
     record = models / ".ferry" / "proven"
     record.write_text("".join(of_this_disk(models, line) for line in record.read_text().splitlines()))
