@@ -191,7 +191,7 @@ def pull():
     blob = Descriptor("x.model", Digest.of(b"x"), 10_000_000)
     bars.begin(Name.parse("tiny"), [blob])
     bars.at(blob, 5)
-    print("READY", flush=True)
+    print("READY", end="", flush=True)
     time.sleep(20)
 exits.of(run, pull)
 """
@@ -245,5 +245,5 @@ def test_ctrl_c_takes_the_bars_away_before_anything_is_said() -> None:
     code, text = in_terminal(STOPPED, (24, 80), interrupt=True)
     assert code == 130
     window = Window()
-    window.write(text.replace("READY\r\n", ""))
+    window.write(text.replace("READY", ""))
     assert window.seen == ["ferry: interrupted", ""]
