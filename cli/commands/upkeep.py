@@ -213,7 +213,13 @@ def check(invocation: Invocation, hashing: bool, repair: bool) -> int:
             invocation.terminal.line(
                 f"{str(each.digest)[:19]}  {each.wrong.value}  needed by {visible(whose)}"
             )
-        invocation.terminal.line(
-            f"{repaired} blobs repaired" if repair else f"{len(found)} blobs are not as they should be"
-        )
+        invocation.terminal.line(_summary(len(found), repaired if repair else None))
     return 0 if repair or not found else CorruptError.exit
+
+
+def _summary(found: int, repaired: int | None) -> str:
+    """How a check went; `repaired` is None where nothing was to be repaired."""
+    if not found:
+        return "every blob is right"
+    blobs = "1 blob is" if found == 1 else f"{found} blobs are"
+    return f"{blobs} not right" if repaired is None else f"{blobs} not right, {repaired} repaired"
