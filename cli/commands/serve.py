@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _LISTEN = "127.0.0.1:5050"
 _SCRUB = 30 * 86400.0
+_LOOK_EVERY = 1.0  # seconds: a signal that lands just before a wait begins does not end that wait
 
 
 @command("data", "plain_http")
@@ -113,9 +114,9 @@ class _Signals:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             try:
-                told = self._told.get(timeout=left)
+                told = self._told.get(timeout=min(left, _LOOK_EVERY))
             except Empty:
-                return False
+                continue
             if told == signal.SIGTERM:
                 return True
             again()

@@ -1,0 +1,56 @@
+"""What `ferry serve` is told by signals, also where one lands at the worst instant."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from queue import Empty
+
+import pytest
+
+from cli.commands import serve
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[serve._Signals]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(serve, "_LOOK_EVERY", 0.01)
+    yield serve._Signals()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class LateQueue:
+    """A queue into which a signal's number is put only once a wait has ended: the signal did not end it."""
+
+    def __init__(self, number: int) -> None:
+        self.number: int | None = None
+        self.late = number
+
+    def get(self, timeout: float) -> int:
+        if self.number is None:
+            self.number = self.late
+            time.sleep(timeout)
+            raise Empty
+        return self.number
+
+
+def test_a_signal_that_ends_no_wait_is_noticed_by_the_next(signals: serve._Signals) -> None:
+    signals._told = LateQueue(signal.SIGTERM)  # type: ignore[assignment]  # a signal at the worst instant
+
+    assert signals.stopped(2.0, lambda: None)
+
+
+def test_sighup_reads_again_and_sigterm_ends(signals: serve._Signals) -> None:
+    again: list[int] = []
+    signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGTERM)
+
+    assert signals.stopped(60.0, lambda: again.append(1))
+    assert again == [1, 1]
+
+
+def test_without_a_signal_the_time_passes(signals: serve._Signals) -> None:
+    assert not signals.stopped(0.03, lambda: None)
