@@ -222,6 +222,9 @@ def test_sighup_reads_the_certificate_again_and_a_bad_one_changes_nothing(
 
 def test_sighup_without_a_certificate_is_said_and_ends_nothing(ferry: Ferry) -> None:
     house = House(ferry).open()
-    house.signal(signal.SIGHUP)
-    until(lambda: "no certificate to read again" in house.log)
-    assert house.close() == 0
+    try:
+        house.signal(signal.SIGHUP)
+        until(lambda: "no certificate to read again" in house.log)
+    finally:
+        code = house.close()
+    assert code == 0
