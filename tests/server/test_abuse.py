@@ -207,7 +207,8 @@ def uploads_to_hash(attacked: House, bearer: str, count: int, size: int) -> list
 def test_idle_connections_make_room_where_descriptors_are_few(tmp_path: Path) -> None:
     with house(tmp_path, "prlimit", "--nofile=256:256") as attacked:
         with Health(attacked.host) as health:
-            for _ in range(300):  # not in one burst, or a probe is the longest idle before its request is there
+            # Not in one burst, or a probe is the longest idle before its request is there.
+            for _ in range(300):
                 attacked.connect()
                 time.sleep(0.002)
             until = health.asked + 3
