@@ -48,6 +48,7 @@ class _Entry:
     grant: Grant | None = None
     good_until: float = 0.0
     proven: Grant | None = None  # the last grant that was accepted
+    unproven: int = 0  # how many in a row since then were not
     asked: Scopes = field(default_factory=Scopes)
     refused: Scopes = field(default_factory=Scopes)  # of other repositories: mounts from there cannot be
     fetches: int = 0
@@ -209,7 +210,7 @@ class Session:
         if refused and (error := self._refusal(response, grant)) is not None:
             raise error
         if status != 401:
-            entry.proven = grant
+            entry.proven, entry.unproven = grant, 0
         return response
 
     def _secrets(self) -> Iterator[Secret]:
@@ -245,7 +246,8 @@ class Session:
     def _learn(self, entry: _Entry, grant: Grant | None, response: Response, access: Access | None) -> bool:
         """Remember what a 401 asks for, if anything; the grant it did not accept is forgotten.
 
-        DeniedError if that grant never opened anything, and the answer asks for nothing new.
+        DeniedError if that grant never opened anything, and the answer asks for nothing new. Where an earlier
+        one did, only the second in a row is believed to be refused: a 401 by chance ends no transfer.
         """
         try:
             challenges = parse_challenges(response.headers.all("WWW-Authenticate"))
@@ -259,9 +261,12 @@ class Session:
                 entry.challenges = challenges
             in_use = entry.forget(grant)
             if in_use and grant is not None and entry.proven is not grant and not new:
-                response.close()
-                entry.refused |= Scopes.of_mount(access)
-                raise grant.refusal or grant.unaccepted or self._unimpressed()
+                entry.unproven += 1
+                source = Scopes.of_mount(access)
+                if entry.proven is None or entry.unproven > 1 or source.actions:
+                    response.close()
+                    entry.refused |= source
+                    raise grant.refusal or grant.unaccepted or self._unimpressed()
         if challenges:
             response.close()
         return bool(challenges)

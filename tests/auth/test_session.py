@@ -6,6 +6,7 @@ import base64
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from session_kit import BLOB, KEY, READING, UPLOADS, Clock, Registry, session
@@ -140,6 +141,29 @@ def test_an_endless_401_is_a_denial(streamed: bool, http: Http) -> None:
 
         assert registry.given == 1
         assert len(spy.seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("refused", "opens", "given"), [({2}, True, 3), ({2, 4}, True, 5), ({2, 3}, False, 3)]
+)
+def test_where_a_token_opened_something_the_second_refusal_in_a_row_is_believed(
+    refused: set[int], opens: bool, given: int, http: Http
+) -> None:
+    class Flickers(Registry):
+        def __call__(self, talk: Talk, seen: Seen) -> None:
+            if self.given in refused:
+                self.good.clear()
+            super().__call__(talk, seen)
+
+    with Spy((registry := Flickers(),)) as spy:
+        talk = session(http, spy)
+        assert whole(talk(Request("GET", spy.url + BLOB))) == b"fine"
+        with nullcontext() if opens else pytest.raises(DeniedError, match="did not accept"):
+            while registry.given < given:
+                registry.good.clear()
+                assert whole(talk(Request("GET", spy.url + BLOB))) == b"fine"
+
+        assert registry.given == given
 
 
 def test_a_401_that_asks_for_nothing_is_handed_on(http: Http) -> None:
