@@ -63,6 +63,8 @@ CREDENTIALS = Table(
     Column("added", Float, nullable=False),
     Column("expires", Float),
     Column("revoked", Float),
+    Column("note", String(200), nullable=False, server_default=""),
+    Column("last_used", Float),
 )
 
 KEYS = Table(
@@ -71,6 +73,20 @@ KEYS = Table(
     Column("fingerprint", String(50), primary_key=True),
     Column("text", String(100), nullable=False),
     Column("credential", _ID, ForeignKey("credentials.id", ondelete="CASCADE"), nullable=False, unique=True),
+)
+
+# Secrets are kept as their SHA-256 (hex digits); the present one was made at `issued`, and the one before it
+# is good until `old_until`. `scopes`: what may be done by it, as texts with spaces between.
+API_KEYS = Table(
+    "api_keys",
+    METADATA,
+    Column("credential", _ID, ForeignKey("credentials.id", ondelete="CASCADE"), primary_key=True),
+    Column("secret_hash", String(64), nullable=False, unique=True),
+    Column("last_four", String(4), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("issued", Float, nullable=False),
+    Column("old_hash", String(64), unique=True),
+    Column("old_until", Float),
 )
 
 # `scope` is the namespace's name, or a repository's in it.
@@ -111,6 +127,7 @@ RIGHTS_CHANGES = Table(
 _WATCHED = {
     "users": " OF name, admin, disabled",
     "credentials": " OF user_id, cap, expires, revoked",
+    "api_keys": " OF secret_hash, scopes, old_hash, old_until",
     "namespaces": " OF name, owner",
     "grants": "",
     "public_repositories": "",
