@@ -189,24 +189,23 @@ class App:
             if not self.depot.exists(place.repository):
                 return _no_repository(place)
             return fault("BLOB_UNKNOWN", f"{place.repository} has no blob {digest}")
-        headers = Headers(
-            {
-                "Content-Type": "application/octet-stream",
-                "Docker-Content-Digest": str(digest),
-                "ETag": f'"{digest}"',
-                "Accept-Ranges": "bytes",
-            }
-        )
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Docker-Content-Digest": str(digest),
+            "ETag": f'"{digest}"',
+            "Accept-Ranges": "bytes",
+        }
         wanted = _wanted(request, digest, blob.size)
         if wanted is None:
-            located = headers.with_("Location", self.link_to(visitor, digest))
-            return Response(200, located, blob.content(Span(0, blob.size)), blob.size)
+            if request.method == "GET":  # nobody follows it from a HEAD, and signing one takes time
+                headers["Location"] = self.link_to(visitor, digest)
+            return Response(200, Headers(headers), blob.content(Span(0, blob.size)), blob.size)
         first, length = wanted
         if not length:
             unsatisfied = {"Content-Range": f"bytes */{blob.size}"}
             return fault("RANGE_INVALID", f"the blob has {blob.size} bytes", headers=unsatisfied)
-        partial = headers.with_("Content-Range", f"bytes {first}-{first + length - 1}/{blob.size}")
-        return Response(206, partial, blob.content(Span(first, length)), length)
+        headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{blob.size}"
+        return Response(206, Headers(headers), blob.content(Span(first, length)), length)
 
     def link_to(self, visitor: Visitor, digest: Digest) -> str:
         """Where the blob is without a token. A link names itself: a new one would let it outlive its days."""

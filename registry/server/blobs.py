@@ -100,7 +100,7 @@ class Blobs:
         return files.status(self._path(digest))
 
     def _path(self, digest: Digest) -> Path:
-        return self.directory / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
+        return self.directory.joinpath("blobs", digest.algorithm, digest.hex[:2], digest.hex)
 
     def _trashed(self, digest: Digest) -> Path:
         return self.directory / "trash" / f"{digest.algorithm}-{digest.hex}"

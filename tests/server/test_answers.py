@@ -56,14 +56,30 @@ def test_answers_in_memory_that_nobody_reads_are_bounded(serve: Serve) -> None:
     assert status(served.connect(head("GET", "/small"))) == 200
 
 
+@pytest.mark.parametrize("wanted", [6, 16 * 1024, 16 * 1024 + 1, 6_000_000])
 def test_a_file_that_is_shorter_than_it_was_is_said_before_the_head_goes_out(
-    serve: Serve, tmp_path: Path
+    serve: Serve, tmp_path: Path, wanted: int
 ) -> None:
     file = tmp_path / "blob"
-    file.write_bytes(b"12345")
-    served = serve(lambda request: Response(200, body=FileSpan(tmp_path / request.path[1:], 0, 6)))
+    file.write_bytes(b"x" * (wanted - 1))
+    served = serve(lambda request: Response(200, body=FileSpan(tmp_path / request.path[1:], 0, wanted)))
     assert status(served.connect(head("GET", "/blob"))) == 503
     assert status(served.connect(head("GET", "/gone"))) == 404
+
+
+@pytest.mark.parametrize("length", [0, 1, 4097, 16 * 1024, 16 * 1024 + 1])
+def test_a_part_of_a_file_goes_out_whether_it_is_read_or_sent_from_the_disk(
+    serve: Serve, tmp_path: Path, length: int
+) -> None:
+    file, data = tmp_path / "blob", bytes(range(251)) * 100
+    file.write_bytes(data)
+    served = serve(lambda _: Response(200, body=FileSpan(file, 5, length)))
+    opened = served.connect(head("GET", "/x") + head("HEAD", "/x", "Connection: close"))
+    first, _, rest_of = rest(opened).partition(b"\r\n\r\n")
+    assert f"content-length: {length}\r\n".encode() in first.lower() + b"\r\n"
+    assert rest_of[:length] == data[5 : 5 + length]
+    assert rest_of[length:].startswith(b"HTTP/1.1 200") and rest_of.endswith(b"\r\n\r\n")
+    assert [served.record(each).sent for each in range(2)] == [length, 0]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO, TypeVar
 
@@ -27,7 +27,9 @@ from registry.wire.messages import Response
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
-_SMALL = 64 * 1024  # bytes of an answer that are not counted as memory
+_SMALL = 64 * 1024  # bytes of an answer in memory that go out in one piece
+_UNCOUNTED = 4 * 1024  # and that are not counted as memory
+_READ_AT_ONCE = 16 * 1024  # bytes of a file that are read at once, not sent from it
 _MOST_SLICE = 4 * 1024 * 1024  # what the kernel is given to send at once,
 _FIRST_SLICE = 256 * 1024
 _MOST_PIECE = 1024 * 1024  # what is read and encrypted at once
@@ -56,7 +58,7 @@ class Answerer:
         try:
             if not self._bodiless(response) and isinstance(response.body, FileSpan):
                 file = await self.queues.run(Work.READING, partial(_opened, response.body))
-            elif isinstance(response.body, bytes) and len(response.body) > _SMALL:
+            elif isinstance(response.body, bytes) and len(response.body) > _UNCOUNTED:
                 held = len(response.body)
                 if not self.connections.take(self.connection, held):
                     held = 0
@@ -217,6 +219,21 @@ class Answerer:
     def _abort(self) -> None:
         if self.incoming.transport is not None:
             self.incoming.transport.abort()
+
+
+def with_small_file(response: Response) -> Response:
+    """The same with the bytes of a small file in it, or why they cannot be read. It waits for the disk.
+
+    For the thread that found the answer: to wait for a thread once more takes longer than reading them.
+    """
+    span = response.body
+    if not isinstance(span, FileSpan) or span.length > _READ_AT_ONCE:
+        return response
+    try:
+        return replace(response, body=b"".join(files.read_span(span)))
+    except RegistryError as error:
+        _LOG.error("%s", error.message)
+        return unreadable(error)
 
 
 def _opened(span: FileSpan) -> BinaryIO:

@@ -16,7 +16,7 @@ from aiohttp.http import HttpProcessingError
 
 from registry.contracts import Clock
 from registry.errors import InvalidError, RegistryError
-from registry.server.http.answers import Answerer
+from registry.server.http.answers import Answerer, with_small_file
 from registry.server.http.connections import Connection, Connections
 from registry.server.http.limits import Limits
 from registry.server.http.queues import QueueFullError, Queues, Work, work_of
@@ -169,9 +169,12 @@ class _Driven:
 
     def _ask(self, request: Request) -> Response | Accept:
         try:
-            return self.driver.exchange(request)
+            answer = self.driver.exchange(request)
         except RegistryError as error:
             return answer_to(error)
+        if isinstance(answer, Accept) or request.method == "HEAD":
+            return answer
+        return with_small_file(answer)
 
     # --- what comes in -----------------------------------------------------------------------------
 
