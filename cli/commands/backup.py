@@ -80,7 +80,7 @@ def restore(invocation: Invocation, file: Path, directory: Path, revocations: Pa
     from registry.server.restore import Restore
     from registry.server.service import new_id
 
-    done = Restore(directory, time.time, new_id).run(file, revocations)
+    done = Restore(directory, time.time, new_id, data_directory.actor()).run(file, revocations)
     if invocation.terminal.json:
         invocation.terminal.document(_restored(done, again=revocations is not None))
     else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select
 
 from registry.contracts import Actor
 from registry.server.database import reading
@@ -55,6 +55,15 @@ def record(
         "digest": digest,
     }
     database.execute(_ADD, row)
+
+
+def last(engine: Engine, action: str = "") -> float:
+    """When something was last changed, or that last happened (Unix seconds); 0 for never. StorageError."""
+    query = select(func.max(AUDIT.c.time))
+    if action:
+        query = query.where(AUDIT.c.action == action)
+    with reading(engine) as database:
+        return float(database.execute(query).scalar() or 0.0)
 
 
 def entries(engine: Engine, *, after: float = 0.0, repository: str = "", limit: int = 1000) -> list[Entry]:

@@ -127,8 +127,7 @@ class Identity:
         signing.check_fresh(ts, now=now)
         signature.check(signing.token_text(here.base + request.target))
         principal = self.credentials.speaker(signature.key)
-        expires = int(ts) + signing.FRESH_SECONDS + 1
-        self.nonces.spend(principal.credential_id, _only(request, "nonce"), expires)
+        self.nonces.spend(principal.credential_id, _only(request, "nonce"), int(ts))
         return principal
 
     def _caller(self, request: Request) -> PublicKey:

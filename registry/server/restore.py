@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, select
 
-from registry.contracts import Clock, NewId
+from registry.contracts import NOBODY, Actor, Clock, NewId
 from registry.disk import archive, files
 from registry.disk.data import DataFile, lock_file
 from registry.disk.secrets import create_once
@@ -22,6 +22,7 @@ from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.model.digests import Digest
 from registry.model.spans import FileSpan
 from registry.server import revocations
+from registry.server.audit import last, record
 from registry.server.backup import LOCK, needed
 from registry.server.blobs import Blobs
 from registry.server.database import (
@@ -33,10 +34,12 @@ from registry.server.database import (
     copy_database,
     reading,
     revision,
+    upsert,
+    writing,
 )
 from registry.server.directory import COPIES, MARK, check_servable
 from registry.server.revocations import Change, Withdrawals
-from registry.server.tables import AUDIT
+from registry.server.tables import NONCES
 
 Members = Iterator[tuple[str, FileSpan]]
 
@@ -57,18 +60,28 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True)
+class _Replaced:
+    """What is left of the database that was there: where it is, its withdrawals and its spent requests."""
+
+    aside: Path | None = None
+    changes: Sequence[Change] = ()
+    spent: Sequence[dict[str, object]] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Restore:
     """Puts backups in the place of the database in `directory`, which nobody may serve meanwhile."""
 
     directory: Path
     clock: Clock
     new_id: NewId
+    actor: Actor = NOBODY
 
     def run(self, copy: Path, withdrawn: Path | None = None) -> Restored:
         """Restore `copy`; `withdrawn` is a file of revocations that are made anew.
 
-        Every token and link that was given is dead afterwards. InvalidError for what is no registry's
-        directory, no copy or no such file; StorageError.
+        Every token and link that was given is dead afterwards, and no request that was signed before asks
+        for another. InvalidError for what is no registry's directory, no copy or no such file; StorageError.
         """
         check_servable(self.directory)
         given = revocations.read(withdrawn) if withdrawn is not None else None
@@ -86,24 +99,27 @@ class Restore:
                 _copy(copy, draft)
             else:
                 _take_out(copy, members, draft)
-            return self._restored(draft, members, given)
+            return self._restored(copy, draft, members, given)
         finally:
             files.remove(draft)
             lock.close()
 
-    def _restored(self, draft: Path, members: Members | None, given: list[Change] | None) -> Restored:
+    def _restored(
+        self, copy: Path, draft: Path, members: Members | None, given: list[Change] | None
+    ) -> Restored:
         """The same, with the copy in a file of its own."""
         _bring_up(draft, self.clock())
         blobs, wanted = Blobs(self.directory), dict(needed(draft))
         brought = self._bring(members or iter(()), blobs, wanted)
-        aside, later = self._set_aside()
-        alive = self._withdrawn(draft, given, later)
+        replaced = self._set_aside()
+        alive = self._withdrawn(draft, given, replaced.changes)
+        self._note(draft, copy, replaced.spent)
         files.remove(self.directory / "token-secret")
         for name in (f"{FILE}-wal", f"{FILE}-shm"):  # they belong to the one that goes
             files.remove(self.directory / name)
         files.move(draft, self.directory / FILE)
         missing = sum(blobs.size(digest) != size for digest, size in wanted.items())
-        return Restored(len(wanted), missing, brought, alive, aside)
+        return Restored(len(wanted), missing, brought, alive, replaced.aside)
 
     def _bring(self, members: Members, blobs: Blobs, wanted: dict[Digest, int]) -> int:
         """Put the blobs of an archive where they are missing; how many. One that is not right is none."""
@@ -122,31 +138,50 @@ class Restore:
                 files.remove(upload)
         return brought
 
-    def _set_aside(self) -> tuple[Path | None, list[Change]]:
-        """Keep the database that is there, as far as it can be read; what it says was changed."""
+    def _set_aside(self) -> _Replaced:
+        """Keep the database that is there, and what it knows, as far as it can be read."""
         if files.status(self.directory / FILE) is None:
-            return None, []
+            return _Replaced()
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(self.clock()))
         aside = self.directory / COPIES / f"before-restore-{stamp}.db"
         files.make_directory(aside.parent, mode=0o700)
         engine = connect(self.directory / FILE)
         try:
             copy_database(engine, aside)
-            return aside, revocations.changes(engine) if revision(engine) > OLDEST else []
+            if revision(engine) == OLDEST:
+                return _Replaced(aside)
+            return _Replaced(aside, revocations.changes(engine), self._spent(engine))
         except StorageError:  # it is broken: that may be why it is replaced
             files.move(self.directory / FILE, aside)
-            return aside, []
+            return _Replaced(aside)
         finally:
             engine.dispose()
 
-    def _withdrawn(self, draft: Path, given: list[Change] | None, later: list[Change]) -> list[Change]:
+    def _spent(self, engine: Engine) -> list[dict[str, object]]:
+        """The rows of the signed requests that could still be sent again."""
+        with reading(engine) as database:
+            rows = database.execute(select(NONCES).where(NONCES.c.expires >= self.clock()))
+            return [dict(row) for row in rows.mappings()]
+
+    def _note(self, draft: Path, copy: Path, spent: Sequence[dict[str, object]]) -> None:
+        """Let the copy know the requests that were spent since, and that it was restored now."""
+        engine = connect(draft)
+        try:
+            with writing(engine) as database:
+                if spent:
+                    database.execute(upsert(database, NONCES).on_conflict_do_nothing(), spent)
+                record(database, self.clock(), self.actor, "restore", copy.name)
+        finally:
+            engine.dispose()
+
+    def _withdrawn(self, draft: Path, given: list[Change] | None, later: Sequence[Change]) -> list[Change]:
         """What was withdrawn since the copy; it is withdrawn from the copy too, if the file was given."""
         engine = connect(draft)
         try:
-            last = _last(engine)
+            latest = last(engine)
             known = [*later, *(given if given is not None else self._noted())]
             withdrawals = Withdrawals(engine, self.clock, self.new_id)
-            alive = withdrawals.alive([each for each in known if each.time > last])
+            alive = withdrawals.alive([each for each in known if each.time > latest])
             for change in alive if given is not None else ():
                 withdrawals.apply(change)
             return alive
@@ -229,9 +264,3 @@ def _write(span: FileSpan, path: Path, seen: Callable[[bytes], object] = len) ->
         file.sync()
     finally:
         file.close()
-
-
-def _last(engine: Engine) -> float:
-    """When the last thing happened that the copy knows of."""
-    with reading(engine) as database:
-        return float(database.execute(select(func.max(AUDIT.c.time))).scalar() or 0.0)

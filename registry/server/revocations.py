@@ -16,7 +16,7 @@ from sqlalchemy import Engine, select
 
 from registry.contracts import Actor, Clock, NewId
 from registry.disk import files
-from registry.disk.data import lock_file
+from registry.disk.data import wait_for_lock
 from registry.errors import InvalidError, NotFoundError
 from registry.server.accounts import Accounts
 from registry.server.credentials import Credentials
@@ -26,6 +26,7 @@ from registry.server.rights import Rights
 from registry.server.tables import AUDIT
 
 FILE = "revocations"
+LOCK_SECONDS = 5.0  # that others may keep the file: each writes a few lines
 _BYTES = 256 * 1024 * 1024  # more than a million lines
 _BACK = 86_400.0  # seconds by which a clock may have been put back between two changes
 _BY = Actor(address="restored revocations")
@@ -72,15 +73,14 @@ def read(path: Path) -> list[Change]:
     return [_parsed(path, line) for line in _lines(path)]
 
 
-def keep(directory: Path, engine: Engine) -> int:
+def keep(directory: Path, engine: Engine, limit: float = LOCK_SECONDS) -> int:
     """Add to the directory's file what the database knows and the file does not; how many lines.
 
     Any process may do it at any time: what one did not come to, the next one does. InvalidError if the file
-    is damaged; StorageError.
+    is damaged; StorageError, also if another process has it locked for longer than `limit` seconds.
     """
     path = directory / FILE
-    file = lock_file(path, wait=True)
-    assert file is not None  # it waits
+    file = wait_for_lock(path, limit=limit)
     try:
         file.set_mode(0o600)
         known = _lines(path)

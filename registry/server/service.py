@@ -17,6 +17,7 @@ from registry.disk.data import DataFile, lock_file
 from registry.errors import StorageError
 from registry.server.accounts import Accounts
 from registry.server.app import App
+from registry.server.audit import last
 from registry.server.backup import LOCK
 from registry.server.credentials import Credentials
 from registry.server.database import FILE, connect_at_once
@@ -182,7 +183,7 @@ class Service:
         registry, plan = self.registry, self._plan
         signer = Signer(self._secret, time.time, new_id)
         links = Links(signer, plan.capability_days * DAY)
-        nonces = Nonces(registry.depot.engine, time.time)
+        nonces = Nonces(registry.depot.engine, time.time, last(registry.depot.engine, "restore"))
         identity = Identity(
             registry.accounts,
             registry.credentials,

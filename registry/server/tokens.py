@@ -17,6 +17,7 @@ from types import MappingProxyType
 import jwt
 from sqlalchemy import Engine, bindparam, delete
 
+from registry.auth.signing import FRESH_SECONDS
 from registry.contracts import Clock, NewId
 from registry.disk.secrets import create_once, read_secret
 from registry.errors import DeniedError, InvalidError, RegistryError, StorageError
@@ -26,6 +27,7 @@ from registry.server.principal import Principal
 from registry.server.tables import NONCES
 
 TOKEN_SECONDS = 300
+_KEPT_SECONDS = FRESH_SECONDS + 1  # a signed request is not fresh any more then
 DAY = 86_400
 MOST_SCOPES = 16
 _SCOPE_LENGTH = 512
@@ -149,23 +151,27 @@ class _Spending:
 class Nonces:
     """Remembers which signed requests came already; in the database, so that a restart forgets none.
 
-    Those that come while one transaction becomes durable share the next one: the disk, which takes most of
-    the time, is asked once for all of them.
+    A database that was restored has forgotten some: none that was signed until `since` (Unix seconds) is
+    taken. Those that come while one transaction becomes durable share the next one: the disk, which takes
+    most of the time, is asked once for all of them.
     """
 
     engine: Engine
     clock: Clock
+    since: float = 0.0
     _waiting: deque[_Spending] = field(default_factory=deque)
     _writer: Lock = field(default_factory=Lock)
 
-    def spend(self, credential: str, nonce: str, expires: float) -> None:
-        """Use `nonce` of a credential up; DeniedError if it was used before or is none. Kept until `expires`.
+    def spend(self, credential: str, nonce: str, signed: float) -> None:
+        """Use `nonce` of a credential up, which was `signed` then; DeniedError if it was used or is none.
 
         Both are the primary key: of two that spend one at once, one is refused.
         """
         if not _NONCE.fullmatch(nonce):
             raise DeniedError("the signed request has no usable nonce")
-        mine = _Spending({"credential": credential, "nonce": nonce, "expires": expires})
+        mine = _Spending({"credential": credential, "nonce": nonce, "expires": signed + _KEPT_SECONDS})
+        if signed <= self.since:
+            raise DeniedError("this request was signed before the registry was restored", hint="sign it anew")
         self._waiting.append(mine)
         with self._writer:
             if not mine.tried:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
 import pytest
-from guarded import key
+from guarded import NOW, key
+from peers import http_call
 from sqlalchemy import text
 from test_depot_contract import CONFIG, WEIGHTS, get, published, put
 
+from registry.auth import signing
 from registry.disk.data import lock_file
-from registry.errors import InvalidError, NotFoundError, StorageError
+from registry.errors import DeniedError, InvalidError, NotFoundError, StorageError
 from registry.model.digests import Digest
 from registry.server import backup as copies
+from registry.server.audit import entries, last
 from registry.server.backup import LOCK, backup, backup_with_blobs, daily_copy
 from registry.server.check import Check
 from registry.server.database import REVISION
@@ -23,7 +27,8 @@ from registry.server.principal import Right
 from registry.server.reclaim import Reclaim
 from registry.server.restore import Restore, Restored
 from registry.server.room import Room
-from registry.server.service import Registry
+from registry.server.service import Plan, Registry, Service
+from registry.server.tokens import Nonces
 from registry.server.upkeep import Upkeep
 
 DIGEST = Digest.of(WEIGHTS)
@@ -90,6 +95,49 @@ def test_a_restore_says_what_was_withdrawn_since_and_ends_every_token(tmp_path: 
     assert again.credentials.speaker(key(1).public).name == "ada"
     again.close()
     restore(done.aside, tmp_path / "data", 1.0)  # and back to what was there
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_request_that_was_used_before_a_restore_stays_used(tmp_path: Path, lost: bool) -> None:
+    registry = begun(tmp_path / "data")
+    backup(registry.depot.engine, tmp_path / "backup.db")
+    Nonces(registry.depot.engine, lambda: NOW).spend("ada", "n" * 22, NOW + 200)  # her clock is ahead
+    Nonces(registry.depot.engine, lambda: NOW).spend("ada", "m" * 22, NOW)
+    registry.close()
+    for path in (tmp_path / "data").glob("registry.db*") if lost else ():
+        path.unlink()
+
+    restore(tmp_path / "backup.db", tmp_path / "data", NOW)
+
+    again = Registry.open(tmp_path / "data")
+    nonces = Nonces(again.depot.engine, lambda: NOW, last(again.depot.engine, "restore"))
+    with pytest.raises(DeniedError):
+        nonces.spend("ada", "m" * 22, NOW)
+    if not lost:
+        with pytest.raises(DeniedError, match="used before"):
+            nonces.spend("ada", "n" * 22, NOW + 200)
+    nonces.spend("ada", "o" * 22, NOW + 1)
+    done = entries(again.depot.engine)[-1]
+    assert (done.action, done.subject, done.time) == ("restore", "backup.db", NOW)
+    again.close()
+
+
+def test_a_server_takes_no_request_that_was_signed_before_its_registry_was_restored(tmp_path: Path) -> None:
+    registry = begun(tmp_path / "data")
+    backup(registry.depot.engine, tmp_path / "backup.db")
+    registry.close()
+    restore(tmp_path / "backup.db", tmp_path / "data", time.time() + 100)  # from now on, as seen by a request
+    service = Service(Plan(tmp_path / "data"))
+    try:
+        host = service.start().removeprefix("http://")
+        nonce = signing.nonce_text(bytes(16))
+        url = signing.token_url(f"http://{host}/v2/token", host, [], now=time.time(), nonce=nonce)
+        value = signing.authorization(key(1), signing.token_text(url))
+        answer = http_call("GET", url, headers={"Authorization": value})
+    finally:
+        service.stop()
+    assert answer.status == 403
+    assert b"signed before the registry was restored" in answer.body
 
 
 def test_a_backup_with_its_blobs_is_everything_in_one_file(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_real_disk_that_a_push_fills_stays_one_that_can_be_worked_with(
     registry = site.registry
     registry.accounts.add_user("ada", key=key(1).public)  # the database can still write, and so
     nonces = Nonces(registry.depot.engine, registry.depot.clock)
-    nonces.spend("ada", "n" * 20, 9e9)  # tokens can be asked for
+    nonces.spend("ada", "n" * 20, nonces.clock())  # tokens can be asked for
     registry.accounts.remove("ada")
     assert site.call("DELETE", MANIFEST).status == 202
     freed = Reclaim(registry.depot, Terms.older_than(-1.0)).run().freed

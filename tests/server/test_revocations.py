@@ -9,7 +9,8 @@ import pytest
 from guarded import key
 from test_backup import begun, restore
 
-from registry.errors import DeniedError, InvalidError
+from registry.disk.data import lock_file
+from registry.errors import DeniedError, InvalidError, StorageError
 from registry.server import revocations
 from registry.server.backup import backup
 from registry.server.principal import Principal, Right
@@ -163,3 +164,16 @@ def test_a_damaged_file_is_told_and_ends_no_server(registry: Registry, tmp_path:
     told: list[str] = []
     Upkeep(registry.depot, told.append).step()
     assert [revocations.FILE in each for each in told] == [True]
+
+
+def test_a_file_that_another_process_has_locked_is_told_and_waited_for_no_longer_than_others_need(
+    registry: Registry, tmp_path: Path
+) -> None:
+    keep(tmp_path / "data", registry.depot.engine)
+    registry.credentials.revoke_key(key(1).public.fingerprint)
+    held = lock_file(tmp_path / "data" / FILE)
+    assert held is not None
+    with pytest.raises(StorageError, match="locked"):
+        keep(tmp_path / "data", registry.depot.engine, limit=0.0)
+    held.close()
+    assert keep(tmp_path / "data", registry.depot.engine, limit=0.0) == 1  # what one did not come to

@@ -201,13 +201,21 @@ def test_an_access_covers_exactly_what_it_says(scope: str, action: str, covered:
 
 def test_a_nonce_is_good_once_for_each_key(door: Door) -> None:
     nonces = Nonces(door.engine, lambda: door.now)
-    nonces.spend("one", "n" * 22, NOW + 300)
-    nonces.spend("two", "n" * 22, NOW + 300)
+    nonces.spend("one", "n" * 22, NOW)
+    nonces.spend("two", "n" * 22, NOW)
     door.now += 299
     with pytest.raises(DeniedError, match="used before"):
-        nonces.spend("one", "n" * 22, NOW + 900)
-    door.now += 2
-    nonces.spend("one", "n" * 22, NOW + 900)
+        nonces.spend("one", "n" * 22, NOW + 599)
+    door.now += 3
+    nonces.spend("one", "n" * 22, NOW + 599)
+
+
+def test_what_was_signed_before_a_restore_is_good_for_nothing(door: Door) -> None:
+    nonces = Nonces(door.engine, lambda: door.now, since=NOW)
+    for signed in (NOW - 1, NOW):
+        with pytest.raises(DeniedError, match="before the registry was restored"):
+            nonces.spend("one", "n" * 22, signed)
+    nonces.spend("one", "n" * 22, NOW + 1)
 
 
 def test_nonces_that_come_while_one_is_written_share_a_transaction_and_each_is_good_once(door: Door) -> None:
@@ -220,7 +228,7 @@ def test_nonces_that_come_while_one_is_written_share_a_transaction_and_each_is_g
 
     def spend(nonce: str) -> None:
         try:
-            nonces.spend("one", nonce * 22, NOW + 300)
+            nonces.spend("one", nonce * 22, NOW)
         except DeniedError:
             refused.append(nonce)
 
@@ -252,7 +260,7 @@ def test_a_nonce_that_was_not_written_is_good_for_nobody(
     waits = _Spending({"credential": "one", "nonce": "m" * 22, "expires": NOW})
     nonces._waiting.append(waits)  # whoever waits for the same transaction is refused as well
     with pytest.raises(type(failure)):
-        nonces.spend("one", "n" * 22, NOW + 300)
+        nonces.spend("one", "n" * 22, NOW)
     assert isinstance(waits.refusal, StorageError)
 
 
