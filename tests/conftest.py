@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = ["peers"]
 
 PATIENCE = 300.0  # seconds; a test that needs more says so with @pytest.mark.patience(seconds)
+LONG = 3600.0  # seconds, for each test where --steps asks for a long world
 
 # How long an example takes, or takes to make, says how busy the machine is and nothing of Ferry.
 settings.register_profile("ferry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,6 +43,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--seed", type=int, metavar="N", help="the first random seed (default: a new one each time)"
+    )
+    parser.addoption(
+        "--steps", type=int, metavar="N", help="operations of each random world (default: its CI size)"
     )
     parser.addoption("--size", type=int, default=64, metavar="MIB", help="weights behind the fault proxy")
     parser.addoption("--faults", type=int, default=40, metavar="N", help="faults of the fault proxy")
@@ -79,6 +83,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Fails a test that hangs, where it hangs, instead of the whole run."""
     marker = item.get_closest_marker("patience")
     seconds = float(marker.args[0]) if marker else PATIENCE
+    if item.config.option.steps is not None:
+        seconds = LONG
 
     def enough(_signal: int, _frame: types.FrameType | None) -> None:
         pytest.fail(f"still running after {seconds:.0f} s")
@@ -90,6 +96,13 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def steps(pytestconfig: pytest.Config) -> Callable[[int], int]:
+    """How many operations a random world has, from how many it has in CI."""
+    asked: int | None = pytestconfig.option.steps
+    return lambda usual: usual if asked is None else asked
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
+import sqlite3
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 BLOB = re.compile(r"sha256-[0-9a-f]{64}")
+# What is at the top of a registry's data directory.
+REGISTRY = {"blobs", "copies", "ferry-registry", "registry.db", "registry.db-shm", "registry.db-wal"}
+REGISTRY |= {"revocations", "serving", "token-secret", "trash", "uploads"}
 OWN = {"partial", "sums", "claims", "drafts", "lock", "proven"}
 LEFT = re.compile(
     r"partial/sha256-[0-9a-f]{64}\.(data|journal)|sums/sha256-[0-9a-f]{64}|claims/claim\.\d+-\d+"
@@ -49,6 +54,51 @@ def check_blobs(blobs: Path) -> None:
 def manifests(models: Path) -> Iterator[Path]:
     """Every manifest of a store."""
     return (path for path in sorted((models / "manifests").glob("*/*/*/*")) if path.is_file())
+
+
+def check_registry(data: Path) -> None:
+    """I1, I2, I3 and I7 of an embedded registry's data directory: by its files, and plain SQL.
+
+    What lies in its trash is there too: whoever asks for it brings it back.
+    """
+    there = dict(_registry_blobs(data))
+    with contextlib.closing(sqlite3.connect(data / "registry.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+        for digest, size in database.execute("SELECT digest, size FROM blobs WHERE hidden IS NULL"):
+            assert there.get(digest) == size, f"{digest} is in the catalogue with {size} bytes"
+        held = set(database.execute("SELECT repository, digest FROM links").fetchall())
+        manifests = {
+            (repository, digest): raw
+            for repository, digest, raw in database.execute("SELECT repository, digest, raw FROM manifests")
+        }
+        for (repository, digest), raw in manifests.items():
+            assert digest == f"sha256:{hashlib.sha256(raw).hexdigest()}"
+            document: dict[str, Any] = json.loads(raw)
+            for blob in [*document.get("layers", ()), *filter(None, [document.get("config")])]:
+                assert (repository, blob["digest"]) in held, f"{digest} lost {blob['digest']}"
+                assert there.get(blob["digest"]) == blob["size"]
+            for child in document.get("manifests", ()):
+                assert (repository, child["digest"]) in manifests, f"{digest} lost {child['digest']}"
+        sessions = {session for (session,) in database.execute("SELECT id FROM uploads")}
+        for path in (data / "uploads").glob("*"):
+            assert path.name in sessions, f"{path} belongs to no upload"
+    for path in data.iterdir():
+        assert path.name in REGISTRY, f"{path} is in no known place"
+
+
+def _registry_blobs(data: Path) -> Iterator[tuple[str, int]]:
+    """I1: the digests and sizes of a registry's blobs, also of those in its trash."""
+    named = [(path, path.name) for path in (data / "blobs").glob("*/*/*")]
+    named += [(path, path.name.partition("-")[2]) for path in (data / "trash").glob("*")]
+    for path, name in named:
+        found = path.lstat()
+        assert stat.S_ISREG(found.st_mode), f"{path} is not a plain file"
+        assert stat.S_IMODE(found.st_mode) == 0o644, f"{path} has mode {stat.S_IMODE(found.st_mode):o}"
+        algorithm = "sha512" if len(name) == 128 else "sha256"
+        with path.open("rb") as file:
+            assert hashlib.file_digest(file, algorithm).hexdigest() == name, f"{path} has other bytes"
+        yield f"{algorithm}:{name}", found.st_size
 
 
 def check_manifest(models: Path, path: Path) -> None:

@@ -11,11 +11,13 @@ import random
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from depots import on_disk
+from invariants import check_registry
 from test_depot_contract import get, put
 
 from registry.errors import InvalidError, NotFoundError
@@ -25,7 +27,7 @@ from registry.server.depot import DiskDepot
 from registry.server.manifests import DAY
 from registry.server.reclaim import GRACE, Reclaim
 
-STEPS = 60  # of each process; --runs 170 makes 20,000 operations
+STEPS = 120  # of both together; --steps 20000 is the bar's length
 REPOSITORIES = ("acme/one", "acme/two")
 DATA = [b"blob %d" % number * (number + 1) for number in range(8)]
 
@@ -115,30 +117,32 @@ class Worker:
                 assert Digest.of(get(self.depot, blob.digest, repository) or b"") == blob.digest
 
 
-def work(directory: str, number: str, seed: str) -> None:
-    """What one process does; AssertionError ends it."""
+def work(directory: str, number: str, seed: str, steps: str) -> None:
+    """What one process does, in so many steps; AssertionError ends it."""
     clock = Clock(Path(directory) / "clock")
     depot = on_disk(Path(directory) / "data", clock)
     worker = Worker(int(number), random.Random(f"{seed} {number}"), depot, clock)
-    for step in range(STEPS):
+    for step in range(int(steps)):
         worker.step()
         if step % 50 == 0:
             worker.check()
     worker.check()
-    assert worker.published > STEPS / 10
+    assert worker.published > int(steps) / 10
     depot.engine.dispose()
 
 
 @pytest.mark.seeds(1)
-def test_two_processes_lose_nothing(seed: int, tmp_path: Path) -> None:
+def test_two_processes_lose_nothing(seed: int, steps: Callable[[int], int], tmp_path: Path) -> None:
     clock = Clock(tmp_path / "clock")
     clock.path.write_bytes(struct.pack("d", 1_000_000.0))
     on_disk(tmp_path / "data", clock).engine.dispose()
     program = f"import sys; sys.path[:0] = {sys.path!r}; import {__name__} as it; it.work(*sys.argv[1:])"
     command = [sys.executable, "-c", program, str(tmp_path)]
+    each = str(steps(STEPS) // 2)
     workers = [
-        subprocess.Popen([*command, str(number), str(seed)], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen([*command, str(number), str(seed), each], stderr=subprocess.PIPE, text=True)
         for number in range(2)
     ]
-    ended = [(worker.communicate(timeout=120)[1], worker.returncode) for worker in workers]
+    ended = [(worker.communicate()[1], worker.returncode) for worker in workers]
     assert [code for _, code in ended] == [0, 0], "\n".join(said for said, _ in ended)
+    check_registry(tmp_path / "data")
