@@ -1,15 +1,17 @@
-"""What accounts prove themselves with: credentials, of which a machine's ed25519 key is the first kind.
+"""What accounts prove themselves with: credentials, which are machines' ed25519 keys and API keys.
 
-Nobody else knows fingerprints. Everything is read at the moment it is asked for: what was revoked a moment
-ago, by this process or another, is gone for the next request.
+Nobody else knows fingerprints, or what is kept of an API key (`api_keys` makes and changes those). Everything
+is read at the moment it is asked for: what was revoked a moment ago, by this process or another, is gone for
+the next request.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, ScalarSelect, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from registry.auth.keys import PublicKey
@@ -17,8 +19,10 @@ from registry.contracts import NOBODY, Actor, Clock, NewId
 from registry.errors import DeniedError, InvalidError, NotFoundError, Reason
 from registry.server.audit import record
 from registry.server.database import reading, writing
-from registry.server.principal import Credential, Principal, Right, User
-from registry.server.tables import CREDENTIALS, KEYS, USERS
+from registry.server.key_scopes import KeyScope
+from registry.server.principal import MACHINE_KEY, Credential, Principal, Right, User
+from registry.server.reading import date
+from registry.server.tables import API_KEYS, CREDENTIALS, KEYS, USERS
 
 # What is asked on every request is put together once: building a statement costs more than running it.
 _HELD = select(
@@ -32,11 +36,34 @@ _HELD = select(
     USERS.c.admin,
     USERS.c.disabled,
     USERS.c.created,
-).join(USERS, USERS.c.id == CREDENTIALS.c.user_id, isouter=True)
-_BY_ID = _HELD.where(CREDENTIALS.c.id == bindparam("one"))
-_BY_KEY = _HELD.join(KEYS, KEYS.c.credential == CREDENTIALS.c.id).where(
+    API_KEYS.c.scopes,
+    API_KEYS.c.secret_hash,
+    API_KEYS.c.old_hash,
+    API_KEYS.c.old_until,
+)
+_OWNED = CREDENTIALS.outerjoin(USERS, USERS.c.id == CREDENTIALS.c.user_id)
+_ANY_KIND = _OWNED.outerjoin(API_KEYS, API_KEYS.c.credential == CREDENTIALS.c.id)
+_BY_ID = _HELD.select_from(_ANY_KIND).where(CREDENTIALS.c.id == bindparam("one"))
+_BY_KEY = _HELD.select_from(_ANY_KIND.join(KEYS, KEYS.c.credential == CREDENTIALS.c.id)).where(
     KEYS.c.fingerprint == bindparam("one")
 )
+_BY_HASH = _HELD.select_from(_OWNED.join(API_KEYS, API_KEYS.c.credential == CREDENTIALS.c.id)).where(
+    or_(API_KEYS.c.secret_hash == bindparam("one"), API_KEYS.c.old_hash == bindparam("one"))
+)
+_LIST = (
+    select(
+        CREDENTIALS,
+        USERS.c.name.label("user"),
+        KEYS.c.fingerprint,
+        API_KEYS.c.last_four,
+        API_KEYS.c.scopes,
+        API_KEYS.c.old_until,
+    )
+    .select_from(_ANY_KIND.outerjoin(KEYS, KEYS.c.credential == CREDENTIALS.c.id))
+    .where(USERS.c.id.is_not(None))
+    .order_by(USERS.c.name, CREDENTIALS.c.added, CREDENTIALS.c.id)
+)
+_MARK = 16  # hex digits of a hash that tell the secrets of one API key apart
 _ASK = "ask the registry's administrator about it"
 
 
@@ -53,12 +80,85 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A credential of any kind, as its owner sees it; times in Unix seconds.
+
+    `shown` is what may be shown of it: a machine's key's fingerprint, an API key's last four characters.
+    `scopes` are None for what is good for everything; `old_until`: how long its secret before is good.
+    """
+
+    id: str
+    kind: str
+    user: str
+    note: str
+    scopes: tuple[KeyScope, ...] | None
+    created: float
+    expires: float | None
+    last_used: float | None
+    shown: str
+    revoked: float | None
+    old_until: float | None
+
+    def state(self, now: float) -> str:
+        """`active`, `expired`, `revoked` or `old secret until …`."""
+        if self.revoked is not None:
+            return "revoked"
+        if self.expires is not None and self.expires <= now:
+            return "expired"
+        if self.old_until is not None and self.old_until > now:
+            return f"old secret until {date(self.old_until)}"
+        return "active"
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """The credentials in one database; `clock` in Unix seconds. All methods raise StorageError."""
 
     engine: Engine
     clock: Clock
     new_id: NewId
+
+    def listed(self, user: str = "", kind: str = "") -> list[Listed]:
+        """The credentials of `user`, or everybody's, by account and age, revoked ones too. NotFoundError.
+
+        `kind`: only those of that kind.
+        """
+        query = _LIST.where(CREDENTIALS.c.kind == kind) if kind else _LIST
+        with reading(self.engine) as database:
+            if user:
+                _check_account(database, user)
+                query = query.where(USERS.c.name == user)
+            return [_listed(row) for row in database.execute(query)]
+
+    def one(self, id: str) -> Listed:
+        """The credential with that identifier. NotFoundError."""
+        with reading(self.engine) as database:
+            row = database.execute(_LIST.where(CREDENTIALS.c.id == id)).first()
+        if row is None:
+            raise NotFoundError(f"there is no credential {id[:40]}")
+        return _listed(row)
+
+    def revoke(self, user: str, id: str, actor: Actor = NOBODY) -> None:
+        """The same for a credential of `user` by its identifier, of any kind. NotFoundError."""
+        found = self.one(id)
+        if found.user != user or found.revoked is not None:
+            raise NotFoundError(f"{user} has no credential {id[:40]} to revoke")
+        if found.kind == MACHINE_KEY:
+            self.revoke_key(found.shown, actor)
+        else:
+            self.revoke_api_key(id, actor)
+
+    def revoke_api_key(self, id: str, actor: Actor = NOBODY) -> None:
+        """From the next request on, both secrets of an API key are refused, and what was issued to it."""
+        with writing(self.engine) as database:
+            mine = select(API_KEYS.c.credential).where(API_KEYS.c.credential == id).scalar_subquery()
+            if not _end(database, mine, self.clock()):
+                raise NotFoundError(
+                    f"there is no API key {id[:40]} to revoke", hint="ferry admin apikey list shows them"
+                )
+            record(database, self.clock(), actor, "apikey.revoke", id)
+
+    # --- machines' keys ------------------------------------------------------------------------------
 
     def add_key(self, user: str, key: PublicKey, actor: Actor = NOBODY) -> Key:
         """Let `key` speak for `user`. NotFoundError; InvalidError if it belongs to an account or did."""
@@ -79,8 +179,7 @@ class Credentials:
         )
         with reading(self.engine) as database:
             if user:
-                if database.execute(select(USERS.c.id).filter_by(name=user)).scalar() is None:
-                    raise no_account(user)
+                _check_account(database, user)
                 query = query.where(USERS.c.name == user)
             return [Key(*row) for row in database.execute(query)]
 
@@ -91,15 +190,20 @@ class Credentials:
         """
         mine = select(KEYS.c.credential).where(KEYS.c.fingerprint == fingerprint).scalar_subquery()
         with writing(self.engine) as database:
-            if not database.execute(
-                update(CREDENTIALS)
-                .where(CREDENTIALS.c.id == mine, CREDENTIALS.c.revoked.is_(None))
-                .values(revoked=self.clock())
-            ).rowcount:
+            if not _end(database, mine, self.clock()):
                 raise NotFoundError(
                     f"there is no key {fingerprint[:80]} to revoke", hint="ferry admin key list shows them"
                 )
             record(database, self.clock(), actor, "key.revoke", fingerprint)
+
+    def disconnect_key(self, fingerprint: str, actor: Actor = NOBODY) -> None:
+        """The same, but the key may be connected again: as a credential of its own. NotFoundError."""
+        mine = select(KEYS.c.credential).where(KEYS.c.fingerprint == fingerprint).scalar_subquery()
+        with writing(self.engine) as database:
+            gone = delete(CREDENTIALS).where(CREDENTIALS.c.id == mine, CREDENTIALS.c.revoked.is_(None))
+            if not database.execute(gone).rowcount:
+                raise NotFoundError(f"there is no key {fingerprint[:80]} to disconnect")
+            record(database, self.clock(), actor, "key.disconnect", fingerprint)
 
     def speaker(self, key: PublicKey) -> Principal:
         """Who the key speaks for. DeniedError says why for nobody: it has signed, so it may know."""
@@ -121,10 +225,26 @@ class Credentials:
         return principal
 
 
-def principal_of(database: Connection, credential: str, now: float) -> Principal | None:
-    """Whom a credential's identifier means; None if it was revoked or is over, or its account disabled."""
-    row = database.execute(_BY_ID, {"one": credential}).first()
-    return _principal(row, now) if row else None
+def principal_of(database: Connection, claim: str, now: float) -> Principal | None:
+    """Whom the claim of a token or link means.
+
+    None if the credential was revoked or is over, its account is disabled, or the secret it was issued by is
+    not good any more.
+    """
+    id, _, secret = claim.partition(".")
+    row = database.execute(_BY_ID, {"one": id}).first()
+    return _principal(row, now, secret) if row else None
+
+
+def principal_by_hash(database: Connection, secret_hash: str, now: float) -> Principal | None:
+    """The same for the API key whose secret has that hash: the present one, or the one before in its time."""
+    row = database.execute(_BY_HASH, {"one": secret_hash}).first()
+    return _principal(row, now, secret_hash[:_MARK]) if row else None
+
+
+def hashed(secret: str) -> str:
+    """What is kept of an API key's secret, which is random enough to need no more than SHA-256."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def put_key(
@@ -134,9 +254,8 @@ def put_key(
 
     The fingerprint is a primary key: of two that add it at once, one is refused.
     """
-    database.execute(
-        insert(CREDENTIALS).values(id=id, kind="key", user_id=owner, cap=Right.WRITE.name.lower(), added=now)
-    )
+    row = {"id": id, "kind": MACHINE_KEY, "user_id": owner, "cap": Right.WRITE.name.lower(), "added": now}
+    database.execute(insert(CREDENTIALS).values(**row))
     try:
         database.execute(insert(KEYS).values(fingerprint=key.fingerprint, text=key.text, credential=id))
     except IntegrityError:
@@ -160,10 +279,49 @@ def no_account(name: str) -> NotFoundError:
     return NotFoundError(f"there is no account {name[:80]!r}", hint="ferry admin user list shows them")
 
 
-def _principal(row: Any, now: float) -> Principal | None:
+def _check_account(database: Connection, name: str) -> None:
+    if database.execute(select(USERS.c.id).filter_by(name=name)).scalar() is None:
+        raise no_account(name)
+
+
+def _end(database: Connection, credential: ScalarSelect[Any], now: float) -> bool:
+    """Revoke a credential; whether there was one that was not revoked yet."""
+    mine = (CREDENTIALS.c.id == credential) & CREDENTIALS.c.revoked.is_(None)
+    return database.execute(update(CREDENTIALS).where(mine).values(revoked=now)).rowcount > 0
+
+
+def _principal(row: Any, now: float, secret: str = "") -> Principal | None:
+    """`secret`: how the hash of the secret they came by begins."""
     if row.revoked is not None or row.user is None or row.disabled:
         return None
-    if row.expires is not None and row.expires <= now:
+    ends = [] if row.expires is None else [row.expires]
+    if secret != (row.secret_hash or "")[:_MARK]:
+        if not secret or secret != (row.old_hash or "")[:_MARK]:
+            return None
+        ends.append(row.old_until)
+    expires = min(ends, default=None)
+    if expires is not None and expires <= now:
         return None
     user = User(row.user, row.name, row.admin, row.disabled, row.created)
-    return Principal(user, Credential(row.kind, row.id, Right.parse(row.cap), row.expires))
+    credential = Credential(row.kind, row.id, Right.parse(row.cap), expires, _scopes(row.scopes), secret)
+    return Principal(user, credential)
+
+
+def _listed(row: Any) -> Listed:
+    return Listed(
+        row.id,
+        row.kind,
+        row.user,
+        row.note,
+        _scopes(row.scopes),
+        row.added,
+        row.expires,
+        row.last_used,
+        row.fingerprint or row.last_four or "",
+        row.revoked,
+        row.old_until,
+    )
+
+
+def _scopes(text: str | None) -> tuple[KeyScope, ...] | None:
+    return None if text is None else tuple(map(KeyScope.parse, text.split()))

@@ -12,6 +12,7 @@ from registry.errors import DeniedError, InvalidError, StorageError
 from registry.server.identity import Identity
 from registry.server.links import Links
 from registry.server.names import Known, Names
+from registry.server.presented import Presented
 from registry.server.principal import Right
 from registry.server.receiving import bears_signed
 from registry.server.table import Answer, Need, Row, Table, answered, not_done, nothing_here
@@ -121,7 +122,7 @@ class Guard:
         place = Place(Route.CONTENT, link.repository, link.session)
         visitor = replace(visitor, place=place, principal=principal, right=right, link=request.path)
         visitor.note(request.context)
-        if right < Right.WRITE or not bears_signed(request):
+        if right < Right.WRITE or not self._allows(visitor, Need.WRITE) or not bears_signed(request):
             return gone
         if request.length != link.size:
             return fault("SIZE_INVALID", f"this link is for {link.size} bytes")
@@ -137,7 +138,7 @@ class Guard:
         visitor.note(request.context)
         kind, name, action = _scope(place, need)
         if place.repository:
-            if visitor.right < _RIGHTS[need]:
+            if visitor.right < _RIGHTS[need] or not self._allows(visitor, need):
                 return self._refused(visitor, need)
         elif visitor.could_sign_in:
             return self._challenge(visitor, need, "a token is needed")
@@ -146,18 +147,25 @@ class Guard:
         return visitor
 
     def _known(self, request: Request, visitor: Visitor) -> Visitor:
-        """Who comes, by the Bearer token they bring; DeniedError if it is none of ours, or not any more."""
+        """Who comes, by the token or API key they bring. DeniedError if it is not good, or not any more."""
         fields = request.headers.all("Authorization")
         repository = visitor.place.repository
         if not fields or self.identity.anybody().floor > Right.NONE:
             principal, right = self.identity.standing("", repository)
             return replace(visitor, principal=principal, right=right)
-        scheme, _, token = fields[0].partition(" ")
-        if len(fields) > 1 or scheme.lower() != "bearer":
-            raise DeniedError("only Bearer tokens are taken here")
-        said = self.identity.tokens.read(str(visitor.here.origin), token.strip())
+        if len(fields) > 1:
+            raise DeniedError("only one Authorization is taken")
+        presented = Presented.parse(fields[0])
+        if presented.secret:
+            principal, right = self.identity.standing_by_secret(presented.secret, repository)
+            return replace(visitor, principal=principal, right=right)
+        said = self.identity.tokens.read(str(visitor.here.origin), presented.token)
         principal, right = self.identity.standing(said.credential, repository)
         return replace(visitor, principal=principal, right=right, access=said.access)
+
+    def _allows(self, visitor: Visitor, need: Need) -> bool:
+        """Whether the credential is good for this change. Reading is a right, of all where it is public."""
+        return need is Need.READ or visitor.principal.allows(visitor.place.repository, _ACTIONS[need])
 
     def _refused(self, visitor: Visitor, need: Need) -> Response:
         """The answer to a right that is not there; the same for a private repository and for none."""

@@ -5,28 +5,33 @@ Signatures are checked against text built from the server's own name, never from
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl
 
 from registry.auth import signing
+from registry.auth.api_keys import is_api_key
 from registry.auth.keys import PublicKey
 from registry.contracts import Clock
 from registry.errors import DeniedError, InvalidError, Reason
 from registry.server.accounts import Accounts
+from registry.server.api_keys import ApiKeys
 from registry.server.credentials import Credentials
+from registry.server.documents import STRANGERS_BYTES, STRANGERS_SECONDS, answer
 from registry.server.names import Known
+from registry.server.presented import Presented
 from registry.server.principal import ANYBODY, Principal, Right
+from registry.server.reading import date
 from registry.server.rights import Rights
 from registry.server.tokens import MOST_SCOPES, TOKEN_SECONDS, Nonces, Scope, Tokens
 from registry.server.visitor import Visitor
 from registry.wire.faults import fault
-from registry.wire.headers import Headers
-from registry.wire.messages import Request, Response
+from registry.wire.messages import Accept, Request, Response, accept_small
 
 _NEEDED = {"pull": Right.READ, "push": Right.WRITE, "delete": Right.WRITE}
-_PRIVATE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+_INVALID_TOKEN = 'Bearer error="invalid_token"'  # RFC 6750: a 401 says by what scheme; nothing to ask again
+
+Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Identity:
 
     accounts: Accounts
     credentials: Credentials
+    api_keys: ApiKeys
     rights: Rights
     tokens: Tokens
     nonces: Nonces
@@ -64,28 +70,68 @@ class Identity:
             raise DeniedError("the credential this was issued to is not good any more")
         return standing
 
-    def token(self, request: Request, visitor: Visitor) -> Response:
-        """A token for what was asked and may be had now: for a key (signed) or for anybody (unsigned).
+    def standing_by_secret(self, secret: str, repository: str) -> tuple[Principal, Right]:
+        """The same for the API key whose secret this is."""
+        standing = self.rights.standing_by_secret(secret, repository) if is_api_key(secret) else None
+        if standing is None:
+            raise DeniedError("this API key is invalid, revoked or over")
+        return standing
 
-        403 to a signature that does not hold, is stale, was used, or is of an unknown key: a 401 here
-        would be asked again for ever.
+    def token(self, request: Request, visitor: Visitor) -> Response:
+        """A token for what was asked and may be had now: for a key (signed), an API key, or for anybody.
+
+        403 to a signature that does not hold, is stale, was used, or is of an unknown key: stock would ask
+        again for ever after a 401. That is the answer to an API key, as docker and its kin know it.
         """
-        here = visitor.here
-        if _only(request, "service") not in ("", here.spelled):
-            raise InvalidError(f"this server's service is {here.spelled}")
-        asked = _scopes(request)
+        asked = _Asked.of(request.query, visitor.here)
         principal = self.anybody()
         if "Authorization" in request.headers and principal == ANYBODY:
             try:
-                principal = self._signer(request, here)
+                principal = self._who(request, visitor.here)
             except DeniedError as error:
-                return fault("DENIED", _sentence(error))
+                return _no_token(error)
+        return self._issued(request, visitor, principal, asked)
+
+    def token_by_form(self, request: Request, visitor: Visitor) -> Response | Accept:
+        """The same by OAuth2's form (distribution's "OAuth2 token authentication"): for an API key.
+
+        It is the `password` of any user name, or the `refresh_token`, which docker calls an identity token.
+        """
+
+        def then(body: bytes) -> Response:
+            pairs = _form(body)
+            asked, principal = _Asked.of(pairs, visitor.here), self.anybody()
+            if principal == ANYBODY:
+                try:
+                    principal = self.api_keys.speaker(_granting(pairs))
+                except DeniedError as error:
+                    return _no_token(error)
+            return self._issued(request, visitor, principal, asked)
+
+        return accept_small(then, STRANGERS_BYTES, STRANGERS_SECONDS)
+
+    def _who(self, request: Request, here: Known) -> Principal:
+        """Whose signature or API key a token request bears."""
+        value = request.headers.get("Authorization")
+        if value.partition(" ")[0].lower() in ("basic", "bearer"):
+            presented = Presented.parse(value)
+            if presented.secret:
+                return self.api_keys.speaker(presented.secret)
+        return self._signer(request, here)
+
+    def _issued(self, request: Request, visitor: Visitor, principal: Principal, asked: _Asked) -> Response:
         replace(visitor, principal=principal).note(request.context)
-        granted = [access for access in (self._granted(principal, each) for each in asked) if access.actions]
-        token = self.tokens.issue(str(here.origin), principal, granted)
-        issued = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.clock()))
-        body = {"token": token, "access_token": token, "expires_in": TOKEN_SECONDS, "issued_at": issued}
-        return _json(200, body)
+        granted = [self._granted(principal, each) for each in asked.scopes]
+        granted = [each for each in granted if each.actions]
+        token = self.tokens.issue(str(visitor.here.origin), principal, granted)
+        body = {
+            "token": token,
+            "access_token": token,
+            "expires_in": TOKEN_SECONDS,
+            "issued_at": date(self.clock()),
+            "scope": " ".join(map(str, granted)),
+        }
+        return answer(200, body)
 
     def me(self, request: Request, visitor: Visitor) -> Response:
         """Who the key of a signed call belongs to; 401 with where to connect it, if to nobody."""
@@ -93,16 +139,16 @@ class Identity:
         try:
             key = self._caller(request)
         except DeniedError as error:
-            return _json(401, {"error": _sentence(error)})
+            return answer(401, {"error": _sentence(error)})
         try:
             user = self.credentials.speaker(key).user
         except DeniedError as error:
             url = f"{here.base}/connect?key={key.connect}"
             said = "unauthorized" if error.reason is Reason.KEY_UNKNOWN else _sentence(error)
-            return _json(401, {"error": said, "signin_url": url})
+            return answer(401, {"error": said, "signin_url": url})
         if user is None:
-            return _json(401, {"error": "unauthorized"})
-        return _json(200, {"id": user.id, "email": f"{user.name}@{here.origin.host}", "name": user.name})
+            return answer(401, {"error": "unauthorized"})
+        return answer(200, {"id": user.id, "email": f"{user.name}@{here.origin.host}", "name": user.name})
 
     def signout(self, request: Request, _visitor: Visitor) -> Response:
         """200 to whoever can sign, and nothing changes: the server keeps no sessions.
@@ -113,8 +159,8 @@ class Identity:
         try:
             self._caller(request)
         except DeniedError as error:
-            return _json(401, {"error": _sentence(error)})
-        return _json(200, {})
+            return answer(401, {"error": _sentence(error)})
+        return answer(200, {})
 
     def root(self, _request: Request, _visitor: Visitor) -> Response:
         """200: what stock asks before it signs in."""
@@ -123,17 +169,17 @@ class Identity:
     def _signer(self, request: Request, here: Known) -> Principal:
         """Whose signature the token request bears: fresh, right, known, not seen before, in this order."""
         signature = signing.Signature.parse(request.headers.get("Authorization"))
-        ts, now = _only(request, "ts"), self.clock()
+        ts, now = _only(request.query, "ts"), self.clock()
         signing.check_fresh(ts, now=now)
         signature.check(signing.token_text(here.base + request.target))
         principal = self.credentials.speaker(signature.key)
-        self.nonces.spend(principal.credential_id, _only(request, "nonce"), int(ts))
+        self.nonces.spend(principal.credential_id, _only(request.query, "nonce"), int(ts))
         return principal
 
     def _caller(self, request: Request) -> PublicKey:
         """The key that signed a bare call, whether or not anybody has it. DeniedError."""
         signature = signing.Signature.parse(request.headers.get("Authorization"))
-        signing.check_fresh(_only(request, "ts"), now=self.clock())
+        signing.check_fresh(_only(request.query, "ts"), now=self.clock())
         signature.check(signing.call_text(request.method, request.target))
         return signature.key
 
@@ -141,18 +187,26 @@ class Identity:
         """What they may do there now."""
         if principal.credential is None:
             return self.rights.right(principal, repository)
-        standing = self.rights.standing(principal.credential.id, repository)
+        standing = self.rights.standing(principal.claim, repository)
         return standing[1] if standing else Right.NONE
 
     def _granted(self, principal: Principal, asked: Scope) -> Scope:
         """`asked` without the actions that may not be had now; unknown types get none."""
         if asked.type == "registry" and asked.name == "catalog":
             return asked
+        if asked.type == "registry" and asked.name == "account" and principal.user is not None:
+            return asked
         if asked.type != "repository":
             return Scope(asked.type, asked.name, ())
         right = self._right(principal, asked.name)
         wanted = tuple(_NEEDED) if "*" in asked.actions else asked.actions
-        allowed = tuple(each for each in wanted if each in _NEEDED and _NEEDED[each] <= right)
+        allowed = tuple(
+            each
+            for each in wanted
+            if each in _NEEDED
+            and _NEEDED[each] <= right
+            and (each == "pull" or principal.allows(asked.name, each))
+        )
         return Scope(asked.type, asked.name, allowed)
 
 
@@ -160,21 +214,50 @@ def _sentence(error: DeniedError) -> str:
     return f"{error.message}; {error.hint}" if error.hint else error.message
 
 
-def _scopes(request: Request) -> list[Scope]:
-    values = (value for key, value in request.query if key == "scope")
-    scopes = [scope for value in values for scope in value.split()]
-    if len(scopes) > MOST_SCOPES:
-        raise InvalidError(f"a token is good for at most {MOST_SCOPES} scopes, not {len(scopes)}")
-    return [Scope.parse(scope) for scope in scopes]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a token is to be good for."""
+
+    scopes: tuple[Scope, ...]
+
+    @classmethod
+    def of(cls, pairs: Pairs, here: Known) -> _Asked:
+        """What a query or a form asks for. InvalidError, also for another server's service."""
+        if _only(pairs, "service") not in ("", here.spelled):
+            raise InvalidError(f"this server's service is {here.spelled}")
+        values = (value for key, value in pairs if key == "scope")
+        scopes = [scope for value in values for scope in value.split()]
+        if len(scopes) > MOST_SCOPES:
+            raise InvalidError(f"a token is good for at most {MOST_SCOPES} scopes, not {len(scopes)}")
+        return cls(tuple(map(Scope.parse, scopes)))
 
 
-def _only(request: Request, name: str) -> str:
+def _form(body: bytes) -> Pairs:
+    """The fields of a form (URL-encoded). InvalidError."""
+    try:
+        return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=64, errors="strict")
+    except ValueError:
+        raise InvalidError("the form cannot be read") from None
+
+
+def _granting(pairs: Pairs) -> str:
+    """The API key that a form grants a token by (RFC 6749, sections 4.3 and 6). InvalidError."""
+    by = _only(pairs, "grant_type")
+    if by not in ("password", "refresh_token"):
+        raise InvalidError(f"grant_type {by[:20]!r} is not password or refresh_token")
+    return _only(pairs, by)
+
+
+def _only(pairs: Pairs, name: str) -> str:
     """The one value of a parameter, or ""; several would let two readers read it differently."""
-    values = [value for key, value in request.query if key == name]
+    values = [value for key, value in pairs if key == name]
     if len(values) > 1:
         raise InvalidError(f"{name} is there {len(values)} times")
     return values[0] if values else ""
 
 
-def _json(status: int, document: object, more: Iterable[tuple[str, str]] = ()) -> Response:
-    return Response(status, Headers((*_PRIVATE.items(), *more)), json.dumps(document).encode() + b"\n")
+def _no_token(error: DeniedError) -> Response:
+    """The refusal of a token: what docker and its kin take for a wrong password, or what stock ends at."""
+    if error.reason in (Reason.API_KEY_REFUSED, Reason.LOGIN_REFUSED):
+        return fault("UNAUTHORIZED", error.message, headers={"WWW-Authenticate": _INVALID_TOKEN})
+    return fault("DENIED", _sentence(error))

@@ -51,7 +51,7 @@ class Links:
 
     def download(self, audience: str, principal: Principal, repository: str, digest: Digest) -> str:
         """One blob, for days, and only as long as the right behind it lasts."""
-        claims = {"credential": principal.credential_id, "repository": repository, "digest": str(digest)}
+        claims = {"credential": principal.claim, "repository": repository, "digest": str(digest)}
         return self.signer.sign(audience, _downloads(audience), self.download_seconds, claims)
 
     def read_download(self, audience: str, link: str) -> DownloadLink:
@@ -66,7 +66,7 @@ class Links:
     def upload(self, audience: str, principal: Principal, repository: str, session: str, size: int) -> str:
         """One upload, begun within the hour, while the right behind it lasts."""
         where = {"repository": repository, "session": session, "size": size}
-        claims = {"credential": principal.credential_id, **where}
+        claims = {"credential": principal.claim, **where}
         return self.signer.sign(audience, _uploads(audience), UPLOAD_SECONDS, claims)
 
     def read_upload(self, audience: str, link: str) -> UploadLink:

@@ -8,6 +8,11 @@ from enum import IntEnum
 from typing import Protocol
 
 from registry.errors import InvalidError
+from registry.server.key_scopes import KeyScope
+
+MACHINE_KEY = "key"  # the kinds of credential
+API_KEY = "api"
+SESSION = "session"
 
 
 class Right(IntEnum):
@@ -42,13 +47,31 @@ class Credential:
     """What an account proves itself with. Its `id` is never given to another one.
 
     `cap` is the most that may be done with it, whatever its account may; `expires` in Unix seconds, or
-    None. A machine's key is the kind `key`.
+    None. `scopes`: what an API key is good for; None for what is good for everything. `secret`: which of
+    an API key's secrets they came by, as the beginning of its hash.
     """
 
     kind: str
     id: str
     cap: Right = Right.WRITE
     expires: float | None = None
+    scopes: tuple[KeyScope, ...] | None = None
+    secret: str = ""
+
+    @property
+    def claim(self) -> str:
+        """How tokens and links name it: what was issued by a secret ends with that secret."""
+        return f"{self.id}.{self.secret}" if self.secret else self.id
+
+    def allows(self, repository: str, action: str) -> bool:
+        """Whether it is good for `action` (pull, push, delete) in `repository`, whatever its account may."""
+        return self.scopes is None or any(each.covers(repository, action) for each in self.scopes)
+
+    def most(self, repository: str) -> Right:
+        """The most that may be done with it in `repository`: WRITE for a part of that too."""
+        if self.allows(repository, "push") or self.allows(repository, "delete"):
+            return self.cap
+        return min(self.cap, Right.READ if self.allows(repository, "pull") else Right.NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +94,20 @@ class Principal:
     def credential_id(self) -> str:
         """The credential's identifier, "" for anybody."""
         return self.credential.id if self.credential else ""
+
+    @property
+    def claim(self) -> str:
+        """How tokens and links name the credential, "" for anybody."""
+        return self.credential.claim if self.credential else ""
+
+    @property
+    def by_api_key(self) -> bool:
+        """Whether it is a program that asks, which never makes or widens credentials."""
+        return self.credential is not None and self.credential.kind == API_KEY
+
+    def allows(self, repository: str, action: str) -> bool:
+        """Whether what they prove themselves with is good for `action` there, whatever they may."""
+        return self.credential is None or self.credential.allows(repository, action)
 
 
 ANYBODY = Principal()

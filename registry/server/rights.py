@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, select
 from registry.contracts import NOBODY, Actor, Clock
 from registry.errors import InvalidError
 from registry.server.audit import record
-from registry.server.credentials import no_account, principal_of
+from registry.server.credentials import hashed, no_account, principal_by_hash, principal_of
 from registry.server.database import first, reading, upsert, writing
 from registry.server.namespaces import SCOPE_LENGTH, ensure, namespace_of, scope
 from registry.server.principal import Principal, Right
@@ -144,16 +144,26 @@ class Rights:
         What is remembered holds if the changes counted by this request are as many as then. What is found
         out anew is looked up in one transaction together with the count.
         """
-        key, now = (credential, repository.lower()), self.clock()
+        return self._standing((credential, repository.lower()), principal_of)
+
+    def standing_by_secret(self, secret: str, repository: str) -> tuple[Principal, Right] | None:
+        """The same for the API key whose secret this is."""
+        return self._standing((hashed(secret), repository.lower()), principal_by_hash)
+
+    def _standing(
+        self, key: tuple[str, str], find: Callable[[Connection, str, float], Principal | None]
+    ) -> tuple[Principal, Right] | None:
+        """`find` takes the first half of the key. Identifiers are shorter than hashes: none is another."""
+        now = self.clock()
         known = self.standings.get(key)
         if known is not None and known.holds(first(self.engine, _CHANGES)[0], now):
             return known.principal, known.right
         with reading(self.engine) as database:
             changes = database.execute(_CHANGES).scalar_one()
-            principal = principal_of(database, credential, now)
+            principal = find(database, key[0], now)
             if principal is None:
                 return None
-            right = _right(database, principal, repository)
+            right = _right(database, principal, key[1])
         if len(self.standings) >= _MOST_REMEMBERED:
             self.standings.clear()
         self.standings[key] = Standing(changes, principal, right)
@@ -170,7 +180,11 @@ class Rights:
 
         def readable(repository: str) -> bool:
             name = repository.lower()
-            if name in public or (user is not None and user.admin) or namespace_of(name) in owned:
+            if name in public:
+                return True
+            if principal.credential is not None and principal.credential.most(name) < Right.READ:
+                return False
+            if (user is not None and user.admin) or namespace_of(name) in owned:
                 return True
             return max(principal.floor, _nearest(grants, name)) >= Right.READ
 
@@ -184,7 +198,7 @@ def _right(database: Connection, principal: Principal, repository: str) -> Right
         return principal.floor
     granted = _granted(database, principal, name)
     if principal.credential is not None:
-        granted = min(granted, principal.credential.cap)
+        granted = min(granted, principal.credential.most(name))
     if granted is Right.NONE and database.execute(_IS_PUBLIC, {"repository": name}).first():
         return Right.READ
     return granted

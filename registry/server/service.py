@@ -16,6 +16,7 @@ from registry.disk import files
 from registry.disk.data import DataFile, lock_file
 from registry.errors import StorageError
 from registry.server.accounts import Accounts
+from registry.server.api_keys import ApiKeys
 from registry.server.app import App
 from registry.server.audit import last
 from registry.server.backup import LOCK
@@ -63,6 +64,7 @@ class Registry:
     depot: DiskDepot
     accounts: Accounts
     credentials: Credentials
+    api_keys: ApiKeys
     rights: Rights
 
     @classmethod
@@ -72,6 +74,7 @@ class Registry:
             DiskDepot(directory, engine, time.time, new_id, room=room or Room()),
             Accounts(engine, time.time, new_id),
             Credentials(engine, time.time, new_id),
+            ApiKeys(engine, time.time, new_id),
             Rights(engine, time.time),
         )
 
@@ -95,12 +98,12 @@ class Registry:
 class Plan:
     """What is served, and to whom.
 
-    `public` are the server's own URLs; without any it goes by the loopback spellings of its address.
-    Below `min_free` bytes of free disk nothing is taken any more; None: the default of `Room.at`.
-    `direct_upload` offers clients that ask for it one PUT of a whole blob to a link (PROTOCOL section 3).
-    `record` is told of each request. `metrics`: an address of their own for the metrics, which then are at
-    no other; `gauges` are shown among them. Each blob is read again within `scrub` seconds (0: never), and
-    `told` hears what is wrong with it.
+    `public` are the server's own URLs; without any it goes by the loopback spellings of its address. No API
+    key is good for longer than `max_key_days`. Below `min_free` bytes of free disk nothing is taken any more;
+    None: the default of `Room.at`. `direct_upload` offers clients that ask for it one PUT of a whole blob to
+    a link (PROTOCOL section 3). `record` is told of each request. `metrics`: an address of their own for the
+    metrics, which then are at no other; `gauges` are shown among them. Each blob is read again within `scrub`
+    seconds (0: never), and `told` hears what is wrong with it.
     """
 
     directory: Path
@@ -108,6 +111,7 @@ class Plan:
     public: tuple[str, ...] = ()
     anonymous: Right = Right.NONE
     capability_days: int = 7
+    max_key_days: int = 365
     record: Record = _untold
     direct_upload: bool = False
     min_free: int | None = None
@@ -187,6 +191,7 @@ class Service:
         identity = Identity(
             registry.accounts,
             registry.credentials,
+            replace(registry.api_keys, most=plan.max_key_days * DAY),
             registry.rights,
             Tokens(signer),
             nonces,

@@ -30,6 +30,9 @@ class Need(Enum):
     DOWNLOAD_LINK = "download"  # the path carries its own permission, to read
     UPLOAD_LINK = "upload"  # the path carries its own permission, to write
     TOKEN = "token"  # any good token, anybody's too
+    ACCOUNT = "account"  # somebody: by a token of scope `registry:account:*`, an API key, or a session
+    MANAGE = "manage"  # the same by a machine's key or a session: never a program by itself
+    SESSION = "session"  # a session only
     CATALOG = "*"
     READ = "pull"
     WRITE = "pull,push"
@@ -53,7 +56,10 @@ def table(app: App, identity: Identity, metrics: Handler) -> Table:
         Route.ROOT: {"HEAD": Row(Need.SIGNATURE, identity.root)},
         Route.ME: {"POST": Row(Need.SIGNATURE, identity.me)},
         Route.SIGNOUT: {"POST": Row(Need.SIGNATURE, identity.signout)},
-        Route.TOKEN: {"GET": Row(Need.SIGNATURE, identity.token)},
+        Route.TOKEN: {
+            "GET": Row(Need.SIGNATURE, identity.token),
+            "POST": Row(Need.SIGNATURE, identity.token_by_form),
+        },
         Route.METRICS: {"GET": Row(Need.NOTHING, metrics)},
         Route.CAPABILITY: _read(Need.DOWNLOAD_LINK, app.blob),
         Route.STORAGE: {"PUT": Row(Need.UPLOAD_LINK, app.content)},

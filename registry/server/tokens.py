@@ -64,6 +64,9 @@ class Scope:
         wanted = {action, "push"} if action == "delete" else {action}
         return self.type == type and self.name.lower() == name.lower() and not wanted.isdisjoint(self.actions)
 
+    def __str__(self) -> str:
+        return f"{self.type}:{self.name}:{','.join(self.actions)}"
+
     def as_json(self) -> dict[str, object]:
         """The claim as it stands in a token."""
         return {"type": self.type, "name": self.name, "actions": list(self.actions)}
@@ -120,7 +123,7 @@ class Tokens:
         """A token for TOKEN_SECONDS."""
         claims = {
             "sub": principal.name,
-            "credential": principal.credential_id,
+            "credential": principal.claim,
             "access": [each.as_json() for each in access],
         }
         return self.signer.sign(audience, audience, TOKEN_SECONDS, claims)

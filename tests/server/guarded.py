@@ -18,8 +18,10 @@ from sqlalchemy import Engine
 from registry.auth import signing
 from registry.auth.keys import PrivateKey
 from registry.contracts import Depot
+from registry.errors import RegistryError
 from registry.model.digests import Digest
 from registry.server.accounts import Accounts
+from registry.server.api_keys import ApiKeys
 from registry.server.app import App
 from registry.server.credentials import Credentials
 from registry.server.database import FILE, connect, create_database
@@ -35,6 +37,7 @@ from registry.server.table import Need, Table, table
 from registry.server.tokens import Nonces, Signer, Tokens
 from registry.server.visitor import Visitor
 from registry.wire import routes
+from registry.wire.faults import answer_to
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 
@@ -123,12 +126,13 @@ class Door:
         clock = lambda: self.now  # noqa: E731
         self.accounts = Accounts(self.engine, clock, fresh)
         self.credentials = Credentials(self.engine, clock, fresh)
+        self.api_keys = ApiKeys(self.engine, clock, fresh)
         self.rights = Rights(self.engine, clock)
         signer = Signer(SECRET, clock, fresh)
         self.tokens, self.links = Tokens(signer), Links(signer)
         nonces = Nonces(self.engine, clock)
         self.identity = Identity(
-            self.accounts, self.credentials, self.rights, self.tokens, nonces, clock, anonymous
+            self.accounts, self.credentials, self.api_keys, self.rights, self.tokens, nonces, clock, anonymous
         )
         self._nonces = itertools.count(1)
         self.guard = Guard(self.passed.behind(self.identity), names, self.identity, self.links)
@@ -176,6 +180,8 @@ class Door:
             assert isinstance(request.body, bytes)
             answer.intake.write(request.body)
             return answer.then()
+        except RegistryError as error:  # as the driver answers
+            return answer_to(error)
         finally:
             answer.intake.close()
 

@@ -80,7 +80,8 @@ ELSEWHERE: dict[Route, tuple[str, dict[str, tuple[int, int, int]]]] = {
     Route.ROOT: ("/", {"HEAD": (200, 200, 200)}),
     Route.BASE: ("/v2/", {"GET": (200, 401, 401), "HEAD": (200, 401, 401)}),
     Route.CATALOG: ("/v2/_catalog", {"GET": (200, 401, 401)}),
-    Route.TOKEN: ("/v2/token", {"GET": (403, 200, 403)}),  # a Bearer token is no signature
+    # A Bearer token is no signature; a form without fields asks for nothing.
+    Route.TOKEN: ("/v2/token", {"GET": (403, 200, 403), "POST": (400, 400, 400)}),
     Route.ME: ("/api/me?ts=1", {"POST": (401, 401, 401)}),
     Route.SIGNOUT: ("/api/signout?ts=1", {"POST": (401, 401, 401)}),
     Route.HEALTH: ("/healthz", {"GET": (200, 200, 200), "HEAD": (200, 200, 200)}),

@@ -112,7 +112,7 @@ TOKEN_REQUESTS: dict[str, tuple[Callable[[Door], Request], int, str]] = {
         "does not match",
     ),
     "a scheme word in front": (lambda d: authorized(d, lambda v: "Signature " + v), 403, "Authorization"),
-    "Basic": (lambda d: authorized(d, lambda _: "Basic YTpi"), 403, "Authorization"),
+    "Basic": (lambda d: authorized(d, lambda _: "Basic YTpi"), 401, "password"),
     "a Bearer token": (lambda d: authorized(d, lambda _: "Bearer x:y"), 403, "Authorization"),
     "an endless header": (lambda d: authorized(d, lambda v: v + "A" * 100_000), 403, "Authorization"),
     "no nonce": (lambda d: d.token_request(ALICE, SCOPE, nonce="x"), 403, "nonce"),
@@ -146,7 +146,9 @@ def test_a_lie_at_the_token_endpoint_gets_no_token(
     assert response.status == status
     assert words in said
     assert "token" not in json.loads(said)
-    assert "WWW-Authenticate" not in response.headers
+    assert response.headers.get("WWW-Authenticate") == (
+        'Bearer error="invalid_token"' if status == 401 else ""
+    )
 
 
 def test_a_relayed_signature_fails_also_when_it_names_our_service(door: Door) -> None:

@@ -1,0 +1,143 @@
+"""API keys: made, given a new secret, and revoked by whoever holds one. `credentials` says whom they mean.
+
+A secret is shown to whoever makes it, once; what is kept is its hash, and its last four characters.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, insert, or_, select, update
+
+from registry.auth import api_keys
+from registry.contracts import NOBODY, Actor, Clock, NewId
+from registry.errors import DeniedError, InvalidError, NotFoundError, Reason
+from registry.server.audit import record
+from registry.server.credentials import Credentials, hashed, principal_by_hash
+from registry.server.database import reading, writing
+from registry.server.key_scopes import KeyScope
+from registry.server.principal import API_KEY, Principal, Right, User
+from registry.server.tables import API_KEYS, CREDENTIALS
+
+DAY = 86_400
+USUAL_SECONDS = 90 * DAY
+MOST_SECONDS = 365 * DAY
+USUAL_OVERLAP = DAY
+MOST_OVERLAP = 30 * DAY
+_NOTE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A secret that was just made, and never shown again; times in Unix seconds."""
+
+    id: str
+    secret: str
+    scopes: tuple[KeyScope, ...]
+    expires: float
+    old_until: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Made({self.id!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeys:
+    """The API keys in one database; `clock` in Unix seconds, `random` gives so many bytes.
+
+    None is good for longer than `most` seconds. All methods raise StorageError.
+    """
+
+    engine: Engine
+    clock: Clock
+    new_id: NewId
+    most: int = MOST_SECONDS
+    random: Callable[[int], bytes] = secrets.token_bytes
+
+    def create(
+        self,
+        user: User,
+        scopes: Sequence[KeyScope],
+        *,
+        seconds: int | None = None,
+        note: str = "",
+        actor: Actor = NOBODY,
+    ) -> Made:
+        """A new key of `user`, good for `seconds` (None: 90 days). InvalidError for a bad time or note."""
+        now, id, secret = self.clock(), self.new_id(), self._secret()
+        expires = now + self._checked(min(USUAL_SECONDS, self.most) if seconds is None else seconds)
+        if len(note) > _NOTE or not note.isprintable():
+            raise InvalidError(f"a note is one line of at most {_NOTE} characters")
+        said = " ".join(map(str, scopes))
+        row = {"id": id, "kind": API_KEY, "user_id": user.id, "cap": Right.WRITE.name.lower(), "added": now}
+        with writing(self.engine) as database:
+            database.execute(insert(CREDENTIALS).values(**row, expires=expires, note=note))
+            kept = {"secret_hash": hashed(secret), "last_four": api_keys.last_four(secret), "issued": now}
+            database.execute(insert(API_KEYS).values(credential=id, scopes=said, **kept))
+            record(database, now, actor, "apikey.create", f"{id} {user.name} {said}")
+        return Made(id, secret, tuple(scopes), expires)
+
+    def rotate(self, user: str, id: str, overlap: int = USUAL_OVERLAP, actor: Actor = NOBODY) -> Made:
+        """A new secret for a key of `user`, for as long as the one before was made for.
+
+        That one ends after `overlap` seconds, 0 at once, and with it what was issued by it. Of two that do
+        it at once, the later one's secret is the present one. NotFoundError; InvalidError for one that is
+        over.
+        """
+        if not 0 <= overlap <= MOST_OVERLAP:
+            raise InvalidError(f"the old secret is good for between 0 and {MOST_OVERLAP} more seconds")
+        now, secret = self.clock(), self._secret()
+        found = Credentials(self.engine, self.clock, self.new_id).one(id)
+        if found.user != user or found.kind != API_KEY:
+            raise NotFoundError(f"{user} has no API key {id[:40]}")
+        if found.state(now) in ("revoked", "expired"):
+            raise InvalidError(f"the API key {id} is {found.state(now)}", hint="make a new one")
+        with writing(self.engine) as database:
+            old = database.execute(select(API_KEYS).filter_by(credential=id)).one()
+            before = database.execute(select(CREDENTIALS.c.expires).filter_by(id=id)).scalar_one()
+            until = min(now + overlap, before)
+            expires = now + min(before - old.issued, self.most)
+            kept = {"secret_hash": hashed(secret), "last_four": api_keys.last_four(secret), "issued": now}
+            kept |= {"old_hash": old.secret_hash, "old_until": until}
+            database.execute(update(API_KEYS).filter_by(credential=id).values(**kept))
+            database.execute(update(CREDENTIALS).filter_by(id=id).values(expires=expires))
+            record(database, now, actor, "apikey.rotate", id)
+        return Made(id, secret, found.scopes or (), expires, until)
+
+    def speaker(self, secret: str) -> Principal:
+        """Whom a secret means. DeniedError if it is none, or not any more."""
+        principal = None
+        if api_keys.is_api_key(secret):
+            with reading(self.engine) as database:
+                principal = principal_by_hash(database, hashed(secret), self.clock())
+        if principal is None:
+            raise DeniedError("this API key is invalid, revoked or over", reason=Reason.API_KEY_REFUSED)
+        return principal
+
+    def revoke_by_secret(self, secret: str, actor: Actor = NOBODY) -> bool:
+        """Revoke the key whose secret this is, the present one or the one before; whether there was one."""
+        if not api_keys.is_api_key(secret):
+            return False
+        known, now = hashed(secret), self.clock()
+        with reading(self.engine) as database:
+            before = (API_KEYS.c.old_hash == known) & (API_KEYS.c.old_until > now)
+            query = select(API_KEYS.c.credential).where(or_(API_KEYS.c.secret_hash == known, before))
+            id = database.execute(query).scalar()
+        if id is None:
+            return False
+        with suppress(NotFoundError):  # it was revoked before
+            Credentials(self.engine, self.clock, self.new_id).revoke_api_key(id, actor)
+        return True
+
+    def _secret(self) -> str:
+        return api_keys.make(self.random(api_keys.RANDOM_BYTES))
+
+    def _checked(self, seconds: int) -> int:
+        if not 1 <= seconds <= self.most:
+            raise InvalidError(
+                f"an API key is good for at most {self.most // DAY} days here ({self.most} seconds)"
+            )
+        return seconds
