@@ -277,6 +277,9 @@ class Upload(Protocol):
     def write(self, data: bytes) -> None:
         """Append. StorageError when the disk is full or broken; what fitted is kept."""
 
+    def is_hashed(self, digest: Digest) -> bool:
+        """Whether what is here was hashed as it came, so that `commit(digest)` has nothing more to read."""
+
     def hash_more(self, digest: Digest) -> bool:
         """Hash some of the bytes that `commit(digest)` would have to; whether some are left. Bounded time."""
 

@@ -207,6 +207,9 @@ class MemoryUpload:
         with self._ownership.used():
             self._data += data
 
+    def is_hashed(self, digest: Digest) -> bool:
+        return False
+
     def hash_more(self, digest: Digest) -> bool:
         return False
 

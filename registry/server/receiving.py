@@ -73,6 +73,8 @@ class Receiving:
     def _source(self, digest: Digest) -> str | None:
         """Where a mount may come from: only where the visitor may read; if they do not say, it is found."""
         source = self.request.parameter("from")
+        if source == self.place.repository:  # asks whether it is here: whoever may write may read
+            return source
         if source is None:
             readable = self.readers.reader(self.visitor.principal)
             return next(filter(readable, self.depot.holders(digest)), None)
@@ -135,8 +137,8 @@ class Receiving:
 
     def _closing(self, upload: Upload, digest: Digest) -> Accept:
         """Perhaps more bytes, then the blob; what was not hashed as it came is hashed before."""
-        commit = partial(self._commit, upload, digest)
-        return Accept(upload, commit, MOST_BYTES, hash_more=partial(upload.hash_more, digest))
+        hash_more = None if upload.is_hashed(digest) else partial(upload.hash_more, digest)
+        return Accept(upload, partial(self._commit, upload, digest), MOST_BYTES, hash_more=hash_more)
 
     def _announced(self) -> int:
         """The size of the blob that a request for a direct upload announces; 0 if it is none."""

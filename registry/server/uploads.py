@@ -160,6 +160,11 @@ class DiskUpload:
                 running.upto += len(data)
             self._received += len(data)
 
+    def is_hashed(self, digest: Digest) -> bool:
+        """Whether all of the bytes were hashed as they came, for a digest of this kind."""
+        running = self._ownership.running
+        return running.upto == self._received and running.algorithm == digest.algorithm
+
     def hash_more(self, digest: Digest) -> bool:
         """Hash up to HASH_STEP of the bytes that were not hashed as they came; whether some are left."""
         with self._ownership.used():

@@ -113,6 +113,22 @@ def test_whoever_takes_over_goes_on_with_the_hash(place: Place) -> None:
     older.close()
 
 
+def test_it_knows_whether_its_bytes_were_hashed_as_they_came(place: Place) -> None:
+    upload = place.opened()
+    assert upload.is_hashed(Digest.of(DATA)), "nothing is here yet"
+    upload.write(DATA)
+    assert upload.is_hashed(Digest.of(DATA))
+    assert not upload.is_hashed(Digest.of(DATA, "sha512"))
+    upload.rewind(len(DATA) - 1)
+    assert not upload.is_hashed(Digest.of(DATA))
+    upload.close()
+
+    place.owners = Owners()  # the server was started again
+    again = place.opened()
+    assert not again.is_hashed(Digest.of(DATA))
+    again.close()
+
+
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 def test_what_was_not_hashed_as_it_came_is_hashed_in_bounded_steps(place: Place, algorithm: str) -> None:

@@ -101,6 +101,7 @@ class _Driven:
     incoming: web.BaseRequest
     connection: Connection
     received: int = 0
+    closed: bool = False  # the intake of its body, or it is about to be
 
     async def answered(self) -> web.StreamResponse:
         """Ask the exchange, send what it says, and tell the log: also of a crash, which is a 500."""
@@ -151,7 +152,8 @@ class _Driven:
         try:
             return await self._take(answer, request)
         finally:
-            await self.driver.queues.run(Work.WRITING, answer.intake.close)
+            if not self.closed:
+                await self.driver.queues.run(Work.WRITING, answer.intake.close)
 
     async def _asked(self, request: Request) -> Response | Accept:
         """The exchange's answer to the head."""
@@ -191,12 +193,12 @@ class _Driven:
         self._go_on()
         try:
             async with asyncio.timeout(accept.seconds):
-                whole = await self._feed(accept)
-            if not whole:
+                unwritten = await self._feed(accept)
+            if unwritten is None:
                 return fault("BLOB_UPLOAD_INVALID", "the request broke off; what arrived is kept", status=400)
             if self.received > accept.limit:
                 return too_much
-            return await self._then(accept)
+            return await self._then(accept, unwritten)
         except TimeoutError:
             return fault("UNKNOWN", f"the body did not arrive within {accept.seconds:.0f} s", status=408)
         except RegistryError as error:
@@ -204,41 +206,49 @@ class _Driven:
         finally:
             self.driver.connections.give(self.connection, held)
 
-    async def _then(self, accept: Accept) -> Response:
+    async def _then(self, accept: Accept, unwritten: list[bytes]) -> Response:
         """Hash what is left in steps, so that many who wait get their turns, then ask for the answer."""
         queues = self.driver.queues
         if accept.hash_more is not None:
+            await queues.run(Work.WRITING, partial(_write, accept, unwritten))
+            unwritten = []
             while await queues.run(Work.HASHING, accept.hash_more):
                 pass
+        self.closed = True
+        end = partial(_end, accept, unwritten)
         if not accept.in_memory or self.received <= _LARGE:
-            return await queues.run(Work.WRITING, accept.then)
+            return await queues.run(Work.WRITING, end)
         async with self.driver.one_large:
-            return await queues.run(Work.WRITING, accept.then)
+            return await queues.run(Work.WRITING, end)
 
-    async def _feed(self, accept: Accept) -> bool:
-        """Write what arrives, about PIECE at a time, while more arrives. False if the request broke off."""
+    async def _feed(self, accept: Accept) -> list[bytes] | None:
+        """Write what arrives, about PIECE at a time, while more arrives; the end of it, not yet written.
+
+        None if the request broke off: then all that came is written.
+        """
         queues = self.driver.queues
         held: list[bytes] = []
         writing: asyncio.Task[None] | None = None
-        whole = True
         try:
             arriving = _Arriving(self)
             while self.received <= accept.limit and (data := await arriving.next()):
                 held.append(data)
+                if self.incoming.content.at_eof():
+                    continue  # the end of it is written by who answers
                 if writing is None or writing.done() or sum(map(len, held)) >= PIECE:
                     if writing is not None:
                         await writing
                     writing = asyncio.ensure_future(queues.run(Work.WRITING, partial(_write, accept, held)))
                     held = []
+            return held
         except GONE:
-            whole = False
             # What came before the break is still in the engine's buffer, but its readers only raise.
             held.append(self.incoming.content._read_nowait(-1))
         finally:
             if writing is not None:
                 await writing
         await queues.run(Work.WRITING, partial(_write, accept, held))
-        return whole
+        return None
 
     def _go_on(self) -> None:
         """Tell a client that waits before it sends (RFC 9110 section 10.1.1)."""
@@ -282,3 +292,12 @@ def busy(why: str = "the registry is busy") -> Response:
 def _write(accept: Accept, pieces: list[bytes]) -> None:
     if pieces:
         accept.intake.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+
+def _end(accept: Accept, pieces: list[bytes]) -> Response:
+    """The answer, once the last bytes are written; nothing more will come."""
+    try:
+        _write(accept, pieces)
+        return accept.then()
+    finally:
+        accept.intake.close()
