@@ -71,7 +71,7 @@ class Bars:
 
     def note(self, text: str) -> None:
         with self._lock:
-            self._draw(above=f"{visible(text)}\n")
+            self._draw(above=f"ferry: {visible(text)}\n")
 
     def end(self, report: Report) -> None:
         with self._lock:

@@ -55,7 +55,7 @@ class Plain:
         self._counts.at(blob, blob.size, self._clock())
 
     def note(self, text: str) -> None:
-        self._terminal.note(visible(text))
+        self._terminal.note(f"ferry: {visible(text)}")
 
     def end(self, report: Report) -> None: ...
 

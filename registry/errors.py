@@ -50,7 +50,7 @@ class Reason(StrEnum):
     LINE_BROKE = "line_broke"  # the connection broke, or took too long
     NOBODY_LISTENS = "nobody_listens"  # the connection was refused
     NO_SUCH_HOST = "no_such_host"  # its name does not resolve
-    NO_REGISTRY_THERE = "no_registry_there"  # what answers speaks no HTTP
+    NO_REGISTRY_THERE = "no_registry_there"  # what answers speaks no HTTP, or sends a web page
     HTTPS_THERE = "https_there"  # it speaks HTTPS, and was asked in plain HTTP
     NO_HTTPS_THERE = "no_https_there"  # it was asked in HTTPS, and speaks none
     CERTIFICATE = "certificate"  # nobody vouches for its certificate

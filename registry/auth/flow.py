@@ -243,6 +243,8 @@ def _granted(response: Response, realm: Origin, asker: Asker, scopes: Scopes) ->
         token = answer.get("token") or answer.get("access_token")
     except (ValueError, AttributeError, RecursionError):
         token = None
+    if faults.is_web_page(body):
+        raise faults.web_page(doing, realm.netloc)
     if not isinstance(token, str) or len(token) > TOKEN_LENGTH or not _one_word(token):
         raise ProtocolError(f"{doing}: the answer has no token in it", host=asker.host)
     return Grant(f"Bearer {token}", _seconds(answer.get("expires_in")), scopes=scopes)

@@ -110,8 +110,9 @@ class Peer:
         except (ValueError, RecursionError):
             page = None
         if not isinstance(page, dict):
-            what = "a web page" if faults.is_web_page(raw) else "no JSON object"
-            raise ProtocolError(f"{doing}: {self.host} sent {what}", host=self.host)
+            if faults.is_web_page(raw):
+                raise faults.web_page(doing, self.host)
+            raise ProtocolError(f"{doing}: {self.host} sent no JSON object", host=self.host)
         return page
 
     def locate(self, location: str, base: str, doing: str) -> str:

@@ -85,7 +85,7 @@ class Remote:
         response = self.peer.ask("GET", path, doing, ok=(200,), access=reading(name), headers=_ACCEPT)
         raw = self.peer.read(response, MANIFEST_BYTES, doing)
         if faults.is_web_page(raw):
-            raise self._wrong(doing, "sent a web page; is there a registry at this address?")
+            raise faults.web_page(doing, self.peer.host)
         self._check_digest(raw, str(name.digest or ""), doing)
         self._check_digest(raw, response.headers.get("Docker-Content-Digest"), doing)
         algorithm = name.digest.algorithm if name.digest else "sha256"

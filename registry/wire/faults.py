@@ -129,7 +129,7 @@ def error_of(
     words = "" if refusal.page else refusal.words
     message = f"{doing}: {host} answered {status}" + (f": {words}" if words else "")
     if refusal.page:
-        message += " with a web page: is there a registry at this address?"
+        message += " with a web page"
     if writing and refusal.full:
         return StorageError(
             f"{doing}: {host} has no space left, or a quota is used up there ({refusal})",
@@ -142,7 +142,8 @@ def error_of(
     if status in (403, 451):
         return DeniedError(message, host=host, name=name, reason=Reason.NOT_ALLOWED)
     if status in (404, 410):
-        return NotFoundError(message, host=host, name=name, reason=Reason.NAME_NOT_THERE)
+        reason = Reason.NO_REGISTRY_THERE if refusal.page else Reason.NAME_NOT_THERE
+        return NotFoundError(message, host=host, name=name, reason=reason)
     if passes(status):
         return _transient(refusal, message, host, name, now)
     if status in _REDIRECTS:
@@ -150,7 +151,14 @@ def error_of(
     if status == 412 and not words and host == _OLLAMA:
         message = f"{doing}: {host} wants a newer client for this model"
     reason = Reason.NONE if words else Reason.UNEXPECTED_ANSWER
+    if refusal.page:
+        reason = Reason.NO_REGISTRY_THERE
     return ProtocolError(message, host=host, name=name, reason=reason)
+
+
+def web_page(doing: str, host: str) -> ProtocolError:
+    """The error for a page where a registry answers in JSON: a captive portal, a login, another server."""
+    return ProtocolError(f"{doing}: {host} sent a web page", host=host, reason=Reason.NO_REGISTRY_THERE)
 
 
 def _transient(refusal: Refusal, message: str, host: str, name: str, now: float) -> TransientError:

@@ -294,6 +294,12 @@ def test_a_tokens_life_has_bounds(expires: str, seconds: float) -> None:
     assert drive(bearer(), asker(KEY), answer)[0].seconds == seconds
 
 
+def test_a_web_page_instead_of_a_token_is_called_one_and_from_which_host() -> None:
+    page = Response(200, body=b"<!DOCTYPE html><title>Log in</title>")
+    with pytest.raises(ProtocolError, match=r"^asking models\.example for a token: models\.example sent a web"):
+        drive(bearer(), asker(KEY), page)
+
+
 @pytest.mark.parametrize("scheme", ["negotiate", "digest", ""])
 def test_another_scheme_is_said(scheme: str) -> None:
     with pytest.raises(ProtocolError, match=scheme or "nothing"):

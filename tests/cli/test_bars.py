@@ -139,7 +139,7 @@ def test_notes_stay_above_and_the_whole_bar_stays_when_the_model_is_there() -> N
     for blob in BLOBS:
         drawn.bars.done(blob, How.FETCHED)
     drawn.bars.end(REPORT)
-    assert [line.split(" ")[0] for line in drawn.seen] == ["$", "trying", "…ama-of-a-long-name:70b-q4", ""]
+    assert [line.split(" ")[0] for line in drawn.seen] == ["$", "ferry:", "…ama-of-a-long-name:70b-q4", ""]
     assert "\\x1b[31m" in drawn.seen[1] and " 100% " in drawn.seen[2]
 
 

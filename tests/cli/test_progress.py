@@ -100,7 +100,7 @@ def test_json_lines_have_the_documented_members_and_end_with_everything() -> Non
 def test_a_note_of_a_peer_cannot_paint_the_terminal() -> None:
     err = io.StringIO()
     Plain(terminal(err)).note("wait \x1b[31mred\n")
-    assert err.getvalue() == "wait \\x1b[31mred\\n\n"
+    assert err.getvalue() == "ferry: wait \\x1b[31mred\\n\n"
 
 
 @pytest.mark.parametrize(

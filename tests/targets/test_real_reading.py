@@ -9,7 +9,7 @@ from real_registries import NAME, SIZE, Client, weights
 from registry_double import ORIGIN, Quirks, Registry
 from scripted import answer, remote
 
-from registry.errors import CorruptError, DeniedError, ProtocolError, RegistryError, TransientError
+from registry.errors import CorruptError, DeniedError, ProtocolError, Reason, RegistryError, TransientError
 from registry.model.manifests import DOCKER_MANIFEST
 from registry.model.spans import Span
 from registry.targets.peer import Peer
@@ -134,6 +134,32 @@ def test_a_refusal_is_told_in_the_registrys_words(row: str) -> None:
 
     assert words in str(caught.value)
     assert "newer client" not in str(caught.value)
+
+
+PAGE = b"<!DOCTYPE html><title>Welcome</title>"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (200, Reason.NO_REGISTRY_THERE),
+        (404, Reason.NO_REGISTRY_THERE),
+        (418, Reason.NO_REGISTRY_THERE),
+        (401, Reason.NOT_SIGNED_IN),
+        (403, Reason.NOT_ALLOWED),
+        (502, Reason.BUSY),  # nginx's own page: the registry behind it is away
+    ],
+)
+def test_a_web_page_raises_the_question_of_the_address_where_that_may_be_wrong(
+    status: int, reason: Reason
+) -> None:
+    with pytest.raises(RegistryError, match=r"models\.example .*a web page$") as caught:
+        remote(answer(status, PAGE)).resolve(NAME)
+    assert caught.value.reason is reason
+    if status == 200:
+        with pytest.raises(ProtocolError, match=r"models\.example sent a web page$") as caught:
+            list(remote(answer(status, PAGE)).tags(NAME))
+        assert caught.value.reason is reason
 
 
 def test_only_ollamas_own_registry_means_a_newer_client_by_412() -> None:
