@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import click
 
+from cli.groups import meant
 from cli.render import Terminal, complain, error_document
 from cli.signals import Signals
 from registry.errors import INTERRUPTED, TERMINATED, InvalidError, RegistryError, StorageError
@@ -126,6 +127,8 @@ def _usage(error: click.UsageError) -> InvalidError:
     """Click's complaint in our form: one sentence, and where to read more."""
     command = error.ctx.command_path if error.ctx else "ferry"
     message = error.format_message().rstrip(".").replace("\n", " ")
+    if isinstance(error, click.NoSuchOption):
+        message = f"no such option {error.option_name}{meant(error.option_name, error.possibilities or ())}"
     where = command.removeprefix("ferry").strip()
     told = f"{message[:1].lower()}{message[1:]}"
     return InvalidError(f"{where}: {told}" if where else told, hint=f"{command} --help shows how")

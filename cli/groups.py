@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 Section = Mapping[str, tuple[str, str]]  # a command's name: its `module:function`, and what it does
+_SHORT = 3  # letters of a word in which half of them may be wrong
 _COLUMN = 38  # characters of each of the two columns in which a table of commands is shown
+
+
+def meant(word: str, words: Sequence[str]) -> str:
+    """`; did you mean X?`, the nearest of `words`; "" where none is near."""
+    near = difflib.get_close_matches(word, words, 1, 0.5 if len(word) <= _SHORT else 0.6)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 class Group(click.Group):
@@ -27,9 +34,7 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if self.get_command(ctx, name) is None:
-            near = difflib.get_close_matches(name, self.list_commands(ctx), 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            ctx.fail(f"there is no command {name!r}{meant}")
+            ctx.fail(f"there is no command {name!r}{meant(name, self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
 

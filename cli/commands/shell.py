@@ -14,6 +14,7 @@ _SHELLS = ("bash", "zsh", "fish")
 
 @click.command()
 @click.argument("shell", type=click.Choice(_SHELLS))
+@click.option("-y", "--yes", is_flag=True, expose_value=False, help="No questions: there are none.")
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print what makes SHELL complete ferry's commands and options.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from cli import modelfile, naming, sources
 from cli.options import NETWORK, REMOTE, STORE, Invocation, command
-from cli.render import columns, date, size, visible
+from cli.render import columns, date, shortened, size, visible
+from cli.screen import window
 from registry.contracts import Publication, Source, Target
 from registry.errors import InvalidError, RegistryError
 from registry.model.manifests import Descriptor, Manifest, decode_json
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
 
 Place = Callable[[Descriptor], str]
 
-_LINE = 80  # characters a line may have
-_WHOLE = 71  # characters of a sha256 digest
+_SHORTEST = 20  # characters that a value keeps in any terminal
 _TEXT_BYTES = 4 * 1024 * 1024  # the longest template, licence or parameter list that is shown
 
 
@@ -125,11 +126,11 @@ def _tell(
     if whole:
         about = [("name", str(name)), ("digest", str(manifest.digest)), ("size", size(manifest.total))]
         if said is not None:
-            about.append(("published", f"{date(said.moved)}{f' by {said.by}' if said.by else ''}"))
+            about.append(("pushed", f"{date(said.moved)}{f' by {said.by}' if said.by else ''}"))
+        width = window(terminal.out).columns if terminal.out.isatty() else None
         for group in (about, columns(_config(source, name, manifest))):
-            width = max((len(key) for key, _ in group), default=0)
-            for key, value in group:
-                terminal.line(f"{key:<{width}}  {_cut(visible(value), _LINE - width - 2)}")
+            for line in beside(group, width):
+                terminal.line(line)
         terminal.line()
     rows = [
         (modelfile.kind(layer.media_type) or layer.media_type, layer.digest.short, size(layer.size))
@@ -138,9 +139,14 @@ def _tell(
     terminal.table(("LAYER", "ID", "SIZE"), rows)
 
 
-def _cut(value: str, length: int) -> str:
-    """A value on one line; a name and a digest are whole, for they are what people copy."""
-    return value if len(value) <= max(length, _WHOLE) else value[: length - 1] + "…"
+def beside(rows: Sequence[tuple[str, str]], width: int | None) -> Iterator[str]:
+    """Each key and its value on a line of `width` characters (None: any): of a name the end is kept."""
+    indent = max((len(key) for key, _ in rows), default=0) + 2
+    length = max(_SHORTEST, (width or sys.maxsize) - indent)
+    for key, value in ((key, visible(value)) for key, value in rows):
+        if len(value) > length and key != "digest":  # which is of no use but whole
+            value = shortened(value, length, "…") if key == "name" else value[: length - 1] + "…"
+        yield f"{key:<{indent}}{value}"
 
 
 def _config(source: Source, name: Name, manifest: Manifest) -> Mapping[str, object]:

@@ -133,7 +133,7 @@ def _remove(store: Store, name: Name) -> tuple[Document, str]:
     with sources.telling_tags(store, name):
         digest = store.resolve(name).digest
     freed = store.remove(name)
-    told = f"removed {name}" + (f", {size(freed)} freed" if freed else "")
+    told = f"removed {name}, {size(freed) if freed else 'nothing'} freed"
     return {"name": str(name), "digest": str(digest), "freed": freed}, visible(told)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from person import FERRY, Ferry
 
 from cli import exits
+from cli.main import app
 from registry.errors import NotFoundError, exit_code
 
 
@@ -126,10 +129,21 @@ def test_a_mistyped_command_or_option_is_told_the_nearest(ferry: Ferry) -> None:
     assert "ferry: there is no command 'pul'; did you mean pull?\n" in ferry("pul").err
     assert "ferry: admin: there is no command 'usr'; did you mean user?\n" in ferry("admin", "usr").err
     assert (
-        "ferry: version: no such option '--frmat'. Did you mean '--format'?\n"
-        in ferry("version", "--frmat").err
+        "ferry: version: no such option --frmat; did you mean --format?\n" in ferry("version", "--frmat").err
     )
+    assert "ferry: admin: there is no command 'gd'; did you mean gc?\n" in ferry("admin", "gd").err
+    assert "no such option --foramt; did you mean --format?\n" in ferry("pull", "--foramt", "json").err
     assert "did you mean" not in ferry("frobnicate").err
+
+
+def test_every_command_takes_yes() -> None:
+    def commands(group: click.Group) -> Iterator[click.Command]:
+        context = click.Context(group)
+        for found in (group.get_command(context, name) for name in group.list_commands(context)):
+            assert found is not None
+            yield from commands(found) if isinstance(found, click.Group) else [found]
+
+    assert [c.name for c in commands(app) if not any("--yes" in p.opts for p in c.params)] == []
 
 
 @pytest.mark.parametrize("words", [[], ["admin"], ["admin", "user"], ["admin", "key"]])

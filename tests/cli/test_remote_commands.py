@@ -134,7 +134,7 @@ def test_show_at_a_registry_tells_what_show_tells_here(published: str, ada: Ferr
     assert ada("show", name, "--format", "json").well().json == there
     assert json.loads(ada("show", "--remote", "--manifest", name).well().out)["layers"] == there["layers"]
     here, far = (ada("show", *words, name).well().out for words in ((), ("--remote",)))
-    assert here.split() == re.sub(r"^published .*\n", "", far, flags=re.MULTILINE).split()
+    assert here.split() == re.sub(r"^pushed .*\n", "", far, flags=re.MULTILINE).split()
 
 
 # --- what becomes of a tag -------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from person import ROOT, Ferry
 from shelf import CONFIG, LAYERS, put_blob, put_model
 from window import Window
 
+from cli.commands.show import beside
 from cli.render import Terminal, date, size
 from registry.model.digests import Digest
 
@@ -101,7 +102,7 @@ def test_cp_makes_a_second_name_and_rm_keeps_what_another_name_needs(ferry: Ferr
     told = ferry("cp", "tiny", "models.acme.example/acme/tiny:1.0", "--format", "json").json
     assert told["name"] == "models.acme.example/acme/tiny:1.0"
     blobs = sorted((ferry.models / "blobs").iterdir())
-    assert ferry("rm", "tiny").well().out == "removed tiny:latest\n"
+    assert ferry("rm", "tiny").well().out == "removed tiny:latest, nothing freed\n"
     assert sorted((ferry.models / "blobs").iterdir()) == blobs
     assert [entry["name"] for entry in ferry("list", "--format", "json").json] == [told["name"]]
     held = sum(path.stat().st_blocks * 512 for path in blobs)
@@ -242,6 +243,16 @@ def test_lists_and_what_is_shown_fit_80_columns(ferry: Ferry) -> None:
         lines = ferry(*words).well().out.splitlines()
         assert max(map(len, lines)) <= 80, lines
     assert name in ferry("list").out
+
+
+def test_what_is_shown_fits_a_terminal_and_keeps_a_names_end_and_the_digest() -> None:
+    name, digest = f"models.acme.example:5050/acme/{'tiny' * 20}:1.0-q4", str(Digest.of(b""))
+    rows = [("name", name), ("digest", digest), ("pushed", "2026-11-26T17:25:20Z by ada"), ("kind", "x" * 99)]
+    shown = list(beside(rows, 80))
+    assert [len(line) for line in shown] == [80, 79, 35, 80]
+    assert shown[0].startswith("name    …") and shown[0].endswith("tiny:1.0-q4")
+    assert shown[1].endswith(digest)
+    assert list(beside(rows, None))[0] == f"name    {name}"  # what a pipe reads is whole
 
 
 def test_a_table_is_cut_to_a_narrow_terminal_and_keeps_the_ends_of_names() -> None:
