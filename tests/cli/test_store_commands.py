@@ -252,7 +252,7 @@ def test_what_is_shown_fits_a_terminal_and_keeps_a_names_end_and_the_digest() ->
     assert [len(line) for line in shown] == [80, 79, 35, 80]
     assert shown[0].startswith("name    …") and shown[0].endswith("tiny:1.0-q4")
     assert shown[1].endswith(digest)
-    assert list(beside(rows, None))[0] == f"name    {name}"  # what a pipe reads is whole
+    assert next(iter(beside(rows, None))) == f"name    {name}"  # what a pipe reads is whole
 
 
 def test_a_table_is_cut_to_a_narrow_terminal_and_keeps_the_ends_of_names() -> None:
