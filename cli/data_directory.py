@@ -15,7 +15,7 @@ from registry.contracts import Actor
 from registry.errors import InvalidError, StorageError
 
 if TYPE_CHECKING:
-    from registry.server.service import Registry
+    from registry.server.registry import Registry
 
 
 def directory(invocation: Invocation) -> Path:
@@ -34,7 +34,7 @@ def registry(invocation: Invocation) -> Iterator[Registry]:
     """
     need_server("ferry admin")
     from registry.server import revocations
-    from registry.server.service import Registry
+    from registry.server.registry import Registry
 
     opened = Registry.open(directory(invocation))
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from registry.server.service import Registry
+from registry.server.registry import Registry
 
 
 def prepared(data: Path) -> Path:

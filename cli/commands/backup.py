@@ -77,8 +77,8 @@ def restore(invocation: Invocation, file: Path, directory: Path, revocations: Pa
       ferry admin restore monday.tar --onto /srv/ferry
     """
     need_server("ferry admin")
+    from registry.server.registry import new_id
     from registry.server.restore import Restore
-    from registry.server.service import new_id
 
     done = Restore(directory, time.time, new_id, data_directory.actor()).run(file, revocations)
     if invocation.terminal.json:

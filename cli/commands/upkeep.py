@@ -16,7 +16,7 @@ from registry.errors import CorruptError, InvalidError
 
 if TYPE_CHECKING:
     from registry.server.reclaim import Reclaim, Reclaimed, Terms
-    from registry.server.service import Registry
+    from registry.server.registry import Registry
 
 _YEARS = 100 * 365 * 86400.0
 _AUDIT_PAGE = 1000

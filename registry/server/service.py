@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import secrets
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Engine
-
 from registry.disk import files
 from registry.disk.data import DataFile, lock_file
 from registry.errors import StorageError
-from registry.server.accounts import Accounts
-from registry.server.api_keys import ApiKeys
 from registry.server.app import App
 from registry.server.audit import last
 from registry.server.backup import LOCK
-from registry.server.credentials import Credentials
 from registry.server.database import FILE, connect_at_once
-from registry.server.depot import DiskDepot
-from registry.server.directory import check_servable, open_registry, prepare
+from registry.server.directory import check_servable
 from registry.server.gauges import disk, kept, under_way
 from registry.server.guard import Guard, check_anonymous
 from registry.server.http.address import Address
@@ -36,8 +29,7 @@ from registry.server.metrics import Gauges, Metrics
 from registry.server.names import Names
 from registry.server.principal import Right
 from registry.server.prompt import Prompt
-from registry.server.rights import Rights
-from registry.server.room import Room
+from registry.server.registry import Registry, new_id
 from registry.server.scrub import Scrub
 from registry.server.table import prompt_table, table
 from registry.server.tokens import Nonces, Signer, Tokens, secret_in
@@ -50,48 +42,6 @@ def _untold(_record: AccessRecord) -> None:
 
 def _unheard(_sentence: str) -> None:
     """For whoever listens to nothing."""
-
-
-def new_id() -> str:
-    """A fresh UUID."""
-    return str(uuid.uuid4())
-
-
-@dataclass(frozen=True, slots=True)
-class Registry:
-    """What a data directory holds: models, accounts, credentials and rights, in one database."""
-
-    depot: DiskDepot
-    accounts: Accounts
-    credentials: Credentials
-    api_keys: ApiKeys
-    rights: Rights
-
-    @classmethod
-    def over(cls, directory: Path, engine: Engine, room: Room | None = None) -> Registry:
-        """The registry in `directory` whose database is open."""
-        return cls(
-            DiskDepot(directory, engine, time.time, new_id, room=room or Room()),
-            Accounts(engine, time.time, new_id),
-            Credentials(engine, time.time, new_id),
-            ApiKeys(engine, time.time, new_id),
-            Rights(engine, time.time),
-        )
-
-    @classmethod
-    def open(cls, directory: Path) -> Registry:
-        """The registry in `directory`, also while it is served. InvalidError for none; StorageError."""
-        return cls.over(directory, open_registry(directory))
-
-    @classmethod
-    def prepare(cls, directory: Path, min_free: int | None = None) -> Registry:
-        """The same for its one server: made if there is none, brought up to date if it is an older one."""
-        engine = prepare(directory, time.time, new_id)
-        return cls.over(directory, engine, Room.at(directory, min_free))
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self.depot.engine.dispose()
 
 
 @dataclass(frozen=True, slots=True)

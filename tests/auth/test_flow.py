@@ -296,9 +296,7 @@ def test_a_tokens_life_has_bounds(expires: str, seconds: float) -> None:
 
 def test_a_web_page_instead_of_a_token_is_called_one_and_from_which_host() -> None:
     page = Response(200, body=b"<!DOCTYPE html><title>Log in</title>")
-    with pytest.raises(
-        ProtocolError, match=r"^asking models\.example for a token: models\.example sent a web"
-    ):
+    with pytest.raises(ProtocolError, match=r"^asking models\.example .*: models\.example sent a web page"):
         drive(bearer(), asker(KEY), page)
 
 

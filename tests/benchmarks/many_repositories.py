@@ -31,7 +31,7 @@ from peers import ferry_command, free_port, http_call, running
 from small_requests import KEY, signed
 
 from registry.model.digests import Digest
-from registry.server.service import Registry
+from registry.server.registry import Registry
 from registry.server.tables import BLOBS, LINKS, MANIFESTS, NAMESPACES, PARTS, REPOSITORIES, TAGS
 
 NAMESPACE = "many"

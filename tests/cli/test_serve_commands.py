@@ -16,7 +16,7 @@ from peers import http_call
 from person import Ferry
 
 from registry.model.digests import Digest
-from registry.server.service import Registry
+from registry.server.registry import Registry
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF7xVYAomqO1w7CLpUZxGk7QqpNpFTHOmGkzoTmHZZD/"
 OPEN = ["--listen", "0.0.0.0:0", "--public-url", "https://m.example"]

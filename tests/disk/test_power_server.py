@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from registry.disk import system as calls
 from registry.model.digests import Digest
-from registry.server.service import Registry
+from registry.server.registry import Registry
 
 CUTS = 40
 

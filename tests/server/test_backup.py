@@ -25,9 +25,10 @@ from registry.server.check import Check
 from registry.server.database import REVISION
 from registry.server.principal import Right
 from registry.server.reclaim import Reclaim
+from registry.server.registry import Registry
 from registry.server.restore import Restore, Restored
 from registry.server.room import Room
-from registry.server.service import Plan, Registry, Service
+from registry.server.service import Plan, Service
 from registry.server.tokens import Nonces
 from registry.server.upkeep import Upkeep
 

@@ -22,7 +22,7 @@ from registry.server.database import FILE, REVISION, create_database, open_datab
 from registry.server.directory import MARK, check_servable, open_registry, prepare
 from registry.server.principal import ANYBODY, Right
 from registry.server.reclaim import Reclaim
-from registry.server.service import Registry
+from registry.server.registry import Registry
 from registry.server.tables import METADATA
 
 

@@ -21,8 +21,9 @@ from registry.server.backup import backup, daily_copy
 from registry.server.check import Check, Wrong
 from registry.server.principal import Right
 from registry.server.reclaim import Reclaim, Terms
+from registry.server.registry import Registry
 from registry.server.room import Room
-from registry.server.service import Plan, Registry, Service
+from registry.server.service import Plan, Service
 from registry.server.tokens import Nonces
 
 DATA = b"weights" * 1000

@@ -14,8 +14,8 @@ from registry.errors import DeniedError, InvalidError, StorageError
 from registry.server import revocations
 from registry.server.backup import backup
 from registry.server.principal import Principal, Right
+from registry.server.registry import Registry
 from registry.server.revocations import FILE, Change, keep, read
-from registry.server.service import Registry
 from registry.server.upkeep import Upkeep
 
 

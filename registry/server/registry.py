@@ -1,0 +1,63 @@
+"""What a data directory holds, opened: for the process that serves it, and for `ferry admin` beside that.
+
+Nothing here speaks HTTP: an HTTP engine is not loaded for one change of a right.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from registry.server.accounts import Accounts
+from registry.server.api_keys import ApiKeys
+from registry.server.credentials import Credentials
+from registry.server.depot import DiskDepot
+from registry.server.directory import open_registry, prepare
+from registry.server.rights import Rights
+from registry.server.room import Room
+
+
+def new_id() -> str:
+    """A fresh UUID."""
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What a data directory holds: models, accounts, credentials and rights, in one database."""
+
+    depot: DiskDepot
+    accounts: Accounts
+    credentials: Credentials
+    api_keys: ApiKeys
+    rights: Rights
+
+    @classmethod
+    def over(cls, directory: Path, engine: Engine, room: Room | None = None) -> Registry:
+        """The registry in `directory` whose database is open."""
+        return cls(
+            DiskDepot(directory, engine, time.time, new_id, room=room or Room()),
+            Accounts(engine, time.time, new_id),
+            Credentials(engine, time.time, new_id),
+            ApiKeys(engine, time.time, new_id),
+            Rights(engine, time.time),
+        )
+
+    @classmethod
+    def open(cls, directory: Path) -> Registry:
+        """The registry in `directory`, also while it is served. InvalidError for none; StorageError."""
+        return cls.over(directory, open_registry(directory))
+
+    @classmethod
+    def prepare(cls, directory: Path, min_free: int | None = None) -> Registry:
+        """The same for its one server: made if there is none, brought up to date if it is an older one."""
+        engine = prepare(directory, time.time, new_id)
+        return cls.over(directory, engine, Room.at(directory, min_free))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.depot.engine.dispose()
