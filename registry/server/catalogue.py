@@ -8,18 +8,20 @@ foreign key does it: a row that another one needs cannot go, and of two that mee
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from itertools import islice
 
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Insert, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from registry.contracts import Actor, Clock
 from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.model.digests import Digest
 from registry.server.audit import record
-from registry.server.database import first, reading, upsert, writing
+from registry.server.database import change, first, first_in, reading, upsert, upsert_for, writing
 from registry.server.namespaces import ensure, namespace_of
+from registry.server.shared_transactions import SharedTransactions
 from registry.server.tables import BLOBS, LINKS, REPOSITORIES, UPLOADS
 
 AT_ONCE = 500  # digests that one statement asks about
@@ -40,6 +42,8 @@ _UPLOAD = (
     .join(REPOSITORIES, REPOSITORIES.c.id == UPLOADS.c.repository)
     .where(UPLOADS.c.id == bindparam("session"), REPOSITORIES.c.name == bindparam("repository"))
 )
+_BEGUN = insert(UPLOADS)
+_ENDED = delete(UPLOADS).where(UPLOADS.c.id == bindparam("session"))
 _ID = select(REPOSITORIES.c.id).where(REPOSITORIES.c.name == bindparam("name"))
 
 
@@ -49,6 +53,10 @@ class Catalogue:
 
     engine: Engine
     clock: Clock
+    _shared: SharedTransactions = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_shared", SharedTransactions(self.engine))
 
     # --- repositories ------------------------------------------------------------------------------
 
@@ -134,7 +142,7 @@ class Catalogue:
         now = self.clock()
         with writing(self.engine) as database:
             row = {"id": session, "repository": ensure_repository(database, repository, now), "touched": now}
-            database.execute(insert(UPLOADS).values(**row))
+            change(database, _BEGUN, row)
 
     def has_upload(self, repository: str, session: str) -> bool:
         asked = {"repository": repository.lower(), "session": session}
@@ -143,7 +151,7 @@ class Catalogue:
     def end_upload(self, session: str) -> None:
         """Forget a session; one that is gone already is no error."""
         with writing(self.engine) as database:
-            database.execute(delete(UPLOADS).filter_by(id=session))
+            change(database, _ENDED, {"session": session})
 
     def hold(self, repository: str, session: str, digest: Digest, size: int) -> None:
         """The bytes of an upload are durable under their digest: from this transaction on it is a blob.
@@ -151,26 +159,41 @@ class Catalogue:
         The blob's row is made or made visible again by one statement, which locks it: a collector that
         would drop it waits, and then finds a link that refers to it.
         """
-        now = self.clock()
-        with writing(self.engine) as database:
-            what = {"size": size, "checked": now, "hidden": None}
-            add = upsert(database, BLOBS).values(digest=str(digest), **what)
-            database.execute(add.on_conflict_do_update(index_elements=["digest"], set_=what))
-            self._link(database, ensure_repository(database, repository, now), digest)
-            database.execute(delete(UPLOADS).filter_by(id=session))
+        self._shared.change(partial(self._hold, repository, session, digest, size))
+
+    def _hold(self, repository: str, session: str, digest: Digest, size: int, database: Connection) -> None:
+        now, dialect = self.clock(), database.dialect.name
+        blob = {"digest": str(digest), "size": size, "checked": now, "hidden": None}
+        change(database, _held(dialect), blob)
+        self._link(database, ensure_repository(database, repository, now), digest)
+        change(database, _ENDED, {"session": session})
 
     def _link(self, database: Connection, repository: int, digest: Digest) -> None:
         """Of two that hold the same blob at once, both do; the time is the later one's."""
-        now = self.clock()
-        add = upsert(database, LINKS).values(repository=repository, digest=str(digest), since=now)
-        database.execute(
-            add.on_conflict_do_update(index_elements=["repository", "digest"], set_={"since": now})
-        )
+        link = {"repository": repository, "digest": str(digest), "since": self.clock()}
+        change(database, _linked(database.dialect.name), link)
+
+
+@lru_cache
+def _held(dialect: str) -> Insert:
+    add = upsert_for(dialect, BLOBS)
+    new = {name: add.excluded[name] for name in ("size", "checked", "hidden")}
+    statement: Insert = add.on_conflict_do_update(index_elements=["digest"], set_=new)
+    return statement
+
+
+@lru_cache
+def _linked(dialect: str) -> Insert:
+    add = upsert_for(dialect, LINKS)
+    keys, new = ["repository", "digest"], {"since": add.excluded.since}
+    statement: Insert = add.on_conflict_do_update(index_elements=keys, set_=new)
+    return statement
 
 
 def repository_id(database: Connection, name: str) -> int | None:
     """The identifier of a repository, or None."""
-    return database.execute(_ID, {"name": name.lower()}).scalar()
+    row = first_in(database, _ID, {"name": name.lower()})
+    return row[0] if row else None
 
 
 def ensure_repository(database: Connection, name: str, now: float) -> int:

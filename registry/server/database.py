@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    UpdateBase,
     create_engine,
     event,
     insert,
@@ -31,7 +32,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -44,7 +45,9 @@ FILE = "registry.db"
 REVISION = "0004"  # what `tables` is: the newest of `migrations/versions`
 OLDEST = "0001"  # Ferry 0.1, which wrote a number into a table `about`
 _BUSY_SECONDS = 30
-_NONE: Mapping[str, object] = {}
+_Statement = Select[Any] | UpdateBase
+_Values = Mapping[str, object]
+_NONE: _Values = {}
 
 _ALEMBIC = Table("alembic_version", METADATA, Column("version_num", String(32), primary_key=True))
 
@@ -131,25 +134,38 @@ def reading(engine: Engine) -> Iterator[Connection]:
         raise _broken(error) from error
 
 
-def first(engine: Engine, query: Select[Any], parameters: Mapping[str, object] = _NONE) -> Any:
+def first(engine: Engine, query: Select[Any], parameters: _Values = _NONE) -> Any:
     """The first row of a query, as the database gives it, or None. StorageError.
 
     For what every request asks: a tenth of what SQLAlchemy takes to run it. One statement sees one moment by
     itself, so there is no transaction. `query` is made once, with every value in `parameters`.
     """
     try:
-        spelled, names = _spelled(query, engine.dialect)
         connection = engine.raw_connection()
         try:
-            cursor = connection.cursor()
-            cursor.execute(spelled, [parameters[name] for name in names])
-            row = cursor.fetchone()
-            cursor.close()
+            with closing(_executed(connection, engine.dialect, query, parameters)) as cursor:
+                return cursor.fetchone()
         finally:
             connection.close()
-    except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as error:
+    except SQLAlchemyError as error:
         raise _broken(error) from error
-    return row
+
+
+def first_in(database: Connection, query: Select[Any], parameters: _Values) -> Any:
+    """The same within a transaction."""
+    raw = database.connection.driver_connection
+    with closing(_executed(raw, database.dialect, query, parameters)) as cursor:
+        return cursor.fetchone()
+
+
+def change(database: Connection, statement: UpdateBase, parameters: _Values) -> int:
+    """How many rows a statement changed within a transaction. As quick as `first`, and made once as well.
+
+    SQLAlchemyError, as from the connection itself.
+    """
+    raw = database.connection.driver_connection
+    with closing(_executed(raw, database.dialect, statement, parameters)) as cursor:
+        return int(cursor.rowcount)
 
 
 @contextmanager
@@ -160,15 +176,22 @@ def writing(engine: Engine) -> Iterator[Connection]:
     by side, and what must hold between them is a constraint or an `ON CONFLICT`.
     """
     try:
-        with engine.execution_options(alone=True).begin() as database:
-            yield database
+        with engine.connect() as database:
+            database.execution_options(alone=True)
+            with database.begin():
+                yield database
     except SQLAlchemyError as error:
         raise _broken(error) from error
 
 
 def upsert(database: Connection, table: Table) -> Any:
     """An `INSERT` that says what to do `ON CONFLICT`; SQLAlchemy has one for each database."""
-    return (postgresql if database.dialect.name == "postgresql" else sqlite).insert(table)
+    return upsert_for(database.dialect.name, table)
+
+
+def upsert_for(dialect: str, table: Table) -> Any:
+    """The same for a dialect of SQL, by its name: to be made once, and run by `change`."""
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
 
 
 def copy_database(engine: Engine, path: Path) -> None:
@@ -229,10 +252,23 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if alone else "BEGIN")
 
 
+def _executed(connection: Any, dialect: Dialect, statement: _Statement, parameters: _Values) -> Any:
+    """A cursor on which the statement was run. SQLAlchemyError, whatever the database's own error was."""
+    spelled, names = _spelled(statement, dialect)
+    values = [parameters[name] for name in names]
+    cursor = connection.cursor()
+    try:
+        cursor.execute(spelled, values)
+    except dialect.loaded_dbapi.Error as error:
+        known = DBAPIError.instance(spelled, None, error, dialect.loaded_dbapi.Error, dialect=dialect)
+        raise known from error
+    return cursor
+
+
 @lru_cache(maxsize=64)
-def _spelled(query: Select[Any], dialect: Dialect) -> tuple[str, Sequence[str]]:
-    """A query in the database's words, and the names of its parameters in their order."""
-    compiled = query.compile(dialect=dialect)
+def _spelled(statement: _Statement, dialect: Dialect) -> tuple[str, Sequence[str]]:
+    """A statement in the database's words, and the names of its parameters in their order."""
+    compiled = statement.compile(dialect=dialect)
     assert isinstance(compiled, SQLCompiler)
     return compiled.string, compiled.positiontup or ()
 

@@ -6,24 +6,23 @@ A token only says who asked, and for what. What they may do is looked up when it
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from threading import Lock
 from types import MappingProxyType
 
 import jwt
-from sqlalchemy import Engine, bindparam, delete
+from sqlalchemy import Connection, Engine, Insert, bindparam, delete
 
 from registry.auth.signing import FRESH_SECONDS
 from registry.contracts import Clock, NewId
 from registry.disk.secrets import create_once, read_secret
-from registry.errors import DeniedError, InvalidError, RegistryError, StorageError
+from registry.errors import DeniedError, InvalidError, StorageError
 from registry.model.digests import Digest
-from registry.server.database import upsert, writing
+from registry.server.database import change, upsert_for
 from registry.server.principal import Principal
+from registry.server.shared_transactions import SharedTransactions
 from registry.server.tables import NONCES
 
 TOKEN_SECONDS = 300
@@ -137,33 +136,21 @@ class Tokens:
         return TokenClaims(text_claim(claims, "credential"), tuple(_access(each) for each in access))
 
 
-def _unspent() -> RegistryError:
-    return StorageError("the signed request could not be written down")
-
-
-@dataclass(slots=True)
-class _Spending:
-    """One nonce that is to be spent: refused until it is known to be durable."""
-
-    row: dict[str, object]
-    tried: bool = False
-    refusal: RegistryError | None = field(default_factory=_unspent)
-
-
 @dataclass(frozen=True, slots=True)
 class Nonces:
     """Remembers which signed requests came already; in the database, so that a restart forgets none.
 
     A database that was restored has forgotten some: none that was signed until `since` (Unix seconds) is
-    taken. Those that come while one transaction becomes durable share the next one: the disk, which takes
-    most of the time, is asked once for all of them.
+    taken.
     """
 
     engine: Engine
     clock: Clock
     since: float = 0.0
-    _waiting: deque[_Spending] = field(default_factory=deque)
-    _writer: Lock = field(default_factory=Lock)
+    _shared: SharedTransactions = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_shared", SharedTransactions(self.engine))
 
     def spend(self, credential: str, nonce: str, signed: float) -> None:
         """Use `nonce` of a credential up, which was `signed` then; DeniedError if it was used or is none.
@@ -172,31 +159,22 @@ class Nonces:
         """
         if not _NONCE.fullmatch(nonce):
             raise DeniedError("the signed request has no usable nonce")
-        mine = _Spending({"credential": credential, "nonce": nonce, "expires": signed + _KEPT_SECONDS})
         if signed <= self.since:
             raise DeniedError("this request was signed before the registry was restored", hint="sign it anew")
-        self._waiting.append(mine)
-        with self._writer:
-            if not mine.tried:
-                self._spend_waiting()
-        if mine.refusal is not None:
-            raise mine.refusal
+        row = {"credential": credential, "nonce": nonce, "expires": signed + _KEPT_SECONDS}
+        if not self._shared.change(partial(self._spent, row)):
+            raise DeniedError("this signed request was used before")
 
-    def _spend_waiting(self) -> None:
-        """Spend what waits in one transaction: whoever comes to write does it for all."""
-        together = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        try:
-            with writing(self.engine) as database:
-                database.execute(_FORGET, {"now": self.clock()})
-                add = upsert(database, NONCES).on_conflict_do_nothing()
-                spent = [database.execute(add, each.row).rowcount > 0 for each in together]
-        except StorageError as error:
-            for each in together:
-                each.tried, each.refusal = True, error
-            return
-        for each, fresh in zip(together, spent, strict=True):
-            each.refusal = None if fresh else DeniedError("this signed request was used before")
-            each.tried = True
+    def _spent(self, row: Mapping[str, object], database: Connection) -> bool:
+        """Whether the row is new; those that are over go."""
+        change(database, _FORGET, {"now": self.clock()})
+        return change(database, _spend(database.dialect.name), row) > 0
+
+
+@lru_cache
+def _spend(dialect: str) -> Insert:
+    statement: Insert = upsert_for(dialect, NONCES).on_conflict_do_nothing()
+    return statement
 
 
 def secret_in(directory: Path, fresh: bytes) -> bytes:

