@@ -75,6 +75,18 @@ class PublicKey:
             raise InvalidError(f"a {words[0][:40]} key cannot be used, only {_TYPE}", hint=_MAKE_ONE)
         return cls.parse(words[1])
 
+    @classmethod
+    def parse_connect(cls, text: str) -> PublicKey:
+        """The key as it stands in URLs: see `connect`."""
+        try:
+            line = base64.b64decode(f"{text[:_LINE_LENGTH]}{'=' * (-len(text) % 4)}", b"-_", validate=True)
+            key = cls.parse_line(line.decode("ascii"))
+        except (binascii.Error, ValueError):
+            raise InvalidError("that is not a public key as it stands in an address") from None
+        if key.connect != text:
+            raise InvalidError("that is not a public key as it stands in an address")
+        return key
+
     @property
     def text(self) -> str:
         """The middle field of the public line: how a signature names its key."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from registry.errors import DeniedError, InvalidError, StorageError
+from registry.server.documents import in_a_sentence
 from registry.server.identity import Identity
 from registry.server.links import Links
 from registry.server.names import Known, Names
@@ -27,6 +28,7 @@ _SHOWN = 200  # characters of a host that is not ours
 # A write grant allows deleting too: who may replace every tag of a repository can take it away already.
 _RIGHTS = {Need.READ: Right.READ, Need.WRITE: Right.WRITE, Need.DELETE: Right.WRITE}
 _ACTIONS = {Need.READ: "pull", Need.WRITE: "push", Need.DELETE: "delete"}
+_ACCOUNT = ("registry", "account", "*")  # the token scope of what is somebody's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Guard:
 
     def __call__(self, request: Request) -> Answer:
         answer = self._answer(request)
+        if request.path.startswith("/api/"):
+            answer = in_a_sentence(answer)
         if request.method == "HEAD" and isinstance(answer, Response) and isinstance(answer.body, bytes):
             return replace(answer, body=b"", length=answer.length)
         return answer
@@ -96,6 +100,8 @@ class Guard:
                 return self._by_download_link(request, visitor)
             case Need.UPLOAD_LINK:
                 return self._by_upload_link(request, visitor)
+            case Need.ACCOUNT | Need.MANAGE | Need.OWN:
+                return self._by_account(request, visitor, row.need)
         return self._by_token(request, visitor, row.need)
 
     def _by_download_link(self, request: Request, visitor: Visitor) -> Visitor | Response:
@@ -146,6 +152,26 @@ class Guard:
             return self._challenge(visitor, need, "the token is for something else")
         return visitor
 
+    def _by_account(self, request: Request, visitor: Visitor, need: Need) -> Visitor | Response:
+        """What is somebody's own: 401 where saying who one is could help, else 403, or 404 as ever."""
+        try:
+            visitor = self._known(request, visitor)
+        except DeniedError as error:
+            return self._challenge(visitor, need, error.message)
+        visitor.note(request.context)
+        who, repository = visitor.principal, visitor.place.repository
+        if who.floor > Right.NONE:
+            return fault("DENIED", "this registry has no accounts")
+        if who.user is None or not visitor.covers(*_ACCOUNT):
+            return self._challenge(visitor, need, "a token of the scope registry:account:* is needed")
+        if need is not Need.ACCOUNT and who.by_api_key:
+            return fault("DENIED", "an API key cannot do that: sign in with a machine's key, or in a browser")
+        if repository and visitor.right < Right.READ:
+            return self._refused(visitor, Need.READ)
+        if need is Need.OWN and not self.identity.rights.owns(who, repository):
+            return fault("DENIED", f"{repository} is not yours to share")
+        return visitor
+
     def _known(self, request: Request, visitor: Visitor) -> Visitor:
         """Who comes, by the token or API key they bring. DeniedError if it is not good, or not any more."""
         fields = request.headers.all("Authorization")
@@ -178,7 +204,8 @@ class Guard:
     def _challenge(self, visitor: Visitor, need: Need, why: str) -> Response:
         """401, and where to get the token it takes (distribution specification, "token authentication")."""
         kind, name, action = _scope(visitor.place, need)
-        wanted = f',scope="{kind}:{name}:{need.value}"' if action else ""
+        actions = need.value if kind == "repository" else action
+        wanted = f',scope="{kind}:{name}:{actions}"' if action else ""
         here = visitor.here
         bearer = f'Bearer realm="{here.base}/v2/token",service="{here.spelled}"{wanted}'
         return fault("UNAUTHORIZED", why, headers={"WWW-Authenticate": bearer})
@@ -199,6 +226,8 @@ def _scope(place: Place, need: Need) -> tuple[str, str, str]:
     """Type, name and action of the token scope that `need` takes; the action is "" where any token does."""
     if need is Need.CATALOG:
         return "registry", "catalog", "*"
+    if need in (Need.ACCOUNT, Need.MANAGE, Need.OWN):
+        return _ACCOUNT
     return "repository", place.repository, _ACTIONS.get(need, "")
 
 

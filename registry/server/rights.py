@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, Engine, bindparam, delete, select
 
 from registry.contracts import NOBODY, Actor, Clock
-from registry.errors import InvalidError
+from registry.errors import InvalidError, NotFoundError
 from registry.server.audit import record
 from registry.server.credentials import hashed, no_account, principal_by_hash, principal_of
 from registry.server.database import first, reading, upsert, writing
@@ -94,6 +94,17 @@ class Rights:
             record(database, now, actor, "grant", f"{user} {right.name.lower()} {name}")
         return there
 
+    def grants_in(self, where: str) -> list[Grant]:
+        """The grants that hold in a repository or namespace, its own and those around it, by account."""
+        query = (
+            select(USERS.c.name, GRANTS.c.scope, GRANTS.c.permission)
+            .join(USERS, USERS.c.id == GRANTS.c.user_id)
+            .where(GRANTS.c.scope.in_(_scopes(where.lower())))
+        )
+        with reading(self.engine) as database:
+            rows = database.execute(query.order_by(USERS.c.name, GRANTS.c.scope))
+            return [Grant(name, where, Right.parse(right)) for name, where, right in rows]
+
     def grants(self, user: str = "") -> list[Grant]:
         """The grants of `user`, or everybody's, by account and scope. NotFoundError."""
         query = select(USERS.c.name, GRANTS.c.scope, GRANTS.c.permission).join(
@@ -130,6 +141,19 @@ class Rights:
         """The repositories that anybody may read, by name."""
         with reading(self.engine) as database:
             return list(database.execute(select(PUBLIC.c.repository).order_by(PUBLIC.c.repository)).scalars())
+
+    def ungrant(self, user: str, where: str, actor: Actor = NOBODY) -> None:
+        """Forget a grant, so that the next one around it holds, if there is one. NotFoundError for none."""
+        name = scope(where)
+        with writing(self.engine) as database:
+            account = database.execute(select(USERS.c.id).filter_by(name=user)).scalar()
+            if account is None:
+                raise no_account(user)
+            if not database.execute(delete(GRANTS).filter_by(user_id=account, scope=name)).rowcount:
+                raise NotFoundError(f"{user} has no share in {name}")
+            rows = database.execute(_GRANTED, {"user": account})
+            left = _nearest({where: Right.parse(right) for where, right in rows}, name)
+            record(database, self.clock(), actor, "grant", f"{user} {left.name.lower()} {name}")
 
     # --- what the server asks, on every request ------------------------------------------------------
 
@@ -169,26 +193,40 @@ class Rights:
         self.standings[key] = Standing(changes, principal, right)
         return principal, right
 
+    def owns(self, principal: Principal, where: str) -> bool:
+        """Whether a namespace, or what is in it, is theirs to share: the owner's, or an administrator's."""
+        user = principal.user
+        if user is None or user.admin:
+            return user is not None
+        with reading(self.engine) as database:
+            owner = database.execute(_OWNER, {"namespace": namespace_of(where)}).scalar()
+        return bool(owner == user.id)
+
     def reader(self, principal: Principal) -> Callable[[str], bool]:
         """Whether `principal` may read a repository, for asking about very many at one moment."""
-        user = principal.user
+        judge = self.judge(principal)
+        return lambda repository: judge(repository) >= Right.READ
+
+    def judge(self, principal: Principal) -> Callable[[str], Right]:
+        """What `principal` may do in a repository, as `right`, for asking about very many at one moment."""
+        user, credential = principal.user, principal.credential
         with reading(self.engine) as database:
             grants = _grants(database, principal)
             public = set(database.execute(select(PUBLIC.c.repository)).scalars())
             own = select(NAMESPACES.c.name).where(NAMESPACES.c.owner == (user.id if user else ""))
             owned = set(database.execute(own).scalars())
 
-        def readable(repository: str) -> bool:
+        def right(repository: str) -> Right:
             name = repository.lower()
-            if name in public:
-                return True
-            if principal.credential is not None and principal.credential.most(name) < Right.READ:
-                return False
-            if (user is not None and user.admin) or namespace_of(name) in owned:
-                return True
-            return max(principal.floor, _nearest(grants, name)) >= Right.READ
+            if user is not None and (user.admin or namespace_of(name) in owned):
+                granted = Right.WRITE
+            else:
+                granted = max(principal.floor, _nearest(grants, name))
+            if credential is not None:
+                granted = min(granted, credential.most(name))
+            return max(granted, Right.READ) if name in public else granted
 
-        return readable
+        return right
 
 
 def _right(database: Connection, principal: Principal, repository: str) -> Right:

@@ -12,6 +12,7 @@ from pathlib import Path
 from registry.disk import files
 from registry.disk.data import DataFile, lock_file
 from registry.errors import StorageError
+from registry.server.account_api import AccountApi
 from registry.server.app import App
 from registry.server.audit import last
 from registry.server.backup import LOCK
@@ -27,9 +28,11 @@ from registry.server.identity import Identity
 from registry.server.links import DAY, Links
 from registry.server.metrics import Gauges, Metrics
 from registry.server.names import Names
+from registry.server.overview import Overview
 from registry.server.principal import Right
 from registry.server.prompt import Prompt
 from registry.server.registry import Registry, new_id
+from registry.server.repository_api import RepositoryApi
 from registry.server.scrub import Scrub
 from registry.server.table import prompt_table, table
 from registry.server.tokens import Nonces, Signer, Tokens, secret_in
@@ -149,7 +152,10 @@ class Service:
             plan.anonymous,
         )
         app = App(registry.depot, registry.rights, links, plan.direct_upload)
-        return Guard(table(app, identity, self._metrics.answer), names, identity, links)
+        account = AccountApi(registry.credentials, identity.api_keys, time.time)
+        repositories = RepositoryApi(registry.depot, registry.rights, Overview(registry.depot.engine))
+        rows = {**account.rows(), **repositories.rows()}
+        return Guard(table(app, identity, self._metrics.answer, rows), names, identity, links)
 
     def _prompt(self, guard: Guard) -> Prompt:
         """The same guard over a connection that never waits, in front of the little that the loop answers."""

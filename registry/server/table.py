@@ -33,6 +33,7 @@ class Need(Enum):
     ACCOUNT = "account"  # somebody: by a token of scope `registry:account:*`, an API key, or a session
     MANAGE = "manage"  # the same by a machine's key or a session: never a program by itself
     SESSION = "session"  # a session only
+    OWN = "own"  # as MANAGE, by who owns the repository or namespace, or an administrator
     CATALOG = "*"
     READ = "pull"
     WRITE = "pull,push"
@@ -50,9 +51,10 @@ class Row:
 Table = Mapping[Route, Mapping[str, Row]]
 
 
-def table(app: App, identity: Identity, metrics: Handler) -> Table:
-    """The whole of it."""
+def table(app: App, identity: Identity, metrics: Handler, account: Table | None = None) -> Table:
+    """The whole of it; `account` are the rows of the account API."""
     return {
+        **(account or {}),
         Route.ROOT: {"HEAD": Row(Need.SIGNATURE, identity.root)},
         Route.ME: {"POST": Row(Need.SIGNATURE, identity.me)},
         Route.SIGNOUT: {"POST": Row(Need.SIGNATURE, identity.signout)},

@@ -16,6 +16,7 @@ from registry.model.digests import Digest
 
 _REPOSITORY = r"(?P<repository>[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*)"
 _REFERENCE = r"(?P<reference>[^/]{1,255})"
+_CREDENTIAL = r"/api/credentials/(?P<reference>[A-Za-z0-9-]{1,64})"
 
 
 class Route(Enum):
@@ -27,6 +28,15 @@ class Route(Enum):
     TOKEN = r"/v2/token"
     ME = r"/api/me"
     SIGNOUT = r"/api/signout"
+    ACCOUNT = r"/api/account"
+    CREDENTIALS = r"/api/credentials"
+    REVOKE_SECRET = r"/api/credentials/revoke"
+    CREDENTIAL = _CREDENTIAL
+    ROTATE = rf"{_CREDENTIAL}/rotate"
+    MACHINE = r"/api/user/keys/(?P<reference>[A-Za-z0-9_-]{1,512})"
+    REPOSITORIES = r"/api/repositories"
+    SHARE = rf"/api/repositories/{_REPOSITORY}/shares/(?P<reference>[a-z0-9_-]{{1,80}})"
+    REPOSITORY = rf"/api/repositories/{_REPOSITORY}"
     HEALTH = r"/healthz"
     METRICS = r"/metrics"
     CAPABILITY = r"/v2/_capability/(?P<reference>[A-Za-z0-9_.-]{1,2048})"
@@ -105,6 +115,16 @@ def tags(repository: str, after: str = "", limit: int = 0) -> str:
 def catalog(after: str = "", limit: int = 0) -> str:
     """`/v2/_catalog`, a page of it with `limit`."""
     return f"/v2/_catalog{_page(after, limit)}"
+
+
+def repositories(after: str = "", limit: int = 0) -> str:
+    """`/api/repositories`, a page of it with `limit`."""
+    return f"/api/repositories{_page(after, limit)}"
+
+
+def repository(name: str, after: str = "", limit: int = 0) -> str:
+    """`/api/repositories/<repository>`, a page of its tags with `limit`."""
+    return f"/api/repositories/{name}{_page(after, limit)}"
 
 
 def referrers(

@@ -20,6 +20,7 @@ from registry.auth.keys import PrivateKey
 from registry.contracts import Depot
 from registry.errors import RegistryError
 from registry.model.digests import Digest
+from registry.server.account_api import AccountApi
 from registry.server.accounts import Accounts
 from registry.server.api_keys import ApiKeys
 from registry.server.app import App
@@ -31,7 +32,9 @@ from registry.server.identity import Identity
 from registry.server.links import Links
 from registry.server.metrics import Metrics
 from registry.server.names import Names
+from registry.server.overview import Overview
 from registry.server.principal import Principal, Right
+from registry.server.repository_api import RepositoryApi
 from registry.server.rights import Rights
 from registry.server.table import Need, Table, table
 from registry.server.tokens import Nonces, Signer, Tokens
@@ -77,6 +80,15 @@ def key(number: int) -> PrivateKey:
     return PrivateKey(bytes([number]) * 32)
 
 
+def account_rows(identity: Identity, depot: Depot) -> Table:
+    """The account API over what `depot` keeps."""
+    account = AccountApi(identity.credentials, identity.api_keys, identity.clock)
+    return {
+        **account.rows(),
+        **RepositoryApi(depot, identity.rights, Overview(identity.rights.engine)).rows(),
+    }
+
+
 @dataclass
 class Passed:
     """Stands in for everything behind the guard: remembers what that let through, and for whom."""
@@ -96,7 +108,12 @@ class Passed:
 
     def behind(self, identity: Identity) -> Table:
         """The table with this in it; signatures are still looked at."""
-        real = table(App(MemoryDepot()), identity, self)
+        rows = AccountApi(identity.credentials, identity.api_keys, identity.clock).rows()
+        rows = {
+            **rows,
+            **RepositoryApi(MemoryDepot(), identity.rights, Overview(identity.rights.engine)).rows(),
+        }
+        real = table(App(MemoryDepot()), identity, self, rows)
         return {
             route: {
                 method: row if row.need is Need.SIGNATURE else replace(row, answer=self)
@@ -142,7 +159,8 @@ class Door:
     def serve(self, depot: Depot, direct_upload: bool = False) -> None:
         """Put the application over `depot` behind the guard."""
         app = App(depot, self.rights, self.links, direct_upload)
-        self.guard = replace(self.guard, table=table(app, self.identity, Metrics().answer))
+        rows = table(app, self.identity, Metrics().answer, account_rows(self.identity, depot))
+        self.guard = replace(self.guard, table=rows)
 
     def readable(self, repository: str) -> bool:
         """Whether whoever was let through last may read it."""

@@ -1,0 +1,187 @@
+"""The account API's half of who one is: the account, its credentials, and their end (README, "Account API").
+
+The guard has looked at who asks. A program with an API key sees itself here, and may end itself, no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from limits import RateLimitItemPerMinute
+
+from registry.auth.keys import PublicKey
+from registry.contracts import Actor, Clock
+from registry.errors import DeniedError, InvalidError, NotFoundError
+from registry.server.api_keys import USUAL_OVERLAP, ApiKeys, Made
+from registry.server.credentials import Credentials, Listed
+from registry.server.documents import (
+    accept_object,
+    answer,
+    check_known,
+    number_field,
+    text_field,
+    texts_field,
+)
+from registry.server.key_scopes import KeyScope, parse_scopes
+from registry.server.principal import API_KEY, MACHINE_KEY, SESSION, User
+from registry.server.reading import date
+from registry.server.table import Need, Row, Table
+from registry.server.throttle import Throttle
+from registry.server.visitor import Visitor
+from registry.wire.messages import Accept, Request, Response
+from registry.wire.routes import Route
+
+# How each kind of credential is called where people read it.
+KINDS = {MACHINE_KEY: "machine", API_KEY: "api", SESSION: "session"}
+_SECRET_BYTES = 4 * 1024  # of a body that tells a secret
+_USUAL_SCOPES = ("*:pull",)
+# Who cleans up after a leak has a few of them, and nobody has many.
+_TOLD = RateLimitItemPerMinute(30)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountApi:
+    """Over the credentials of one registry; `throttle` bounds how often a stranger may tell secrets."""
+
+    credentials: Credentials
+    api_keys: ApiKeys
+    clock: Clock
+    throttle: Throttle = field(default_factory=lambda: Throttle(_TOLD, _TOLD))
+
+    def rows(self) -> Table:
+        """Its part of the table."""
+        return {
+            Route.ACCOUNT: {"GET": Row(Need.ACCOUNT, self.account)},
+            Route.CREDENTIALS: {
+                "GET": Row(Need.ACCOUNT, self.listed),
+                "POST": Row(Need.MANAGE, self.create),
+            },
+            Route.REVOKE_SECRET: {"POST": Row(Need.NOTHING, self.revoke_secret)},
+            Route.CREDENTIAL: {"DELETE": Row(Need.ACCOUNT, self.revoke)},
+            Route.ROTATE: {"POST": Row(Need.MANAGE, self.rotate)},
+            Route.MACHINE: {"DELETE": Row(Need.MANAGE, self.disconnect)},
+        }
+
+    def account(self, _request: Request, visitor: Visitor) -> Response:
+        """Who asks, and by what."""
+        user, credential = _user(visitor), visitor.principal.credential
+        assert credential is not None  # whoever has an account asks by something
+        listed = None if credential.kind == SESSION else self.credentials.one(credential.id)
+        document = {
+            "id": user.id,
+            "name": user.name,
+            "admin": user.admin,
+            "host": visitor.here.spelled,
+            "credential": {
+                "id": credential.id,
+                "kind": KINDS[credential.kind],
+                "note": listed.note if listed else "",
+                "shown": listed.shown if listed else "",
+                "expires": _date(credential.expires),
+                "scopes": _texts(credential.scopes),
+            },
+        }
+        return answer(200, document)
+
+    def listed(self, _request: Request, visitor: Visitor) -> Response:
+        """The credentials of the account, revoked ones too; to an API key only itself."""
+        found, who = self.credentials.listed(_user(visitor).name), visitor.principal
+        mine = [each for each in found if not who.by_api_key or each.id == who.credential_id]
+        return answer(200, [self._document(each) for each in mine])
+
+    def create(self, _request: Request, visitor: Visitor) -> Accept:
+        """A new API key, whose secret is shown this once."""
+        return accept_object(partial(self._create, visitor))
+
+    def _create(self, visitor: Visitor, asked: Mapping[str, object]) -> Response:
+        check_known(asked, "note", "scopes", "expires_in")
+        texts = texts_field(asked, "scopes")
+        made = self.api_keys.create(
+            _user(visitor),
+            parse_scopes(_USUAL_SCOPES if texts is None else texts),
+            seconds=number_field(asked, "expires_in"),
+            note=text_field(asked, "note"),
+            actor=visitor.actor,
+        )
+        return answer(201, {**_made(made), "scopes": _texts(made.scopes)})
+
+    def rotate(self, _request: Request, visitor: Visitor) -> Accept:
+        """A new secret for an API key; the one before is good for a while yet, or not at all."""
+        return accept_object(partial(self._rotate, visitor))
+
+    def _rotate(self, visitor: Visitor, asked: Mapping[str, object]) -> Response:
+        check_known(asked, "overlap")
+        overlap = number_field(asked, "overlap")
+        made = self.api_keys.rotate(
+            _user(visitor).name,
+            visitor.place.reference,
+            USUAL_OVERLAP if overlap is None else overlap,
+            visitor.actor,
+        )
+        return answer(200, {**_made(made), "old_until": _date(made.old_until)})
+
+    def revoke(self, _request: Request, visitor: Visitor) -> Response:
+        """The end of a credential of any kind, for ever; an API key may end itself."""
+        who, id = visitor.principal, visitor.place.reference
+        if who.by_api_key and id != who.credential_id:
+            raise DeniedError("an API key can revoke itself only")
+        self.credentials.revoke(_user(visitor).name, id, visitor.actor)
+        return Response(204)
+
+    def disconnect(self, _request: Request, visitor: Visitor) -> Response:
+        """Sign a machine out: by its own key, or by a session of the owner. It may be connected again."""
+        key = PublicKey.parse_connect(visitor.place.reference)
+        user, credential = _user(visitor).name, visitor.principal.credential
+        mine = [each for each in self.credentials.listed(user, MACHINE_KEY) if each.shown == key.fingerprint]
+        if not mine or mine[0].revoked is not None:
+            raise NotFoundError(f"the key {key} is not connected to {user}")
+        if credential is not None and credential.kind == MACHINE_KEY and credential.id != mine[0].id:
+            raise DeniedError("a key signs itself out only; another one can be revoked")
+        self.credentials.disconnect_key(key.fingerprint, visitor.actor)
+        return answer(200, {})
+
+    def revoke_secret(self, _request: Request, visitor: Visitor) -> Accept:
+        """Whoever holds a secret may end it. 202 whatever it is: this tells nobody whether it was one."""
+        self.throttle.guess("revoke", "", visitor.address)
+        return accept_object(partial(self._revoke_secret, visitor.actor), _SECRET_BYTES)
+
+    def _revoke_secret(self, actor: Actor, asked: Mapping[str, object]) -> Response:
+        check_known(asked, "secret")
+        secret = text_field(asked, "secret")
+        if not secret:
+            raise InvalidError("secret is missing")
+        self.api_keys.revoke_by_secret(secret, actor)
+        return answer(202, {})
+
+    def _document(self, each: Listed) -> dict[str, object]:
+        return {
+            "id": each.id,
+            "kind": KINDS[each.kind],
+            "note": each.note,
+            "scopes": _texts(each.scopes),
+            "created": _date(each.created),
+            "expires": _date(each.expires),
+            "last_used": _date(each.last_used),
+            "shown": each.shown,
+            "state": each.state(self.clock()),
+        }
+
+
+def _user(visitor: Visitor) -> User:
+    user = visitor.principal.user
+    assert user is not None  # the guard lets nobody else in
+    return user
+
+
+def _made(made: Made) -> dict[str, object]:
+    return {"id": made.id, "secret": made.secret, "expires": _date(made.expires)}
+
+
+def _texts(scopes: tuple[KeyScope, ...] | None) -> list[str] | None:
+    return None if scopes is None else [str(each) for each in scopes]
+
+
+def _date(seconds: float | None) -> str | None:
+    return None if seconds is None else date(seconds)

@@ -1,0 +1,61 @@
+"""How often somebody may guess: failures are counted in memory, by account and address and by address."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from dataclasses import dataclass, field
+
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from registry.errors import Reason, TransientError
+
+# Whoever mistypes a password five times waits; nobody can keep an account's owner out from elsewhere.
+_PAIR = RateLimitItemPerMinute(5, 15)
+_ADDRESS = RateLimitItemPerMinute(50, 15)  # one guess at each of many accounts
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """Counts guesses at `account` from `address`; a guess counts when it begins, so that many at once do too.
+
+    All methods may be called from several threads. An IPv6 address stands for its /64: whoever has one has
+    all of them.
+    """
+
+    pair: RateLimitItem = _PAIR
+    address: RateLimitItem = _ADDRESS
+    _limiter: MovingWindowRateLimiter = field(
+        default_factory=lambda: MovingWindowRateLimiter(MemoryStorage()), repr=False
+    )
+
+    def guess(self, what: str, account: str, address: str) -> None:
+        """Count one guess. TransientError, with the seconds to wait, for one too many."""
+        network = network_of(address)
+        for item, who in ((self.address, (what, network)), (self.pair, (what, account, network))):
+            if not self._limiter.hit(item, *who):
+                wait = max(1, math.ceil(self._limiter.get_window_stats(item, *who).reset_time - time.time()))
+                raise TransientError(
+                    f"too many failed attempts from {address}: try again in {math.ceil(wait / 60)} min",
+                    reason=Reason.BUSY,
+                    retry_after=float(wait),
+                )
+
+    def right(self, what: str, account: str, address: str) -> None:
+        """Forget the guesses at `account`: one was right."""
+        self._limiter.clear(self.pair, what, account, network_of(address))
+
+
+def network_of(address: str) -> str:
+    """Whom an address stands for: itself, or an IPv6 address's /64."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return str(mapped) if mapped else str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
