@@ -117,6 +117,8 @@ class BlobTransfer:
         model = self._model
 
         def begin() -> Intake | BusyElsewhere | None:
+            if model.unchanged and model.destination.size(model.to, self.blob) is not None:
+                return None  # where nothing is missing, nothing is written either
             return model.destination.receive(model.to, self.blob, model.near)
 
         while isinstance(begun := model.patience.retry(begin, Side.DESTINATION), BusyElsewhere):

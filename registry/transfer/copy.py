@@ -87,7 +87,7 @@ def _copy(engine: Engine, options: Options, name: Name, to: Name, near: Name | N
         reports = _copy_children(engine, options, manifest, name, to, near, depth)
     else:
         options.observer.begin(to, tuple(manifest.blobs()))
-        reports = engine.move(manifest, name, to, near, options.observer)
+        reports = engine.move(manifest, name, to, near, was == manifest.digest, options.observer)
     patience.retry(lambda: engine.destination.publish(to, manifest, was), Side.DESTINATION)
     report = Report(to, manifest, options.clock() - began, tuple(reports), was)
     options.observer.end(report)

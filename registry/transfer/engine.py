@@ -40,13 +40,20 @@ class Engine:
     taken: Clock
 
     def move(
-        self, manifest: Manifest, name: Name, to: Name, near: Name | None, observer: Observer
+        self,
+        manifest: Manifest,
+        name: Name,
+        to: Name,
+        near: Name | None,
+        unchanged: bool,
+        observer: Observer,
     ) -> list[BlobReport]:
         """Every blob of `manifest` that is missing at the destination; one report a blob, in order.
 
+        `unchanged`: whether `to` stands for this manifest already.
         Raises the first error that patience does not cover, after every thread was told to let go.
         """
-        model = ModelTransfer(self.source, self.destination, name, to, near, self.patience, observer)
+        model = ModelTransfer(self.source, self.destination, name, to, near, unchanged, self.patience, observer)
         transfers = [BlobTransfer(model, blob) for blob in manifest.blobs()]
         self.workers.begin(len(transfers))
         run = _Run(transfers, self.workers, self.patience.stop)

@@ -15,6 +15,7 @@ from registry.transfer.retry import Patience
 class ModelTransfer:
     """`name` at `source` becomes `to` at `destination`; `near` there is known to hold the blobs.
 
+    `unchanged`: `to` stands for the same manifest already, so its blobs are there unless one was lost.
     `lock` is held while `observer` is told something.
     """
 
@@ -23,6 +24,7 @@ class ModelTransfer:
     name: Name
     to: Name
     near: Name | None
+    unchanged: bool
     patience: Patience
     observer: Observer
     moved: int = 0  # bytes read in this run
