@@ -71,61 +71,62 @@ def copy_each(
 ) -> int:
     """Make the copy of each name, or with --dry-run say what it would move; the exit code."""
     keep_buffers()
-    settings = invocation.settings
-    rule = Rule(**{key: settings.get(key) for key in ("give_up_after", "first_pause") if settings.get(key)})
-    stop = threading.Event()
+    copies = _Copies(invocation, watcher, opened)
+    _stopped_by(copies.stop, opened)
+    began = time.monotonic()
+    code = each(invocation, names, lambda name: copies.made(name, planned_of))
+    if len(names) > 1 and not invocation.settings.json:
+        invocation.terminal.note(f"ferry: {total(copies.done, time.monotonic() - began)}")
+    return code
 
-    def note(text: str) -> None:
-        if not stop.is_set():  # what peers do then is our own doing
-            watcher.note(invocation.terminal.mask(text))
 
-    options = Options(
-        patience=lambda: Patience(rule, note=note),
-        observer=watcher,
-        jobs=settings.get("jobs"),
-        interrupt=opened.interrupt,
-        stop=stop,
-    )
-    _stopped_by(stop, opened)
+class _Copies:
+    """The copies of one run, made one after another; once `stop` is set, each ends with Stopped."""
 
-    def go(name: Name) -> tuple[Document, str]:
+    def __init__(self, invocation: Invocation, watcher: Watcher, opened: Connections) -> None:
+        settings = invocation.settings
+        rule = {key: settings.get(key) for key in ("give_up_after", "first_pause") if settings.get(key)}
+        self.stop = threading.Event()
+        self.done: list[Document] = []
+        self._invocation = invocation
+        self._watcher = watcher
+        self._options = Options(
+            patience=lambda: Patience(Rule(**rule), note=self._note),
+            observer=watcher,
+            jobs=settings.get("jobs"),
+            interrupt=opened.interrupt,
+            stop=self.stop,
+        )
+
+    def made(self, name: Name, planned_of: Callable[[Name], PlannedCopy]) -> tuple[Document, str]:
+        """What was done, or would be: as a document and as text."""
         try:
-            return gone(name)
+            planned = planned_of(name)
+            with sources.telling_tags(planned.source, planned.name):
+                told = self._moved(planned)
         except RegistryError as error:
-            if stop.is_set():
+            if self.stop.is_set():
                 raise Stopped from error
             raise
+        self.done.append(told)
+        return told, _said(told, planned.route, verbose=self._invocation.settings.on("verbose"))
 
-    def gone(name: Name) -> tuple[Document, str]:
-        planned = planned_of(name)
-        with sources.telling_tags(planned.source, planned.name):
-            told = moved(planned)
-        done.append(told)
-        return told, _said(told, planned.route, verbose=settings.on("verbose"))
-
-    def moved(planned: PlannedCopy) -> Document:
-        if settings.on("dry_run"):
+    def _moved(self, planned: PlannedCopy) -> Document:
+        if self._invocation.settings.on("dry_run"):
             return _would_do(planned)
+        source, destination = planned.source, planned.destination
         try:
             return document(
                 copy(
-                    planned.source,
-                    planned.destination,
-                    planned.name,
-                    to=planned.to,
-                    near=planned.near,
-                    options=options,
+                    source, destination, planned.name, to=planned.to, near=planned.near, options=self._options
                 )
             )
         finally:
-            watcher.close()
+            self._watcher.close()
 
-    done: list[Document] = []
-    began = time.monotonic()
-    code = each(invocation, names, go)
-    if len(names) > 1 and not settings.json:
-        invocation.terminal.note(f"ferry: {total(done, time.monotonic() - began)}")
-    return code
+    def _note(self, text: str) -> None:
+        if not self.stop.is_set():  # what peers do then is our own doing
+            self._watcher.note(self._invocation.terminal.mask(text))
 
 
 def _stopped_by(stop: threading.Event, opened: Connections) -> None:
