@@ -46,7 +46,7 @@ def registry(invocation: Invocation) -> Iterator[Registry]:
 
 
 def actor() -> Actor:
-    """Who works on it, for its record: whoever is at this machine."""
+    """Who works on it, for its record: the user of this machine."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError):  # a user number without a name, as in a container

@@ -128,7 +128,7 @@ def _hash(source: Source, name: Name, blob: Descriptor) -> str:
 
 
 def _corrupt(sandbox: Sandbox) -> str:
-    """Flip one byte of the weights, on the registry's disk: whoever pulls now must notice."""
+    """Flip one byte of the weights, on the registry's disk: the next pull must notice."""
     name = Name.parse(sandbox.name(MODEL))
     weights = max(Store(sandbox.models("ada")).resolve(name).layers, key=lambda layer: layer.size)
     path = _blob_file(sandbox.folder / "registry", weights.digest.hex)

@@ -48,7 +48,7 @@ def first_look(arguments: Sequence[str], environ_format: str) -> Run:
             said = words[index + 1]
         elif word.startswith("--format="):
             said = word.partition("=")[2]
-    sys.stdout = sys.stdout or io.TextIOWrapper(io.BytesIO())  # closed by whoever started us
+    sys.stdout = sys.stdout or io.TextIOWrapper(io.BytesIO())  # closed by the process that started us
     sys.stderr = sys.stderr or io.TextIOWrapper(io.BytesIO())
     terminal = Terminal(sys.stdout, sys.stderr, json=said == "json", no_colour=True)
     return Run(terminal, debug="--debug" in words, arguments=words)
@@ -87,7 +87,7 @@ def _of(run: Run, call: Callable[[], object]) -> int:
     except click.Abort:
         _leave(run, INTERRUPTED, "interrupted")
     except BrokenPipeError:
-        # Whoever read our output has enough of it (`ferry list | head`): that is not a failure, and
+        # The reader of our output has enough of it (`ferry list | head`): that is not a failure, and
         # Python must not try to write the rest on its way out.
         os._exit(0)
     except Exception as error:

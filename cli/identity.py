@@ -58,7 +58,7 @@ def credentials(invocation: Invocation) -> Credentials:
 
 
 def _mask(invocation: Invocation, docker: tuple[DockerConfig, ...]) -> None:
-    """Nothing of what we were told in confidence is shown, whoever repeats it."""
+    """Nothing of what we were told in confidence is shown, also where a peer repeats it."""
     from registry.auth.secrets import shown_as
     from registry.wire.masking import password_of
 

@@ -1,6 +1,6 @@
 """The server's log on standard error: one line an event, as text or JSON, behind a queue that never fills up.
 
-Whoever writes a line never waits for whoever reads it: lines that nobody reads are dropped and counted.
+A thread that writes a line never waits for the reader: lines that nobody reads are dropped and counted.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def proxy(value: object) -> str:
     return url
 
 
-def many(check: Check) -> Check:
+def list_of(check: Check) -> Check:
     """A list of what `check` takes: a TOML list, or words with commas or spaces between them."""
 
     def check_all(value: object) -> tuple[object, ...]:

@@ -163,8 +163,8 @@ class TransientError(RegistryError):
 class ProtocolError(RegistryError):
     """The peer broke the protocol, or wants something Ferry does not speak.
 
-    `garbled`: one answer did not fit its question; a line that breaks things may have done that, so whoever
-    moves many bytes asks again a few times before it gives up.
+    `garbled`: one answer did not fit its question; something on the way may have damaged it, so a
+    transfer of many bytes asks again a few times before it gives up.
     """
 
     exit = 7

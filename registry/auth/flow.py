@@ -1,5 +1,5 @@
 """The token dance, from a challenge to what goes into `Authorization`. Pure: it yields requests and is
-sent their answers; whoever drives it does the I/O (PROTOCOL section 4).
+sent their answers; the caller does the I/O (PROTOCOL section 4).
 """
 
 from __future__ import annotations

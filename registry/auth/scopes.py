@@ -51,7 +51,7 @@ class Scopes:
         return Scopes({key: actions for key, actions in self.actions.items() if key not in resources})
 
     def cover(self, other: Scopes) -> bool:
-        """Whether whoever holds these may do all that `other` says."""
+        """Whether these allow all that `other` allows."""
         return all(
             resource in self.actions and (_EVERYTHING in held or held >= set(actions))
             for resource, actions in other.actions.items()

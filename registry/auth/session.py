@@ -66,7 +66,7 @@ class Session:
     """The client's transport to the registry at `origin`; threads may share one.
 
     Requests to other origins go out without secrets. A request whose body cannot be sent twice is not:
-    it fails with TransientError once a fresh token is there, and whoever moves the bytes goes on.
+    it fails with TransientError once a fresh token is there, and the transfer goes on.
     """
 
     def __init__(

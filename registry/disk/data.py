@@ -175,7 +175,7 @@ def lock_file(
 ) -> DataFile | None:
     """The file at `path`, made if missing, with its lock taken; None if another has it (without `wait`).
 
-    Whoever removes such a file must hold its lock: then no two can hold the lock of one name.
+    A process that removes such a file must hold its lock: then no two can hold the lock of one name.
     """
     while True:
         file = DataFile.open(path, owner=owner)

@@ -251,7 +251,7 @@ def write_atomic(
     owner: Owner | None = None,
     durably: bool = True,
 ) -> None:
-    """Make `path` hold exactly `data`, durably: whoever looks sees the old file or the new one.
+    """Make `path` hold exactly `data`, durably: a reader sees the old file or the new one.
 
     The draft lies in `scratch`, a directory on the same filesystem; both directories are made if missing.
     Without `durably` the bytes survive a power loss as soon as their name does, which is left for the caller

@@ -63,7 +63,7 @@ class Busy:
 def hold(directory: Path, digest: Digest, size: int, owner: Owner | None = None) -> DataFile | Busy:
     """The lock of the partial of `digest`, whether there is one or not; Busy if another has it. StorageError.
 
-    Whoever lets go of it removes the file first, if it has nothing in it that a later run needs.
+    The process that lets go of it removes the file first, if it has nothing in it that a later run needs.
     """
     path = journal_path(directory, digest)
     lock = inside(directory, owner, lambda: lock_file(path, owner=owner))

@@ -111,7 +111,7 @@ class Proven:
                 file.close()
 
     def _append(self, file: DataFile, lines: bytes) -> None:
-        """Add `lines`; whoever waits for the lock of `file` meanwhile finds out that it was replaced."""
+        """Add `lines`; who waits for the lock of `file` finds out that it was replaced."""
         end = file.status().size
         file.write(lines, end)
         if end + len(lines) >= self._compact_at:

@@ -52,7 +52,7 @@ def read_secret(path: Path, limit: int) -> bytes | None:
 def create_once(path: Path, data: bytes, fresh: str, mode: int = 0o600) -> bool:
     """Make `path` with exactly `data`; False, and nothing changed, if it exists already.
 
-    Whoever looks sees no file or the whole one: it is written under another name (`fresh` makes that
+    A reader sees no file or the whole one: it is written under another name (`fresh` makes that
     name unique) and linked into place. Missing directories are made with 0700. StorageError.
     """
     draft = path.with_name(f".{path.name}.{fresh}")

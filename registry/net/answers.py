@@ -17,7 +17,7 @@ from registry.errors import InvalidError
 from registry.wire.headers import Headers
 
 HEAD_BYTES = 64 * 1024  # status line and headers of an answer, interim answers included
-FILL_SECONDS = 0.02  # for how long a buffer is filled: whoever gets it wants few large pieces, and soon
+FILL_SECONDS = 0.02  # for how long a buffer is filled: its reader wants few large pieces, and soon
 _RECEIVE_BYTES = 64 * 1024
 _LINE_BYTES = 4096  # of a chunk's size
 _END = re.compile(rb"\r?\n\r?\n")

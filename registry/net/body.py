@@ -33,7 +33,7 @@ FAILURES = (
 class Body:
     """The bytes behind an answer's head. Read once, by one thread.
 
-    Whoever does not read to the end calls `close`.
+    A reader that stops before the end calls `close`.
     """
 
     def __init__(self, answer: PooledAnswer, origin: Origin, pace: Pace) -> None:

@@ -65,7 +65,7 @@ class Http:
         self._adapter.close()
 
     def abort(self) -> None:
-        """Shut every connection at once, from any thread: whoever waits gets a TransientError."""
+        """Shut every connection at once, from any thread: a thread that waits gets a TransientError."""
         self._sockets.shut()
         self._adapter.close()
 

@@ -37,7 +37,7 @@ class Sockets:
             self._live.add(connection)
 
     def shut(self) -> None:
-        """End every conversation; whoever waits on a socket wakes up with an error."""
+        """Shut every socket; a thread that waits on one gets an error."""
         with self._lock:
             self._shut = True
             live = list(self._live)
@@ -68,7 +68,7 @@ class TlsContext(ssl.SSLContext):
 def tls_context(sockets: Sockets, *, ca: str = "", insecure: bool = False) -> TlsContext:
     """TLS 1.2 or newer by the system's CAs and those in `ca` (PEM text); InvalidError if that is none.
 
-    `insecure` takes any certificate: whoever sets it has warned the person.
+    `insecure` takes any certificate: the caller has warned the person.
     """
     context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sockets = sockets

@@ -67,7 +67,7 @@ class AccountApi:
     def account(self, _request: Request, visitor: Visitor) -> Response:
         """Who asks, and by what."""
         user, credential = _user(visitor), visitor.principal.credential
-        assert credential is not None  # whoever has an account asks by something
+        assert credential is not None  # an account asks by something
         listed = None if credential.kind == SESSION else self.credentials.one(credential.id)
         document = {
             "id": user.id,
@@ -143,7 +143,7 @@ class AccountApi:
         return answer(200, {})
 
     def revoke_secret(self, _request: Request, visitor: Visitor) -> Accept:
-        """Whoever holds a secret may end it. 202 whatever it is: this tells nobody whether it was one."""
+        """Its holder may end a secret. 202 whatever it is: this tells nobody whether it was one."""
         self.throttle.guess("revoke", "", visitor.address)
         return accept_object(partial(self._revoke_secret, visitor.actor), _SECRET_BYTES)
 

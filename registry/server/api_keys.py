@@ -1,6 +1,6 @@
-"""API keys: made, given a new secret, and revoked by whoever holds one. `credentials` says whom they mean.
+"""API keys: made, given a new secret, and revoked by its owner. `credentials` says whom they mean.
 
-A secret is shown to whoever makes it, once; what is kept is its hash, and its last four characters.
+A secret is shown once, to its maker; what is kept is its hash, and its last four characters.
 """
 
 from __future__ import annotations

@@ -178,8 +178,8 @@ class App:
     def blob(self, request: Request, visitor: Visitor) -> Response:
         """A blob, or one range of it.
 
-        Stock Ollama needs `Location` on the 200, and asks there for ranges, without its token. A HEAD of
-        whoever may write is how a push begins: what it is told to be here stays for a while.
+        Stock Ollama needs `Location` on the 200, and asks there for ranges, without its token. A HEAD of a
+        client that may write is how a push begins: what it is told to be here stays for a while.
         """
         place = visitor.place
         digest = parsed_digest(place.reference)

@@ -1,7 +1,7 @@
 """Bytes by digest, on disk: opened, put, thrown away, listed and measured. Knows no repository and no SQL.
 
-What is thrown away lies in a trash for days, and whoever asks for it there brings it back: so it does no
-harm when the bytes that the one throws away are just being named anew by another.
+What is thrown away lies in a trash for days, and is brought back when it is asked for: so it does no harm
+when one process throws away the bytes that another is just naming anew.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Blobs:
     def put(self, upload: Path, digest: Digest) -> None:
         """Give the proven, synced file of an upload its blob's name too, durably, whatever had it before.
 
-        Until the upload is removed it is an upload too: whoever is killed in between loses none of it.
+        Until the upload is removed it is an upload too: a process killed in between loses none of it.
         """
         also_name(upload, self._path(digest), upload.with_name(f"{upload.name}.named"))
 
@@ -92,7 +92,7 @@ class Blobs:
         return next(self.list(), None) is not None
 
     def _brought_back(self, digest: Digest) -> files.Status | None:
-        """Out of the trash, if it is there: whoever asks has a use for it."""
+        """Out of the trash, if it is there: the caller has a use for it."""
         if files.status(self._trashed(digest)) is None:
             return None
         with contextlib.suppress(NotFoundError):  # somebody else has just done the same

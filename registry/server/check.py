@@ -144,7 +144,7 @@ class Check:
         return digest.matches(hasher)
 
     def _bytes(self, digest: Digest, size: int) -> FileSpan:
-        """Where they are, also in the trash: whoever only looks brings nothing back from there."""
+        """Where they are, also in the trash: a look brings nothing back from there."""
         return self.depot.blobs.kept(digest, Span(0, size))
 
     def _needed_by(self, digest: Digest) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -52,7 +52,7 @@ def prepare(directory: Path, clock: Clock, new_id: NewId) -> Engine:
     or if its database is empty and there are blobs.
     """
     if not _is_marked(directory):
-        if _is_of_0_1(directory):  # before the mark, so that whoever is killed in between starts anew
+        if _is_of_0_1(directory):  # before the mark, so that a process killed in between starts anew
             _keep_copy(directory, f"registry-{_MADE_BY[OLDEST]}")
         create_once(directory / MARK, f"{new_id()}\n".encode(), "new", mode=0o644)
     blobs = Blobs(directory)

@@ -11,7 +11,7 @@ from registry.wire.faults import answer_to
 from registry.wire.headers import Headers
 from registry.wire.messages import Accept, Response, accept_small
 
-# Bodies of whoever is a stranger yet: little, and soon (DESIGN, rule 15).
+# Bodies of clients that have not signed in: little, and soon (DESIGN, rule 15).
 STRANGERS_BYTES = 16 * 1024
 STRANGERS_SECONDS = 5.0
 _PRIVATE = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))

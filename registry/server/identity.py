@@ -151,7 +151,7 @@ class Identity:
         return answer(200, {"id": user.id, "email": f"{user.name}@{here.origin.host}", "name": user.name})
 
     def signout(self, request: Request, _visitor: Visitor) -> Response:
-        """200 to whoever can sign, and nothing changes: the server keeps no sessions.
+        """200 to a client that can sign, and nothing changes: the server keeps no sessions.
 
         It must not disconnect the key, as ollama.com does: a bare signed call is good at every server
         while it is fresh, so any other one could pass it on. Keys are revoked by `ferry admin key revoke`.

@@ -15,7 +15,7 @@ from registry.server.tables import BLOBS, CHILDREN, PARTS, PUBLIC, REPOSITORIES,
 class RepositorySummary:
     """One repository: how many tags, and the bytes its manifests need, each blob once.
 
-    `modified` is when its newest tag was moved (Unix seconds), `by` whoever did; None and "" without tags.
+    `modified` is when its newest tag was moved (Unix seconds), `by` who did that; None and "" without tags.
     """
 
     name: str

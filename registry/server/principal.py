@@ -76,9 +76,9 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever asks: an account by one of its credentials, or anybody.
+    """The one who asks: an account by one of its credentials, or anybody.
 
-    `floor` is what they may do everywhere, whoever they are: more than nothing only in a lab registry.
+    `floor` is what they may do everywhere, signed in or not: more than nothing only in a lab registry.
     """
 
     user: User | None = None

@@ -73,7 +73,7 @@ class Receiving:
     def _source(self, digest: Digest) -> str | None:
         """Where a mount may come from: only where the visitor may read; if they do not say, it is found."""
         source = self.request.parameter("from")
-        if source == self.place.repository:  # asks whether it is here: whoever may write may read
+        if source == self.place.repository:  # asks whether it is here: a right to write is one to read
             return source
         if source is None:
             readable = self.readers.reader(self.visitor.principal)

@@ -148,7 +148,7 @@ class Reclaim:
         freed, stale = 0, self._stale_uploads()
         for session in stale:
             found = files.status(self.depot.upload_path(session))
-            self.depot.catalogue.end_upload(session)  # first: whoever comes now is told that it is gone
+            self.depot.catalogue.end_upload(session)  # first: a client that comes now is told that it is gone
             files.remove(self.depot.upload_path(session))
             freed += found.size if found else 0
         return len(stale), freed

@@ -104,7 +104,7 @@ class RepositoryApi:
         return Response(204)
 
     def _shares(self, who: Principal, name: str) -> bool:
-        """Whether they may share it: whoever owns it, and no program."""
+        """Whether they may share it: its owner, and no program."""
         return not who.by_api_key and self.rights.owns(who, name)
 
 

@@ -1,7 +1,7 @@
 """The way back from a loss: a copy of the database, onto the blobs that are there or those of a backup.
 
-Blobs first, then what had been withdrawn, then the database takes its place: whoever is killed in between
-does it again.
+Blobs first, then what had been withdrawn, then the database takes its place: a process killed in between
+is run again.
 """
 
 from __future__ import annotations

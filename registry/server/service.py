@@ -40,11 +40,11 @@ from registry.wire.messages import is_loopback
 
 
 def _untold(_record: AccessRecord) -> None:
-    """For whoever keeps no log."""
+    """Keeps no log."""
 
 
 def _unheard(_sentence: str) -> None:
-    """For whoever listens to nothing."""
+    """Listens to nothing."""
 
 
 @dataclass(frozen=True, slots=True)

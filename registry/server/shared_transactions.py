@@ -50,7 +50,7 @@ class SharedTransactions:
         mine: _Change[object] = _Change(make)
         self._waiting.append(mine)
         with self._writer:
-            if not mine.tried:  # whoever comes to write does it for all
+            if not mine.tried:  # the first caller to write does it for all
                 self._make([self._waiting.popleft() for _ in range(len(self._waiting))])
         if mine.error is not None:
             raise mine.error

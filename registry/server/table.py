@@ -23,7 +23,7 @@ Handler = Callable[[Request, Visitor], Answer]
 
 
 class Need(Enum):
-    """What a route asks of whoever comes; the value is the token scope's actions for a repository."""
+    """What a route asks of its client; the value is the token scope's actions for a repository."""
 
     NOTHING = ""
     SIGNATURE = "signature"  # the handler looks at it itself
@@ -124,7 +124,7 @@ def answered(row: Row, request: Request, visitor: Visitor) -> Answer:
 
 
 class Unguarded:
-    """An exchange over the application alone: whoever asks may do everything. For laboratories and tests."""
+    """An exchange over the application alone: every client may do everything. For laboratories and tests."""
 
     def __init__(self, app: App) -> None:
         content = {Route.CONTENT: {"PUT": Row(Need.NOTHING, app.content)}}

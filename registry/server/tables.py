@@ -114,8 +114,8 @@ NONCES = Table(
     Column("expires", Float, nullable=False, index=True),
 )
 
-# One row, whose count goes up with every change of what a right depends on: triggers see to it, whoever
-# changes something, so that what was found out at one count is true for as long as it stays.
+# One row, whose count goes up with every change of what a right depends on: triggers see to it, whatever
+# program makes the change, so that what was found out at one count is true for as long as it stays.
 RIGHTS_CHANGES = Table(
     "rights_changes",
     METADATA,

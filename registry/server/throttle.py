@@ -13,7 +13,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from registry.errors import Reason, TransientError
 
-# Whoever mistypes a password five times waits; nobody can keep an account's owner out from elsewhere.
+# A person who mistypes a password five times waits; nobody can keep an account's owner out from elsewhere.
 _PAIR = RateLimitItemPerMinute(5, 15)
 _ADDRESS = RateLimitItemPerMinute(50, 15)  # one guess at each of many accounts
 
@@ -22,8 +22,8 @@ _ADDRESS = RateLimitItemPerMinute(50, 15)  # one guess at each of many accounts
 class Throttle:
     """Counts guesses at `account` from `address`; a guess counts when it begins, so that many at once do too.
 
-    All methods may be called from several threads. An IPv6 address stands for its /64: whoever has one has
-    all of them.
+    All methods may be called from several threads. An IPv6 address stands for its /64: a person who
+    has one has all of them.
     """
 
     pair: RateLimitItem = _PAIR

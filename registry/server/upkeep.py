@@ -17,7 +17,7 @@ RECLAIM_EVERY = 3600.0
 
 @dataclass(slots=True)
 class Upkeep:
-    """Done in steps by whoever has the time; `told` hears each thing once, as a sentence."""
+    """Done in steps, when the server has the time; `told` hears each thing once, as a sentence."""
 
     depot: DiskDepot
     told: Callable[[str], None]

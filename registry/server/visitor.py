@@ -1,4 +1,4 @@
-"""Whoever asks: made by the guard from a request's head, read by what answers, said in the log."""
+"""The one who asks: made by the guard from a request's head, read by what answers, said in the log."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class InUse:
 
 
 def blobs_in_use(directory: Path) -> set[Digest]:
-    """What running processes use; the marks of dead ones are removed, whoever ran them."""
+    """What running processes use; the marks of processes that ended, of any user, are removed."""
     digests: set[Digest] = set()
     for name in names(directory):
         try:

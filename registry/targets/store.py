@@ -334,7 +334,7 @@ class Store:
         self._named(blob.digest)
 
     def _named(self, digest: Digest) -> None:
-        """Remember a blob as proven, before whoever received it lets go of it."""
+        """Remember a blob as proven, before its intake is closed."""
         there = status(self._path(digest))
         if there is not None:
             self._proven.note(digest, there)

@@ -53,7 +53,9 @@ class Engine:
         `unchanged`: whether `to` stands for this manifest already.
         Raises the first error that patience does not cover, after every thread was told to let go.
         """
-        model = ModelTransfer(self.source, self.destination, name, to, near, unchanged, self.patience, observer)
+        model = ModelTransfer(
+            self.source, self.destination, name, to, near, unchanged, self.patience, observer
+        )
         transfers = [BlobTransfer(model, blob) for blob in manifest.blobs()]
         self.workers.begin(len(transfers))
         run = _Run(transfers, self.workers, self.patience.stop)
@@ -139,7 +141,7 @@ class _Run:
             self._tell()
 
     def _tell(self) -> None:
-        """Wake all at the end, else one worker: whoever ended a step looks for the next one itself."""
+        """Wake all at the end, else one worker: a worker that ended a step looks for the next one itself."""
         if self._over():
             if self._ended.locked():
                 self._ended.release()

@@ -1,4 +1,4 @@
-"""What a transfer tells whoever watches it. Numbers are bytes and never run backwards."""
+"""What a transfer tells its observer. Numbers are bytes and never run backwards."""
 
 from __future__ import annotations
 

@@ -33,18 +33,18 @@ class BlobReader:
     def _open(self, gap: Span) -> Reading:
         """A reading of `gap`, of its beginning, or of the whole blob from a source without ranges.
 
-        What does not fit is to be asked for again (TransientError): a line that breaks things may have done
-        that, and only who insists is believed to mean it (ProtocolError, or the whole blob).
+        An answer that does not fit is asked for again (TransientError): something on the way may have damaged
+        it. After several such answers in a row the source is believed (ProtocolError, or the whole blob).
         """
-        insists = self._doubts >= _DOUBTS[self._fitted]
+        believed = self._doubts >= _DOUBTS[self._fitted]
         try:
             reading = self._source.open(self._name, self._blob, gap)
         except ProtocolError as error:
-            if not error.garbled or insists:
+            if not error.garbled or believed:
                 raise
             self._doubts += 1
             raise TransientError(error.message, answered=True, **error.details) from error
-        if not fits(reading, gap) and self.ranges and not insists:
+        if not fits(reading, gap) and self.ranges and not believed:
             reading.stream.close()
             self._doubts += 1
             raise TransientError(

@@ -114,7 +114,7 @@ class Context:
 class Request:
     """What is asked. `url` is absolute and goes out byte for byte.
 
-    `access` says what for (DESIGN, rule 12): whoever makes a request knows, and nobody guesses it from
+    `access` says what for (DESIGN, rule 12): its maker knows, and nobody guesses it from
     the URL. None where it is about no repository.
 
     `body` is bytes (at most BODY_BYTES) or, on the client's side only, an iterable of `length` bytes,

@@ -53,7 +53,7 @@ def follow(inside: Transport, outside: Transport, request: Request) -> Response:
     `inside` asks the origin the request is for; from the first redirect to another origin on, `outside`
     is asked, without anything that might be secret. Other methods are answered as they are.
     ProtocolError for a redirect that may not be followed, and a garbled one for a link that the place it
-    leads to does not take (any more): whoever asks again gets another.
+    leads to does not take (any more): a second request gets another.
     """
     transport = inside
     host = request.origin.netloc

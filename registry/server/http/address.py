@@ -41,7 +41,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """An address whose port is taken: whoever connects waits until somebody listens."""
+    """An address whose port is taken: a client that connects waits until somebody listens."""
 
     address: Address
     socket: socket.socket

@@ -1,6 +1,7 @@
 """Every open connection, and which of them goes when descriptors or memory run short.
 
-Whoever has not moved for longest goes first: idle ones at once, those with a request when they stalled.
+The one that has not moved for longest goes first: idle ones at once, those with a request when they
+stalled.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def identify(peer: str, _headers: Headers) -> Context:
 
 
 def _untold(_record: AccessRecord) -> None:
-    """For whoever keeps no log."""
+    """Keeps no log."""
 
 
 def _nothing(_request: Request) -> None:

@@ -72,7 +72,7 @@ class Queues:
     async def run(self, work: Work, call: Callable[[], T]) -> T:
         """`call()` in a thread, for a request that is under way: it waits, however many do.
 
-        Whoever is cancelled meanwhile stays until the call has ended: nobody closes what it uses.
+        A caller that is cancelled meanwhile stays until the call has ended: nobody closes what it uses.
         """
         self._inside[work] += 1
         future = asyncio.get_running_loop().run_in_executor(self._pools[work], call)
