@@ -83,8 +83,9 @@ def serve(invocation: Invocation) -> None:
     where = service.start()
     log.start()
     _say_ready(invocation, where, plan.directory)
-    if plan.anonymous is Right.NONE and not service.registry.accounts.any():
-        log.complain("nobody has an account yet; make one: ferry admin user add --help", "warning")
+    if service.set_up_url:
+        _say_set_up(invocation, service.set_up_url, as_json=as_json)
+        log.complain("nobody has an account yet: open the link, or ferry admin user add --help", "warning")
     upkeep = Upkeep(service.registry.depot, log.complain)
     while not signals.stopped(EVERY, lambda: _read_again(invocation, address, log)):
         upkeep.step()
@@ -97,6 +98,15 @@ def _say_ready(invocation: Invocation, where: str, directory: Path) -> None:
         invocation.terminal.document({"url": where, "data": str(directory)})
     else:
         invocation.terminal.line(f"ferry serve: ready on {where} with the data in {directory}")
+        invocation.terminal.out.flush()
+
+
+def _say_set_up(invocation: Invocation, url: str, *, as_json: bool) -> None:
+    """Where the first account is made: on standard output, and not in the log."""
+    if as_json or invocation.terminal.json:
+        invocation.terminal.document({"setup": url})
+    else:
+        invocation.terminal.line(f"set-up: {url}")
         invocation.terminal.out.flush()
 
 

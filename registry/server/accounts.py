@@ -15,7 +15,7 @@ from registry.server.audit import record
 from registry.server.credentials import drop_credentials, no_account, put_key
 from registry.server.database import first, reading, writing
 from registry.server.principal import User
-from registry.server.tables import GRANTS, NAMESPACES, REPOSITORIES, USERS
+from registry.server.tables import GRANTS, INVITATIONS, NAMESPACES, REPOSITORIES, SESSIONS, USERS
 
 _ANY = select(USERS.c.id)
 _NAME = re.compile(r"[a-z0-9_-]{1,80}")
@@ -39,15 +39,10 @@ class Accounts:
 
         InvalidError if the name is bad or taken, or the key somebody's.
         """
-        if not _NAME.fullmatch(name):
-            raise InvalidError(
-                f"{name[:80]!r} cannot be an account's name", hint="1 to 80 of a-z, 0-9, '-' and '_'"
-            )
         now = self.clock()
-        user = User(self.new_id(), name, admin, False, now)
+        user = new_account(name, self.new_id(), now, admin=admin)
         with writing(self.engine) as database:
-            _insert(database, user)
-            record(database, now, actor, "user.add", f"{name} admin" if admin else name)
+            insert_account(database, user, actor)
             if key is not None:
                 put_key(database, user.id, name, key, self.new_id(), now, actor)
         return user
@@ -70,7 +65,10 @@ class Accounts:
         return first(self.engine, _ANY) is not None
 
     def disable(self, name: str, actor: Actor = NOBODY) -> None:
-        """From the next request on, every credential of `name` is refused. NotFoundError."""
+        """From the next request on, every credential of `name` is refused. NotFoundError.
+
+        Its browsers are signed out and its links are no good any more, for ever.
+        """
         self._set_disabled(name, True, actor)
 
     def enable(self, name: str, actor: Actor = NOBODY) -> None:
@@ -100,15 +98,37 @@ class Accounts:
 
     def _set_disabled(self, name: str, disabled: bool, actor: Actor) -> None:
         with writing(self.engine) as database:
-            if not database.execute(
-                update(USERS).where(USERS.c.name == name).values(disabled=disabled)
-            ).rowcount:
+            user = database.execute(select(USERS.c.id).filter_by(name=name)).scalar()
+            if user is None:
                 raise no_account(name)
+            database.execute(update(USERS).where(USERS.c.id == user).values(disabled=disabled))
+            if disabled:
+                end_browsers(database, user)
             record(database, self.clock(), actor, "user.disable" if disabled else "user.enable", name)
 
 
-def _insert(database: Connection, user: User) -> None:
+def new_account(name: str, id: str, now: float, *, admin: bool = False) -> User:
+    """An account that is to be made. InvalidError if the name cannot be one's."""
+    if not _NAME.fullmatch(name):
+        raise InvalidError(
+            f"{name[:80]!r} cannot be an account's name", hint="1 to 80 of a-z, 0-9, '-' and '_'"
+        )
+    return User(id, name, admin, False, now)
+
+
+def insert_account(database: Connection, user: User, actor: Actor) -> None:
     """The account and its namespace: both names are unique, so of two that take one, one is refused."""
+    _insert(database, user)
+    record(database, user.created, actor, "user.add", f"{user.name} admin" if user.admin else user.name)
+
+
+def end_browsers(database: Connection, user: str) -> None:
+    """Sign out every browser of the account with that identifier, and forget its links."""
+    database.execute(delete(SESSIONS).filter_by(user_id=user))
+    database.execute(delete(INVITATIONS).filter_by(user_id=user))
+
+
+def _insert(database: Connection, user: User) -> None:
     row = {"id": user.id, "name": user.name, "admin": user.admin, "disabled": False, "created": user.created}
     try:
         database.execute(insert(USERS).values(**row))

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select
 from registry.contracts import Clock, NewId
 from registry.disk import files
 from registry.disk.secrets import create_once
-from registry.errors import InvalidError, StorageError
+from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.server.blobs import Blobs
 from registry.server.database import (
     FILE,
@@ -30,6 +30,7 @@ from registry.server.database import (
 from registry.server.tables import AUDIT, BLOBS, REPOSITORIES
 
 MARK = "ferry-registry"
+_URL = "served-at"
 COPIES = "copies"  # where copies of the database are kept
 _MADE_BY = {OLDEST: "0.1"}
 _MAKE_ONE = "ferry serve --data DIR makes one, in a directory that is missing or empty"
@@ -78,6 +79,19 @@ def open_registry(directory: Path) -> Engine:
             hint="start ferry serve on it once: it keeps a copy of the database and brings it up to date",
         )
     raise InvalidError(f"{directory} is no registry's data directory", hint=_MAKE_ONE)
+
+
+def note_url(directory: Path, url: str) -> None:
+    """Note what the server on it is called, for those who make links to its pages beside it. StorageError."""
+    files.write_atomic(directory / _URL, f"{url}\n".encode(), scratch=directory)
+
+
+def noted_url(directory: Path) -> str:
+    """What the last server on it was called; "" before there was one. StorageError."""
+    try:
+        return files.read_bounded(directory / _URL, 1024).decode("ascii", "replace").strip()
+    except NotFoundError:
+        return ""
 
 
 def _brought_up(directory: Path, clock: Clock) -> Engine:

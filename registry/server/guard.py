@@ -7,8 +7,10 @@ what is not there: what is kept is not even asked.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 from registry.errors import DeniedError, InvalidError, StorageError
+from registry.server.browser import is_own_form, secret_of
 from registry.server.documents import in_a_sentence
 from registry.server.identity import Identity
 from registry.server.links import Links
@@ -16,10 +18,12 @@ from registry.server.names import Known, Names
 from registry.server.presented import Presented
 from registry.server.principal import Right
 from registry.server.receiving import bears_signed
+from registry.server.sessions import Sessions
 from registry.server.table import Answer, Need, Row, Table, answered, not_done, nothing_here
 from registry.server.visitor import Visitor
 from registry.wire import routes
 from registry.wire.faults import answer_to, fault, printable
+from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 from registry.wire.routes import Place, Route
 
@@ -35,13 +39,15 @@ _ACCOUNT = ("registry", "account", "*")  # the token scope of what is somebody's
 class Guard:
     """An exchange in front of what `table` says; `names` are the only hosts it answers to.
 
-    It decides from a request's head alone, and has the log say who asked.
+    It decides from a request's head alone, and has the log say who asked. `sessions` are those of browsers,
+    where there are pages for them.
     """
 
     table: Table
     names: Names
     identity: Identity
     links: Links
+    sessions: Sessions | None = None
 
     def __call__(self, request: Request) -> Answer:
         answer = self._answer(request)
@@ -102,6 +108,8 @@ class Guard:
                 return self._by_upload_link(request, visitor)
             case Need.ACCOUNT | Need.MANAGE | Need.OWN:
                 return self._by_account(request, visitor, row.need)
+            case Need.PAGE | Need.SESSION | Need.ADMINISTRATOR:
+                return self._by_browser(request, visitor, row.need)
         return self._by_token(request, visitor, row.need)
 
     def _by_download_link(self, request: Request, visitor: Visitor) -> Visitor | Response:
@@ -132,6 +140,25 @@ class Guard:
             return gone
         if request.length != link.size:
             return fault("SIZE_INVALID", f"this link is for {link.size} bytes")
+        return visitor
+
+    def _by_browser(self, request: Request, visitor: Visitor, need: Need) -> Visitor | Response:
+        """A page, for who is signed in there; a form only from a page of this server's own."""
+        if request.method not in ("GET", "HEAD") and not is_own_form(request, visitor.here):
+            return fault("DENIED", "this was sent by another site's page, or by no page at all")
+        session = self.sessions.find(secret_of(request, visitor.here)) if self.sessions else None
+        principal = session.principal if session else self.identity.anybody()
+        repository = visitor.place.repository
+        right = self.identity.rights.right(principal, repository) if repository else Right.NONE
+        visitor = replace(visitor, principal=principal, right=right, session=session)
+        visitor.note(request.context)
+        hidden = bool(repository) and right < Right.READ
+        if session is None and (hidden or need is not Need.PAGE):
+            return _to_sign_in(request)
+        if hidden:
+            return fault("NAME_UNKNOWN", f"{repository} is not here, or not for you to see")
+        if need is Need.ADMINISTRATOR and not (session and session.user.admin):
+            return fault("DENIED", "this is for administrators")
         return visitor
 
     def _by_token(self, request: Request, visitor: Visitor, need: Need) -> Visitor | Response:
@@ -220,6 +247,12 @@ def _misdirected(request: Request) -> Response:
         "or have the proxy in front pass the Host header on (nginx: proxy_set_header Host $http_host)",
         status=421,
     )
+
+
+def _to_sign_in(request: Request) -> Response:
+    """Where one signs in, and afterwards is back at the page one asked for."""
+    back = f"?next={quote(request.target, safe='')}" if request.method in ("GET", "HEAD") else ""
+    return Response(303, Headers((("Location", f"/signin{back}"), ("Cache-Control", "no-store"))))
 
 
 def _scope(place: Place, need: Need) -> tuple[str, str, str]:

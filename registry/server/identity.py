@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, urlencode
 
 from registry.auth import signing
 from registry.auth.api_keys import is_api_key
@@ -16,6 +16,7 @@ from registry.contracts import Clock
 from registry.errors import DeniedError, InvalidError, Reason
 from registry.server.accounts import Accounts
 from registry.server.api_keys import ApiKeys
+from registry.server.connecting import Connecting
 from registry.server.credentials import Credentials
 from registry.server.documents import STRANGERS_BYTES, STRANGERS_SECONDS, answer
 from registry.server.names import Known
@@ -25,9 +26,10 @@ from registry.server.reading import date
 from registry.server.rights import Rights
 from registry.server.tokens import MOST_SCOPES, TOKEN_SECONDS, Nonces, Scope, Tokens
 from registry.server.visitor import Visitor
-from registry.wire.faults import fault
+from registry.wire.faults import fault, printable
 from registry.wire.messages import Accept, Request, Response, accept_small
 
+_CLAIM = 80  # characters of what a machine says it is called
 _NEEDED = {"pull": Right.READ, "push": Right.WRITE, "delete": Right.WRITE}
 _INVALID_TOKEN = 'Bearer error="invalid_token"'  # RFC 6750: a 401 says by what scheme; nothing to ask again
 
@@ -39,7 +41,7 @@ class Identity:
     """Checks signatures against the credentials that are known; `clock` in Unix seconds.
 
     `anonymous` is what anybody may do everywhere: more than NONE makes a lab registry, for as long as
-    there are no accounts.
+    there are no accounts. `connecting` remembers the keys that may be approved in a browser.
     """
 
     accounts: Accounts
@@ -50,6 +52,7 @@ class Identity:
     nonces: Nonces
     clock: Clock
     anonymous: Right = Right.NONE
+    connecting: Connecting | None = None
 
     def anybody(self) -> Principal:
         """Who comes without a key. A lab registry closes by itself with its first account."""
@@ -143,12 +146,26 @@ class Identity:
         try:
             user = self.credentials.speaker(key).user
         except DeniedError as error:
-            url = f"{here.base}/connect?key={key.connect}"
-            said = "unauthorized" if error.reason is Reason.KEY_UNKNOWN else _sentence(error)
-            return answer(401, {"error": said, "signin_url": url})
+            if error.reason is not Reason.KEY_UNKNOWN:
+                return answer(401, {"error": _sentence(error)})
+            return answer(401, self._unknown(request, here, key))
         if user is None:
             return answer(401, {"error": "unauthorized"})
         return answer(200, {"id": user.id, "email": f"{user.name}@{here.origin.host}", "name": user.name})
+
+    def _unknown(self, request: Request, here: Known, key: PublicKey) -> dict[str, str]:
+        """What the client of a key is told that nobody has: where a person may approve it, and the code."""
+        name = request.parameter("name") or request.headers.get("User-Agent").partition("/")[0]
+        claim = printable(name)[:_CLAIM] or "a machine"
+        query = urlencode({"name": claim, "key": key.connect}, quote_via=quote)
+        told = {"error": "unauthorized", "signin_url": f"{here.base}/connect?{query}"}
+        if self.connecting is None:
+            return told
+        shows_code = request.parameter("code") == "show"
+        asked = self.connecting.note(key, request.context.address, shows_code=shows_code)
+        if asked.refused:
+            return {"error": "this key was refused in the browser"}
+        return {**told, "code": self.connecting.code(key)} if shows_code else told
 
     def signout(self, request: Request, _visitor: Visitor) -> Response:
         """200 to a client that can sign, and nothing changes: the server keeps no sessions.

@@ -5,6 +5,7 @@ Nothing here speaks HTTP: an HTTP engine is not loaded for one change of a right
 
 from __future__ import annotations
 
+import secrets
 import time
 import uuid
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from registry.server.api_keys import ApiKeys
 from registry.server.credentials import Credentials
 from registry.server.depot import DiskDepot
 from registry.server.directory import open_registry, prepare
+from registry.server.invitations import Invitations
 from registry.server.rights import Rights
 from registry.server.room import Room
+from registry.server.sessions import Sessions
 
 
 def new_id() -> str:
@@ -26,15 +29,22 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
+def new_secret() -> str:
+    """What nobody can guess, in characters that an address takes."""
+    return secrets.token_urlsafe(24)
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What a data directory holds: models, accounts, credentials and rights, in one database."""
+    """What a data directory holds: models, accounts, credentials, rights and sessions, in one database."""
 
     depot: DiskDepot
     accounts: Accounts
     credentials: Credentials
     api_keys: ApiKeys
     rights: Rights
+    sessions: Sessions
+    invitations: Invitations
 
     @classmethod
     def over(cls, directory: Path, engine: Engine, room: Room | None = None) -> Registry:
@@ -45,6 +55,8 @@ class Registry:
             Credentials(engine, time.time, new_id),
             ApiKeys(engine, time.time, new_id),
             Rights(engine, time.time),
+            Sessions(engine, time.time, new_id, new_secret),
+            Invitations(engine, time.time, new_id, new_secret),
         )
 
     @classmethod

@@ -16,8 +16,9 @@ from registry.server.account_api import AccountApi
 from registry.server.app import App
 from registry.server.audit import last
 from registry.server.backup import LOCK
+from registry.server.connecting import Connecting
 from registry.server.database import FILE, connect_at_once
-from registry.server.directory import check_servable
+from registry.server.directory import check_servable, note_url
 from registry.server.gauges import disk, kept, under_way
 from registry.server.guard import Guard, check_anonymous
 from registry.server.http.address import Address
@@ -29,12 +30,15 @@ from registry.server.links import DAY, Links
 from registry.server.metrics import Gauges, Metrics
 from registry.server.names import Names
 from registry.server.overview import Overview
+from registry.server.pages.errors import ForBrowsers
+from registry.server.pages.html import Templates
+from registry.server.pages.site import Site
 from registry.server.principal import Right
 from registry.server.prompt import Prompt
 from registry.server.registry import Registry, new_id
 from registry.server.repository_api import RepositoryApi
 from registry.server.scrub import Scrub
-from registry.server.table import prompt_table, table
+from registry.server.table import prompt_table, table, with_pages
 from registry.server.tokens import Nonces, Signer, Tokens, secret_in
 from registry.wire.messages import is_loopback
 
@@ -100,6 +104,8 @@ class Service:
             *plan.gauges,
             elsewhere=plan.metrics is not None,
         )
+        self._templates = Templates()
+        self.set_up_url = ""  # where the first administrator is made, once it has started without accounts
         self._at_once = connect_at_once(plan.directory / FILE)
         self._running: list[Listener] = []
 
@@ -114,9 +120,14 @@ class Service:
         identify = plan.proxies.identify
         guard = self._guard(names)
         prompt = self._prompt(guard)
-        self._run(Listener(guard, bound, prompt=prompt, record=self._record, identify=identify))
+        shown = ForBrowsers(guard, self._templates)
+        self._run(Listener(shown, bound, prompt=prompt, record=self._record, identify=identify))
         if self._scrub is not None:
             self._scrub.start()
+        base = names.first.base
+        note_url(plan.directory, base)
+        path = self.registry.invitations.set_up() if plan.anonymous is Right.NONE else None
+        self.set_up_url = f"{base}{path}" if path else ""
         return str(names.origins[0])
 
     def stop(self) -> None:
@@ -141,6 +152,7 @@ class Service:
         signer = Signer(self._secret, time.time, new_id)
         links = Links(signer, plan.capability_days * DAY)
         nonces = Nonces(registry.depot.engine, time.time, last(registry.depot.engine, "restore"))
+        connecting = Connecting(self._secret, time.time)
         identity = Identity(
             registry.accounts,
             registry.credentials,
@@ -150,12 +162,15 @@ class Service:
             nonces,
             time.time,
             plan.anonymous,
+            connecting,
         )
         app = App(registry.depot, registry.rights, links, plan.direct_upload)
         account = AccountApi(registry.credentials, identity.api_keys, time.time)
         repositories = RepositoryApi(registry.depot, registry.rights, Overview(registry.depot.engine))
         rows = {**account.rows(), **repositories.rows()}
-        return Guard(table(app, identity, self._metrics.answer, rows), names, identity, links)
+        site = Site.over(registry, connecting, self._templates)
+        everything = with_pages(table(app, identity, self._metrics.answer, rows), site.rows())
+        return Guard(everything, names, identity, links, registry.sessions)
 
     def _prompt(self, guard: Guard) -> Prompt:
         """The same guard over a connection that never waits, in front of the little that the loop answers."""

@@ -32,12 +32,14 @@ class Need(Enum):
     TOKEN = "token"  # any good token, anybody's too
     ACCOUNT = "account"  # somebody: by a token of scope `registry:account:*`, an API key, or a session
     MANAGE = "manage"  # the same by a machine's key or a session: never a program by itself
-    SESSION = "session"  # a session only
+    SESSION = "session"  # a browser that is signed in
     OWN = "own"  # as MANAGE, by who owns the repository or namespace, or an administrator
     CATALOG = "*"
     READ = "pull"
     WRITE = "pull,push"
     DELETE = "delete"
+    PAGE = "page"  # a browser, signed in or not; where there is a repository, who may read it
+    ADMINISTRATOR = "administrator"  # the same of an administrator
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ def table(app: App, identity: Identity, metrics: Handler, account: Table | None 
         Route.STORAGE: {"PUT": Row(Need.UPLOAD_LINK, app.content)},
         **_application(app),
     }
+
+
+def with_pages(rows: Table, pages: Table) -> Table:
+    """The same with the rows of web pages, which may share a path with what programs ask for."""
+    return {route: {**rows.get(route, {}), **pages.get(route, {})} for route in (*rows, *pages)}
 
 
 def prompt_table(app: App) -> Table:

@@ -114,6 +114,39 @@ NONCES = Table(
     Column("expires", Float, nullable=False, index=True),
 )
 
+# People's passwords, as argon2 writes them down; an account without one has no row.
+PASSWORDS = Table(
+    "passwords",
+    METADATA,
+    Column("user_id", _ID, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("hash", Text, nullable=False),
+    Column("changed", Float, nullable=False),
+)
+
+# Links that are good once, by the SHA-256 (hex digits) of the secret in each; `user_id` is null where the
+# link makes the first account.
+INVITATIONS = Table(
+    "invitations",
+    METADATA,
+    Column("hash", String(64), primary_key=True),
+    Column("user_id", _ID, ForeignKey("users.id", ondelete="CASCADE"), index=True),
+    Column("kind", String(10), nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
+# Browsers that are signed in, by the SHA-256 (hex digits) of the secret in each one's cookie.
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("user_id", _ID, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("address", String(64), nullable=False),
+)
+
 # One row, whose count goes up with every change of what a right depends on: triggers see to it, whatever
 # program makes the change, so that what was found out at one count is true for as long as it stays.
 RIGHTS_CHANGES = Table(

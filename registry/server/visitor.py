@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from registry.contracts import Actor
 from registry.server.names import Known
 from registry.server.principal import ANYBODY, Principal, Right
+from registry.server.sessions import Session
 from registry.server.tokens import Scope
 from registry.wire.messages import Context
 from registry.wire.routes import Place
@@ -18,7 +19,7 @@ class Visitor:
 
     `here` is the server's own name as the client used it, `link` the path of the link they came by ("" for
     none), `access` what their token is for (None without one). `address` is where the request came from,
-    behind proxies that are trusted.
+    behind proxies that are trusted. `session`: the browser's, if it is signed in.
     """
 
     place: Place
@@ -28,6 +29,7 @@ class Visitor:
     access: tuple[Scope, ...] | None = None
     link: str = ""
     address: str = ""
+    session: Session | None = None
 
     @property
     def could_sign_in(self) -> bool:

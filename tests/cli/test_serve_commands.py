@@ -195,11 +195,16 @@ def test_what_is_collected_is_said_and_what_waits(ferry: Ferry) -> None:
     assert house("gc", "--older-than", "soon").code == 2
 
 
+def public_line(told: str) -> str:
+    """The public key that `ferry signin` shows."""
+    return next(line.strip() for line in told.splitlines() if line.strip().startswith("ssh-ed25519 "))
+
+
 def test_a_key_can_come_on_standard_input_and_a_private_one_is_refused(
     house: House, people: Callable[[str], Ferry]
 ) -> None:
     house("user", "add", "dora").well()
-    line = people("dora")("signin", house.host).out.splitlines()[2].strip()
+    line = public_line(people("dora")("signin", house.host).out)
     done = house.admin("admin", "key", "add", "dora", "-", "--data", house.data, stdin=line)
     assert "speaks for dora" in done.well().out
     private = people("dora").home / ".ollama" / "id_ed25519"
@@ -209,7 +214,7 @@ def test_a_key_can_come_on_standard_input_and_a_private_one_is_refused(
 
 
 def test_what_signin_tells_to_run_is_the_whole_command(ferry: Ferry, house: House) -> None:
-    (house.admin.home / "you.pub").write_text(ferry("signin", house.host).out.splitlines()[2].strip())
+    (house.admin.home / "you.pub").write_text(public_line(ferry("signin", house.host).out))
     told = ferry("signin", house.host).out
     assert "--data DIR\nwhere DIR is the directory that it was started with: ferry serve --data DIR\n" in told
     (line,) = re.findall(

@@ -282,4 +282,4 @@ def test_an_upgrade_that_fails_changes_nothing_and_can_be_tried_again(tmp_path: 
     assert len(registry.accounts.users()) == 4
     registry.close()
     assert open_database(old).url.database == str(old / FILE)
-    assert REVISION == "0004"
+    assert REVISION == "0005"

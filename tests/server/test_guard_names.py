@@ -116,7 +116,7 @@ def test_me_tells_an_unknown_key_where_to_connect_it(door: Door) -> None:
     assert response.status == 401
     assert document(response) == {
         "error": "unauthorized",
-        "signin_url": f"{ORIGIN}/connect?key={who.public.connect}",
+        "signin_url": f"{ORIGIN}/connect?name=a%20machine&key={who.public.connect}",
     }
 
 

@@ -1,0 +1,125 @@
+"""Browsers that are signed in: each by a secret in its cookie, of which the database has the SHA-256 only.
+
+A session is read whenever it is used: what was ended a moment ago is gone for the next request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+
+from registry.contracts import Actor, Clock, NewId
+from registry.errors import StorageError
+from registry.server.audit import record
+from registry.server.database import reading, writing
+from registry.server.principal import Credential, Principal, User
+from registry.server.tables import SESSIONS, USERS
+
+SECONDS = 7 * 86_400  # at most,
+IDLE_SECONDS = 86_400  # and this long without a request
+_RENEW_AFTER = 60.0  # seconds: how exactly it is known when a session was last used
+_FOUND = (
+    select(SESSIONS, USERS.c.name, USERS.c.admin, USERS.c.created.label("since"))
+    .join(USERS, USERS.c.id == SESSIONS.c.user_id)
+    .where(SESSIONS.c.hash == bindparam("hash"), USERS.c.disabled.is_(False))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser that is signed in as `user` since `created`; `seen` is when it last asked, from `address`
+    where it began. Times in Unix seconds. `token` stands in each of its forms."""
+
+    id: str
+    user: User
+    created: float
+    seen: float
+    expires: float
+    address: str
+    token: str = field(repr=False, default="")
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks."""
+        return Principal(self.user, Credential("session", self.id, expires=self.expires))
+
+    def has_token(self, token: str) -> bool:
+        """Whether a form came out of one of its pages."""
+        return bool(self.token) and hmac.compare_digest(self.token.encode(), token.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The sessions in one database; `new_secret` makes what cannot be guessed. All raise StorageError."""
+
+    engine: Engine
+    clock: Clock
+    new_id: NewId
+    new_secret: NewId
+
+    def begin(self, user: User, address: str) -> str:
+        """Sign a browser in; the secret for its cookie."""
+        with writing(self.engine) as database:
+            return self.begin_in(database, user, address)
+
+    def begin_in(self, database: Connection, user: User, address: str) -> str:
+        """The same in a transaction."""
+        now, secret, id = self.clock(), self.new_secret(), self.new_id()
+        database.execute(delete(SESSIONS).where(SESSIONS.c.expires <= now))
+        times = {"created": now, "seen": now, "expires": now + SECONDS}
+        row = {"id": id, "hash": digest_of(secret), "user_id": user.id, "address": address[:64], **times}
+        database.execute(insert(SESSIONS).values(**row))
+        record(database, now, Actor(user.name, id, address), "session.begin", user.name)
+        return secret
+
+    def find(self, secret: str) -> Session | None:
+        """The session of a cookie, if it is still one."""
+        if not secret:
+            return None
+        now = self.clock()
+        with reading(self.engine) as database:
+            row = database.execute(_FOUND, {"hash": digest_of(secret)}).first()
+        if row is None or row.expires <= now or row.seen <= now - IDLE_SECONDS:
+            return None
+        if row.seen <= now - _RENEW_AFTER:
+            self._renew(row.id, now)
+        user = User(row.user_id, row.name, row.admin, False, row.since)
+        token = hmac.new(secret.encode(), b"forms", hashlib.sha256).hexdigest()
+        return Session(row.id, user, row.created, row.seen, row.expires, row.address, token)
+
+    def of(self, user: User) -> list[Session]:
+        """The sessions of an account, the last used first."""
+        now = self.clock()
+        mine = select(SESSIONS).where(
+            SESSIONS.c.user_id == user.id, SESSIONS.c.expires > now, SESSIONS.c.seen > now - IDLE_SECONDS
+        )
+        with reading(self.engine) as database:
+            rows = database.execute(mine.order_by(SESSIONS.c.seen.desc())).all()
+        return [Session(each.id, user, each.created, each.seen, each.expires, each.address) for each in rows]
+
+    def end(self, session: Session, actor: Actor) -> None:
+        """Sign one browser out; one that is gone already is no error."""
+        with writing(self.engine) as database:
+            if database.execute(delete(SESSIONS).filter_by(id=session.id)).rowcount:
+                record(database, self.clock(), actor, "session.end", session.user.name)
+
+    def end_others(self, session: Session, actor: Actor) -> None:
+        """Sign every other browser of the account out."""
+        others = delete(SESSIONS).where(SESSIONS.c.user_id == session.user.id, SESSIONS.c.id != session.id)
+        with writing(self.engine) as database:
+            database.execute(others)
+            record(database, self.clock(), actor, "session.end", f"{session.user.name} others")
+
+    def _renew(self, id: str, now: float) -> None:
+        """Note that it was used. A database that is held just now is no reason to turn anybody away."""
+        with suppress(StorageError), writing(self.engine) as database:
+            database.execute(update(SESSIONS).where(SESSIONS.c.id == id).values(seen=now))
+
+
+def digest_of(secret: str) -> str:
+    """How a random secret is kept."""
+    return hashlib.sha256(secret.encode()).hexdigest()
