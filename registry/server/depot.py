@@ -25,6 +25,8 @@ from registry.server.manifests import Manifests
 from registry.server.room import Room
 from registry.server.uploads import DiskUpload, Owners, Ownership
 
+_MOST_BEGUN = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class DiskDepot:
@@ -37,6 +39,7 @@ class DiskDepot:
     owners: Owners = field(default_factory=Owners)
     room: Room = field(default_factory=Room)
     pulled: dict[tuple[str, str], float] = field(default_factory=dict)
+    begun: dict[str, str] = field(default_factory=dict)  # uploads of little or nothing, and where to
     catalogue: Catalogue = field(init=False)
     manifests: Manifests = field(init=False)
     blobs: Blobs = field(init=False)
@@ -72,9 +75,14 @@ class DiskDepot:
     # --- uploads -----------------------------------------------------------------------------------
 
     def begin(self, repository: str) -> Upload:
+        """A new session. The catalogue hears of it when there is something to lose: most blobs are small,
+        and whole before that.
+        """
         self.room.check()
+        while len(self.begun) >= _MOST_BEGUN:
+            self._keep(next(iter(self.begun)))
         session = self.new_id()
-        self.catalogue.begin_upload(repository, session)
+        self.begun[session] = repository.lower()
         return self._opened(repository, session, self.owners.take(session))
 
     def upload(self, repository: str, session: str) -> Upload:
@@ -90,6 +98,8 @@ class DiskDepot:
 
     def _check_upload(self, repository: str, session: str) -> None:
         """NotFoundError if the repository has no such upload."""
+        if self.begun.get(session) == repository.lower():
+            return
         if not self.catalogue.has_upload(repository, session):
             raise NotFoundError(f"{repository} has no upload {session[:40]}")
 
@@ -104,11 +114,19 @@ class DiskDepot:
                 ownership,
                 lambda digest, size: self._name(repository, session, digest, size),
                 lambda: self._forget(session),
+                lambda: self._keep(session),
                 self.room.check,
             )
         except BaseException:
             self.owners.give_back(session, ownership)
             raise
+
+    def _keep(self, session: str) -> None:
+        """Have the catalogue know an upload, so that it can go on after a restart."""
+        repository = self.begun.get(session)
+        if repository is not None:
+            self.catalogue.begin_upload(repository, session)
+            self.begun.pop(session, None)
 
     def _name(self, repository: str, session: str, digest: Digest, size: int) -> None:
         """Make a proven, synced upload a blob: the bytes first, then the transaction.
@@ -121,10 +139,12 @@ class DiskDepot:
         self.catalogue.hold(repository, session, digest, size)
         if self.blobs.size(digest) != size:
             self.blobs.put(path, digest)
+        self.begun.pop(session, None)
         files.remove(path)
 
     def _forget(self, session: str) -> None:
         self.catalogue.end_upload(session)
+        self.begun.pop(session, None)
         files.remove(self.upload_path(session))
 
     def upload_path(self, session: str) -> Path:

@@ -32,8 +32,11 @@ def disk(directory: Path) -> Numbers:
         return {}
 
 
-def kept(engine: Engine) -> Numbers:
-    """What the catalogue has; nothing while the database does not answer, as a wrong number would lie."""
+def kept(engine: Engine, begun: Mapping[str, str]) -> Numbers:
+    """What the catalogue has; nothing while the database does not answer, as a wrong number would lie.
+
+    `begun` are the uploads that it does not know yet.
+    """
     numbers: dict[str, tuple[str, float]] = {}
     try:
         with reading(engine) as database:
@@ -42,6 +45,8 @@ def kept(engine: Engine) -> Numbers:
             size = database.execute(select(func.coalesce(func.sum(BLOBS.c.size), 0))).scalar_one()
     except StorageError:
         return {}
+    what, uploads = numbers["ferry_uploads"]
+    numbers["ferry_uploads"] = what, uploads + len(begun)
     return {**numbers, "ferry_blob_bytes": ("Bytes of all blobs.", size)}
 
 

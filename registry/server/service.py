@@ -98,7 +98,7 @@ class Service:
         self._scrub = Scrub(self.registry.depot, plan.scrub, plan.told) if plan.scrub else None
         self._metrics = Metrics(
             partial(disk, plan.directory),
-            partial(kept, self.registry.depot.engine),
+            partial(kept, self.registry.depot.engine, self.registry.depot.begun),
             partial(under_way, self._listeners),
             *((self._scrub.numbers,) if self._scrub else ()),
             *plan.gauges,

@@ -5,19 +5,20 @@ An upload session has one owner, the newest request: a connection that died, or 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from registry.contracts import Clock
 from registry.disk.data import DataFile
-from registry.errors import CorruptError, InvalidError, TransientError
+from registry.errors import CorruptError, InvalidError, RegistryError, TransientError
 from registry.model.digests import Digest, Hasher, new_hasher
 
 HASH_STEP = 64 * 1024 * 1024  # bytes that are hashed in one call: others wait no longer than for these
 QUIET = 2.0  # seconds: what a broken line left behind is written by then, and a live one has moved
+KEPT_FROM = 1024 * 1024  # bytes that a server that is killed may lose of an upload that has just begun
 _READ = 1024 * 1024
 _MOST_HASHES = 1024  # hashes of interrupted uploads that are kept; one that is dropped is made again
 
@@ -42,7 +43,7 @@ class Ownership:
         self._lost = False
         self._lock = threading.RLock()
 
-    @contextmanager
+    @contextlib.contextmanager
     def used(self) -> Iterator[None]:
         """Nobody takes it over while the block runs. TransientError if somebody has."""
         with self._lock:
@@ -113,15 +114,19 @@ class DiskUpload:
         ownership: Ownership,
         name: Callable[[Digest, int], None],
         forget: Callable[[], None],
+        keep: Callable[[], None] = lambda: None,
         room: Callable[[], None] = lambda: None,
     ) -> None:
-        """`name(digest, size)` makes a proven upload a blob, `forget()` drops it, `room()` raises if full."""
+        """`name(digest, size)` makes a proven upload a blob, `forget()` drops it, `keep()` has it go on after
+        a restart; `room()` raises if the disk is full.
+        """
         self._session = session
         self._file = file
         self._owners = owners
         self._ownership = ownership
         self._name = name
         self._forget = forget
+        self._keep = keep
         self._room = room
         self._received = file.status().size
         self._ended = False
@@ -149,6 +154,8 @@ class DiskUpload:
         """Append. StorageError when the disk is full or broken; the file then ends where it did before."""
         self._room()
         with self._ownership.used():
+            if self._received <= KEPT_FROM < self._received + len(data):
+                self._keep()
             try:
                 self._file.write(data, self._received)
             except BaseException:
@@ -198,6 +205,9 @@ class DiskUpload:
             self._ended = True
 
     def close(self) -> None:
-        """Let go, keeping what was received."""
+        """Let go, keeping what was received: while this process lives, where the database fails."""
+        if self._received and not self._ended:
+            with contextlib.suppress(RegistryError), self._ownership.used():
+                self._keep()
         self._file.close()
         self._owners.give_back(self._session, self._ownership, ended=self._ended)

@@ -1,4 +1,7 @@
-"""A server that is killed while it names a blob has lost none of its bytes: at 99 % nobody starts over."""
+"""A server that is killed while it names a blob has lost none of its bytes: at 99 % nobody starts over.
+
+Nor has one that is killed while bytes arrive, but for the first mebibyte.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ import errno
 from pathlib import Path
 
 import pytest
-from depots import on_disk
+from depots import Turned, on_disk
 
 from registry.disk import system as calls
 from registry.disk.files import read_span
 from registry.errors import NotFoundError
 from registry.model.digests import Digest
 from registry.model.spans import FileSpan, Span
+from registry.server import depot as depots_on_disk
 from registry.server.depot import DiskDepot
+from registry.server.uploads import KEPT_FROM, QUIET, Owners
 
 WEIGHTS = bytes(range(256)) * 500
 DIGEST = Digest.of(WEIGHTS)
@@ -143,3 +148,103 @@ def test_a_filesystem_without_links_will_do(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(NotFoundError):
         depot.upload("acme/tiny", session)
     depot.engine.dispose()
+
+
+# --- how much of an upload is known after a restart ---------------------------------------------------------
+
+
+def known(depot: DiskDepot, session: str) -> bool:
+    return depot.catalogue.has_upload("acme/tiny", session)
+
+
+def test_an_upload_that_was_let_go_with_bytes_in_it_goes_on_after_a_restart(tmp_path: Path) -> None:
+    depot = on_disk(tmp_path)
+    session = bring(depot)
+    depot.engine.dispose()
+
+    again = on_disk(tmp_path)
+    upload = again.upload("acme/tiny", session)
+    assert upload.received == len(WEIGHTS)
+    upload.close()
+    commit(again, session)
+    assert held(again) == WEIGHTS
+    assert not known(again, session)
+    again.engine.dispose()
+
+
+def test_no_more_than_a_mebibyte_of_an_upload_is_lost_with_its_server(tmp_path: Path) -> None:
+    depot = on_disk(tmp_path)
+    upload = depot.begin("acme/tiny")
+    upload.write(bytes(KEPT_FROM))
+    assert not known(depot, upload.id)
+    upload.write(b"1")
+    assert known(depot, upload.id)  # and its server may be killed
+    depot.engine.dispose()
+
+    again = on_disk(tmp_path)
+    goes_on = again.upload("acme/tiny", upload.id)
+    assert goes_on.received == KEPT_FROM + 1
+    goes_on.cancel()
+    goes_on.close()
+    assert not known(again, upload.id)
+    again.engine.dispose()
+    upload.close()
+
+
+def test_a_blob_that_came_whole_and_an_upload_that_was_cancelled_leave_no_session(tmp_path: Path) -> None:
+    depot = on_disk(tmp_path)
+    whole, cancelled = depot.begin("acme/tiny"), depot.begin("acme/tiny")
+    whole.write(WEIGHTS)
+    whole.commit(DIGEST)
+    whole.close()
+    cancelled.write(b"12")
+    cancelled.cancel()
+    cancelled.close()
+
+    assert depot.begun == {}
+    assert not known(depot, whole.id) and not known(depot, cancelled.id)
+    assert files_of(tmp_path) == [DIGEST.hex]
+    depot.engine.dispose()
+
+
+def test_whoever_lost_an_upload_does_not_bring_it_back(tmp_path: Path) -> None:
+    watch = Turned()
+    depot = on_disk(tmp_path, owners=Owners(watch))
+    older = depot.begin("acme/tiny")
+    older.write(WEIGHTS)
+    watch.seconds += QUIET
+    newer = depot.upload("acme/tiny", older.id)
+    newer.commit(DIGEST)
+
+    older.close()
+    newer.close()
+
+    assert not known(depot, older.id)
+    with pytest.raises(NotFoundError):
+        depot.upload("acme/tiny", older.id)
+    depot.engine.dispose()
+
+
+def test_very_many_uploads_that_were_only_begun_are_known_to_the_catalogue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(depots_on_disk, "_MOST_BEGUN", 2)
+    depot = on_disk(tmp_path)
+    sessions = []
+    for _ in range(4):
+        upload = depot.begin("acme/tiny")
+        upload.close()
+        sessions.append(upload.id)
+
+    assert [known(depot, each) for each in sessions] == [True, True, False, False]
+    for each in sessions:
+        commit_of(depot, each)
+    assert depot.begun == {}
+    depot.engine.dispose()
+
+
+def commit_of(depot: DiskDepot, session: str) -> None:
+    upload = depot.upload("acme/tiny", session)
+    upload.write(WEIGHTS)
+    upload.commit(DIGEST)
+    upload.close()
