@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -29,14 +30,22 @@ _AUDIT_PAGE = 1000
 def gc(invocation: Invocation, older_than: str | None, keep_untagged: str | None, strays: bool) -> None:
     """Reclaim what no model needs, and what broken uploads left.
 
-    It lies in a trash for a week, and comes back from there when it is needed.
+    It lies in a trash for a week, and comes back from there when it is needed. While ferry serve runs,
+    what was pushed within the hour stays, whatever is asked: a push may be on its way to it.
 
     \b
       ferry admin gc --dry-run
       ferry admin gc --older-than 2d
     """
-    with data_directory.registry(invocation) as registry:
-        collector = _collector(registry, _terms(older_than, keep_untagged))
+    need_server("ferry admin")
+    from registry.server.directory import unserved
+
+    given = older_than is not None or keep_untagged is not None
+    with (
+        data_directory.registry(invocation) as registry,
+        unserved(registry.depot.directory) if given else nullcontext(False) as alone,
+    ):
+        collector = _collector(registry, _terms(older_than, keep_untagged, served=not alone))
         if strays:
             _list_strays(invocation, collector)
             return
@@ -54,16 +63,12 @@ def _collector(registry: Registry, terms: Terms) -> Reclaim:
     return Reclaim(registry.depot, terms, data_directory.actor())
 
 
-def _terms(older_than: str | None, keep_untagged: str | None) -> Terms:
-    from registry.server.reclaim import GRACE, KEEP_UNTAGGED, Terms
+def _terms(older_than: str | None, keep_untagged: str | None, *, served: bool) -> Terms:
+    from registry.server.reclaim import KEEP_UNTAGGED, Terms
 
     untagged = KEEP_UNTAGGED if keep_untagged is None else _time("--keep-untagged", keep_untagged)
-    kept = untagged or None
-    return (
-        Terms(GRACE, kept)
-        if older_than is None
-        else Terms.older_than(_time("--older-than", older_than), kept)
-    )
+    seconds = None if older_than is None else _time("--older-than", older_than)
+    return Terms.asked(seconds, untagged or None, served=served)
 
 
 def _time(option: str, text: str) -> float:
@@ -99,7 +104,8 @@ def _say_reclaimed(invocation: Invocation, done: Reclaimed, would_be: str) -> No
     if done.waiting and done.until is not None:
         until = time.strftime("%Y-%m-%d %H:%M", time.localtime(done.until + 59))
         invocation.terminal.line(
-            f"{size(done.waiting)} waits, the last of it until {until}; --older-than 0s does not"
+            f"{size(done.waiting)} waits, the last of it until {until}; "
+            "with ferry serve stopped, --older-than 0s does not"
         )
 
 

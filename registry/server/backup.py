@@ -23,7 +23,6 @@ from registry.server.database import FILE, connect_read_only, copy_database, rea
 from registry.server.directory import COPIES
 from registry.server.tables import BLOBS
 
-LOCK = "serving"  # the process that serves the directory holds this file's lock
 _KEPT = 7
 _DAILY = re.compile(r"registry-\d{4}-\d\d-\d\d\.db")
 

@@ -25,7 +25,7 @@ from registry.server.shared_transactions import SharedTransactions
 from registry.server.tables import BLOBS, LINKS, REPOSITORIES, UPLOADS
 
 AT_ONCE = 500  # digests that one statement asks about
-_RENEW_AFTER = 3600.0  # seconds: a writer's questions about a blob renew it once an hour, not each time
+RENEW_AFTER = 600.0  # seconds: a writer's questions about a blob renew it no more often than that
 
 _SIZE = (
     select(BLOBS.c.size, LINKS.c.since)
@@ -88,7 +88,7 @@ class Catalogue:
         """
         now = self.clock()
         row = first(self.engine, _SIZE, _of(repository, digest))
-        if row is None or row[1] > now - _RENEW_AFTER:
+        if row is None or row[1] > now - RENEW_AFTER:
             return row[0] if row else None
         mine = select(REPOSITORIES.c.id).filter_by(name=repository.lower()).scalar_subquery()
         with writing(self.engine) as database:

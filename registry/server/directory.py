@@ -6,12 +6,15 @@ else's. A data directory of Ferry 0.1 had no mark; it is known by its database.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Engine, select
 
 from registry.contracts import Clock, NewId
 from registry.disk import files
+from registry.disk.data import lock_file
 from registry.disk.secrets import create_once
 from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.server.blobs import Blobs
@@ -31,6 +34,7 @@ from registry.server.tables import AUDIT, BLOBS, REPOSITORIES
 
 MARK = "ferry-registry"
 _URL = "served-at"
+LOCK = "serving"  # the process that serves the directory holds this file's lock
 COPIES = "copies"  # where copies of the database are kept
 _MADE_BY = {OLDEST: "0.1"}
 _MAKE_ONE = "ferry serve --data DIR makes one, in a directory that is missing or empty"
@@ -92,6 +96,17 @@ def noted_url(directory: Path) -> str:
         return files.read_bounded(directory / _URL, 1024).decode("ascii", "replace").strip()
     except NotFoundError:
         return ""
+
+
+@contextmanager
+def unserved(directory: Path) -> Iterator[bool]:
+    """Whether nobody serves the registry in `directory`; nobody begins to while the block runs, then."""
+    lock = lock_file(directory / LOCK, owner=files.owner_to_keep(directory))
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            lock.close()
 
 
 def _brought_up(directory: Path, clock: Clock) -> Engine:

@@ -1,8 +1,10 @@
 """Reclaims what no model needs any more: out of the catalogue first, then the bytes.
 
 Rule 17: what goes was named once and is named no more, for longer than the grace; its bytes lie in the trash
-for days. A file that the catalogue never knew is shown and never touched. No file is looked at inside a
-transaction, and each transaction is small: others write in between.
+for days. A file that the catalogue never knew is shown and never touched. A client that was told that a blob
+is there may still be on the way to the manifest that names it: what is in a repository to which something is
+pushed is kept for longer. No file is looked at inside a transaction, and each transaction is small: others
+write in between.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ from registry.server.tables import (
 )
 
 GRACE = DAY  # seconds that what no manifest names, or an upload nobody goes on with, is kept
+PUSHED_TO = 7 * DAY  # the same in a repository to which something was pushed within the grace: some take days
+LEAST = 3600.0  # seconds below which neither goes while clients may push, whatever is asked
 KEEP_UNTAGGED = 30 * DAY  # seconds since the last pull that a manifest without a tag is kept
 
 _PART_OF = and_(PARTS.c.repository == LINKS.c.repository, PARTS.c.part == LINKS.c.digest)
@@ -49,16 +53,32 @@ _HELD = select(LINKS.c.digest).where(LINKS.c.digest == BLOBS.c.digest)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """For how long what is not needed is kept, in seconds; `untagged` None for ever."""
+    """For how long what is not needed is kept, in seconds; `untagged` None for ever.
+
+    `pushed_to` is kept what is in a repository to which something was pushed within the grace.
+    """
 
     grace: float = GRACE
     untagged: float | None = KEEP_UNTAGGED
     trash: float = TRASH_SECONDS
+    pushed_to: float = PUSHED_TO
 
     @classmethod
-    def older_than(cls, seconds: float, untagged: float | None = KEEP_UNTAGGED) -> Terms:
-        """Whatever has not been needed for `seconds`, also what lies in the trash for that long."""
-        return cls(seconds, untagged, min(seconds, TRASH_SECONDS))
+    def asked(
+        cls, older_than: float | None = None, untagged: float | None = KEEP_UNTAGGED, *, served: bool = True
+    ) -> Terms:
+        """Whatever has not been needed for `older_than` seconds, also what lies in the trash for that long.
+
+        While the registry is served, what a push may be on its way to name is kept all the same.
+        """
+        if served and untagged is not None:
+            untagged = max(untagged, DAY)  # an index comes after what it names
+        if older_than is None:
+            return cls(untagged=untagged)
+        trash = min(older_than, TRASH_SECONDS)
+        if not served:
+            return cls(older_than, untagged, trash, older_than)
+        return cls(max(older_than, LEAST), untagged, trash, max(older_than, PUSHED_TO))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +126,7 @@ class Reclaim:
         """What `run` would do, and nothing done."""
         stale = [*self._stale_uploads()]
         sizes = [files.status(self.depot.upload_path(session)) for session in stale]
-        fresh = LINKS.c.since >= self._before
-        kept = _HELD.where(or_(fresh, _NEEDED)).exists()
+        kept = _HELD.where(or_(_NEEDED, self._young())).exists()
         with reading(self.depot.engine) as database:
             row = database.execute(select(func.count(), func.sum(BLOBS.c.size)).where(~kept)).one()
             manifests = len(database.execute(self._untagged()).all())
@@ -135,14 +154,21 @@ class Reclaim:
     def _stale_uploads(self) -> list[str]:
         """Sessions, and files of none, that nobody has written to for the grace."""
         with reading(self.depot.engine) as database:
-            old = select(UPLOADS.c.id).where(UPLOADS.c.touched < self._before)
-            sessions = set(database.execute(old).scalars())
-            young = set(
-                database.execute(select(UPLOADS.c.id).where(UPLOADS.c.touched >= self._before)).scalars()
-            )
-        sessions |= {name for name in files.names(self.depot.directory / "uploads") if name not in young}
-        written = ((session, files.status(self.depot.upload_path(session))) for session in sessions)
-        return [session for session, found in written if found is None or found.modified < self._before]
+            begun = dict(tuple(row) for row in database.execute(select(UPLOADS.c.id, UPLOADS.c.touched)))
+        sessions = begun.keys() | set(files.names(self.depot.directory / "uploads"))
+        return [each for each in sessions if begun.get(each, 0.0) < self._before and not self._written(each)]
+
+    def _written(self, session: str) -> bool:
+        """Whether bytes of the upload came within the grace."""
+        found = files.status(self.depot.upload_path(session))
+        return found is not None and found.modified >= self._before
+
+    def _receiving(self) -> list[int]:
+        """The repositories of uploads that began before the grace, and to which bytes came within it."""
+        old = select(UPLOADS.c.id, UPLOADS.c.repository).where(UPLOADS.c.touched < self._before)
+        with reading(self.depot.engine) as database:
+            found = database.execute(old).all()
+        return list({repository for session, repository in found if self._written(session)})
 
     def _uploads(self) -> tuple[int, int]:
         freed, stale = 0, self._stale_uploads()
@@ -194,10 +220,31 @@ class Reclaim:
 
     # --- what no manifest names --------------------------------------------------------------------
 
+    def _young(self) -> ColumnElement[bool]:
+        """The links that are not old enough: what is pushed to keeps its own for longer."""
+        fresh, begun = LINKS.alias(), UPLOADS.alias()
+        pushed_to = or_(
+            LINKS.c.repository.in_(select(fresh.c.repository).where(fresh.c.since >= self._before)),
+            LINKS.c.repository.in_(select(begun.c.repository).where(begun.c.touched >= self._before)),
+            LINKS.c.repository.in_(self._receiving()),
+        )
+        longest = self.depot.clock() - self.terms.pushed_to
+        return or_(LINKS.c.since >= self._before, and_(LINKS.c.since >= longest, pushed_to))
+
     def _links(self) -> None:
-        """The links of blobs that no manifest of the repository needs, and that are older than the grace."""
+        """The links of blobs that no manifest of the repository needs, and that are old enough.
+
+        Whether something is pushed to the repository is not asked again where a link is deleted: a client
+        that has begun meanwhile has asked for the blob, which made the link young.
+        """
         unneeded = and_(LINKS.c.since < self._before, ~_NEEDED)
-        self._drop(LINKS.c.repository, LINKS.c.digest, table=LINKS, condition=unneeded)
+        self._drop(
+            LINKS.c.repository,
+            LINKS.c.digest,
+            table=LINKS,
+            condition=unneeded,
+            looked_for=and_(unneeded, ~self._young()),
+        )
 
     def _blobs(self) -> tuple[int, int]:
         """The blobs that no repository holds: out of the catalogue first, then into the trash."""
@@ -241,15 +288,21 @@ class Reclaim:
     # --- small transactions ------------------------------------------------------------------------
 
     def _drop(
-        self, *key: ColumnElement[Any], table: Table, condition: ColumnElement[bool]
+        self,
+        *key: ColumnElement[Any],
+        table: Table,
+        condition: ColumnElement[bool],
+        looked_for: ColumnElement[bool] | None = None,
     ) -> list[tuple[Any, ...]]:
         """Delete the rows of `table` where `condition` holds, some at a time; the keys of those that went.
 
-        The condition is asked again where the row is deleted. A row that another one has come to need
-        meanwhile is kept by that one's foreign key: its whole lot is then left for the next time.
+        `looked_for` may be narrower. The condition is asked again where the row is deleted. A row that
+        another one has come to need meanwhile is kept by that one's foreign key: its whole lot is then left
+        for the next time.
         """
         with reading(self.depot.engine) as database:
-            found = [tuple(row) for row in database.execute(select(*key).where(condition))]
+            looked = condition if looked_for is None else looked_for
+            found = [tuple(row) for row in database.execute(select(*key).where(looked))]
         gone: list[tuple[Any, ...]] = []
         for start in range(0, len(found), AT_ONCE):
             some = found[start : start + AT_ONCE]
@@ -275,12 +328,21 @@ class Reclaim:
 
     def _with_waiting(self, done: Reclaimed) -> Reclaimed:
         """The same, with what waits for its time."""
-        kept = _HELD.where(_NEEDED).exists()
-        since = select(func.max(LINKS.c.since)).where(LINKS.c.digest == BLOBS.c.digest).scalar_subquery()
+        unneeded = ~_HELD.where(_NEEDED).exists()
+        link = LINKS.alias()
+        pushed = select(link.c.repository, func.max(link.c.since)).group_by(link.c.repository)
+        begun = select(UPLOADS.c.repository, func.max(UPLOADS.c.touched)).group_by(UPLOADS.c.repository)
+        waits = pushed.join(BLOBS, BLOBS.c.digest == link.c.digest).where(unneeded)
         with reading(self.depot.engine) as database:
-            row = database.execute(select(func.sum(BLOBS.c.size), func.max(since)).where(~kept)).one()
+            waiting = database.execute(select(func.sum(BLOBS.c.size)).where(unneeded)).scalar() or 0
+            newest = database.execute(waits).all()
+            latest = dict(tuple(row) for row in database.execute(pushed))
+            uploads: dict[int, float] = dict(tuple(row) for row in database.execute(begun))
+        uploads |= dict.fromkeys(self._receiving(), self.depot.clock())
         trash = [*self.depot.blobs.trash()]
-        waiting = (row[0] or 0) + sum(each.size for each in trash)
+        waiting += sum(each.size for each in trash)
         ends = [each.modified + self.terms.trash for each in trash]
-        ends += [row[1] + self.terms.grace + self.terms.trash] if row[1] is not None else []
+        for repository, since in newest:
+            quiet = max(latest[repository], uploads.get(repository, 0.0)) + self.terms.grace
+            ends.append(min(since + self.terms.pushed_to, quiet) + self.terms.trash)
         return replace(done, waiting=waiting, until=max(ends, default=None))

@@ -23,7 +23,7 @@ from registry.model.digests import Digest
 from registry.model.spans import FileSpan
 from registry.server import revocations
 from registry.server.audit import last, record
-from registry.server.backup import LOCK, needed
+from registry.server.backup import needed
 from registry.server.blobs import Blobs
 from registry.server.database import (
     FILE,
@@ -37,7 +37,7 @@ from registry.server.database import (
     upsert,
     writing,
 )
-from registry.server.directory import COPIES, MARK, check_servable
+from registry.server.directory import COPIES, LOCK, MARK, check_servable
 from registry.server.revocations import Change, Withdrawals
 from registry.server.tables import NONCES
 

@@ -15,10 +15,9 @@ from registry.errors import StorageError
 from registry.server.account_api import AccountApi
 from registry.server.app import App
 from registry.server.audit import last
-from registry.server.backup import LOCK
 from registry.server.connecting import Connecting
 from registry.server.database import FILE, connect_at_once
-from registry.server.directory import check_servable, note_url
+from registry.server.directory import LOCK, check_servable, note_url
 from registry.server.gauges import disk, kept, under_way
 from registry.server.guard import Guard, check_anonymous
 from registry.server.http.address import Address
@@ -192,6 +191,6 @@ def _taken(directory: Path) -> DataFile:
     if lock is None:
         raise StorageError(
             f"{directory} is being served by another process already",
-            hint="stop that one first, or serve another directory with --data",
+            hint="stop that one first, or let an admin command end, or serve another directory with --data",
         )
     return lock

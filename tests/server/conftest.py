@@ -11,6 +11,7 @@ import pytest
 from depots import Turned, on_disk
 from labs import Lab
 from raw_sockets import Serve, Served
+from yards import Yard
 
 from registry.contracts import Depot
 from registry.server.depot_memory import MemoryDepot
@@ -55,3 +56,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     service = Service(Plan(tmp_path_factory.mktemp("lab") / "data", anonymous=Right.WRITE))
     yield Lab(service.start())
     service.stop()
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Iterator[Yard]:
+    made = Yard(tmp_path)
+    yield made
+    made.depot.engine.dispose()

@@ -20,9 +20,10 @@ from registry.errors import DeniedError, InvalidError, NotFoundError, StorageErr
 from registry.model.digests import Digest
 from registry.server import backup as copies
 from registry.server.audit import entries, last
-from registry.server.backup import LOCK, backup, backup_with_blobs, daily_copy
+from registry.server.backup import backup, backup_with_blobs, daily_copy
 from registry.server.check import Check
 from registry.server.database import REVISION
+from registry.server.directory import LOCK
 from registry.server.principal import Right
 from registry.server.reclaim import Reclaim
 from registry.server.registry import Registry

@@ -23,11 +23,13 @@ from test_depot_contract import get, put
 from registry.errors import InvalidError, NotFoundError
 from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, Descriptor, Manifest, image
+from registry.server.catalogue import RENEW_AFTER
 from registry.server.depot import DiskDepot
 from registry.server.manifests import DAY
-from registry.server.reclaim import GRACE, Reclaim
+from registry.server.reclaim import GRACE, Reclaim, Terms
 
 STEPS = 120  # of both together; --steps 20000 is the bar's length
+TERMS = (Terms(), Terms(pushed_to=GRACE))
 REPOSITORIES = ("acme/one", "acme/two")
 DATA = [b"blob %d" % number * (number + 1) for number in range(8)]
 
@@ -73,7 +75,7 @@ class Worker:
                 ]:
                     del self.tags[at]
             case 2:
-                Reclaim(self.depot).run()
+                Reclaim(self.depot, self.chance.choice(TERMS)).run()
             case 3:
                 self.clock.turn(self.chance.random() * 0.2 * DAY)
             case 4:
@@ -103,7 +105,9 @@ class Worker:
         try:
             self.depot.publish(repository, manifest, tag)
         except NotFoundError:
-            assert self.clock() - began > GRACE - 3600.0, "it was told a moment ago that the blob is there"
+            assert self.clock() - began > GRACE - RENEW_AFTER, (
+                "it was told a moment ago that the blob is there"
+            )
             return
         self.tags[repository, tag] = manifest
         self.published += 1

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from depots import on_disk
 from test_depot_contract import CONFIG, WEIGHTS, get, index_of, model, published, put, tags
+from yards import ORPHAN, WEEK, Yard
 
 from registry.contracts import Actor
 from registry.disk import files
@@ -18,42 +16,6 @@ from registry.server import reclaim
 from registry.server.audit import entries
 from registry.server.manifests import DAY
 from registry.server.reclaim import Reclaim, Reclaimed, Terms
-
-WEEK = 7 * DAY
-ORPHAN = b"nobody names me"
-
-
-class Yard:
-    """A depot, a clock to turn, and its files."""
-
-    def __init__(self, directory: Path) -> None:
-        self.now = 1_000_000.0
-        self.directory = directory
-        self.depot = on_disk(directory, lambda: self.now)
-
-    def collect(self, terms: Terms | None = None) -> Reclaimed:
-        return Reclaim(self.depot, terms or Terms()).run()
-
-    def path(self, digest: Digest) -> Path:
-        return self.directory / "blobs" / "sha256" / digest.hex[:2] / digest.hex
-
-    def trashed(self, digest: Digest) -> Path:
-        return self.directory / "trash" / f"sha256-{digest.hex}"
-
-    def begin(self, data: bytes) -> str:
-        """An upload nobody goes on with."""
-        upload = self.depot.begin("acme/tiny")
-        upload.write(data)
-        upload.close()
-        os.utime(self.directory / "uploads" / upload.id, (self.now, self.now))
-        return upload.id
-
-
-@pytest.fixture
-def yard(tmp_path: Path) -> Iterator[Yard]:
-    made = Yard(tmp_path)
-    yield made
-    made.depot.engine.dispose()
 
 
 def test_a_manifest_without_a_tag_that_is_pushed_again_is_kept_as_if_it_were_new(yard: Yard) -> None:
@@ -71,13 +33,13 @@ def test_only_what_nobody_needs_and_is_old_goes_and_only_into_the_trash(yard: Ya
     orphan = put(yard.depot, ORPHAN)
     session = yard.begin(b"half")
     yard.now += DAY + 1
-    fresh = put(yard.depot, b"just arrived")
+    fresh = put(yard.depot, b"just arrived", "acme/two")
 
     done = yard.collect()
 
     assert (done.freed, done.trashed, done.blobs, done.uploads) == (4, len(ORPHAN), 1, 1)
     assert get(yard.depot, Digest.of(WEIGHTS)) == WEIGHTS
-    assert get(yard.depot, fresh) == b"just arrived"
+    assert get(yard.depot, fresh, "acme/two") == b"just arrived"
     assert yard.depot.blob("acme/tiny", orphan) is None
     assert yard.trashed(orphan).read_bytes() == ORPHAN
     with pytest.raises(NotFoundError):
@@ -124,11 +86,11 @@ def test_a_preview_says_the_same_and_does_nothing(yard: Yard) -> None:
 
 def test_older_than_is_said_of_the_trash_too(yard: Yard) -> None:
     put(yard.depot, ORPHAN)
-    yard.now += 3600
-    done = yard.collect(Terms.older_than(1800.0))
+    yard.now += 7200
+    done = yard.collect(Terms.asked(5400.0))
     assert done.trashed == len(ORPHAN)
-    yard.now += 1800
-    assert yard.collect(Terms.older_than(1800.0)).freed == len(ORPHAN)
+    yard.now += 5400
+    assert yard.collect(Terms.asked(5400.0)).freed == len(ORPHAN)
 
 
 def test_an_upload_that_still_grows_is_not_collected(yard: Yard) -> None:
@@ -224,44 +186,6 @@ def test_a_push_beside_a_collector_that_throws_the_same_bytes_away_loses_nothing
     yard.depot.blob("acme/tiny", digest, renew=True)
     yard.collect()
     assert get(yard.depot, digest) == ORPHAN
-
-
-# --- the grace ----------------------------------------------------------------------------------------------
-
-
-def test_what_a_manifest_held_is_in_use_until_the_grace_has_passed(yard: Yard) -> None:
-    manifest = published(yard.depot)
-    yard.now += 2 * DAY
-    yard.depot.delete_manifest("acme/tiny", manifest.digest)
-    yard.collect()
-    yard.depot.publish("acme/tiny", manifest, "1")
-    assert get(yard.depot, Digest.of(WEIGHTS)) == WEIGHTS
-
-
-def test_a_writers_question_renews_what_it_is_told_to_be_there(yard: Yard) -> None:
-    digest = put(yard.depot, ORPHAN)
-    put(yard.depot, WEIGHTS)
-    yard.now += 0.9 * DAY
-    assert yard.depot.blob("acme/tiny", digest, renew=True) is not None
-    assert yard.depot.blob("acme/tiny", Digest.of(WEIGHTS)) is not None
-    yard.now += 0.2 * DAY
-    yard.collect()
-    assert yard.depot.blob("acme/tiny", digest, renew=True) is not None
-    assert yard.depot.blob("acme/tiny", Digest.of(WEIGHTS)) is None
-    yard.now += 2 * DAY
-    yard.collect()
-    assert yard.depot.blob("acme/tiny", digest, renew=True) is None
-
-
-def test_a_mount_and_a_second_push_renew_too(yard: Yard) -> None:
-    digest = put(yard.depot, ORPHAN)
-    yard.depot.mount("acme/two", digest, "acme/tiny")
-    yard.now += 0.9 * DAY
-    put(yard.depot, ORPHAN)
-    yard.depot.mount("acme/two", digest, "acme/tiny")
-    yard.now += 0.9 * DAY
-    yard.collect()
-    assert yard.depot.holders(digest) == ["acme/tiny", "acme/two"]
 
 
 # --- manifests without a tag --------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, Descriptor, Manifest, image
 from registry.server.depot import DiskDepot
 from registry.server.manifests import DAY
-from registry.server.reclaim import Reclaim
+from registry.server.reclaim import GRACE, Reclaim, Terms
 
 STEPS = 800  # --steps 20000 is the bar's length, in this one process
+TERMS = (Terms(), Terms(pushed_to=GRACE))
 REPOSITORIES = ("acme/one", "acme/two", "ben/three")
 TAGS = ("a", "b")
 DATA = [b"blob %d" % number * (number + 1) for number in range(12)]
@@ -89,7 +90,7 @@ class World:
                     at: each for at, each in self.tags.items() if at[0] != repository or each.digest != digest
                 }
             case 2:
-                done = Reclaim(self.depot).run()
+                done = Reclaim(self.depot, self.chance.choice(TERMS)).run()
                 self.collected += done.blobs
             case 3:
                 self.now += self.chance.random() * 0.5 * DAY
