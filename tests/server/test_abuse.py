@@ -175,10 +175,11 @@ def test_all_at_once_and_a_member_does_not_notice(tmp_path: Path, pytestconfig: 
             for words in closing:
                 attacked.connect(words)
             with database_held(attacked.registry.data):
-                for _ in range(20):  # writers that wait for it
-                    attacked.connect(
-                        attacked.head("POST", "/v2/ada/tiny/blobs/uploads/", bearer, "Content-Length: 0")
-                    )
+                for number in range(20):  # writers that wait for it
+                    data = b"%d" % number
+                    path = f"/v2/ada/tiny/blobs/uploads/?digest={Digest.of(data)}"
+                    words = attacked.head("POST", path, bearer, f"Content-Length: {len(data)}")
+                    attacked.connect(words + data)
                 for _ in range(2000 // 20):  # more lines than the log's pipe holds
                     connection = attacked.connect(attacked.head("GET", "/v2/" + "x" * 2000) * 20)
                     connection.close()
