@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from registry.errors import ProtocolError
 from registry.net.pace import Pace
+from registry.net.tls import TlsSocket
 from registry.wire.messages import Request
 
 SEND_BYTES = 1024 * 1024  # the most that is handed to the kernel at once,
-TLS_SEND_BYTES = 256 * 1024  # and to OpenSSL: what it took is known only when it took all
+TLS_SEND_BYTES = 256 * 1024  # and what is encrypted at once
 _EARLY_BYTES = 64 * 1024
 _WITH_HEAD = 64 * 1024  # a body of so many bytes goes out in one piece with its head
 _WITH_BODY = ("POST", "PUT", "PATCH")
@@ -105,7 +106,7 @@ class _Sending:
     """One body on its way into a socket that does not block."""
 
     def __init__(self, sock: socket.socket, stall: float, pace: Pace) -> None:
-        self.tls = isinstance(sock, ssl.SSLSocket)
+        self.tls = isinstance(sock, TlsSocket)
         self.heard = b""
         self._socket = sock
         self._stall = stall
@@ -121,7 +122,7 @@ class _Sending:
             try:
                 sent = self._socket.send(piece)
             except _NOT_NOW:
-                continue  # with the same piece: OpenSSL has begun to send it
+                continue  # with the same piece: of TLS, some of it may be on its way
             except (BrokenPipeError, ConnectionResetError, *_GONE):
                 raise EarlyAnswer(self.heard) from None
             before, began = began, time.monotonic()

@@ -20,7 +20,8 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from registry.net.answers import Answer, Incoming
 from registry.net.network import Network
 from registry.net.outgoing import EarlyAnswer, Outgoing
-from registry.net.sockets import Sockets, TlsContext, tls_context
+from registry.net.sockets import Sockets
+from registry.net.tls import TlsContext, TlsSocket, tls_context
 from registry.wire.messages import Origin
 
 PRIVATE = {
@@ -119,6 +120,11 @@ class TlsConnection(_Connection, HTTPSConnection):
         super().connect()
         # urllib3 warns on standard error about an unverified peer; here the command line already did.
         self.is_verified = self.is_verified or self.insecure
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a request can go out: the pool asks before it uses a connection again."""
+        return super().is_connected and not (isinstance(self.sock, TlsSocket) and self.sock.heard_more())
 
 
 class Adapter(HTTPAdapter):
