@@ -11,6 +11,7 @@ _PRIVATE_CA = "a private CA give its certificate with --tls-ca; --insecure-tls a
 ADVICE: Mapping[Reason, str] = {
     Reason.NOT_SIGNED_IN: "sign in: ferry signin {host}; where it wants a password: docker login {host}",
     Reason.KEY_UNKNOWN: "make the key known there: ferry signin {host} says how",
+    Reason.WITHDRAWN: "another key that is known there can be given with --key",
     Reason.LOGIN_REFUSED: "log in again: docker login {host} (or podman login {host})",
     Reason.API_KEY_REFUSED: "make a new API key where {host} shows them, and put it where the old one was",
     Reason.FOREIGN_REALM: "if that is right: --realm {detail}, or in the settings "

@@ -90,6 +90,10 @@ class Log:
         else:
             self._put(f"{moment} {level}: {shown}")
 
+    def note(self, text: str) -> None:
+        """A line that is worth knowing, of something that is right."""
+        self.complain(text, "info")
+
     def gauges(self) -> Mapping[str, tuple[str, float]]:
         """What the metrics show of it."""
         return {

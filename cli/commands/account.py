@@ -147,7 +147,8 @@ def _named(peer: Peer, response: Response) -> str:
     if response.status == 401 and error == "unauthorized":
         return ""
     if response.status == 401:
-        raise DeniedError(f"{doing}: {error}", host=peer.host, hint="check this machine's clock, and --key")
+        hint = "" if "administrator" in str(error) else "check this machine's clock, and --key"
+        raise DeniedError(f"{doing}: {error}", host=peer.host, hint=hint)
     if not isinstance(name, str) or not name:
         raise ProtocolError(f"{doing}: the answer has no name in it", host=peer.host)
     return name

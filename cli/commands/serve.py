@@ -39,7 +39,7 @@ _LOOK_EVERY = 1.0  # seconds: a signal that lands just before a wait begins does
 @click.option("--proxy-header", metavar="NAME", hidden=True, help="Where it says who asks [X-Forwarded-For].")
 @click.option("--capability-days", metavar="N", help="A stock client's download may take [7].")
 @click.option("--min-free", metavar="SIZE", help="Take nothing below this [least of 1G, 5%].")
-@click.option("--scrub", metavar="30d", hidden=True, help="Read each blob again so often; 0: never [30d].")
+@click.option("--scrub", metavar="30d", help="Read each blob again so often; 0: never [30d].")
 @click.option("--direct-upload", is_flag=True, help="Take whole blobs at once, by links.")
 def serve(invocation: Invocation) -> None:
     """Run the embedded private registry until SIGTERM or Ctrl-C.
@@ -77,6 +77,7 @@ def serve(invocation: Invocation) -> None:
         gauges=(log.gauges,),
         scrub=settings.get("scrub", _SCRUB),
         told=log.complain,
+        noted=log.note,
     )
     service = Service(plan)
     signals = _Signals()
@@ -86,7 +87,7 @@ def serve(invocation: Invocation) -> None:
     if service.set_up_url:
         _say_set_up(invocation, service.set_up_url, as_json=as_json)
         log.complain("nobody has an account yet: open the link, or ferry admin user add --help", "warning")
-    upkeep = Upkeep(service.registry.depot, log.complain)
+    upkeep = Upkeep(service.registry.depot, log.complain, log.note)
     while not signals.stopped(EVERY, lambda: _read_again(invocation, address, log)):
         upkeep.step()
     service.stop()  # Ctrl-C does not come here: it drops what is running, and loses nothing that was answered

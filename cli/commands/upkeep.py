@@ -159,7 +159,7 @@ def audit(invocation: Invocation, after: str | None, repository: str | None) -> 
     rows = [
         (
             str(date(each.time)),
-            each.user or "-",
+            visible(each.user or each.address or "-"),
             each.action,
             visible(" ".join(filter(None, (each.repository, each.subject)))),
             each.digest[:19],

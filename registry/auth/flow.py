@@ -274,6 +274,8 @@ def _refused(response: Response, realm: Origin, asker: Asker, secret: Secret) ->
     error = _denied(f"{realm.netloc} does not accept the {_named(secret)}{words}", secret, asker)
     if isinstance(secret, PrivateKey) and "clock" in said.lower():
         error.reason = Reason.CLOCK
+    elif isinstance(secret, PrivateKey) and "ask the registry's administrator" in said:  # ferry serve's words
+        error.reason = Reason.WITHDRAWN
     return error
 
 

@@ -80,7 +80,7 @@ def keep(directory: Path, engine: Engine, limit: float = LOCK_SECONDS) -> int:
     is damaged; StorageError, also if another process has it locked for longer than `limit` seconds.
     """
     path = directory / FILE
-    file = wait_for_lock(path, limit=limit)
+    file = wait_for_lock(path, owner=files.owner_to_keep(directory), limit=limit)
     try:
         file.set_mode(0o600)
         known = _lines(path)

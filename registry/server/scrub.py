@@ -30,12 +30,13 @@ _SEEN = BLOBS.c.hidden.is_(None)
 class Scrub:
     """Looks at every blob of the depot once in `every` seconds, at most `rate` bytes a second.
 
-    `told` hears of each damaged blob, and of the end of a round.
+    `told` hears of each damaged blob, `noted` of the end of a round.
     """
 
     depot: DiskDepot
     every: float
     told: Callable[[str], None]
+    noted: Callable[[str], None]
     rate: int = RATE
     stopping: threading.Event = field(default_factory=threading.Event)
     blobs: int = field(default=0, init=False)
@@ -69,7 +70,7 @@ class Scrub:
         self._looked_at(seen)
         self._round += len(seen)
         if not due and self._round:
-            self.told(f"scrub: {self._round} blobs read, {len(self.damaged)} damaged")
+            self.noted(f"scrub: {self._round} blobs read, {len(self.damaged)} damaged")
             self._round = 0
         return bool(due)
 

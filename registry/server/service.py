@@ -59,7 +59,7 @@ class Plan:
     None: the default of `Room.at`. `direct_upload` offers clients that ask for it one PUT of a whole blob to
     a link (PROTOCOL section 3). `record` is told of each request. `metrics`: an address of their own for the
     metrics, which then are at no other; `gauges` are shown among them. Each blob is read again within `scrub`
-    seconds (0: never), and `told` hears what is wrong with it.
+    seconds (0: never), `told` hears what is wrong with it, and `noted` the rest.
     """
 
     directory: Path
@@ -76,6 +76,7 @@ class Plan:
     gauges: tuple[Gauges, ...] = ()
     scrub: float = 0.0
     told: Callable[[str], None] = _unheard
+    noted: Callable[[str], None] = _unheard
 
 
 class Service:
@@ -94,7 +95,7 @@ class Service:
         except BaseException:
             self._lock.close()
             raise
-        self._scrub = Scrub(self.registry.depot, plan.scrub, plan.told) if plan.scrub else None
+        self._scrub = Scrub(self.registry.depot, plan.scrub, plan.told, plan.noted) if plan.scrub else None
         self._metrics = Metrics(
             partial(disk, plan.directory),
             partial(kept, self.registry.depot.engine, self.registry.depot.begun),

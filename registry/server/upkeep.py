@@ -17,10 +17,11 @@ RECLAIM_EVERY = 3600.0
 
 @dataclass(slots=True)
 class Upkeep:
-    """Done in steps, when the server has the time; `told` hears each thing once, as a sentence."""
+    """Done in steps, when the server has the time; `told` hears of each trouble once, `noted` of its end."""
 
     depot: DiskDepot
     told: Callable[[str], None]
+    noted: Callable[[str], None]
     _reclaimed: float = field(default=0.0, init=False)
     _full: bool = field(default=False, init=False)
 
@@ -41,7 +42,7 @@ class Upkeep:
             if not self._full:
                 self.told(f"{error.message}; pulls go on, and deleting and ferry admin gc make room")
         if self._full and not full:
-            self.told("the disk has room again")
+            self.noted("the disk has room again")
         self._full = full
 
     def _note(self) -> None:

@@ -233,6 +233,15 @@ def test_a_clock_that_is_off_is_said_in_the_servers_words() -> None:
     assert caught.value.reason is Reason.CLOCK
 
 
+def test_a_key_that_was_withdrawn_is_not_told_to_be_made_known() -> None:
+    said = "the account ada is disabled; ask the registry's administrator about it"  # ferry serve's words
+    body = json.dumps({"errors": [{"code": "DENIED", "message": said}]}).encode()
+    with pytest.raises(DeniedError, match="the account ada is disabled") as caught:
+        drive(bearer(scope=PUSH), asker(KEY), Response(403, body=body))
+
+    assert caught.value.reason is Reason.WITHDRAWN
+
+
 def test_control_characters_in_a_refusal_are_made_visible() -> None:
     with pytest.raises(DeniedError) as caught:
         drive(bearer(scope=PUSH), asker(KEY), Response(401, body=b"\x1b[31mred\r\n"))

@@ -154,6 +154,7 @@ def test_what_was_granted_is_listed_and_what_is_not_there_is_said(ferry: Ferry) 
     done = house("audit", "--format", "json").well().json
     assert [row["action"] for row in done] == ["user.add"] * 2 + ["grant"] * 2 + ["visibility", "user.remove"]
     assert done[0]["address"].endswith(" at the server")
+    assert " at the server" in house("audit").well().out.splitlines()[1]
     assert house("audit", "--after", "2999-01-01", "--format", "json").json == []
     assert house("audit", "--after", "yesterday").code == 2
 

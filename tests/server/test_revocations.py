@@ -61,7 +61,7 @@ def lose_the_database(data: Path) -> None:
 
 def test_what_was_withdrawn_is_told_when_the_database_is_lost(registry: Registry, tmp_path: Path) -> None:
     withdraw(registry)
-    Upkeep(registry.depot, pytest.fail).step()
+    Upkeep(registry.depot, pytest.fail, pytest.fail).step()
     registry.close()
     assert (tmp_path / "data" / FILE).stat().st_mode & 0o777 == 0o600
     lose_the_database(tmp_path / "data")
@@ -162,7 +162,8 @@ def test_another_file_is_refused_before_anything_changes(
 def test_a_damaged_file_is_told_and_ends_no_server(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "data" / FILE).write_bytes(b"edited\n")
     told: list[str] = []
-    Upkeep(registry.depot, told.append).step()
+    noted: list[str] = []
+    Upkeep(registry.depot, told.append, noted.append).step()
     assert [revocations.FILE in each for each in told] == [True]
 
 
