@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import forked
+
 ROOT = Path(__file__).resolve().parents[2]
 FERRY = (sys.executable, "-m", "cli")
+INTERPRETERS = ("PYTHON", "LC_", "LANG")  # variables that Python itself reads as it starts
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Done:
         return self
 
 
+def _text(output: bytes) -> str:
+    return output.decode().replace("\r\n", "\n")
+
+
 @dataclass(frozen=True)
 class Ferry:
     """Runs ferry in a home of its own, with nothing else in its environment."""
@@ -50,9 +57,17 @@ class Ferry:
         return {key: value for key, value in {**base, **more}.items() if value is not None}
 
     def __call__(self, *words: str | Path, seconds: float = 60, stdin: str = "", **env: str | None) -> Done:
+        """One run to its end. TimeoutExpired after `seconds`.
+
+        What an interpreter makes of its own variables is seen only by one that starts.
+        """
+        told, all_env = [*map(str, words)], self.env(**env)
+        if forked.AVAILABLE and not any(name.startswith(INTERPRETERS) for name in env):
+            code, out, err = forked.forks().run(told, all_env, self.home, stdin.encode(), seconds)
+            return Done(code, _text(out), _text(err))
         done = subprocess.run(
-            [*FERRY, *map(str, words)],
-            env=self.env(**env),
+            [*FERRY, *told],
+            env=all_env,
             cwd=self.home,
             input=stdin,
             capture_output=True,

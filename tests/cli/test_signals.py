@@ -82,6 +82,8 @@ def test_a_transfer_that_is_told_to_stop_at_any_instant_stops(
     process.send_signal(number)
     _out, said = process.communicate(timeout=30)
 
+    if "Fatal Python error: init_import_site" in said:  # it came before Python had begun with Ferry
+        return
     assert process.returncode in (*CODES[number], 0), said
     for word in ("Traceback", "bug in Ferry", "trying again", "Exception"):
         assert word not in said

@@ -123,7 +123,7 @@ def test_tags_and_list_ask_the_registry(published: str, people: People, house: H
     row = r"[0-9a-f]{12} +(?:just now|\d+ minutes?) +ada$"
     assert re.search(rf"^1\.0 +{row}", ada("tags", published).out, re.MULTILINE)
     assert re.search(r"(?:just now|minutes?) +ada$", ada("list", house.host).out, re.MULTILINE)
-    assert re.search(r"^published +20\S+Z by ada$", ada("show", "--remote", published).out, re.MULTILINE)
+    assert re.search(r"^pushed +20\S+Z by ada$", ada("show", "--remote", published).out, re.MULTILINE)
 
 
 def test_whoami_and_signin_know_a_key_with_an_account(house: House, people: People, ferry: Ferry) -> None:

@@ -1,0 +1,222 @@
+"""Runs of ferry in processes that are forked from one in which Python and Ferry are loaded already.
+
+To Ferry such a run is like any other: arguments, environment, directory, standard streams, signals and exit
+code are its own, and the modules run as `python -m cli` runs them. What is saved is the start, 0.1 to 0.5
+seconds of processor time, which the tests would spend some thousand times. Linux only (`pidfd_open`).
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import gc
+import importlib
+import io
+import json
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parents[2]
+AVAILABLE = hasattr(os, "pidfd_open")
+_LENGTH = 8  # bytes in front of a request
+
+Ended = tuple[int, bytes, bytes]  # exit code, standard output, standard error
+
+
+# --- the tests' side -----------------------------------------------------------------------------------
+
+
+class Forks:
+    """The process that is forked from; it ends with this one."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="forks-")
+        self._path = str(Path(self._directory.name) / "socket")
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, self._path],
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"ready\n"
+
+    def run(
+        self, words: Sequence[str], env: Mapping[str, str], cwd: Path, stdin: bytes, seconds: float
+    ) -> Ended:
+        """One run, from its arguments to its end. TimeoutExpired after `seconds`, when it is killed."""
+        request = json.dumps({"words": list(words), "env": dict(env), "cwd": str(cwd)}).encode()
+        theirs, ours = zip(*(os.pipe() for _ in range(3)), strict=True)
+        given = (theirs[0], ours[1], ours[2])
+        read = [bytearray(), bytearray()]
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(seconds)
+            connection.connect(self._path)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", given))]
+            connection.sendmsg([len(request).to_bytes(_LENGTH, "big")], rights)
+            connection.sendall(request)
+            for descriptor in given:
+                os.close(descriptor)
+            threads = [
+                threading.Thread(target=_write, args=(ours[0], stdin)),
+                *(threading.Thread(target=_read, args=(theirs[n + 1], read[n])) for n in range(2)),
+            ]
+            for thread in threads:
+                thread.start()
+            try:
+                code = connection.recv(16)
+            except TimeoutError:
+                connection.close()  # by which it is told to kill the run
+                raise subprocess.TimeoutExpired(["ferry", *words], seconds) from None
+            finally:
+                for thread in threads:
+                    thread.join()
+        return int(code), bytes(read[0]), bytes(read[1])
+
+    def close(self) -> None:
+        """End it; runs that are under way go on."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+        self._directory.cleanup()
+
+
+_forks: list[Forks] = []
+
+
+def forks() -> Forks:
+    """The one of this process, begun when it is first asked for."""
+    if not _forks:
+        _forks.append(Forks())
+        atexit.register(_forks[0].close)
+    return _forks[0]
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    with open(descriptor, "wb", buffering=0) as pipe:
+        try:
+            pipe.write(data)
+        except BrokenPipeError:  # it ended without reading
+            return
+
+
+def _read(descriptor: int, into: bytearray) -> None:
+    with open(descriptor, "rb", buffering=0) as pipe:
+        while piece := pipe.read(65536):
+            into += piece
+
+
+# --- the other side ------------------------------------------------------------------------------------
+
+
+def load() -> None:
+    """Import all of Ferry, and with it what it stands on."""
+    for package in ("cli", "registry"):
+        found = importlib.import_module(package)
+        for module in pkgutil.walk_packages(found.__path__, f"{package}."):
+            if "migrations" not in module.name and not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+
+
+def serve(path: str) -> None:
+    """Fork a run for each request, until standard input ends."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(64)
+        print("ready", flush=True)
+        while True:
+            ready, _, _ = select.select([listener.fileno(), 0], [], [])
+            if 0 in ready:
+                return
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                attend(connection)
+                return
+            connection.close()
+
+
+def attend(connection: socket.socket) -> None:
+    """Run what is asked for in a process of its own, and answer with its exit code."""
+    head, descriptors, _, _ = socket.recv_fds(connection, _LENGTH, 3)
+    with connection.makefile("rb") as rest:
+        request = json.loads(rest.read(int.from_bytes(head, "big")))
+    process = os.fork()
+    if process == 0:
+        connection.close()
+        become(request, descriptors)
+        return
+    for descriptor in descriptors:
+        os.close(descriptor)
+    ended = os.pidfd_open(process)
+    ready, _, _ = select.select([ended, connection.fileno()], [], [])
+    if ended not in ready:  # the tests have hung up
+        os.kill(process, signal.SIGKILL)
+    _, status = os.waitpid(process, 0)
+    connection.sendall(b"%d" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def _stream(number: int, mode: str, errors: str, line_buffering: bool = False) -> io.TextIOWrapper:
+    """A standard stream as Python opens it where no language is set."""
+    raw = io.FileIO(number, mode, closefd=False)
+    buffered = io.BufferedReader(raw) if mode == "rb" else io.BufferedWriter(raw)
+    return io.TextIOWrapper(buffered, "utf-8", errors, line_buffering=line_buffering)
+
+
+def become(request: Mapping[str, object], descriptors: Sequence[int]) -> None:
+    """Be `python -m cli` with these arguments."""
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number, inheritable=True)
+        os.close(descriptor)
+    words, env = request["words"], request["env"]
+    assert isinstance(words, list) and isinstance(env, dict)
+    os.chdir(str(request["cwd"]))
+    os.environ.clear()
+    os.environ.update(env)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["ferry", *words]
+    sys.stdin = _stream(0, "rb", "surrogateescape")
+    sys.stdout = _stream(1, "wb", "surrogateescape")
+    sys.stderr = _stream(2, "wb", "backslashreplace", line_buffering=True)
+    code = 1
+    try:
+        runpy.run_module("cli", run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - as an interpreter that it reaches
+        traceback.print_exc()
+    finally:
+        leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End as an interpreter does, but for the taking apart of every module, which takes it long."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    load()
+    gc.freeze()  # what is loaded is looked at by no collector, and so copied by no fork
+    serve(sys.argv[1])
