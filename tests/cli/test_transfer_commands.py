@@ -136,7 +136,7 @@ def test_whoami_and_signin_know_a_key_with_an_account(house: House, people: Peop
     assert stranger.json["error"]["class"] == "DeniedError"
     said = ferry("signin", house.host)
     assert said.code == 4
-    assert "/connect" not in said.out  # `ferry serve` has no such page yet
+    assert f"http://{house.host}/connect?name=" in said.out
     assert (ferry.home / ".ollama" / "id_ed25519.pub").read_text().split()[1] in said.out
     assert (ferry.home / ".ollama" / "id_ed25519").stat().st_mode & 0o777 == 0o600
 
