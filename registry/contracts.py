@@ -332,9 +332,17 @@ class Depot(Protocol):
     def manifest(self, repository: str, reference: Digest | str) -> Document | None:
         """The manifest a digest or tag stands for."""
 
-    def publish(self, repository: str, manifest: Manifest, tag: str | None, actor: Actor = NOBODY) -> None:
+    def publish(
+        self,
+        repository: str,
+        manifest: Manifest,
+        tag: str | None,
+        actor: Actor = NOBODY,
+        public: bool | None = None,
+    ) -> None:
         """Keep the manifest and point the tag at it, in one transaction.
 
+        `public`: whether anybody may read the repository from then on; None leaves that as it is.
         NotFoundError naming the digest of a layer, config or child that the repository does not hold;
         InvalidError where it holds one of another size.
         """

@@ -38,6 +38,7 @@ _LOOK_EVERY = 1.0  # seconds: a signal that lands just before a wait begins does
 @click.option("--trusted-proxy", metavar="CIDR", multiple=True, help="Believe its --proxy-header; repeated.")
 @click.option("--proxy-header", metavar="NAME", hidden=True, help="Where it says who asks [X-Forwarded-For].")
 @click.option("--capability-days", metavar="N", help="A stock client's download may take [7].")
+@click.option("--max-key-days", metavar="N", help="An API key is good for at most so long [365].")
 @click.option("--min-free", metavar="SIZE", help="Take nothing below this [least of 1G, 5%].")
 @click.option("--scrub", metavar="30d", help="Read each blob again so often; 0: never [30d].")
 @click.option("--direct-upload", is_flag=True, help="Take whole blobs at once, by links.")
@@ -67,6 +68,7 @@ def serve(invocation: Invocation) -> None:
         settings.get("public_url", ()),
         Right.parse(settings.get("anonymous", "none")),
         settings.get("capability_days", 7),
+        settings.get("max_key_days", 365),
         record=log.request,
         direct_upload=settings.on("direct_upload"),
         min_free=settings.get("min_free"),
@@ -87,7 +89,8 @@ def serve(invocation: Invocation) -> None:
     if service.set_up_url:
         _say_set_up(invocation, service.set_up_url, as_json=as_json)
         log.complain("nobody has an account yet: open the link, or ferry admin user add --help", "warning")
-    upkeep = Upkeep(service.registry.depot, log.complain, log.note)
+    more = (service.registry.last_use.write,)
+    upkeep = Upkeep(service.registry.depot, log.complain, log.note, more)
     while not signals.stopped(EVERY, lambda: _read_again(invocation, address, log)):
         upkeep.step()
     service.stop()  # Ctrl-C does not come here: it drops what is running, and loses nothing that was answered

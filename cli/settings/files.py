@@ -49,6 +49,7 @@ KEYS: Mapping[str, values.Check] = {
     "tls_key": values.path,
     "log_format": values.choice("text", "json"),
     "capability_days": values.whole(1, 365),
+    "max_key_days": values.whole(1, 3650),
     "direct_upload": values.flag,
     "metrics_listen": values.text,
     "trusted_proxy": values.list_of(values.text),

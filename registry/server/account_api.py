@@ -25,6 +25,7 @@ from registry.server.documents import (
     texts_field,
 )
 from registry.server.key_scopes import KeyScope, parse_scopes
+from registry.server.last_use import LastUse
 from registry.server.principal import API_KEY, MACHINE_KEY, SESSION, User
 from registry.server.reading import date
 from registry.server.table import Need, Row, Table
@@ -47,6 +48,7 @@ class AccountApi:
 
     credentials: Credentials
     api_keys: ApiKeys
+    last_use: LastUse
     clock: Clock
     throttle: Throttle = field(default_factory=lambda: Throttle(_TOLD, _TOLD))
 
@@ -163,7 +165,7 @@ class AccountApi:
             "scopes": _texts(each.scopes),
             "created": _date(each.created),
             "expires": _date(each.expires),
-            "last_used": _date(each.last_used),
+            "last_used": _date(self.last_use.known.get(each.id, each.last_used)),
             "shown": each.shown,
             "state": each.state(self.clock()),
         }

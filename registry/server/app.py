@@ -27,6 +27,7 @@ from registry.wire.faults import fault
 from registry.wire.headers import Headers
 from registry.wire.messages import Accept, Request, Response, accept_small
 from registry.wire.routes import Place
+from registry.wire.visibility import SUPPORTED, VISIBILITY, read_visibility, write_visibility
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 _VERSION = ("Docker-Distribution-API-Version", "registry/2.0")
@@ -83,6 +84,7 @@ class App:
             ("Docker-Content-Digest", str(found.digest)),
             ("ETag", f'"{found.digest}"'),
             _VERSION,
+            SUPPORTED,
         )
         return Response(200, Headers(headers), found.raw)
 
@@ -92,9 +94,15 @@ class App:
         named, tags = reference(visitor.place), tag_parameters(request)
         if tags and not isinstance(named, Digest):
             return fault("TAG_INVALID", "tags are parameters of a manifest's digest only")
-        return accept_small(partial(self._put_manifest, request, visitor, tags), MANIFEST_BYTES)
+        public = read_visibility(",".join(request.headers.all(VISIBILITY)))
+        repository = visitor.place.repository
+        if public is not None and not self.readers.owns(visitor.principal, repository):
+            return fault("DENIED", f"only its owner says whether {repository} is public")
+        return accept_small(partial(self._put_manifest, request, visitor, tags, public), MANIFEST_BYTES)
 
-    def _put_manifest(self, request: Request, visitor: Visitor, more: list[str], raw: bytes) -> Response:
+    def _put_manifest(
+        self, request: Request, visitor: Visitor, more: list[str], public: bool | None, raw: bytes
+    ) -> Response:
         """`more`: the tags that a manifest pushed by its digest is to have too."""
         place = visitor.place
         named = reference(place)
@@ -106,7 +114,7 @@ class App:
             manifest = Manifest.parse(raw, content_type=content_type, digest=digest)
             tags: list[str | None] = [*more] or [None if isinstance(named, Digest) else named]
             for tag in tags:
-                self.depot.publish(place.repository, manifest, tag, visitor.actor)
+                self.depot.publish(place.repository, manifest, tag, visitor.actor, public)
         except InvalidError as error:
             return fault("MANIFEST_INVALID", error.message)
         except NotFoundError as error:
@@ -116,6 +124,8 @@ class App:
             ("Docker-Content-Digest", str(manifest.digest)),
         ]
         headers += (("OCI-Tag", tag) for tag in more)
+        if public is not None:
+            headers.append((VISIBILITY, write_visibility(public)))
         if manifest.subject is not None:  # tells the client that referrers are kept here
             headers.append(("OCI-Subject", str(manifest.subject.digest)))
         return Response(201, Headers(headers))
@@ -171,7 +181,9 @@ class App:
     def _no_manifest(self, place: Place) -> Response:
         if not self.depot.exists(place.repository):
             return _no_repository(place)
-        return fault("MANIFEST_UNKNOWN", f"{place.repository} has no {place.reference}")
+        return fault(
+            "MANIFEST_UNKNOWN", f"{place.repository} has no {place.reference}", headers=dict((SUPPORTED,))
+        )
 
     # --- blobs -------------------------------------------------------------------------------------
 
@@ -263,7 +275,8 @@ class App:
 
 
 def _no_repository(place: Place) -> Response:
-    return fault("NAME_UNKNOWN", f"{place.repository} is not here, or not for you to see")
+    said = f"{place.repository} is not here, or not for you to see"
+    return fault("NAME_UNKNOWN", said, headers=dict((SUPPORTED,)))
 
 
 def _listed(

@@ -156,9 +156,16 @@ class DiskDepot:
     def manifest(self, repository: str, reference: Digest | str) -> Document | None:
         return self.manifests.manifest(repository, reference)
 
-    def publish(self, repository: str, manifest: Manifest, tag: str | None, actor: Actor = NOBODY) -> None:
+    def publish(
+        self,
+        repository: str,
+        manifest: Manifest,
+        tag: str | None,
+        actor: Actor = NOBODY,
+        public: bool | None = None,
+    ) -> None:
         self.room.check()
-        self.manifests.publish(repository, manifest, tag, actor)
+        self.manifests.publish(repository, manifest, tag, actor, public)
 
     def delete_manifest(self, repository: str, digest: Digest, actor: Actor = NOBODY) -> None:
         self.manifests.delete_manifest(repository, digest, actor)

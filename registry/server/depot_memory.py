@@ -20,6 +20,7 @@ class _Repository:
     blobs: set[Digest] = field(default_factory=set)
     manifests: dict[Digest, Manifest] = field(default_factory=dict)
     tags: dict[str, Tag] = field(default_factory=dict)
+    public: bool = False
 
 
 class MemoryDepot:
@@ -115,7 +116,14 @@ class MemoryDepot:
             found = here.manifests.get(digest) if digest else None
         return Document(found.digest, found.media_type, found.raw) if found else None
 
-    def publish(self, repository: str, manifest: Manifest, tag: str | None, actor: Actor = NOBODY) -> None:
+    def publish(
+        self,
+        repository: str,
+        manifest: Manifest,
+        tag: str | None,
+        actor: Actor = NOBODY,
+        public: bool | None = None,
+    ) -> None:
         with self._lock:
             here = self._at(repository)
             for blob in manifest.blobs():
@@ -129,6 +137,7 @@ class MemoryDepot:
                     raise NotFoundError(f"manifest {child.digest} is not in {repository}")
             here = self._made(repository)
             here.manifests[manifest.digest] = manifest
+            here.public = here.public if public is None else public
             if tag is not None:
                 here.tags[tag] = Tag(tag, manifest.digest, 0.0, actor.user)
 

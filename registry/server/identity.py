@@ -19,6 +19,7 @@ from registry.server.api_keys import ApiKeys
 from registry.server.connecting import Connecting
 from registry.server.credentials import Credentials
 from registry.server.documents import STRANGERS_BYTES, STRANGERS_SECONDS, answer
+from registry.server.last_use import LastUse
 from registry.server.names import Known
 from registry.server.presented import Presented
 from registry.server.principal import ANYBODY, Principal, Right
@@ -50,6 +51,7 @@ class Identity:
     rights: Rights
     tokens: Tokens
     nonces: Nonces
+    last_use: LastUse
     clock: Clock
     anonymous: Right = Right.NONE
     connecting: Connecting | None = None
@@ -71,6 +73,7 @@ class Identity:
         standing = self.rights.standing(credential, repository)
         if standing is None:
             raise DeniedError("the credential this was issued to is not good any more")
+        self.last_use.note(standing[0].credential_id)
         return standing
 
     def standing_by_secret(self, secret: str, repository: str) -> tuple[Principal, Right]:
@@ -78,6 +81,7 @@ class Identity:
         standing = self.rights.standing_by_secret(secret, repository) if is_api_key(secret) else None
         if standing is None:
             raise DeniedError("this API key is invalid, revoked or over")
+        self.last_use.note(standing[0].credential_id)
         return standing
 
     def token(self, request: Request, visitor: Visitor) -> Response:
@@ -124,6 +128,7 @@ class Identity:
 
     def _issued(self, request: Request, visitor: Visitor, principal: Principal, asked: _Asked) -> Response:
         replace(visitor, principal=principal).note(request.context)
+        self.last_use.note(principal.credential_id)
         granted = [self._granted(principal, each) for each in asked.scopes]
         granted = [each for each in granted if each.actions]
         token = self.tokens.issue(str(visitor.here.origin), principal, granted)
@@ -144,11 +149,13 @@ class Identity:
         except DeniedError as error:
             return answer(401, {"error": _sentence(error)})
         try:
-            user = self.credentials.speaker(key).user
+            speaker = self.credentials.speaker(key)
         except DeniedError as error:
             if error.reason is not Reason.KEY_UNKNOWN:
                 return answer(401, {"error": _sentence(error)})
             return answer(401, self._unknown(request, here, key))
+        self.last_use.note(speaker.credential_id)
+        user = speaker.user
         if user is None:
             return answer(401, {"error": "unauthorized"})
         return answer(200, {"id": user.id, "email": f"{user.name}@{here.origin.host}", "name": user.name})

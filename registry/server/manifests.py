@@ -21,6 +21,7 @@ from registry.server.catalogue import batches, ensure_repository, repository_id
 from registry.server.database import first, reading, upsert, writing
 from registry.server.descriptors import artifact_type, descriptor
 from registry.server.tables import BLOBS, CHILDREN, LINKS, MANIFESTS, PARTS, REPOSITORIES, TAGS
+from registry.server.visibility import set_visibility
 
 DAY = 86_400.0
 _MOST_PULLED = 100_000  # pulls that are waiting to be noted
@@ -56,7 +57,9 @@ class Manifests:
             self.pulled[repository.lower(), digest] = now
         return Document(Digest.parse(digest), media_type, raw)
 
-    def publish(self, repository: str, manifest: Manifest, tag: str | None, actor: Actor) -> None:
+    def publish(
+        self, repository: str, manifest: Manifest, tag: str | None, actor: Actor, public: bool | None = None
+    ) -> None:
         now = self.clock()
         with writing(self.engine) as database:
             found = ensure_repository(database, repository, now)
@@ -68,6 +71,8 @@ class Manifests:
                 raise NotFoundError(f"a part of {manifest.digest} is not in {repository} any more") from None
             if tag is not None:
                 _point(database, found, tag, manifest.digest, actor, now)
+            if public is not None:
+                set_visibility(database, repository.lower(), public, actor, now)
             record(
                 database,
                 now,

@@ -122,6 +122,9 @@ class Readers(Protocol):
     def reader(self, principal: Principal) -> Callable[[str], bool]:
         """Whether they may read a repository, for asking about very many at one moment."""
 
+    def owns(self, principal: Principal, where: str) -> bool:
+        """Whether they say who else may read it."""
+
 
 class Everything:
     """Everybody may everything: a registry without accounts."""
@@ -131,3 +134,6 @@ class Everything:
 
     def reader(self, _principal: Principal) -> Callable[[str], bool]:
         return lambda _: True
+
+    def owns(self, _principal: Principal, _where: str) -> bool:
+        return True

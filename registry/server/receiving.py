@@ -21,6 +21,7 @@ from registry.wire.faults import fault
 from registry.wire.headers import Headers
 from registry.wire.messages import Accept, Request, Response
 from registry.wire.routes import Place
+from registry.wire.visibility import SUPPORTED
 
 MOST_BYTES = 2**44  # 16 TiB: the largest blob, and so the largest body
 _SIZE = re.compile(r"[0-9]{1,14}")
@@ -207,11 +208,12 @@ class Receiving:
             "Range": f"0-{max(upload.received - 1, 0)}",
             "Docker-Upload-UUID": upload.id,
         }
-        return Response(status, Headers(headers))
+        return Response(status, Headers((*headers.items(), SUPPORTED)))
 
     def _created(self, digest: Digest) -> Response:
         location = f"{self.visitor.here.base}{routes.blob(self.place.repository, digest)}"
-        return Response(201, Headers({"Location": location, "Docker-Content-Digest": str(digest)}))
+        told = {"Location": location, "Docker-Content-Digest": str(digest)}
+        return Response(201, Headers((*told.items(), SUPPORTED)))
 
     def _unknown(self) -> Response:
         return fault("BLOB_UPLOAD_UNKNOWN", f"{self.place.repository} has no such upload")

@@ -19,6 +19,7 @@ from registry.server.credentials import Credentials
 from registry.server.depot import DiskDepot
 from registry.server.directory import open_registry, prepare
 from registry.server.invitations import Invitations
+from registry.server.last_use import LastUse
 from registry.server.rights import Rights
 from registry.server.room import Room
 from registry.server.sessions import Sessions
@@ -45,6 +46,7 @@ class Registry:
     rights: Rights
     sessions: Sessions
     invitations: Invitations
+    last_use: LastUse
 
     @classmethod
     def over(cls, directory: Path, engine: Engine, room: Room | None = None) -> Registry:
@@ -57,6 +59,7 @@ class Registry:
             Rights(engine, time.time),
             Sessions(engine, time.time, new_id, new_secret),
             Invitations(engine, time.time, new_id, new_secret),
+            LastUse(engine, time.time),
         )
 
     @classmethod

@@ -20,6 +20,7 @@ from registry.server.database import first, reading, upsert, writing
 from registry.server.namespaces import SCOPE_LENGTH, ensure, namespace_of, scope
 from registry.server.principal import Principal, Right
 from registry.server.tables import GRANTS, NAMESPACES, PUBLIC, REPOSITORIES, RIGHTS_CHANGES, USERS
+from registry.server.visibility import set_visibility
 
 # What is asked on every request is put together once: building a statement costs more than running it.
 _CHANGES = select(RIGHTS_CHANGES.c.count)
@@ -127,14 +128,7 @@ class Rights:
             )
         with writing(self.engine) as database:
             there = _is_there(database, name)
-            if public:
-                add = upsert(database, PUBLIC).values(
-                    repository=name, namespace=ensure(database, namespace_of(name), now)
-                )
-                database.execute(add.on_conflict_do_nothing())  # two that say the same
-            else:
-                database.execute(delete(PUBLIC).filter_by(repository=name))
-            record(database, now, actor, "visibility", "public" if public else "private", repository=name)
+            set_visibility(database, name, public, actor, now)
         return there
 
     def public(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -137,6 +138,8 @@ class Service:
         if self._scrub is not None:
             self._scrub.stop()
         self._at_once.dispose()
+        with suppress(StorageError):  # it only says when something was last used
+            self.registry.last_use.write()
         self.registry.close()
         self._lock.close()
 
@@ -160,12 +163,13 @@ class Service:
             registry.rights,
             Tokens(signer),
             nonces,
+            registry.last_use,
             time.time,
             plan.anonymous,
             connecting,
         )
         app = App(registry.depot, registry.rights, links, plan.direct_upload)
-        account = AccountApi(registry.credentials, identity.api_keys, time.time)
+        account = AccountApi(registry.credentials, identity.api_keys, registry.last_use, time.time)
         repositories = RepositoryApi(registry.depot, registry.rights, Overview(registry.depot.engine))
         rows = {**account.rows(), **repositories.rows()}
         site = Site.over(registry, connecting, self._templates)

@@ -17,17 +17,21 @@ RECLAIM_EVERY = 3600.0
 
 @dataclass(slots=True)
 class Upkeep:
-    """Done in steps, when the server has the time; `told` hears of each trouble once, `noted` of its end."""
+    """Done in steps, when the server has the time; `told` hears of each trouble once, `noted` of its end.
+
+    `more` is what else has to be written down once in a while.
+    """
 
     depot: DiskDepot
     told: Callable[[str], None]
     noted: Callable[[str], None]
+    more: tuple[Callable[[], None], ...] = ()
     _reclaimed: float = field(default=0.0, init=False)
     _full: bool = field(default=False, init=False)
 
     def step(self) -> None:
         """What is due now. Never raises StorageError: it is told."""
-        for work in (self._look_at_the_disk, self._note, self._copy, self._reclaim):
+        for work in (self._look_at_the_disk, self._note, self._copy, self._reclaim, *self.more):
             try:
                 work()
             except (StorageError, InvalidError) as error:  # the latter: somebody edited the revocations

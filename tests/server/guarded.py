@@ -29,6 +29,7 @@ from registry.server.database import FILE, connect, create_database
 from registry.server.depot_memory import MemoryDepot
 from registry.server.guard import Guard
 from registry.server.identity import Identity
+from registry.server.last_use import LastUse
 from registry.server.links import Links
 from registry.server.metrics import Metrics
 from registry.server.names import Names
@@ -82,7 +83,7 @@ def key(number: int) -> PrivateKey:
 
 def account_rows(identity: Identity, depot: Depot) -> Table:
     """The account API over what `depot` keeps."""
-    account = AccountApi(identity.credentials, identity.api_keys, identity.clock)
+    account = AccountApi(identity.credentials, identity.api_keys, identity.last_use, identity.clock)
     return {
         **account.rows(),
         **RepositoryApi(depot, identity.rights, Overview(identity.rights.engine)).rows(),
@@ -108,7 +109,7 @@ class Passed:
 
     def behind(self, identity: Identity) -> Table:
         """The table with this in it; signatures are still looked at."""
-        rows = AccountApi(identity.credentials, identity.api_keys, identity.clock).rows()
+        rows = AccountApi(identity.credentials, identity.api_keys, identity.last_use, identity.clock).rows()
         rows = {
             **rows,
             **RepositoryApi(MemoryDepot(), identity.rights, Overview(identity.rights.engine)).rows(),
@@ -148,8 +149,17 @@ class Door:
         signer = Signer(SECRET, clock, fresh)
         self.tokens, self.links = Tokens(signer), Links(signer)
         nonces = Nonces(self.engine, clock)
+        self.last_use = LastUse(self.engine, clock)
         self.identity = Identity(
-            self.accounts, self.credentials, self.api_keys, self.rights, self.tokens, nonces, clock, anonymous
+            self.accounts,
+            self.credentials,
+            self.api_keys,
+            self.rights,
+            self.tokens,
+            nonces,
+            self.last_use,
+            clock,
+            anonymous,
         )
         self._nonces = itertools.count(1)
         self.guard = Guard(self.passed.behind(self.identity), names, self.identity, self.links)

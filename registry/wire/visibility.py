@@ -1,0 +1,27 @@
+"""Whether anybody may read a repository, as a push says it: `X-Ferry-Visibility`, a header of ours.
+
+A registry that knows it says `supported` where a push begins, and what was set where it ends. Who gets no
+such word knows that what is pushed would be as visible as the registry sees fit.
+"""
+
+from __future__ import annotations
+
+from registry.errors import InvalidError
+
+VISIBILITY = "X-Ferry-Visibility"
+SUPPORTED = (VISIBILITY, "supported")
+_WORDS = {"private": False, "public": True}
+
+
+def read_visibility(value: str) -> bool | None:
+    """Whether it is to be public; None where nothing is said. InvalidError for another word."""
+    if not value:
+        return None
+    if value not in _WORDS:
+        raise InvalidError(f"{VISIBILITY} {value[:20]!r} is not private or public")
+    return _WORDS[value]
+
+
+def write_visibility(public: bool) -> str:
+    """The word for it."""
+    return "public" if public else "private"
