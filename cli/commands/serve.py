@@ -38,7 +38,7 @@ _LOOK_EVERY = 1.0  # seconds: a signal that lands just before a wait begins does
 @click.option("--trusted-proxy", metavar="CIDR", multiple=True, help="Believe its --proxy-header; repeated.")
 @click.option("--proxy-header", metavar="NAME", hidden=True, help="Where it says who asks [X-Forwarded-For].")
 @click.option("--capability-days", metavar="N", help="A stock client's download may take [7].")
-@click.option("--max-key-days", metavar="N", help="An API key is good for at most so long [365].")
+@click.option("--max-key-days", metavar="N", hidden=True, help="The longest an API key is good [365].")
 @click.option("--min-free", metavar="SIZE", help="Take nothing below this [least of 1G, 5%].")
 @click.option("--scrub", metavar="30d", help="Read each blob again so often; 0: never [30d].")
 @click.option("--direct-upload", is_flag=True, help="Take whole blobs at once, by links.")

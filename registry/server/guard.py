@@ -18,7 +18,7 @@ from registry.server.names import Known, Names
 from registry.server.presented import Presented
 from registry.server.principal import Right
 from registry.server.receiving import bears_signed
-from registry.server.sessions import Sessions
+from registry.server.sessions import Session, Sessions
 from registry.server.table import Answer, Need, Row, Table, answered, not_done, nothing_here
 from registry.server.visitor import Visitor
 from registry.wire import routes
@@ -146,13 +146,10 @@ class Guard:
         """A page, for who is signed in there; a form only from a page of this server's own."""
         if request.method not in ("GET", "HEAD") and not is_own_form(request, visitor.here):
             return fault("DENIED", "this was sent by another site's page, or by no page at all")
-        session = self.sessions.find(secret_of(request, visitor.here)) if self.sessions else None
-        principal = session.principal if session else self.identity.anybody()
-        repository = visitor.place.repository
-        right = self.identity.rights.right(principal, repository) if repository else Right.NONE
-        visitor = replace(visitor, principal=principal, right=right, session=session)
+        session, repository = self._session(request, visitor), visitor.place.repository
+        visitor = self._in_session(visitor, session)
         visitor.note(request.context)
-        hidden = bool(repository) and right < Right.READ
+        hidden = bool(repository) and visitor.right < Right.READ
         if session is None and (hidden or need is not Need.PAGE):
             return _to_sign_in(request)
         if hidden:
@@ -160,6 +157,17 @@ class Guard:
         if need is Need.ADMINISTRATOR and not (session and session.user.admin):
             return fault("DENIED", "this is for administrators")
         return visitor
+
+    def _session(self, request: Request, visitor: Visitor) -> Session | None:
+        """The session of a browser, if it is signed in."""
+        return self.sessions.find(secret_of(request, visitor.here)) if self.sessions else None
+
+    def _in_session(self, visitor: Visitor, session: Session | None) -> Visitor:
+        """The visitor as a session says; without one, anybody."""
+        principal = session.principal if session else self.identity.anybody()
+        repository = visitor.place.repository
+        right = self.identity.rights.right(principal, repository) if repository else Right.NONE
+        return replace(visitor, principal=principal, right=right, session=session)
 
     def _by_token(self, request: Request, visitor: Visitor, need: Need) -> Visitor | Response:
         """What needs a token or a right: 401 where a token could help, 403 or 404 where none would."""
@@ -181,11 +189,24 @@ class Guard:
 
     def _by_account(self, request: Request, visitor: Visitor, need: Need) -> Visitor | Response:
         """What is somebody's own: 401 where saying who one is could help, else 403, or 404 as ever."""
-        try:
-            visitor = self._known(request, visitor)
-        except DeniedError as error:
-            return self._challenge(visitor, need, error.message)
+        session = self._session(request, visitor) if "Authorization" not in request.headers else None
+        if session is not None:
+            asked_by_page = is_own_form(request, visitor.here) and session.has_token(
+                request.headers.get("X-Ferry-Form")
+            )
+            if request.method not in ("GET", "HEAD") and not asked_by_page:
+                return fault("DENIED", "this was sent by another site's page, or by no page at all")
+            visitor = self._in_session(visitor, session)
+        else:
+            try:
+                visitor = self._known(request, visitor)
+            except DeniedError as error:
+                return self._challenge(visitor, need, error.message)
         visitor.note(request.context)
+        return self._own(visitor, need)
+
+    def _own(self, visitor: Visitor, need: Need) -> Visitor | Response:
+        """The same for whom the visitor turned out to be."""
         who, repository = visitor.principal, visitor.place.repository
         if who.floor > Right.NONE:
             return fault("DENIED", "this registry has no accounts")

@@ -1,4 +1,4 @@
-"""Whether anybody may read a repository: one row, written in the transaction of whoever changes it."""
+"""Whether anybody may read a repository: one row, written in the transaction of what changes it."""
 
 from __future__ import annotations
 

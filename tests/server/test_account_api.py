@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from guarded import HOST, Door, key, text
@@ -15,6 +16,7 @@ from registry.server.api_keys import DAY, Made
 from registry.server.database import reading
 from registry.server.depot_memory import MemoryDepot
 from registry.server.key_scopes import parse_scopes
+from registry.server.sessions import Sessions
 from registry.server.tables import AUDIT
 from registry.wire.messages import Accept, Request, Response
 
@@ -130,7 +132,7 @@ def test_a_key_is_made_listed_and_used(door: Door) -> None:
         "scopes": ["ada/*:pull,push"],
         "created": "2027-01-15T08:00:00Z",
         "expires": "2027-01-15T09:00:00Z",
-        "last_used": None,
+        "last_used": "2027-01-15T08:00:00Z",
         "shown": said["secret"][-4:],
         "state": "active",
     }
@@ -322,3 +324,29 @@ def test_telling_secrets_is_bounded_in_size_and_number(door: Door) -> None:
     refused = revoke(door, b'{"secret":"x"}')
     assert int(refused.headers.get("Retry-After")) > 0
     assert list(json.loads(text(refused))) == ["error"]
+
+
+# --- a browser --------------------------------------------------------------------------------------------
+
+
+def test_a_session_of_the_owner_does_all_of_it_from_this_servers_pages_only(door: Door) -> None:
+    sessions = Sessions(door.engine, lambda: door.now, lambda: "session", lambda: "cookie-secret")
+    door.guard = replace(door.guard, sessions=sessions)
+    user = door.accounts.user("ada")
+    cookie = f"ferry-5050={sessions.begin(user, '127.0.0.1')}"
+    found = sessions.find("cookie-secret")
+    assert found is not None
+    assert door.ask("GET", "/api/account", Cookie=cookie).status == 200
+    assert json.loads(text(door.ask("GET", "/api/account", Cookie=cookie)))["credential"]["kind"] == "session"
+
+    def disconnect(origin: str, form: str) -> int:
+        path = f"/api/user/keys/{LAPTOP.public.connect}"
+        return door.ask("DELETE", path, Cookie=cookie, Origin=origin, X_Ferry_Form=form).status
+
+    assert disconnect("null", "") == 403
+    assert disconnect("https://evil.example", found.token) == 403
+    assert disconnect(f"http://{HOST}", "") == 403
+    assert disconnect(f"http://{HOST}", "x") == 403
+    assert disconnect(f"http://{HOST}", found.token) == 200
+    door.accounts.disable("ada")
+    assert door.ask("GET", "/api/account", Cookie=cookie).status == 401
