@@ -108,9 +108,12 @@ class Connections:
 
     def session(self, origin: Origin, repository: str = "") -> Transport:
         """The transport that says to `origin` who we are in `repository`."""
+        return self.session_as(origin, self.credentials.account(origin, repository))
+
+    def session_as(self, origin: Origin, account: Account) -> Session:
+        """The transport that says to `origin` that we are `account`."""
         settings = self._host_settings(origin.netloc)
         transport = self._pool(settings.network)
-        account = self.credentials.account(origin, repository)
         with self._lock:
             session = self._sessions.get((origin, account))
             if session is None:

@@ -8,33 +8,71 @@ before that last one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from typing import TypeAlias, TypeGuard
 
 from registry.auth.docker import DockerConfig, DockerLogin, RunHelper
 from registry.auth.keys import PrivateKey, load_key
 from registry.auth.prefixes import Prefix, longest
-from registry.auth.secrets import ApiKey, IdentityToken, Login, Secret
+from registry.auth.secrets import SECRET_LENGTH, ApiKey, IdentityToken, Login, Secret
+from registry.disk.secrets import read_secret
 from registry.errors import InvalidError
 from registry.wire.messages import Origin
 
 OLLAMA_API = Origin("https", "ollama.com", 443)
 
 StoredLogin: TypeAlias = Login | ApiKey | IdentityToken
-_Source: TypeAlias = PrivateKey | StoredLogin | Path | DockerLogin
 Note: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKeyFile:
+    """An API key that a file holds."""
+
+    path: Path
+
+    def load(self) -> ApiKey:
+        """The key, read now. InvalidError without one; DeniedError if others may read it; StorageError."""
+        raw = read_secret(self.path, SECRET_LENGTH)
+        text = (raw or b"").decode("utf-8", "replace").strip()
+        if not text:
+            raise InvalidError(f"there is no API key in {self.path}")
+        return ApiKey(text)
+
+
+_Source: TypeAlias = PrivateKey | StoredLogin | ApiKeyFile | Path | DockerLogin
+
+
+class Why(Enum):
+    """Why a secret is asked with: where it was named, in the order in which they count."""
+
+    GIVEN = 1  # the key of this run
+    API_KEY = 2  # an API key of this run
+    OWN = 3  # Ferry's own settings and logins; `place` is what for
+    DOCKER = 4  # docker's or Podman's logins; `place` is the file
+    MACHINE = 5  # the key of this machine
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One place where a secret is, and why it is asked."""
+
+    source: _Source
+    why: Why
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
-    """Who we are in one part of a registry: `sources` of secrets, first that fits.
+    """Who we are in one part of a registry: `candidates` for a secret, first that fits.
 
     Two repositories whose accounts are equal are asked as the same person. `faults` is what was written
     about this place and cannot be used.
     """
 
-    sources: tuple[_Source, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
     faults: tuple[str, ...] = ()
     run_helper: RunHelper = field(default=lambda _program, _host: None, repr=False, compare=False)
     note: Note = field(default=lambda _text: None, repr=False, compare=False)
@@ -44,15 +82,22 @@ class Account:
 
         Errors as `load_key`, for a key that the settings name.
         """
-        for source in self.sources:
+        for source in (candidate.source for candidate in self.candidates):
             if isinstance(source, Path):
                 yield load_key(source)
+            elif isinstance(source, ApiKeyFile):
+                yield source.load()
             elif isinstance(source, DockerLogin):
                 found = self._docker(source, broken)
                 if found is not None:
                     yield found
             else:
                 yield source
+
+    def each(self) -> Iterator[tuple[Candidate, Account]]:
+        """Each candidate, with the account that has no other."""
+        for candidate in self.candidates:
+            yield candidate, replace(self, candidates=(candidate,))
 
     def _docker(self, source: DockerLogin, broken: Note) -> Secret:
         try:
@@ -76,8 +121,8 @@ class Credentials:
 
     key: PrivateKey | None = None
     given: PrivateKey | None = None
-    api_keys: Mapping[Origin, ApiKey] = field(default_factory=dict, repr=False)
-    keys: Mapping[Prefix, Path] = field(default_factory=dict)
+    api_keys: Mapping[Origin, ApiKey | ApiKeyFile] = field(default_factory=dict, repr=False)
+    keys: Mapping[Prefix, Path | ApiKeyFile] = field(default_factory=dict)
     logins: Mapping[Prefix, StoredLogin] = field(default_factory=dict, repr=False)
     docker: tuple[DockerConfig, ...] = ()
     run_helper: RunHelper = field(default=lambda _program, _host: None, repr=False)
@@ -86,11 +131,11 @@ class Credentials:
     def account(self, origin: Origin, repository: str = "") -> Account:
         """Who we are in `repository` at `origin`; "" where it is about none in particular."""
         candidates = (
-            self.given,
-            self.api_keys.get(origin),
+            Candidate(self.given, Why.GIVEN) if self.given else None,
+            Candidate(self.api_keys[origin], Why.API_KEY) if origin in self.api_keys else None,
             self._own(origin, repository),
-            *self._docker(origin, repository),
-            self.key,
+            *(Candidate(login, Why.DOCKER, login.where) for login in self._docker(origin, repository)),
+            Candidate(self.key, Why.MACHINE) if self.key else None,
         )
         faults = [
             fault.message
@@ -98,22 +143,23 @@ class Credentials:
             for fault in config.faults
             if fault.prefix is None or fault.prefix.fits(origin, repository)
         ]
-        sources = tuple(source for source in candidates if source is not None)
-        return Account(sources, tuple(faults), self.run_helper, self.note)
+        present = tuple(candidate for candidate in candidates if candidate is not None)
+        return Account(present, tuple(faults), self.run_helper, self.note)
 
     def signing_key(self, origin: Origin) -> PrivateKey | Path | None:
         """The key, or its file, that signs for us at `origin`."""
         return self.given or self._own_key(origin) or self.key
 
     def _own_key(self, origin: Origin) -> Path | None:
-        prefix = longest(self.keys, origin, "")
-        return self.keys[prefix] if prefix else None
+        files = {prefix: path for prefix, path in self.keys.items() if isinstance(path, Path)}
+        prefix = longest(files, origin, "")
+        return files[prefix] if prefix else None
 
-    def _own(self, origin: Origin, repository: str) -> _Source | None:
+    def _own(self, origin: Origin, repository: str) -> Candidate | None:
         """What Ferry's settings and logins say: the longest prefix wins, and of two as long, the key."""
         sources: dict[Prefix, _Source] = {**self.logins, **self.keys}
         prefix = longest((*self.keys, *self.logins), origin, repository)
-        return sources[prefix] if prefix else None
+        return Candidate(sources[prefix], Why.OWN, str(prefix)) if prefix else None
 
     def _docker(self, origin: Origin, repository: str) -> Iterator[DockerLogin]:
         if origin.scheme == "https" or origin.loopback:
@@ -132,11 +178,11 @@ def parse_logins(document: Mapping[str, object], where: str) -> Mapping[Prefix, 
     if unknown or not _is_table(hosts):
         raise InvalidError(f'{where}: {(unknown or ["host"])[0][:80]}: only tables [host."…"] are known')
     return {
-        _stored_for(host): _own_login(table, f'{where}: host."{host[:80]}"') for host, table in hosts.items()
+        stored_for(host): _own_login(table, f'{where}: host."{host[:80]}"') for host, table in hosts.items()
     }
 
 
-def _stored_for(host: str) -> Prefix:
+def stored_for(host: str) -> Prefix:
     """Whom a login of Ferry's own is for: HTTPS unless it says otherwise, plain HTTP on this machine."""
     prefix = Prefix.parse(host)
     if prefix.scheme:

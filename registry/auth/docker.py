@@ -48,9 +48,14 @@ class DockerLogin:
     server: str = ""
     login: Login | IdentityToken | None = field(default=None, repr=False)
 
+    @property
+    def program(self) -> str:
+        """The helper's program."""
+        return f"docker-credential-{self.helper}"
+
     def ask(self, run: RunHelper) -> Login | IdentityToken | None:
         """What the helper says; InvalidError if it does not do its work."""
-        said = run(f"docker-credential-{self.helper}", self.server) if self.helper else None
+        said = run(self.program, self.server) if self.helper else None
         return None if said is None else _helper_login(said, self.helper)
 
 

@@ -32,6 +32,9 @@ class Prefix:
         Origin.of(f"https://{host}")
         return cls(host.lower(), path.strip("/"), scheme)
 
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.host, self.path)))
+
     def fits(self, origin: Origin, repository: str) -> bool:
         """Whether it is about `repository` ("": none in particular) at `origin`."""
         same_host = self.host in (origin.netloc.lower(), f"{origin.netloc.lower()}:{origin.port}")

@@ -108,6 +108,13 @@ class Session:
                 raise self._with_faults(error) from None
             raise
 
+    @property
+    def accepted(self) -> bool:
+        """Whether the registry asked who we are, and let us in as somebody."""
+        with self._lock:
+            proven = [entry.proven for entry in self._entries.values() if entry.proven is not None]
+        return any(grant.refusal is None for grant in proven)
+
     def _without_secrets(self, response: Response) -> Response:
         """A refusal whose words repeat nothing that is ours, and no link that carries a permission."""
         if response.status < 400:

@@ -176,7 +176,7 @@ def test_no_secret_shows_itself() -> None:
     shown = (
         repr(everything)
         + str(everything)
-        + repr([account, *account.sources])
+        + repr([account, *account.candidates])
         + repr([ApiKey(hidden), Login("me", hidden), IdentityToken(hidden)])
     )
 
