@@ -78,7 +78,10 @@ class Sandbox:
         return f"{self.host}/{model}"
 
     def ferry(self, person: str, *words: str, ends: int = 0) -> Any:
-        """What `ferry WORDS --format json` answers to `person`; StepError unless it ends with `ends`."""
+        """What `ferry WORDS --format json` answers to `person`, the last line of what says more than once.
+
+        StepError unless it ends with `ends`.
+        """
         self.typed.append(f"{person}$ {shlex.join(['ferry', *words])}")
         process = self._start(person, *words, "--format", "json", stderr=subprocess.PIPE)
         out, err = process.communicate(timeout=_RUN_SECONDS)
@@ -86,7 +89,7 @@ class Sandbox:
         if process.returncode != ends:
             said = (out + err).strip()[-2000:]
             raise StepError(f"ferry {words[0]} ended with {process.returncode}, not {ends}: {said}")
-        return json.loads(out)
+        return json.loads(out.splitlines()[-1] if out.startswith('{"') else out)
 
     def serve(self) -> None:
         """Start the registry on a free port of this machine, and wait until it says that it is ready."""

@@ -18,6 +18,7 @@ from registry.targets.store import Store
 
 MODEL = "ada/tiny:1.0"
 _MISSING = "ada/never-was:1.0"
+_MAKE_KEY = ("signin", "--give-up-after", "0")
 _NO_SUCH = 3
 _DENIED = 4
 _CORRUPT = 5
@@ -39,7 +40,7 @@ def _serve(sandbox: Sandbox) -> str:
 def _people(sandbox: Sandbox) -> str:
     """Two accounts and two keys. `signin` makes the key, and says what to do about it."""
     for person in ("ada", "ben"):
-        sandbox.ferry(person, "signin", sandbox.host, ends=_DENIED)
+        sandbox.ferry(person, *_MAKE_KEY, sandbox.host, ends=_DENIED)
         public = f"{person}/.ollama/id_ed25519.pub"
         sandbox.ferry("host", "admin", "user", "add", person, "--key", public, "--data", "registry")
     names = [sandbox.ferry(person, "whoami", sandbox.host)["name"] for person in ("ada", "ben")]
@@ -76,7 +77,7 @@ def _publish(sandbox: Sandbox) -> str:
 
 def _refuse(sandbox: Sandbox) -> str:
     """An unknown key, and a known one without the right, hear the same of this model as of none."""
-    sandbox.ferry("eve", "signin", sandbox.host, ends=_DENIED)  # makes her key, which nobody adds
+    sandbox.ferry("eve", *_MAKE_KEY, sandbox.host, ends=_DENIED)  # makes her key, which nobody adds
     heard = []
     for person, ends in (("eve", _DENIED), ("ben", _NO_SUCH)):
         private, none = (

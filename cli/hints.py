@@ -9,16 +9,17 @@ from registry.errors import Reason, RegistryError
 _PRIVATE_CA = "a private CA give its certificate with --tls-ca; --insecure-tls asks no questions at all"
 # `{host}`, `{name}` and `{detail}` are the error's own; advice with a gap that cannot be filled is not given.
 ADVICE: Mapping[Reason, str] = {
-    Reason.NOT_SIGNED_IN: "sign in: ferry signin {host}; where it wants a password: docker login {host}",
-    Reason.KEY_UNKNOWN: "make the key known there: ferry signin {host} says how",
+    Reason.NOT_SIGNED_IN: "sign in: ferry signin {host}; where it wants a password: ferry login {host}",
+    Reason.KEY_UNKNOWN: "connect the key: ferry signin {host}",
     Reason.WITHDRAWN: "another key that is known there can be given with --key",
-    Reason.LOGIN_REFUSED: "log in again: docker login {host} (or podman login {host})",
+    Reason.LOGIN_REFUSED: "log in again: ferry login {host} (or docker login {host})",
     Reason.API_KEY_REFUSED: "make a new API key where {host} shows them, and put it where the old one was",
     Reason.FOREIGN_REALM: "if that is right: --realm {detail}, or in the settings "
     '[host."{host}"] realms = ["{detail}"]',
     Reason.SECRET_EXPOSED: "chmod 600 {detail}; where it cannot be changed (a mounted secret), "
     "put a key's text into FERRY_KEY instead",
     Reason.NOT_ALLOWED: "ask the owner for the right; ferry whoami {host} shows who you are there",
+    Reason.CREDENTIALS_NOT_ALLOWED: "credentials are changed with a machine's key: ferry signin {host}",
     Reason.CLOCK: "set this machine's clock, or ask for the server's to be set",
     Reason.NAME_NOT_THERE: "check the name; without the right to it, a private model looks like none",
     Reason.BODY_LIMIT: "its administrator can allow larger bodies (nginx: client_max_body_size)",

@@ -6,20 +6,22 @@ were not there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.hints import next_step
 from cli.options import Invocation
 from cli.render import visible
-from cli.settings import environment
+from cli.settings import Settings, environment
 from registry.errors import DeniedError, InvalidError, Reason, RegistryError
 
 if TYPE_CHECKING:
-    from registry.auth.credentials import Credentials
+    from registry.auth.credentials import ApiKeyFile, Credentials, StoredLogin
     from registry.auth.docker import DockerConfig
     from registry.auth.keys import PrivateKey
+    from registry.auth.prefixes import Prefix
     from registry.wire.messages import Origin
 
 _KEY_COMMENT = "made by ferry"
@@ -30,9 +32,10 @@ def credentials(invocation: Invocation) -> Credentials:
 
     InvalidError for a secret that is set and empty, and for what a key that was named is instead of one.
     """
+    from cli.settings import credentials as kept
     from cli.settings import logins
-    from registry.auth.credentials import Credentials
-    from registry.auth.prefixes import Prefix, origin_of
+    from registry.auth.credentials import ApiKeyFile, Credentials
+    from registry.auth.prefixes import origin_of
     from registry.auth.secrets import ApiKey
 
     settings = invocation.settings
@@ -45,31 +48,67 @@ def credentials(invocation: Invocation) -> Credentials:
     docker = tuple(logins.found(environment(), settings.home))
     for fault in (fault for config in docker for fault in config.faults):
         note(fault.message)
-    _mask(invocation, docker)
+    stored = kept.logins(settings.config)
+    _mask(invocation, docker, stored.values())
     return Credentials(
         key=_default_key(invocation),
         given=_given_key(invocation),
-        api_keys={origin_of(host): ApiKey(text) for host, text in settings.api_keys.items()},
-        keys={Prefix.parse(place): path for place, path in settings.account_keys.items()},
+        api_keys={
+            **{origin_of(host): ApiKeyFile(path) for host, path in settings.api_key_files.items()},
+            **{origin_of(host): ApiKey(text) for host, text in settings.api_keys.items()},
+        },
+        keys=_named_by_settings(settings),
+        logins=stored,
         docker=docker,
         run_helper=logins.ask_helper,
         note=note,
     )
 
 
-def _mask(invocation: Invocation, docker: tuple[DockerConfig, ...]) -> None:
+def _named_by_settings(settings: Settings) -> dict[Prefix, Path | ApiKeyFile]:
+    """The files that the settings' tables name, each for its place.
+
+    An API key is itself sent: in plain HTTP over a network only where the settings say so of that very host.
+    """
+    from registry.auth.credentials import ApiKeyFile, stored_for
+    from registry.auth.prefixes import Prefix
+
+    found: dict[Prefix, Path | ApiKeyFile] = {
+        Prefix.parse(place): path for place, path in settings.account_keys.items()
+    }
+    for place, path in settings.account_api_keys.items():
+        plain = settings.hosts.get(place.partition("/")[0], {}).get("plain_http")
+        found[stored_for(f"http://{place}" if plain else place)] = ApiKeyFile(path)
+    return found
+
+
+def _mask(invocation: Invocation, docker: tuple[DockerConfig, ...], stored: Iterable[StoredLogin]) -> None:
     """Nothing of what we were told in confidence is shown, also where a peer repeats it."""
     from registry.auth.secrets import shown_as
     from registry.wire.masking import password_of
 
     settings = invocation.settings
     lines = [line.strip() for line in settings.key_text.splitlines() if not line.startswith("-")]
-    logins = [text for config in docker for login in config.logins.values() for text in shown_as(login)]
+    known = (*stored, *(login for config in docker for login in config.logins.values()))
+    logins = [text for login in known for text in shown_as(login)]
     proxies = map(password_of, (*settings.proxies.values(), str(settings.get("proxy", ""))))
     invocation.terminal.mask.keep(*lines, *settings.api_keys.values(), *logins, *proxies)
 
 
-def signing_key(invocation: Invocation, known: Credentials, origin: Origin, *, make: bool) -> PrivateKey:
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key, and where it is: a file, or None for the text in FERRY_KEY."""
+
+    key: PrivateKey
+    path: Path | None
+
+    @property
+    def where(self) -> str:
+        """As a sentence names it."""
+        return str(self.path) if self.path else "the text in FERRY_KEY"
+
+
+def signing_key(invocation: Invocation, known: Credentials, origin: Origin, *, make: bool) -> SigningKey:
     """The key that signs for this person at `origin`; the default one is made if there is none and `make`.
 
     DeniedError without a key.
@@ -78,12 +117,13 @@ def signing_key(invocation: Invocation, known: Credentials, origin: Origin, *, m
 
     key = known.signing_key(origin)
     if isinstance(key, Path):
-        return load_key(key)
+        return SigningKey(load_key(key), key)
     if key is not None:
-        return key
+        text = invocation.settings.key_text
+        return SigningKey(key, None if text else invocation.settings.key_file())
     path = invocation.settings.key_file()
     if make:
-        return _made(path)
+        return SigningKey(_made(path), path)
     raise DeniedError(
         f"asking {origin.netloc} who we are: there is no key at {path}",
         reason=Reason.NOT_SIGNED_IN,

@@ -24,8 +24,12 @@ _SECTIONS: dict[str, Section] = {
         "prune": ("cli.commands.store:prune", "remove what is left over"),
     },
     "Registries": {
-        "signin": ("cli.commands.account:signin", "make your key known"),
+        "signin": ("cli.commands.signin:signin", "connect your key"),
+        "signout": ("cli.commands.signin:signout", "disconnect it"),
         "whoami": ("cli.commands.account:whoami", "who you are there"),
+        "login": ("cli.commands.login:login", "keep a password"),
+        "logout": ("cli.commands.login:logout", "forget it"),
+        "keys": ("cli.commands.keys:keys", "your API keys and machines"),
         "serve": ("cli.commands.serve:serve", "run a private registry"),
         "admin": ("cli.commands.admin:admin", "its accounts and rights"),
     },
@@ -53,8 +57,7 @@ def _say_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> 
     cls=LazyGroup,
     sections=_SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Publish, privately pull and mirror AI models.\n\n" + EXAMPLES,
-    epilog="`ferry COMMAND --help` says more.",
+    help="Publish, privately pull and mirror AI models; ferry COMMAND --help says more.\n\n" + EXAMPLES,
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_say_version)
 def app() -> None:

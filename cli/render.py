@@ -117,6 +117,18 @@ class Terminal:
         with _writing("standard output"):
             self.out.write(self._spelled(text, self.out) + "\n")
 
+    def say(self, text: str = "") -> None:
+        """A line of the result while the command goes on: seen at once, also behind a pipe."""
+        self.line(text)
+        with _writing("standard output"):
+            self.out.flush()
+
+    def event(self, value: Mapping[str, object]) -> None:
+        """One JSON document in one line, of a command that waits or streams."""
+        with _writing("standard output"):
+            self.out.write(json.dumps(_masked(value, self.mask)) + "\n")
+            self.out.flush()
+
     def raw(self, data: bytes) -> None:
         """Exact bytes as the result."""
         with _writing("standard output"):

@@ -265,8 +265,8 @@ def tls_front(place: Path, upstream: str, location: str = "") -> Iterator[Front]
         yield Front(host, place / "cert.pem", log)
 
 
-def write_certificate(place: Path) -> None:
-    """`cert.pem` and `key.pem` in `place`, good for 127.0.0.1 and localhost today."""
+def write_certificate(place: Path, *more: str) -> None:
+    """`cert.pem` and `key.pem` in `place`, good for 127.0.0.1, localhost and `more` host names today."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -274,7 +274,8 @@ def write_certificate(place: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ferry test")])
     now = datetime.datetime.now(datetime.UTC)
-    hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = map(x509.DNSName, ("localhost", *more))
+    hosts = [*names, x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     cert = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -1,173 +1,147 @@
-"""Who a registry takes us for, and what to do when it knows nothing of us."""
+"""Who a registry takes us for, with which credential, and why that one was chosen."""
 
 from __future__ import annotations
 
-import json
-import platform
-import shlex
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import quote
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
-from cli import identity, sources, values
+from cli import accounts, identity
+from cli.accounts import AccountHost
 from cli.options import NETWORK, Invocation, command
 from cli.render import visible
-from registry.auth import signing
-from registry.errors import DeniedError, NotFoundError, ProtocolError, RegistryError
-from registry.model.names import DEFAULT_HOST, split_scheme
-from registry.targets.peer import Peer
-from registry.wire.headers import Headers
-from registry.wire.messages import Origin, Request, Response, is_loopback
+from cli.settings import environment
+from registry.errors import DeniedError, NotFoundError, Reason
 
-_ANSWER_BYTES = 64 * 1024
-# Where people have their accounts, when that is not where the models are.
-_ACCOUNTS_OF = {DEFAULT_HOST: "ollama.com"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What `/api/me` said to our signature: a name, or "" for an unknown key.
-
-    `connect` is the page where a key is approved, or "" where there is no such page.
-    """
-
-    origin: Origin
-    name: str
-    fingerprint: str
-    public_line: str
-    connect: str
-
-    def document(self) -> dict[str, object]:
-        return {"host": self.origin.netloc, "name": self.name, "fingerprint": self.fingerprint}
+if TYPE_CHECKING:
+    from registry.auth.account import Document
+    from registry.auth.credentials import Account, Candidate
+    from registry.auth.secrets import Secret
 
 
 @command(*NETWORK)
 @click.argument("host", required=False)
 def whoami(invocation: Invocation, host: str | None) -> None:
-    """Say who HOST takes you for (else FERRY_REGISTRY, or ollama.com).
+    """Say who HOST takes you for (else FERRY_REGISTRY, or ollama.com), and by which credential.
 
     \b
       ferry whoami models.acme.example
       ferry whoami models.acme.example --format json
     """
-    answer = _ask(invocation, host, make_key=False)
-    if not answer.name:
-        raise DeniedError(
-            f"{answer.origin.netloc} does not know your key {answer.fingerprint}",
-            host=answer.origin.netloc,
-            hint=f"ferry signin {answer.origin.netloc} says what to do",
-        )
-    _tell(
-        invocation,
-        answer,
-        f"{visible(answer.name)} at {answer.origin.netloc}, with the key {answer.fingerprint}",
+    with accounts.opened(invocation, host) as there:
+        answer, candidate = _known(invocation, there)
+    credential = answer["credential"]
+    assert isinstance(credential, dict)
+    shown = str(credential.get("shown") or "")
+    fingerprint = shown if shown.startswith("SHA256:") else None
+    chosen = _chosen(invocation, candidate)
+    document = {**answer, "host": there.origin.netloc, "fingerprint": fingerprint, "chosen": chosen}
+    if invocation.terminal.json:
+        invocation.terminal.document(document)
+        return
+    for line in _told(document, credential, shown):
+        invocation.terminal.line(visible(line))
+
+
+def _told(document: Document, credential: Document, shown: str) -> Iterator[str]:
+    name = document["name"] or "somebody (it does not say who)"
+    kind = "the key" if document["fingerprint"] else "the API key that ends in" if shown else "a login"
+    yield f"{name} at {document['host']}, with {kind} {shown}".rstrip()
+    if credential.get("id"):
+        note = f" ({credential['note']})" if credential.get("note") else ""
+        expires = f", good until {credential['expires']}" if credential.get("expires") else ""
+        scopes = credential.get("scopes")
+        allowed = f", for {', '.join(map(str, scopes))}" if isinstance(scopes, list) and scopes else ""
+        yield f"  credential {credential['id']}{note}{allowed}{expires}"
+    yield f"  chosen: {document['chosen']}"
+
+
+def _known(invocation: Invocation, there: AccountHost) -> tuple[Document, Candidate]:
+    """Who we are by the first of our secrets that is known there, in the order in which they count.
+
+    DeniedError when we are nobody; for a secret that is refused, as any other command would end.
+    """
+    unknown: DeniedError | None = None
+    for candidate, account in there.opened.credentials.account(there.origin).each():
+        try:
+            found = _asked(there, account)
+        except DeniedError as error:
+            if error.reason is not Reason.KEY_UNKNOWN:  # any other says nothing of the next secret
+                raise
+            unknown = unknown or error
+            continue
+        if found is not None:
+            return found, candidate
+    if unknown is not None:
+        raise unknown
+    identity.signing_key(
+        invocation, there.opened.credentials, there.origin, make=False
+    )  # says what is missing
+    raise DeniedError(
+        f"there is no key or login for {there.origin.netloc}",
+        reason=Reason.NOT_SIGNED_IN,
+        host=there.origin.netloc,
     )
 
 
-@command(*NETWORK)
-@click.argument("host", required=False)
-def signin(invocation: Invocation, host: str | None) -> int:
-    """Let HOST (else FERRY_REGISTRY, or ollama.com) know your key: says what to do.
-
-    \b
-      ferry signin models.acme.example
-      ferry signin
-    """
-    answer = _ask(invocation, host, make_key=True)
-    if answer.name:
-        _tell(invocation, answer, f"you are signed in at {answer.origin.netloc} as {visible(answer.name)}")
-        return 0
-    if invocation.terminal.json:
-        raise DeniedError(
-            f"{answer.origin.netloc} does not know your key {answer.fingerprint}",
-            host=answer.origin.netloc,
-            hint=f"open {answer.connect} in a browser and approve it there"
-            if answer.connect
-            else f"give its administrator your public key: {answer.public_line}",
-        )
-    # Its data is known only where somebody said which registry is this machine's own.
-    known = invocation.settings.get("data") if is_loopback(answer.origin.host) else None
-    data = shlex.quote(str(Path(known).absolute())) if known else ""
-    unknown = f"{answer.origin.netloc} does not know your key yet."
-    page = (f"{unknown} Open this in a browser, and approve it there:", f"  {answer.connect}")
-    for line in (
-        *(page if answer.connect else (unknown,)),
-        f"{'or give' if answer.connect else 'Give'} its administrator this line in a file, say you.pub:",
-        f"  {answer.public_line}",
-        "who then runs, where the registry is:",
-        f"  ferry admin user add YOU --key you.pub --data {data or 'DIR'}",
-        *(() if data else ("where DIR is the directory that it was started with: ferry serve --data DIR",)),
-        f"After that, ferry whoami {answer.origin.netloc} knows your name.",
-    ):
-        invocation.terminal.line(line)
-    return DeniedError.exit
+def _asked(there: AccountHost, account: Account) -> Document | None:
+    """What the registry says of the account's one secret; None where a helper knows none."""
+    secret = next(account.secrets(lambda _text: None), None)
+    if secret is None:
+        return None
+    if not there.is_ollama:
+        try:
+            return there.api_as(account).me()
+        except NotFoundError:
+            pass  # a registry of another kind, or an earlier `ferry serve`
+    return _plainly(there, secret)
 
 
-def _tell(invocation: Invocation, answer: _Answer, line: str) -> None:
-    if invocation.terminal.json:
-        invocation.terminal.document(answer.document())
-    else:
-        invocation.terminal.line(line)
+def _plainly(there: AccountHost, secret: Secret) -> Document:
+    """By `/api/me`, which ollama.com and every earlier `ferry serve` have."""
+    from registry.auth.keys import PrivateKey
+    from registry.auth.secrets import ApiKey
+    from registry.auth.signin import Caller, ollama_api_key
+
+    host = there.origin.netloc
+    if isinstance(secret, PrivateKey):
+        me = Caller(there.opened.session(there.origin), there.origin, secret, time.time).me()
+        fingerprint = secret.public.fingerprint
+        if not me.name:
+            told = f"{host} does not know your key {fingerprint}"
+            raise DeniedError(told, host=host, reason=Reason.KEY_UNKNOWN)
+        return _document(me.name, me.id, "machine", fingerprint)
+    if isinstance(secret, ApiKey) and there.is_ollama:
+        name = ollama_api_key(there.opened.session(there.origin), there.origin, secret, time.time())
+        return _document(name, "", "api", secret.text[-4:])
+    raise NotFoundError(
+        f"asking {host} who we are: it keeps no accounts of this kind",
+        host=host,
+        hint="plain registries take a login, and do not say whose it is",
+    )
 
 
-def _ask(invocation: Invocation, host: str | None, *, make_key: bool) -> _Answer:
-    """Ask `/api/me`, with a signature that this host and minute are good for (PROTOCOL section 4)."""
-    scheme, bare = split_scheme(str(values.host(host or invocation.settings.registry)))
-    with sources.connections(invocation) as opened:
-        origin = opened.origin_of(_ACCOUNTS_OF.get(bare, bare), scheme)
-        key = identity.signing_key(invocation, opened.credentials, origin, make=make_key)
-        target = signing.call_target("/api/me", now=time.time())
-        headers = Headers({"Authorization": signing.authorization(key, signing.call_text("POST", target))})
-        peer = Peer(opened.session(origin), origin)
-        name = _named(peer, peer.transport(Request("POST", f"{origin}{target}", headers)))
-        machine = quote(platform.node() or "ferry", safe="")
-        connect = f"{origin}/connect?name={machine}&key={key.public.connect}"
-        if not name and make_key and not _is_there(peer, connect):
-            connect = ""
-    return _Answer(origin, name, key.public.fingerprint, key.public.line, connect)
+def _document(name: str, id: str, kind: str, shown: str) -> Document:
+    return {"id": id, "name": name, "credential": {"kind": kind, "shown": shown}}
 
 
-def _named(peer: Peer, response: Response) -> str:
-    """The name in the answer, "" for a key that is nobody's; the error any other answer means."""
-    doing = f"asking {peer.host} who we are"
-    if response.status == 404:
-        raise NotFoundError(
-            f"{doing}: it keeps no accounts of this kind",
-            host=peer.host,
-            hint="plain registries take the login that docker or podman made",
-        )
-    if response.status not in (200, 401):
-        raise peer.error_of(peer.refusal(response, doing), doing)
-    answer = _object(peer.read(response, _ANSWER_BYTES, doing))
-    name, error = answer.get("name"), answer.get("error", "unauthorized")
-    if response.status == 401 and error == "unauthorized":
-        return ""
-    if response.status == 401:
-        hint = "" if "administrator" in str(error) else "check this machine's clock, and --key"
-        raise DeniedError(f"{doing}: {error}", host=peer.host, hint=hint)
-    if not isinstance(name, str) or not name:
-        raise ProtocolError(f"{doing}: the answer has no name in it", host=peer.host)
-    return name
+def _chosen(invocation: Invocation, candidate: Candidate) -> str:
+    """Where the secret was named, as a person would look for it."""
+    from registry.auth.credentials import Why
 
-
-def _is_there(peer: Peer, page: str) -> bool:
-    """Whether a browser would find anything at `page`."""
-    try:
-        answer = peer.transport(Request("GET", page))
-    except RegistryError:
-        return True
-    answer.close()
-    return answer.status != 404
-
-
-def _object(raw: bytes) -> Mapping[str, object]:
-    """A JSON object, empty if it is none."""
-    try:
-        answer = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
+    settings = invocation.settings
+    match candidate.why:
+        case Why.GIVEN:
+            named = "key" in settings.options
+            return f"the key of this run: {settings.key_file() if named else 'the text in FERRY_KEY'}"
+        case Why.API_KEY:
+            variables = ("FERRY_API_KEY", "FERRY_API_KEY_FILE", "OLLAMA_API_KEY")
+            held = [name for name in variables if environment().get(name)]
+            return f"the API key of this run, in {' or '.join(held)}"
+        case Why.OWN:
+            return f'what settings.toml and credentials.toml say of "{candidate.place}"'
+        case Why.DOCKER:
+            return f"the login in {candidate.place}"
+    return f"this machine's own key, {settings.key_file()}"

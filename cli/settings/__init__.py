@@ -54,6 +54,8 @@ class Settings:
     no_colour: bool = False
     key_text: str = field(default="", repr=False)
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)  # by host, maybe with its scheme
+    api_key_files: Mapping[str, Path] = field(default_factory=dict)  # the same, where a file holds it
+    config: Path | None = None  # where the settings and the logins are
     empty_secret: str = ""  # the variable of a secret that is set to nothing
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -85,7 +87,8 @@ class Settings:
         for key in ("plain_http", "tls_ca", "insecure_tls", "proxy"):
             if key in self.chosen and (key in self.options or key not in own):
                 own[key] = self.chosen[key]
-        own.pop("key", None)
+        for secret in ("key", "api_key_file"):
+            own.pop(secret, None)
         own["realms"] = (*own.get("realms", ()), *self.get("realms", ()))
         said = {key for key in ("tls_ca", "insecure_tls") if key in self.options or key in own_table}
         return Place(**own, https=any(own.get(key) for key in said))
@@ -94,6 +97,13 @@ class Settings:
     def account_keys(self) -> Mapping[str, Path]:
         """The key files that tables of hosts, or of namespaces there, name: by `HOST[/NAMESPACE]`."""
         return {place: table["key"] for place, table in self.hosts.items() if "key" in table}
+
+    @property
+    def account_api_keys(self) -> Mapping[str, Path]:
+        """The files with an API key that the same tables name."""
+        return {
+            place: table["api_key_file"] for place, table in self.hosts.items() if "api_key_file" in table
+        }
 
     @property
     def proxies(self) -> dict[str, str]:
@@ -133,7 +143,8 @@ class Settings:
 def resolve(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
     """The settings of a run whose options are `given` (None: not said). InvalidError says where."""
     home = _home_of(environ)
-    file, hosts = files.settings(_base(environ, "XDG_CONFIG_HOME", home, ".config"), home)
+    config = _base(environ, "XDG_CONFIG_HOME", home, ".config")
+    file, hosts = files.settings(config, home)
     chosen = dict(file)
     said = set()
     for key, check in KEYS.items():
@@ -158,6 +169,8 @@ def resolve(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings
         no_colour=bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb",
         key_text="" if given.get("key") else environ.get("FERRY_KEY", "").strip(),
         api_keys=_api_keys(environ),
+        api_key_files=_api_key_files(environ),
+        config=config,
         empty_secret=_empty_secret(given, environ),
     )
 
@@ -214,19 +227,31 @@ def _either(environ: Mapping[str, str], name: str) -> str:
 def _api_keys(environ: Mapping[str, str]) -> dict[str, str]:
     """FERRY_API_KEY belongs to FERRY_REGISTRY and to no other host; OLLAMA_API_KEY to ollama.com."""
     keys = {}
-    if environ.get("OLLAMA_API_KEY"):
-        keys["ollama.com"] = environ["OLLAMA_API_KEY"]
-    if environ.get("FERRY_API_KEY"):
-        if not environ.get("FERRY_REGISTRY"):
-            raise InvalidError(
-                "FERRY_API_KEY is set but FERRY_REGISTRY is not, so it is not known whom the key is for",
-                hint="set FERRY_REGISTRY to the host the API key belongs to",
-            )
-        keys[environ["FERRY_REGISTRY"].rstrip("/").lower()] = environ["FERRY_API_KEY"]
+    if text := environ.get("OLLAMA_API_KEY", "").strip():
+        keys["https://ollama.com"] = text
+    if text := environ.get("FERRY_API_KEY", "").strip():
+        keys[_whom_for("FERRY_API_KEY", environ)] = text
     return keys
+
+
+def _api_key_files(environ: Mapping[str, str]) -> dict[str, Path]:
+    """FERRY_API_KEY_FILE names a file that holds what FERRY_API_KEY would."""
+    path = environ.get("FERRY_API_KEY_FILE", "").strip()
+    return {_whom_for("FERRY_API_KEY_FILE", environ): Path(path)} if path else {}
+
+
+def _whom_for(variable: str, environ: Mapping[str, str]) -> str:
+    registry = environ.get("FERRY_REGISTRY", "").strip()
+    if not registry:
+        raise InvalidError(
+            f"{variable} is set but FERRY_REGISTRY is not, so it is not known whom the key is for",
+            hint="set FERRY_REGISTRY to the host the API key belongs to",
+        )
+    return registry.rstrip("/").lower()
 
 
 def _empty_secret(given: Mapping[str, object], environ: Mapping[str, str]) -> str:
     """The variable that should say who we are and holds nothing: a CI's secret that is missing."""
-    asked = ("FERRY_API_KEY",) if given.get("key") else ("FERRY_KEY", "FERRY_KEY_FILE", "FERRY_API_KEY")
+    api_keys = ("FERRY_API_KEY", "FERRY_API_KEY_FILE")
+    asked = api_keys if given.get("key") else ("FERRY_KEY", "FERRY_KEY_FILE", *api_keys)
     return next((name for name in asked if name in environ and not environ[name].strip()), "")

@@ -57,10 +57,12 @@ KEYS: Mapping[str, values.Check] = {
     "min_free": values.amount,
     "scrub": values.seconds(0, 100 * 365 * 86400),
 }
+# Who we are in a namespace; everything else is about the whole host.
+NAMESPACE_KEYS: Mapping[str, values.Check] = {"key": KEYS["key"], "api_key_file": values.path}
 HOST_KEYS: Mapping[str, values.Check] = {
-    key: KEYS[key] for key in ("plain_http", "tls_ca", "insecure_tls", "proxy", "realms", "key")
+    **{key: KEYS[key] for key in ("plain_http", "tls_ca", "insecure_tls", "proxy", "realms")},
+    **NAMESPACE_KEYS,
 }
-NAMESPACE_KEYS: Mapping[str, values.Check] = {"key": KEYS["key"]}  # everything else is about the whole host
 
 
 def settings(folder: Path | None, home: Path | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cli.settings import files
-from registry.auth.docker import DockerConfig, Fault
+from registry.auth.docker import DockerConfig, DockerLogin, Fault
 from registry.errors import InvalidError, RegistryError
+from registry.wire.messages import Origin
 
 _HELPER_SECONDS = 30
 _ANSWER_BYTES = 64 * 1024
@@ -47,14 +48,32 @@ def _paths(environ: Mapping[str, str], home: Path | None) -> Iterator[Path]:
         yield home / ".config" / "containers" / "auth.json"
 
 
+def helper_for(environ: Mapping[str, str], home: Path | None, origin: Origin) -> DockerLogin | None:
+    """The helper that is set up to keep the logins of `origin`, if there is one."""
+    known = (config.find(origin, "") for config in found(environ, home))
+    return next((login for login in known if login and login.helper), None)
+
+
 def ask_helper(program: str, host: str) -> str | None:
     """What `docker-credential-… get` says of a host (JSON), or None if it knows nothing.
 
     InvalidError if it cannot be run, does not end, or fails.
     """
+    return _run(program, "get", host)
+
+
+def tell_helper(program: str, verb: str, text: str) -> None:
+    """`docker-credential-… store` (a JSON document of ServerURL, Username, Secret) or `erase` (a host).
+
+    InvalidError as `ask_helper`.
+    """
+    _run(program, verb, text)
+
+
+def _run(program: str, verb: str, text: str) -> str | None:
     try:
         done = subprocess.run(
-            [program, "get"], input=host.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False
+            [program, verb], input=text.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         raise InvalidError(f"{program} did not answer in {_HELPER_SECONDS} s") from None

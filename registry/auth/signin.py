@@ -23,6 +23,7 @@ ANSWER_BYTES = 64 * 1024
 POLL_SECONDS = 1.0
 _CODE_LENGTH = 32
 _UNKNOWN_KEY = "unauthorized"  # the word for it in a 401, ours and ollama.com's
+_WHY = {"clock": Reason.CLOCK, "administrator": Reason.WITHDRAWN}  # what else it says, and what that means
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def read_me(response: Response, host: str, now: float) -> Me:
         error = str(answer.get("error", _UNKNOWN_KEY))
         if error == _UNKNOWN_KEY:
             return Me("", code=_code(answer.get("code")))
-        reason = Reason.CLOCK if "clock" in error.lower() else Reason.KEY_UNKNOWN
+        reason = next((why for word, why in _WHY.items() if word in error.lower()), Reason.NOT_ALLOWED)
         raise DeniedError(f"{doing}: {faults.printable(error)[:300]}", host=host, reason=reason)
     name = answer.get("name")
     if not isinstance(name, str) or not name:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from house import House
 from person import Ferry
+from pretend_accounts import Credential, PretendAccounts
+
+from registry.auth.keys import ensure_key
 
 
 @pytest.fixture
@@ -40,3 +44,17 @@ def house(people: Callable[[str], Ferry]) -> Iterator[House]:
     finally:
         code = opened.close()
     assert code == 0
+
+
+@pytest.fixture
+def accounts() -> Iterator[PretendAccounts]:
+    """A pretended registry with accounts."""
+    with PretendAccounts() as made:
+        yield made
+
+
+@pytest.fixture
+def machine(ferry: Ferry, accounts: PretendAccounts) -> Credential:
+    """The person's key, approved there as ada's."""
+    key = ensure_key(ferry.home / ".ollama" / "id_ed25519", os.urandom(32))
+    return accounts.approve(key.public, "ada")

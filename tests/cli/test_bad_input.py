@@ -103,7 +103,7 @@ def test_tls_where_none_is_spoken(ferry: Ferry, store: Path, house: House) -> No
 def test_a_key_nobody_knows(ferry: Ferry, store: Path, house: House) -> None:
     push = ("push", "tiny", f"{house.host}/ada/tiny", "--models", store)
     one_sentence(ferry(*push), 4, "no key or login for it", f"ferry signin {house.host}")
-    ferry("signin", house.host)
+    ferry("signin", house.host, "--give-up-after", "0")
     one_sentence(ferry(*push), 4, "does not accept the key SHA256:")
 
 

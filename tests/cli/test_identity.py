@@ -59,7 +59,7 @@ def test_only_signin_makes_a_key(ferry: Ferry, house: House) -> None:
     assert "asked as nobody in particular: there is no key or login for it" in pulled.err
     assert f"no key at {key}" in asked.err and f"ferry signin {house.host}" in asked.err
 
-    assert ferry("signin", house.host).code == 4
+    assert ferry("signin", house.host, "--give-up-after", "0").code == 4
     assert key.exists() and "does not know your key" in ferry("whoami", house.host).err
 
 
@@ -100,7 +100,7 @@ def test_a_key_that_is_given_makes_up_for_an_empty_secret(ferry: Ferry) -> None:
     ids=["base64", "backslashes"],
 )
 def test_a_key_in_one_line_is_taken(text: str, ferry: Ferry) -> None:
-    with Spy((reply(200, b'{"name":"ada"}'),)) as spy:
+    with Spy((reply(404), reply(200, b'{"name":"ada"}'))) as spy:
         done = ferry("whoami", spy.netloc, FERRY_KEY=text).well()
 
     assert KEY.public.fingerprint in done.out

@@ -210,7 +210,7 @@ def test_publishing_from_ci_with_an_unknown_key_says_so_as_data(
     house: House, people: Callable[[str], Ferry], tmp_path: Path
 ) -> None:
     stranger = people("stranger")
-    stranger("signin", house.host)  # makes a key, which nobody knows
+    stranger("signin", house.host, "--give-up-after", "0")  # makes a key, which nobody knows
     key = (stranger.home / ".ollama" / "id_ed25519").read_text()
     done = in_ci(tmp_path, key, house)
     assert done.returncode == 4

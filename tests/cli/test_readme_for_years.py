@@ -116,7 +116,7 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def test_a_model_goes_in_and_out_through_nginx_as_the_readme_has_it(site: Site, ferry: Ferry) -> None:
-    assert ferry("signin", f"https://{site.front}", "--tls-ca", site.ca).code == 4
+    assert ferry("signin", f"https://{site.front}", "--tls-ca", site.ca, "--give-up-after", "0").code == 4
     public = ferry.home / ".ollama" / "id_ed25519.pub"
     ferry("admin", "user", "add", "ada", "--key", public, "--data", site.data).well()
     name = f"https://{site.front}/ada/tiny:1"

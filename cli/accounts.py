@@ -1,0 +1,56 @@
+"""Where a person has an account, and how the commands about accounts ask there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cli import sources, values
+from cli.options import Invocation
+from registry.model.names import DEFAULT_HOST, split_scheme
+from registry.wire.messages import Origin
+
+if TYPE_CHECKING:
+    from registry.auth.account import AccountApi
+    from registry.auth.credentials import Account
+    from registry.connect import Connections
+
+# Where people have their accounts, when that is not where the models are.
+_ACCOUNTS_OF = {DEFAULT_HOST: "ollama.com"}
+
+
+@dataclass(frozen=True, slots=True)
+class AccountHost:
+    """The host of an account, and everything it is reached through."""
+
+    origin: Origin
+    opened: Connections
+
+    @property
+    def is_ollama(self) -> bool:
+        """Whether it is ollama.com, whose account API is another."""
+        from registry.auth.credentials import OLLAMA_API
+
+        return self.origin == OLLAMA_API
+
+    @property
+    def api(self) -> AccountApi:
+        """Its account API, asked as whom we are there."""
+        return self.api_as(self.opened.credentials.account(self.origin))
+
+    def api_as(self, account: Account) -> AccountApi:
+        """Its account API, asked as `account`."""
+        from registry.auth.account import AccountApi
+
+        return AccountApi(self.opened.session_as(self.origin, account), self.origin, time.time)
+
+
+@contextmanager
+def opened(invocation: Invocation, host: str | None) -> Iterator[AccountHost]:
+    """The account at `host`, else at the registry of the settings; closed at the end."""
+    scheme, bare = split_scheme(str(values.host(host or invocation.settings.registry)))
+    with sources.connections(invocation) as connections:
+        yield AccountHost(connections.origin_of(_ACCOUNTS_OF.get(bare, bare), scheme), connections)

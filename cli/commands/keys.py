@@ -1,0 +1,153 @@
+"""Your credentials at a registry: API keys for programs, and the keys of your machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cli import accounts, values
+from cli.groups import Group
+from cli.options import NETWORK, Invocation, command
+from cli.render import visible
+from cli.settings import files
+from registry.errors import InvalidError
+
+if TYPE_CHECKING:
+    from registry.auth.account import Document
+
+_LONGEST = 100 * 365 * 86400.0
+_HEAD = ("ID", "KIND", "NOTE", "SHOWN", "MAY", "LAST USED", "EXPIRES", "STATE")
+_HOST = click.option("--host", metavar="HOST", help="The registry [FERRY_REGISTRY, or the settings'].")
+
+
+@click.group(cls=Group)
+def keys() -> None:
+    """Your credentials at a registry: API keys for programs, and your machines' keys.
+
+    \b
+      ferry keys list --host models.acme.example
+      ferry keys create --scope 'acme/*:pull' --note ci --host models.acme.example
+    """
+
+
+@command(*NETWORK)
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    metavar="SCOPE",
+    help="Which repositories, and what: 'acme/*:pull,push'.",
+)
+@click.option("--expires", metavar="90d", help="How long it is good [90d].")
+@click.option("--note", default="", metavar="TEXT", help="What it is for.")
+@_HOST
+def create(
+    invocation: Invocation, scopes: tuple[str, ...], expires: str | None, note: str, host: str | None
+) -> None:
+    """Make an API key, and show it: only this once. Without --scope it may what you may.
+
+    \b
+      ferry keys create --scope 'acme/*:pull' --note ci --host models.acme.example
+      ferry keys create --expires 30d --host models.acme.example
+    """
+    seconds = _duration(expires, "--expires", least=1.0) if expires else None
+    with accounts.opened(invocation, host) as there:
+        made = there.api.create(note, [_scope(scope) for scope in scopes], seconds)
+    _show_secret(
+        invocation, made, f"the API key {made['id']}, good until {made.get('expires') or 'it is revoked'}"
+    )
+
+
+@command(*NETWORK, name="list")
+@_HOST
+def list_keys(invocation: Invocation, host: str | None) -> None:
+    """Your credentials, what for, when used, when they end.
+
+    \b
+      ferry keys list --host models.acme.example
+      ferry keys list --host models.acme.example --format json
+    """
+    with accounts.opened(invocation, host) as there:
+        rows = there.api.credentials()
+    if invocation.terminal.json:
+        invocation.terminal.document(rows)
+    else:
+        invocation.terminal.table(_HEAD, [_row(row) for row in rows])
+
+
+@command(*NETWORK)
+@click.argument("id")
+@_HOST
+def revoke(invocation: Invocation, id: str, host: str | None) -> None:
+    """End a credential for good, an API key or a machine's.
+
+    \b
+      ferry keys revoke 7f3a --host models.acme.example
+      ferry keys revoke 7f3b --host models.acme.example --format json
+    """
+    with accounts.opened(invocation, host) as there:
+        there.api.revoke(id)
+    if invocation.terminal.json:
+        invocation.terminal.document({"id": id, "state": "revoked"})
+    else:
+        invocation.terminal.line(f"revoked {visible(id)}: from now on nobody gets in with it")
+
+
+@command(*NETWORK)
+@click.argument("id")
+@click.option(
+    "--overlap", default="24h", metavar="24h", help="How long the old secret is good; 0 for a leak."
+)
+@_HOST
+def rotate(invocation: Invocation, id: str, overlap: str, host: str | None) -> None:
+    """Give the API key ID a new secret, and show it: only this once.
+
+    \b
+      ferry keys rotate 7f3a --host models.acme.example
+      ferry keys rotate 7f3a --overlap 0 --host models.acme.example
+    """
+    seconds = _duration(overlap, "--overlap", least=0.0)
+    with accounts.opened(invocation, host) as there:
+        made = there.api.rotate(id, seconds)
+    until = (
+        f"the old one is good until {made['old_until']}" if made.get("old_until") else "the old one is dead"
+    )
+    _show_secret(invocation, made, f"the new secret of the API key {made['id']}; {until}")
+
+
+for one in (create, list_keys, revoke, rotate):
+    keys.add_command(one)
+
+
+def _show_secret(invocation: Invocation, made: Document, what: str) -> None:
+    """The secret alone on standard output, for a variable or a file; what it is, beside it."""
+    if invocation.terminal.json:
+        invocation.terminal.document(made)
+        return
+    invocation.terminal.line(visible(str(made["secret"])))
+    invocation.terminal.note(f"ferry: {visible(what)}; it is shown only this once")
+
+
+def _row(row: Document) -> list[str]:
+    scopes = row.get("scopes")
+    allowed = ", ".join(map(str, scopes)) if isinstance(scopes, list) and scopes else "all that you may"
+    texts = {key: str(value) if value is not None else "-" for key, value in row.items()}
+    columns = ("id", "kind", "note", "shown", "", "last_used", "expires", "state")
+    return [texts.get(column) or "-" if column else allowed for column in columns]
+
+
+def _scope(text: str) -> str:
+    """`PATTERN:ACTIONS`, as the registry is to hear it."""
+    pattern, colon, actions = text.rpartition(":")
+    known = ("pull", "push", "delete")
+    if not colon or not pattern or not all(action in known for action in actions.split(",")):
+        hint = f"actions are {', '.join(known)}; for example --scope 'acme/*:pull,push'"
+        raise InvalidError(f"--scope {text}: is not REPOSITORIES:ACTIONS", hint=hint)
+    return text
+
+
+def _duration(text: str, option: str, least: float) -> float:
+    found = files.checked(values.seconds(least, _LONGEST), text, option, None)
+    assert isinstance(found, float)
+    return found

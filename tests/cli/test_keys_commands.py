@@ -1,0 +1,85 @@
+"""`ferry keys`: API keys and machines' keys, made, listed, rotated and revoked."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from person import Ferry
+from pretend_accounts import PretendAccounts
+from spy import Spy, reply
+
+from registry.auth import api_keys
+from registry.auth.keys import PrivateKey
+
+KEY = PrivateKey(bytes(range(32)))
+
+
+@pytest.mark.usefixtures("machine")
+def test_an_api_key_is_made_shown_once_listed_rotated_and_revoked(
+    ferry: Ferry, accounts: PretendAccounts
+) -> None:
+    at = ("--host", accounts.host)
+    words = ("--scope", "acme/*:pull", "--scope", "acme/tiny:pull,push", "--note", "ci", "--expires", "30d")
+    done = ferry("keys", "create", *words, *at).well()
+    secret = done.out.strip()
+    assert api_keys.is_api_key(secret) and "shown only this once" in done.err
+
+    rows = ferry("keys", "list", *at, "--format", "json").well().json
+    assert [row["kind"] for row in rows] == ["machine", "api"]
+    made = rows[1]
+    assert (made["note"], made["scopes"]) == ("ci", ["acme/*:pull", "acme/tiny:pull,push"])
+    assert made["shown"] == secret[-4:] and secret not in json.dumps(rows)
+    told = ferry("keys", "list", *at).well().out
+    assert "laptop" in told and "acme/*:pull, acme/tiny:pull,push" in told and secret not in told
+
+    rotated = ferry("keys", "rotate", made["id"], "--overlap", "1h", *at, "--format", "json").well().json
+    assert rotated["secret"] != secret and rotated["old_until"] and rotated["id"] == made["id"]
+    leaked = ferry("keys", "rotate", made["id"], "--overlap", "0", *at).well()
+    assert "the old one is dead" in leaked.err
+
+    assert "revoked" in ferry("keys", "revoke", made["id"], *at).well().out
+    assert (
+        ferry("whoami", accounts.host, FERRY_API_KEY=leaked.out.strip(), FERRY_REGISTRY=accounts.host).code
+        == 4
+    )
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_stolen_laptop_is_a_line_to_revoke(ferry: Ferry, accounts: PretendAccounts) -> None:
+    stolen = accounts.approve(KEY.public, "ada")
+    ferry("keys", "revoke", stolen.id, "--host", accounts.host, "--format", "json").well()
+    assert ferry("whoami", accounts.host, FERRY_KEY=KEY.openssh()).code == 4
+    assert ferry("whoami", accounts.host).well()
+
+
+@pytest.mark.usefixtures("machine")
+def test_what_is_not_there_and_what_may_not_be_done(ferry: Ferry, accounts: PretendAccounts) -> None:
+    at = ("--host", accounts.host)
+    assert ferry("keys", "revoke", "nothing", *at).code == 3
+    secret = accounts.make_api_key("ada").secret
+    environ = {"FERRY_API_KEY": secret, "FERRY_REGISTRY": accounts.host}
+    program = Ferry(ferry.home, environ)
+    done = program("keys", "create")
+    assert done.code == 4 and "does not manage credentials" in done.err
+    assert f"ferry signin {accounts.host}" in done.err
+    assert program("keys", "list").well()
+
+
+@pytest.mark.parametrize("scope", ["acme", "acme/*", "acme/*:", ":pull", "acme/*:pull,write", "a:b:frob"])
+def test_a_scope_that_is_none_is_refused_before_anything_is_asked(scope: str, ferry: Ferry) -> None:
+    with Spy((reply(500),)) as spy:
+        done = ferry("keys", "create", "--scope", scope, "--host", spy.netloc)
+        assert done.code == 2 and "REPOSITORIES:ACTIONS" in done.err and not spy.seen
+
+
+@pytest.mark.parametrize("time", ["", "0", "90x", "-1d", "1000y"])
+def test_an_odd_time_is_refused(time: str, ferry: Ferry) -> None:
+    done = ferry("keys", "create", "--expires", time or "x", "--host", "127.0.0.1:1")
+    assert done.code == 2 and "--expires" in done.err
+
+
+def test_a_registry_without_the_account_api_is_said_as_that(ferry: Ferry) -> None:
+    with Spy((reply(404, b'{"errors":[{"code":"NAME_UNKNOWN","message":"nothing"}]}'),)) as spy:
+        done = ferry("keys", "list", "--host", spy.netloc)
+    assert done.code == 3 and "no account API" in done.err

@@ -1,0 +1,351 @@
+"""`ferry signin`, `signout` and what they say, at a registry whose accounts a test can approve at will."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from peers import write_certificate
+from person import Ferry
+from pretend_accounts import CODE, PretendAccounts
+from spy import Spy, reply
+
+from cli.settings import machine
+from registry.auth.keys import PublicKey, load_key
+from registry.auth.signin import Me, until_approved
+from registry.errors import TransientError
+
+OVERLAY = (
+    "21 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=/a\n"
+    "22 21 8:1 / /home/ada/my\\040keys rw - ext4 /dev/sda1 rw\n"
+    "23 21 0:21 / /dev/shm rw - tmpfs tmpfs rw\n"
+)
+
+
+def key_of(person: Ferry) -> PublicKey:
+    return load_key(person.home / ".ollama" / "id_ed25519").public
+
+
+def waiting(person: Ferry, accounts: PretendAccounts, *words: str) -> subprocess.Popen[str]:
+    """`ferry signin`, begun, and known to have asked once."""
+    process = person.start("signin", accounts.host, *words)
+    assert accounts.asked_me.wait(60)
+    return process
+
+
+# --- a key is approved ------------------------------------------------------------------------------------
+
+
+def test_it_makes_the_key_says_which_waits_and_ends_when_it_is_approved(
+    ferry: Ferry, accounts: PretendAccounts
+) -> None:
+    process = waiting(ferry, accounts)
+    accounts.approve(key_of(ferry), "ada")
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0, err
+    key = key_of(ferry)
+    assert f"http://{accounts.host}/connect?name=" in out and f"&key={key.connect}" in out
+    assert CODE in out
+    for told in (
+        key.fingerprint,
+        str(ferry.home / ".ollama" / "id_ed25519"),
+        str(ferry.home),
+        getpass.getuser(),
+    ):
+        assert told in out
+    assert out.splitlines()[-1].startswith(f"you are signed in at {accounts.host} as ada")
+    assert "10 min at most" in err
+
+
+def test_json_is_a_line_a_state(ferry: Ferry, accounts: PretendAccounts) -> None:
+    process = waiting(ferry, accounts, "--format", "json")
+    accounts.approve(key_of(ferry), "ada")
+    out, _ = process.communicate(timeout=60)
+
+    opened, approved = map(json.loads, out.splitlines())
+    assert (opened["state"], opened["code"]) == ("open", CODE)
+    assert (
+        opened["url"].endswith(key_of(ferry).connect) and opened["fingerprint"] == key_of(ferry).fingerprint
+    )
+    assert (approved["state"], approved["name"], process.returncode) == ("approved", "ada", 0)
+
+
+def test_nobody_approves_it(ferry: Ferry, accounts: PretendAccounts) -> None:
+    done = ferry("signin", accounts.host, "--give-up-after", "0", "--format", "json")
+    opened, ended = map(json.loads, done.out.splitlines())
+
+    assert done.code == 4
+    assert (opened["state"], ended["state"]) == ("open", "given up")
+    assert "nobody approved the key" in done.err and f"ferry signin {accounts.host}" in done.err
+
+
+def test_it_gives_up_after_the_time_that_was_given(ferry: Ferry, accounts: PretendAccounts) -> None:
+    assert ferry("signin", accounts.host, "--give-up-after", "1.5s").code == 4
+    assert len([seen for seen in accounts.spy.seen if seen.target.startswith("/api/me")]) >= 2
+
+
+def test_who_is_signed_in_already_is_told_so(ferry: Ferry, accounts: PretendAccounts) -> None:
+    ferry("signin", accounts.host, "--give-up-after", "0")
+    accounts.approve(key_of(ferry), "ada")
+
+    assert "you are signed in" in ferry("signin", accounts.host).well().out
+    (line,) = ferry("signin", accounts.host, "--format", "json").well().out.splitlines()
+    assert (json.loads(line)["state"], json.loads(line)["name"]) == ("approved", "ada")
+
+
+def test_a_registry_without_a_code_shows_none(ferry: Ferry) -> None:
+    with PretendAccounts(code="") as accounts:
+        done = ferry("signin", accounts.host, "--give-up-after", "0")
+        again = ferry("signin", accounts.host, "--give-up-after", "0", "--format", "json")
+    assert "this code" not in done.out and json.loads(again.out.splitlines()[0])["code"] is None
+
+
+def test_a_code_that_is_no_code_is_not_shown(ferry: Ferry) -> None:
+    with PretendAccounts(code="\x1b[31mtype your password" + "x" * 40) as accounts:
+        assert "password" not in ferry("signin", accounts.host, "--give-up-after", "0").out
+
+
+def test_a_registry_without_pages_says_what_its_administrator_does(ferry: Ferry) -> None:
+    with PretendAccounts() as accounts:
+        accounts.pages = False
+        done = ferry("signin", accounts.host)
+        told = ferry("signin", accounts.host, "--format", "json")
+    assert done.code == told.code == 4
+    assert key_of(ferry).line in done.out and "ferry admin user add YOU" in done.out
+    assert key_of(ferry).line in told.json["error"]["hint"]
+
+
+def test_a_registry_that_is_busy_for_a_while_is_asked_again(ferry: Ferry, accounts: PretendAccounts) -> None:
+    process = waiting(ferry, accounts)
+    accounts.busy = 1
+    assert accounts.was_busy.wait(60)
+    accounts.approve(key_of(ferry), "ada")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "as ada" in out and "still waiting" in err
+
+
+def test_a_clock_that_is_off_ends_it_at_once(ferry: Ferry) -> None:
+    said = b'{"error":"the clocks differ by 900 s, and a signature is good for 300 s"}'
+    with Spy((reply(401, said),)) as spy:
+        done = ferry("signin", spy.netloc)
+    assert done.code == 4 and "900 s" in done.err and "set this machine's clock" in done.err
+
+
+def test_only_the_key_is_asked_with_and_nothing_else_leaves(ferry: Ferry, accounts: PretendAccounts) -> None:
+    """Until a person opens the page, all that a registry hears of is a public key."""
+    ferry("signin", accounts.host, "--give-up-after", "0")
+    assert [seen.method for seen in accounts.spy.seen] == ["POST", "GET"]
+    assert all(getpass.getuser() not in seen.target for seen in accounts.spy.seen)
+
+
+# --- a browser --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "words", "opens"),
+    [
+        ({"DISPLAY": ":9"}, (), True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, (), True),
+        ({}, (), False),
+        ({"DISPLAY": ":9", "SSH_CONNECTION": "10.0.0.1 1 10.0.0.2 22"}, (), False),
+        ({"DISPLAY": ":9", "SSH_TTY": "/dev/pts/1"}, (), False),
+        ({"DISPLAY": ":9"}, ("--format", "json"), False),
+        ({"DISPLAY": ":9"}, ("--page",), False),
+    ],
+)
+def test_a_browser_is_opened_only_where_somebody_sees_it(
+    environ: dict[str, str], words: tuple[str, ...], opens: bool, ferry: Ferry, accounts: PretendAccounts
+) -> None:
+    browser = ferry.home / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {ferry.home}/opened\n')
+    browser.chmod(0o755)
+    person = Ferry(ferry.home, {**environ, "BROWSER": f"{browser} %s"})
+    person("signin", accounts.host, *words, "--give-up-after", "1s")
+    opened = ferry.home / "opened"
+    assert opened.exists() == opens
+    if opens:
+        assert opened.read_text().strip().endswith(key_of(ferry).connect)
+
+
+# --- storage that will not last ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/root/.ollama/id_ed25519", "overlay"),
+        ("/dev/shm/id_ed25519", "tmpfs"),
+        ("/home/ada/my keys/id_ed25519", ""),
+        ("/home/ada/my/id_ed25519", "overlay"),
+    ],
+)
+def test_what_goes_with_the_container_is_known(path: str, kind: str) -> None:
+    assert machine.passing_storage(Path(path), OVERLAY) == kind
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "1 2 3\n", "21 1 0:20 / /\n - overlay"])
+def test_a_list_of_mounts_that_cannot_be_read_warns_of_nothing(text: str) -> None:
+    assert machine.passing_storage(Path("/root/key"), text) == ""
+
+
+def test_in_a_container_it_warns_of_a_key_that_will_not_last(ferry: Ferry, accounts: PretendAccounts) -> None:
+    shm = Path("/dev/shm")
+    if not shm.is_dir() or machine.passing_storage(shm / "x", machine.mounts()) != "tmpfs":
+        pytest.skip("/dev/shm is not a tmpfs here")
+    key = shm / f"ferry-test-{ferry.home.parent.name}-{accounts.spy.port}"
+    try:
+        words = ("signin", accounts.host, "--key", key, "--give-up-after", "0")
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+        inside = ferry(*words, container="podman")
+    finally:
+        for path in (key, key.with_name(key.name + ".pub")):
+            path.unlink(missing_ok=True)
+    assert "tmpfs storage and goes with this container" in inside.err and "FERRY_KEY" in inside.err
+
+
+# --- waiting, with a clock of its own -----------------------------------------------------------------------
+
+
+class Hours:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept.append(seconds)
+
+
+def test_it_asks_once_a_second_and_ends_with_the_answer() -> None:
+    hours, answers = Hours(), iter([Me(""), Me(""), Me("ada")])
+    found = until_approved(lambda: next(answers), seconds=600, clock=hours, sleep=hours.sleep)
+    assert found == Me("ada") and hours.slept == [1.0, 1.0]
+
+
+def test_it_waits_as_long_as_the_registry_asks_and_no_longer_than_it_was_told() -> None:
+    hours, told = Hours(), list[str]()
+
+    def busy() -> Me:
+        raise TransientError("busy", retry_after=7.0)
+
+    assert until_approved(busy, seconds=10, clock=hours, sleep=hours.sleep, note=told.append) is None
+    assert hours.slept == [7.0, 3.0] and told == ["busy"]
+
+
+# --- signing out --------------------------------------------------------------------------------------------
+
+
+def test_signing_out_disconnects_this_key_by_a_token_of_this_server(
+    ferry: Ferry, accounts: PretendAccounts
+) -> None:
+    ferry("signin", accounts.host, "--give-up-after", "0")
+    first = accounts.approve(key_of(ferry), "ada")
+
+    assert "signed out" in ferry("signout", accounts.host).well().out
+    assert first.revoked and ferry("whoami", accounts.host).code == 4
+    deleting = next(
+        seen for seen in accounts.spy.seen if seen.method == "DELETE" and seen.header("Authorization")
+    )
+    assert str(deleting.header("Authorization")).startswith("Bearer ")  # a signature could be passed on
+    asked = next(seen for seen in accounts.spy.seen if "/v2/token" in seen.target)
+    assert "registry%3Aaccount%3A%2A" in asked.target
+
+    accounts.approve(key_of(ferry), "ada")
+    assert ferry("whoami", accounts.host).well() and first.revoked
+
+
+def test_signing_out_without_a_key_makes_none(ferry: Ferry, accounts: PretendAccounts) -> None:
+    done = ferry("signout", accounts.host)
+    assert done.code == 4 and "there is no key" in done.err
+    assert not (ferry.home / ".ollama").exists() and not accounts.spy.seen
+
+
+def test_signing_out_of_what_one_is_not_signed_in_at(ferry: Ferry, accounts: PretendAccounts) -> None:
+    ferry("signin", accounts.host, "--give-up-after", "0")
+    assert ferry("signout", accounts.host).code == 4
+
+
+# --- the pages ----------------------------------------------------------------------------------------------
+
+
+def test_a_link_into_the_pages_is_shown_and_nothing_else(ferry: Ferry, accounts: PretendAccounts) -> None:
+    ferry("signin", accounts.host, "--give-up-after", "0")
+    accounts.approve(key_of(ferry), "ada")
+    done = ferry("signin", accounts.host, "--page").well()
+    assert done.out.startswith(f"http://{accounts.host}/page#") and done.out.count("\n") == 1
+    told = json.loads(ferry("signin", accounts.host, "--page", "--format", "json").well().out)
+    assert told["state"] == "page" and told["url"] != done.out.strip()
+
+
+# --- ollama.com ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ollama")
+    write_certificate(folder, "ollama.com", "registry.ollama.ai")
+    return folder
+
+
+@pytest.fixture
+def ollama(certificate: Path) -> Iterator[PretendAccounts]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    with PretendAccounts(ollama=context) as made:
+        yield made
+
+
+@pytest.fixture
+def outside(ferry: Ferry, ollama: PretendAccounts, certificate: Path) -> Ferry:
+    """A person for whom ollama.com is the pretended one."""
+    return Ferry(
+        ferry.home,
+        {"HTTPS_PROXY": f"http://{ollama.host}", "FERRY_TLS_CA": str(certificate / "cert.pem")},
+    )
+
+
+def test_ollama_com_is_signed_in_at_and_out_of(outside: Ferry, ollama: PretendAccounts) -> None:
+    process = outside.start("signin")
+    assert ollama.asked_me.wait(60)
+    ollama.approve(key_of(outside), "ada")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "https://ollama.com/connect?name=" in out and "as ada" in out
+    calls = [seen.target for seen in ollama.spy.seen if seen.target.startswith("/api/me")]
+    assert calls and all("code" not in target for target in calls)
+
+    assert "ada at ollama.com" in outside("whoami").well().out
+    outside("signout").well()
+    assert outside("whoami").code == 4
+
+
+def test_an_api_key_of_ollama_com_is_checked_without_cost(outside: Ferry, ollama: PretendAccounts) -> None:
+    good = ollama.make_api_key("ada").secret
+    done = outside("whoami", "--format", "json", OLLAMA_API_KEY=good).well()
+    assert (done.json["name"], done.json["credential"]["kind"]) == ("ada", "api")
+    assert done.json["credential"]["shown"] == good[-4:] and "OLLAMA_API_KEY" in done.json["chosen"]
+    asked = [seen for seen in ollama.spy.seen if "chat" in seen.target]
+    assert [seen.body for seen in asked] == [b"{}"]
+
+    bad = outside("whoami", OLLAMA_API_KEY="not-a-key")
+    assert bad.code == 4 and "invalid or revoked" in bad.err and "not-a-key" not in bad.err
+
+
+def test_signing_out_elsewhere_signs_nothing_that_could_be_passed_on(ferry: Ferry) -> None:
+    """A host that answers 401 without a challenge is not handed what ollama.com would take."""
+    with Spy((reply(401, b'{"error":"unauthorized"}'),)) as spy:
+        ferry("signin", spy.netloc, "--give-up-after", "0")
+        spy.seen.clear()
+        assert ferry("signout", spy.netloc).code == 4
+        assert all(seen.header("Authorization") is None for seen in spy.seen)
