@@ -99,6 +99,21 @@ class Reclaimed:
 
 
 @dataclass(frozen=True, slots=True)
+class _Session:
+    """An upload: when it began, when bytes last came for it (Unix seconds), and how many are here."""
+
+    repository: int | None = None
+    begun: float = 0.0
+    written: float = 0.0
+    size: int = 0
+
+    @property
+    def moved(self) -> float:
+        """When something last came."""
+        return max(self.begun, self.written)
+
+
+@dataclass(frozen=True, slots=True)
 class Reclaim:
     """The collector of one depot. Safe beside a running server, and beside another collector."""
 
@@ -151,24 +166,21 @@ class Reclaim:
     def _before(self) -> float:
         return self.depot.clock() - self.terms.grace
 
+    def _sessions(self) -> dict[str, _Session]:
+        """Every upload, and every file of none."""
+        query = select(UPLOADS.c.id, UPLOADS.c.repository, UPLOADS.c.touched)
+        with reading(self.depot.engine) as database:
+            found = {row.id: _Session(row.repository, row.touched) for row in database.execute(query)}
+        for name in found.keys() | set(files.names(self.depot.directory / "uploads")):
+            session, file = found.get(name, _Session()), files.status(self.depot.upload_path(name))
+            if file is not None:
+                session = replace(session, written=file.modified, size=file.size)
+            found[name] = session
+        return found
+
     def _stale_uploads(self) -> list[str]:
-        """Sessions, and files of none, that nobody has written to for the grace."""
-        with reading(self.depot.engine) as database:
-            begun = dict(tuple(row) for row in database.execute(select(UPLOADS.c.id, UPLOADS.c.touched)))
-        sessions = begun.keys() | set(files.names(self.depot.directory / "uploads"))
-        return [each for each in sessions if begun.get(each, 0.0) < self._before and not self._written(each)]
-
-    def _written(self, session: str) -> bool:
-        """Whether bytes of the upload came within the grace."""
-        found = files.status(self.depot.upload_path(session))
-        return found is not None and found.modified >= self._before
-
-    def _receiving(self) -> list[int]:
-        """The repositories of uploads that began before the grace, and to which bytes came within it."""
-        old = select(UPLOADS.c.id, UPLOADS.c.repository).where(UPLOADS.c.touched < self._before)
-        with reading(self.depot.engine) as database:
-            found = database.execute(old).all()
-        return list({repository for session, repository in found if self._written(session)})
+        """Those that nobody has written to for the grace."""
+        return [name for name, each in self._sessions().items() if each.moved < self._before]
 
     def _uploads(self) -> tuple[int, int]:
         freed, stale = 0, self._stale_uploads()
@@ -223,10 +235,12 @@ class Reclaim:
     def _young(self) -> ColumnElement[bool]:
         """The links that are not old enough: what is pushed to keeps its own for longer."""
         fresh, begun = LINKS.alias(), UPLOADS.alias()
+        uploads = self._sessions().values()
+        receiving = {each.repository for each in uploads if each.begun < self._before <= each.written}
         pushed_to = or_(
             LINKS.c.repository.in_(select(fresh.c.repository).where(fresh.c.since >= self._before)),
             LINKS.c.repository.in_(select(begun.c.repository).where(begun.c.touched >= self._before)),
-            LINKS.c.repository.in_(self._receiving()),
+            LINKS.c.repository.in_(receiving),
         )
         longest = self.depot.clock() - self.terms.pushed_to
         return or_(LINKS.c.since >= self._before, and_(LINKS.c.since >= longest, pushed_to))
@@ -331,18 +345,20 @@ class Reclaim:
         unneeded = ~_HELD.where(_NEEDED).exists()
         link = LINKS.alias()
         pushed = select(link.c.repository, func.max(link.c.since)).group_by(link.c.repository)
-        begun = select(UPLOADS.c.repository, func.max(UPLOADS.c.touched)).group_by(UPLOADS.c.repository)
         waits = pushed.join(BLOBS, BLOBS.c.digest == link.c.digest).where(unneeded)
         with reading(self.depot.engine) as database:
             waiting = database.execute(select(func.sum(BLOBS.c.size)).where(unneeded)).scalar() or 0
             newest = database.execute(waits).all()
             latest = dict(tuple(row) for row in database.execute(pushed))
-            uploads: dict[int, float] = dict(tuple(row) for row in database.execute(begun))
-        uploads |= dict.fromkeys(self._receiving(), self.depot.clock())
         trash = [*self.depot.blobs.trash()]
-        waiting += sum(each.size for each in trash)
+        uploads = [each for each in self._sessions().values() if each.moved >= self._before]
+        waiting += sum(each.size for each in trash) + sum(each.size for each in uploads)
         ends = [each.modified + self.terms.trash for each in trash]
+        ends += [each.moved + self.terms.grace for each in uploads]
+        for each in uploads:
+            if each.repository in latest:
+                latest[each.repository] = max(latest[each.repository], each.moved)
         for repository, since in newest:
-            quiet = max(latest[repository], uploads.get(repository, 0.0)) + self.terms.grace
+            quiet = latest[repository] + self.terms.grace
             ends.append(min(since + self.terms.pushed_to, quiet) + self.terms.trash)
         return replace(done, waiting=waiting, until=max(ends, default=None))

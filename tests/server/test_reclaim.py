@@ -50,6 +50,17 @@ def test_only_what_nobody_needs_and_is_old_goes_and_only_into_the_trash(yard: Ya
     assert tags(yard.depot) == ["1"]
 
 
+def test_an_upload_that_nobody_goes_on_with_waits_too(yard: Yard) -> None:
+    yard.begin(b"half")
+    yard.now += 60
+    waits = Reclaimed(waiting=4, until=yard.now - 60 + DAY)
+    assert yard.collect() == Reclaim(yard.depot).preview() == waits
+    yard.now += DAY
+    would = Reclaim(yard.depot).preview()
+    assert (would.freed, would.waiting, would.until) == (4, 0, None)
+    assert yard.collect() == Reclaimed(freed=4, uploads=1)
+
+
 def test_it_says_what_waits_and_until_when(yard: Yard) -> None:
     put(yard.depot, ORPHAN)
     began = yard.now
