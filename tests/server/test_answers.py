@@ -65,6 +65,7 @@ def test_a_file_that_is_shorter_than_it_was_is_said_before_the_head_goes_out(
     served = serve(lambda request: Response(200, body=FileSpan(tmp_path / request.path[1:], 0, wanted)))
     assert status(served.connect(head("GET", "/blob"))) == 503
     assert status(served.connect(head("GET", "/gone"))) == 404
+    assert status(served.connect(head("HEAD", "/gone"))) == 200, "for a HEAD nothing is read"
 
 
 @pytest.mark.parametrize("length", [0, 1, 4097, 16 * 1024, 16 * 1024 + 1])

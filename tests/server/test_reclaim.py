@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from sqlalchemy import select
 from test_depot_contract import CONFIG, WEIGHTS, get, index_of, model, published, put, tags
 from yards import ORPHAN, WEEK, Yard
 
@@ -16,6 +17,7 @@ from registry.server import reclaim
 from registry.server.audit import entries
 from registry.server.manifests import DAY
 from registry.server.reclaim import Reclaim, Reclaimed, Terms
+from registry.server.tables import LINKS, REPOSITORIES
 
 
 def test_a_manifest_without_a_tag_that_is_pushed_again_is_kept_as_if_it_were_new(yard: Yard) -> None:
@@ -26,6 +28,21 @@ def test_a_manifest_without_a_tag_that_is_pushed_again_is_kept_as_if_it_were_new
     assert yard.collect().manifests == 0
     yard.now += 2 * DAY
     assert yard.collect().manifests == 1
+
+
+@pytest.mark.parametrize("how", ["push", "mount"])
+def test_a_blob_that_is_brought_again_is_as_fresh_as_a_new_one(yard: Yard, how: str) -> None:
+    digest = put(yard.depot, ORPHAN)
+    put(yard.depot, ORPHAN, "acme/two")
+    yard.now += DAY - 1
+    if how == "push":
+        put(yard.depot, ORPHAN)
+    else:
+        assert yard.depot.mount("acme/tiny", digest, "acme/two")
+
+    with yard.depot.engine.connect() as database:
+        link = select(LINKS.c.since).join(REPOSITORIES).where(REPOSITORIES.c.name == "acme/tiny")
+        assert database.execute(link).scalars().all() == [yard.now]
 
 
 def test_only_what_nobody_needs_and_is_old_goes_and_only_into_the_trash(yard: Yard) -> None:
