@@ -29,7 +29,7 @@ _STOCK = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Reclaimed:
+class PrunedFile:
     """A file, or the partial data of a blob, that is (or would be) gone; `size` in bytes of disk space."""
 
     path: Path
@@ -53,7 +53,7 @@ class Waiting:
 class Pruned:
     """What `prune` took away, and what waits. `kept`: why it left all blobs alone, or ""."""
 
-    items: tuple[Reclaimed, ...]
+    items: tuple[PrunedFile, ...]
     waiting: tuple[Waiting, ...] = ()
     kept: str = ""
 
@@ -122,7 +122,7 @@ class Sweep:
             if file.modified > now - GRACE and not (at_once and file.ours):
                 waiting.append(Waiting(file.path, file.size, file.modified + GRACE, file.ours))
             elif dry_run or remove(file.path):
-                items.append(Reclaimed(file.path, file.size))
+                items.append(PrunedFile(file.path, file.size))
         for partial in leftovers(self.partials):
             path = self.partials / file_name(partial.digest)
             if partial.digest in in_use or is_held(self.partials, partial.digest):
@@ -130,7 +130,7 @@ class Sweep:
             if partial.modified > now - GRACE and not at_once:
                 waiting.append(Waiting(path, partial.held, partial.modified + GRACE, True))
             elif dry_run or reclaim(self.partials, partial.digest, self.tree.owner):
-                items.append(Reclaimed(path, partial.held))
+                items.append(PrunedFile(path, partial.held))
         return Pruned(tuple(items), tuple(waiting), kept)
 
     def _in_use(self) -> tuple[frozenset[Digest], str]:
