@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import threading
+from typing import cast
 
 import pytest
 from window import Window
@@ -129,6 +130,13 @@ def test_a_low_window_shows_the_whole_first() -> None:
     for blob in BLOBS:
         seen = drawn.at(blob, 5)
     assert len(seen) == 3 and "70b-q4" in seen[1]
+
+
+def test_the_label_of_the_whole_cannot_paint_the_terminal_either() -> None:
+    drawn = Drawn()
+    drawn.begin(name=cast(Name, "tiny\x1b[31m:1.0"))
+    drawn.at(BLOBS[0], 10)
+    assert "tiny\\x1b[31m:1.0" in drawn.seen[1]
 
 
 def test_notes_stay_above_and_the_whole_bar_stays_when_the_model_is_there() -> None:

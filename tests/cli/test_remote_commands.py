@@ -161,14 +161,18 @@ def test_a_push_says_whether_the_tag_is_new_moved_or_as_it_was(published: str, a
     assert ada("push", f"{published}:2.0", f"{published}:live", "--format", "json").json["was"] == two
 
 
-def test_a_second_mirror_of_the_same_digest_writes_nothing(published: str, ada: Ferry, house: House) -> None:
+def test_a_second_mirror_or_push_of_the_same_digest_writes_nothing(
+    published: str, ada: Ferry, house: House
+) -> None:
     there = f"{published}-again"
     ada("mirror", f"{published}:1.0", there).well()
-    log = len(house.log)
-    assert "tag unchanged" in ada("mirror", f"{published}:1.0", there).well().out
-    asked = [line for line in house.log[log:].splitlines() if "/ada/" in line]
-    assert len(asked) > 5  # a manifest here, a tag and each blob there
-    assert [line for line in asked if " HEAD " not in line and " GET " not in line] == []
+    ada("pull", f"{published}:1.0").well()
+    for words in (("mirror", f"{published}:1.0", there), ("push", f"{published}:1.0")):
+        log = len(house.log)
+        assert "all of it was there, tag unchanged" in ada(*words).well().out
+        asked = [line for line in house.log[log:].splitlines() if "/ada/" in line]
+        assert len(asked) > 5  # the tag and each blob
+        assert [line for line in asked if " HEAD " not in line and " GET " not in line] == []
     assert ada("mirror", f"{published}:2.0", f"{there}:1.0", "--format", "json").json["tag"] == "moved"
 
 
