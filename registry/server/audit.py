@@ -73,3 +73,18 @@ def entries(engine: Engine, *, after: float = 0.0, repository: str = "", limit: 
         query = query.where(AUDIT.c.repository == repository.lower())
     with reading(engine) as database:
         return [Entry(*row) for row in database.execute(query)]
+
+
+def latest(
+    engine: Engine, *, before: int = 0, repository: str = "", user: str = "", limit: int = 100
+) -> list[Entry]:
+    """The newest `limit` changes, of one repository or account or all; `before`: older than that row."""
+    query = select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)
+    if before:
+        query = query.where(AUDIT.c.id < before)
+    if repository:
+        query = query.where(AUDIT.c.repository == repository.lower())
+    if user:
+        query = query.where(AUDIT.c.user == user)
+    with reading(engine) as database:
+        return [Entry(*row) for row in database.execute(query)]

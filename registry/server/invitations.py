@@ -81,10 +81,11 @@ class Invitations:
                 raise no_account(name)
             return self._to_choose(database, Link.RESET, name, user, actor)
 
-    def page(self, user: User) -> str:
+    def page(self, user: User, actor: Actor = NOBODY) -> str:
         """The link into the pages for one who has proven elsewhere who they are."""
         with writing(self.engine) as database:
             database.execute(delete(INVITATIONS).filter_by(kind=Link.PAGE, user_id=user.id))
+            record(database, self.clock(), actor, "user.page", user.name)
             return self._made(database, Link.PAGE, user.id)
 
     def pending(self) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -97,14 +97,14 @@ class Service:
             self._lock.close()
             raise
         self._scrub = Scrub(self.registry.depot, plan.scrub, plan.told, plan.noted) if plan.scrub else None
-        self._metrics = Metrics(
+        self._gauges: tuple[Gauges, ...] = (
             partial(disk, plan.directory),
             partial(kept, self.registry.depot.engine, self.registry.depot.begun),
             partial(under_way, self._listeners),
             *((self._scrub.numbers,) if self._scrub else ()),
             *plan.gauges,
-            elsewhere=plan.metrics is not None,
         )
+        self._metrics = Metrics(*self._gauges, elsewhere=plan.metrics is not None)
         self._templates = Templates()
         self.set_up_url = ""  # where the first administrator is made, once it has started without accounts
         self._at_once = connect_at_once(plan.directory / FILE)
@@ -150,6 +150,10 @@ class Service:
     def _listeners(self) -> list[Listener]:
         return list(self._running)
 
+    def _numbers(self) -> Mapping[str, tuple[str, float]]:
+        """What is true of the registry just now."""
+        return {name: each for gauge in self._gauges for name, each in gauge().items()}
+
     def _guard(self, names: Names) -> Guard:
         registry, plan = self.registry, self._plan
         signer = Signer(self._secret, time.time, new_id)
@@ -172,7 +176,7 @@ class Service:
         account = AccountApi(registry.credentials, identity.api_keys, registry.last_use, time.time)
         repositories = RepositoryApi(registry.depot, registry.rights, Overview(registry.depot.engine))
         rows = {**account.rows(), **repositories.rows()}
-        site = Site.over(registry, connecting, self._templates)
+        site = Site.over(registry, identity.api_keys, connecting, self._templates, self._numbers)
         everything = with_pages(table(app, identity, self._metrics.answer, rows), site.rows())
         return Guard(everything, names, identity, links, registry.sessions)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from urllib.parse import urlencode, urljoin
 
 from argon2 import PasswordHasher
-from guarded import HOST, ORIGIN, SECRET, Door, text
+from guarded import HOST, ORIGIN, SECRET, Door, account_rows, text
+from sqlalchemy import Engine
 
 from registry.auth import signing
 from registry.auth.keys import PrivateKey
-from registry.contracts import Depot
+from registry.contracts import Clock, Depot
 from registry.server.app import App
 from registry.server.connecting import Connecting
 from registry.server.depot_memory import MemoryDepot
@@ -22,6 +24,7 @@ from registry.server.pages.errors import ForBrowsers
 from registry.server.pages.html import Templates
 from registry.server.pages.site import Site
 from registry.server.passwords import Hashing, Passwords
+from registry.server.room import Room
 from registry.server.sessions import Sessions
 from registry.server.sign_in import SignIn
 from registry.server.table import table, with_pages
@@ -38,7 +41,8 @@ _VOID = frozenset({"area", "br", "col", "hr", "img", "input", "link", "meta", "s
 class PagesDoor(Door):
     """The guarded registry with its pages."""
 
-    def __init__(self, depot: Depot | None = None) -> None:
+    def __init__(self, depot: Callable[[Engine, Clock], Depot] | None = None) -> None:
+        """`depot` makes what is kept, over the same database; without it that is in memory."""
         super().__init__()
         numbers = itertools.count(1)
         clock, new_id = self.accounts.clock, self.accounts.new_id
@@ -49,9 +53,22 @@ class PagesDoor(Door):
         self.sign_in = SignIn(self.engine, clock, new_id, passwords, self.sessions, self.invitations)
         self.connecting = Connecting(SECRET, clock)
         self.identity = replace(self.identity, connecting=self.connecting)
-        self.depot = depot or MemoryDepot()
-        site = Site(self.sign_in, self.credentials, self.connecting, TEMPLATES, self.depot, self.rights)
-        rows = table(App(self.depot, self.rights, self.links), self.identity, Metrics().answer)
+        self.depot = depot(self.engine, clock) if depot else MemoryDepot()
+        self.numbers: dict[str, tuple[str, float]] = {}
+        site = Site(
+            self.sign_in,
+            self.accounts,
+            self.credentials,
+            self.identity.api_keys,
+            self.connecting,
+            TEMPLATES,
+            self.depot,
+            self.rights,
+            Room(),
+            lambda: self.numbers,
+        )
+        app, account = App(self.depot, self.rights, self.links), account_rows(self.identity, self.depot)
+        rows = table(app, self.identity, Metrics().answer, account)
         self.guard = replace(
             self.guard,
             table=with_pages(rows, site.rows()),

@@ -8,13 +8,14 @@ from typing import Literal
 
 import pytest
 from argon2 import PasswordHasher
-from guarded import ORIGIN, key
+from guarded import ORIGIN, document, key
 from limits import RateLimitItemPerMinute
 from pages_kit import HERE, PASSWORD, Browser, PagesDoor
 
 from registry.errors import DeniedError, InvalidError, TransientError
 from registry.server import audit
 from registry.server.invitations import SECONDS, Link
+from registry.server.key_scopes import KeyScope
 from registry.server.passwords import Hashing
 from registry.server.throttle import Throttle
 
@@ -270,6 +271,20 @@ def test_a_page_link_signs_in_once_within_five_minutes(door: PagesDoor) -> None:
     late = door.invitations.page(user)
     door.now += SECONDS[Link.PAGE]
     assert Browser(door).get("/page").form().send(code=secret(late)).status == 403
+
+
+def test_a_machines_key_makes_such_a_link_and_an_api_key_does_not(door: PagesDoor) -> None:
+    door.join("ada", key(1))
+    made = door.ask("POST", "/api/page", token=door.token(key(1), "registry:account:*"))
+    secret_of_ada = door.identity.api_keys.create(door.accounts.user("ada"), (KeyScope.parse("*:*"),)).secret
+    refused = door.ask("POST", "/api/page", Authorization=f"Bearer {secret_of_ada}")
+
+    assert (made.status, refused.status) == (201, 403)
+    link = str(document(made)["url"])
+    assert link.startswith(f"{ORIGIN}/page#")
+    browser = Browser(door)
+    assert browser.get(link).form().send(code=secret(link)).path == "/models"
+    assert "ada" in browser.get("/account").text
 
 
 def test_links_of_an_account_that_was_disabled_or_removed_are_dead(door: PagesDoor) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from registry.errors import DeniedError, InvalidError, RegistryError, TransientError
 from registry.server.browser import cookie, secret_of
+from registry.server.documents import answer
 from registry.server.pages.errors import status_of
 from registry.server.pages.forms import Form, open_form, page_of_ours, same, session_form
 from registry.server.pages.html import Templates, redirect
@@ -42,6 +43,7 @@ class Entrance:
                 "POST": Row(Need.PAGE, self.choose),
             },
             Route.LINK_PAGE: {"GET": Row(Need.PAGE, self.show_link), "POST": Row(Need.PAGE, self.by_link)},
+            Route.PAGE_LINK: {"POST": Row(Need.MANAGE, self.make_link)},
             Route.ACCOUNT_PAGE: {
                 "GET": Row(Need.SESSION, self.show_account),
                 "POST": Row(Need.SESSION, self.change),
@@ -138,6 +140,12 @@ class Entrance:
             return self._entered(request, visitor, secret, HOME)
 
         return open_form(request, taken)
+
+    def make_link(self, _request: Request, visitor: Visitor) -> Response:
+        """A link into the pages, for the holder of another credential of the account."""
+        user = visitor.principal.user
+        assert user is not None  # the guard lets nobody else in
+        return answer(201, {"url": visitor.here.base + self.sign_in.invitations.page(user, visitor.actor)})
 
     # --- one's own account ---------------------------------------------------------------------------
 

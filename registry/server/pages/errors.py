@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from registry.errors import RegistryError
-from registry.server.pages.html import Templates
+from registry.server.pages.html import Templates, sentence
 from registry.wire.faults import answer_to
 from registry.wire.messages import Accept, Exchange, Request, Response
 
@@ -75,4 +75,4 @@ def _message(body: bytes) -> str:
         said = document["errors"][0]["message"]
     except (ValueError, LookupError, TypeError):
         return ""
-    return f"{said[:1].upper()}{said[1:]}." if isinstance(said, str) else ""
+    return sentence(said) if isinstance(said, str) and said else ""

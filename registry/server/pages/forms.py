@@ -23,7 +23,12 @@ _PAGES = frozenset(
     {
         Route.CONNECT_PAGE,
         Route.ACCOUNT_PAGE,
+        Route.KEYS_PAGE,
         Route.MODELS_PAGE,
+        Route.MODEL_PAGE,
+        Route.USERS_PAGE,
+        Route.AUDIT_PAGE,
+        Route.SYSTEM_PAGE,
     }
 )
 

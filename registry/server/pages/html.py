@@ -104,7 +104,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters.update(lines=_lines, size=size, date=_date, moment=_moment, count=_count)
+    environment.filters.update(lines=_lines, sentence=sentence, size=size, count=_count)
+    environment.filters.update(date=_date, moment=_moment)
     environment.globals["asset"] = _address
     return environment
 
@@ -117,6 +118,12 @@ def _finalized(value: object) -> object:
 def _lines(text: str) -> Markup:
     """A text of several lines, as a `<pre>` takes it."""
     return escape(visible(text.replace("\r\n", "\n"), lines=True))
+
+
+def sentence(said: str) -> str:
+    """What is said of an error, as a sentence; a name that it begins with keeps its letters."""
+    first = said.partition(" ")[0]
+    return f"{said[:1].upper()}{said[1:]}." if first.isalpha() else f"{said}."
 
 
 def size(count: float) -> str:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from registry.contracts import Depot
+from registry.server.accounts import Accounts
+from registry.server.api_keys import ApiKeys
 from registry.server.connecting import Connecting
 from registry.server.credentials import Credentials
+from registry.server.overview import Overview
+from registry.server.pages.administration import Administration, Numbers
 from registry.server.pages.connect import Connect
 from registry.server.pages.entrance import HOME, Entrance
 from registry.server.pages.html import Templates, asset, redirect
+from registry.server.pages.keys import Keys
 from registry.server.pages.models import Models
+from registry.server.pages.people import People
 from registry.server.passwords import Passwords
 from registry.server.registry import Registry
 from registry.server.rights import Rights
+from registry.server.room import Room
 from registry.server.sign_in import SignIn
-from registry.server.table import Need, Row
+from registry.server.table import Need, Row, Table
 from registry.server.visitor import Visitor
 from registry.wire.faults import fault
 from registry.wire.messages import Request, Response
@@ -25,38 +32,64 @@ from registry.wire.routes import Route
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The pages over what a registry is made of."""
+    """The pages over what a registry is made of; `numbers` says what is true of it just now."""
 
     sign_in: SignIn
+    accounts: Accounts
     credentials: Credentials
+    api_keys: ApiKeys
     connecting: Connecting
     templates: Templates
     depot: Depot
     rights: Rights
+    room: Room
+    numbers: Callable[[], Numbers]
 
     @classmethod
-    def over(cls, registry: Registry, connecting: Connecting, templates: Templates) -> Site:
-        """The pages of a data directory that is served."""
-        engine, accounts = registry.depot.engine, registry.accounts
+    def over(
+        cls,
+        registry: Registry,
+        api_keys: ApiKeys,
+        connecting: Connecting,
+        templates: Templates,
+        numbers: Callable[[], Numbers],
+    ) -> Site:
+        """The pages of a data directory that is served; `api_keys` as its administrator has bounded them."""
+        accounts = registry.accounts
         sign_in = SignIn(
-            engine,
+            accounts.engine,
             accounts.clock,
             accounts.new_id,
-            Passwords(engine),
+            Passwords(accounts.engine),
             registry.sessions,
             registry.invitations,
         )
-        return cls(sign_in, registry.credentials, connecting, templates, registry.depot, registry.rights)
+        return cls(
+            sign_in,
+            accounts,
+            registry.credentials,
+            api_keys,
+            connecting,
+            templates,
+            registry.depot,
+            registry.rights,
+            registry.depot.room,
+            numbers,
+        )
 
-    def rows(self) -> Mapping[Route, Mapping[str, Row]]:
+    def rows(self) -> Table:
         """The pages' part of the table."""
         shared = (self.templates, self.sign_in)
+        engine = self.accounts.engine
         return {
             Route.ROOT: {"GET": Row(Need.NOTHING, _home)},
             Route.ASSET: {"GET": Row(Need.NOTHING, _asset), "HEAD": Row(Need.NOTHING, _asset)},
             **Entrance(*shared).rows(),
             **Connect(*shared, self.credentials, self.connecting).rows(),
-            **Models(self.templates, self.depot, self.rights).rows(),
+            **Keys(self.templates, self.credentials, self.api_keys).rows(),
+            **Models(self.templates, self.depot, self.rights, Overview(engine)).rows(),
+            **People(*shared, self.accounts).rows(),
+            **Administration(self.templates, engine, self.room, self.numbers).rows(),
         }
 
 
