@@ -5,7 +5,6 @@ sent their answers; the caller does the I/O (PROTOCOL section 4).
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
 from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,9 +27,6 @@ TOKEN_LENGTH = 32 * 1024
 _DEFAULT_SECONDS = 60  # distribution's token specification, `expires_in`
 _LONGEST_SECONDS = 24 * 3600
 _REFUSED = (400, 401, 403)
-
-# Where clouds tell machines their secrets, besides link-local addresses.
-_METADATA = ("metadata", "metadata.google.internal", "fd00:ec2::254", "100.100.100.200", "192.0.0.192")
 
 # Registries whose token server has another name: a signature for the one may go to the other.
 _PAIRS = {
@@ -84,7 +80,7 @@ class Asker:
         """Whether a signature or secret may be sent to `realm`."""
         if realm == self.origin or realm == _PAIRS.get(self.origin):
             return True
-        return realm in self.realms and (self.origin.loopback or not _is_off_limits(realm.host))
+        return realm in self.realms and (self.origin.loopback or Reach.of(realm.host) > Reach.MACHINE)
 
 
 Dance = Generator[Request, Response, Grant]
@@ -151,7 +147,7 @@ def _nameless(challenge: Challenge, asker: Asker, scopes: Scopes, refusal: Denie
     public = realm.scheme == "https" and Reach.of(realm.host) is Reach.WORLD
     if refusal is not None and not scopes.read_only:
         raise refusal
-    if not (asker.trusts(realm) or (public and not _is_off_limits(realm.host))):
+    if not (asker.trusts(realm) or public):
         raise refusal or _distrusted(realm, asker, None)
     response = yield _anonymous(challenge, _texts(challenge, scopes))
     if response.status in _REFUSED:
@@ -320,17 +316,6 @@ def _distrusted(realm: Origin, asker: Asker, secret: Secret) -> DeniedError:
         case None:
             what = "a token"
     message = f"{asker.host} asks for {what} at {realm}, which is another place; none was sent"
-    if _is_off_limits(realm.host) and not asker.origin.loopback:
+    if Reach.of(realm.host) is Reach.MACHINE and not asker.origin.loopback:
         return DeniedError(f"{message}: no registry is believed about such an address", host=asker.host)
     return DeniedError(message, reason=Reason.FOREIGN_REALM, detail=str(realm), host=asker.host)
-
-
-def _is_off_limits(host: str) -> bool:
-    """Whether a host is this machine, its own link, or where a cloud tells machines their secrets."""
-    if Reach.of(host) is Reach.MACHINE or host.lower() in _METADATA:
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_link_local

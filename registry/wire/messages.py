@@ -56,7 +56,7 @@ class Origin:
 
 def is_loopback(host: str) -> bool:
     """Whether `host` (no port, no brackets) is `localhost` or in 127.0.0.0/8 or ::1."""
-    if host.lower() == "localhost":
+    if host.lower().rstrip(".") == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -18,13 +18,21 @@ _METHODS = ("GET", "HEAD")
 _USER = re.compile(r"^([^:/?#]*:?//)[^/]*@")
 # What another origin may know of a request; everything else might be a secret.
 _HARMLESS = ("accept", "range", "if-range")
+# Where clouds tell machines their secrets, besides link-local addresses.
+_METADATA = frozenset({"metadata", "metadata.google.internal"})
+_METADATA_ADDRESSES = frozenset(
+    map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192"))
+)
 _HINT = (
     "the registry sends its downloads there; if that is right, its address must be a public one over HTTPS"
 )
 
 
 class Reach(IntEnum):
-    """From how far away a host can be asked, judged by its spelling alone."""
+    """From how far away a host can be asked, judged by its spelling alone.
+
+    MACHINE is this machine, its own link, and where a cloud tells it its secrets.
+    """
 
     MACHINE = 0
     NETWORK = 1
@@ -33,7 +41,8 @@ class Reach(IntEnum):
     @classmethod
     def of(cls, host: str) -> Reach:
         """The reach of a host name or address; a name that does not say so is the world's."""
-        if is_loopback(host) or host.lower().endswith(".localhost"):
+        name = host.lower().rstrip(".")
+        if is_loopback(host) or name.endswith(".localhost") or name in _METADATA:
             return cls.MACHINE
         try:
             address = ipaddress.ip_address(host)
@@ -42,7 +51,9 @@ class Reach(IntEnum):
             last = host.rpartition(".")[2]
             return cls.MACHINE if last.isdigit() or last.startswith("0x") else cls.WORLD
         address = getattr(address, "ipv4_mapped", None) or address
-        if address.is_loopback or address.is_unspecified:
+        if address.is_loopback or address.is_unspecified or address.is_link_local:
+            return cls.MACHINE
+        if address in _METADATA_ADDRESSES:
             return cls.MACHINE
         return cls.WORLD if address.is_global else cls.NETWORK
 
