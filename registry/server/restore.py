@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 
 from registry.contracts import NOBODY, Actor, Clock, NewId
 from registry.disk import archive, files
@@ -39,7 +39,7 @@ from registry.server.database import (
 )
 from registry.server.directory import COPIES, LOCK, MARK, check_servable
 from registry.server.revocations import Change, Withdrawals
-from registry.server.tables import NONCES
+from registry.server.tables import INVITATIONS, NONCES, SESSIONS
 
 Members = Iterator[tuple[str, FileSpan]]
 
@@ -80,8 +80,9 @@ class Restore:
     def run(self, copy: Path, withdrawn: Path | None = None) -> Restored:
         """Restore `copy`; `withdrawn` is a file of revocations that are made anew.
 
-        Every token and link that was given is dead afterwards, and no request that was signed before asks
-        for another. InvalidError for what is no registry's directory, no copy or no such file; StorageError.
+        Every token and link that was given is dead afterwards, every browser is signed out, and no request
+        that was signed before asks for another token. InvalidError for what is no registry's directory, no
+        copy or no such file; StorageError.
         """
         check_servable(self.directory)
         given = revocations.read(withdrawn) if withdrawn is not None else None
@@ -164,12 +165,17 @@ class Restore:
             return [dict(row) for row in rows.mappings()]
 
     def _note(self, draft: Path, copy: Path, spent: Sequence[dict[str, object]]) -> None:
-        """Let the copy know the requests that were spent since, and that it was restored now."""
+        """Let the copy know the requests that were spent since, and that it was restored now.
+
+        Browsers sign in anew, and invitations are made anew.
+        """
         engine = connect(draft)
         try:
             with writing(engine) as database:
                 if spent:
                     database.execute(upsert(database, NONCES).on_conflict_do_nothing(), spent)
+                for table in (SESSIONS, INVITATIONS):  # some were used or ended since
+                    database.execute(delete(table))
                 record(database, self.clock(), self.actor, "restore", copy.name)
         finally:
             engine.dispose()

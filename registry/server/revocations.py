@@ -12,18 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 
 from registry.contracts import Actor, Clock, NewId
 from registry.disk import files
 from registry.disk.data import wait_for_lock
 from registry.errors import InvalidError, NotFoundError
 from registry.server.accounts import Accounts
+from registry.server.audit import record
 from registry.server.credentials import Credentials
-from registry.server.database import reading
-from registry.server.principal import Principal, Right
+from registry.server.database import reading, writing
+from registry.server.principal import API_KEY, Principal, Right
 from registry.server.rights import Rights
-from registry.server.tables import AUDIT
+from registry.server.tables import AUDIT, PASSWORDS, USERS
 
 FILE = "revocations"
 LOCK_SECONDS = 5.0  # that others may keep the file: each writes a few lines
@@ -31,7 +32,8 @@ _BYTES = 256 * 1024 * 1024  # more than a million lines
 _BACK = 86_400.0  # seconds by which a clock may have been put back between two changes
 _BY = Actor(address="restored revocations")
 # What takes something away, and what gives it back: of two about one thing, the last one counts.
-_KEPT = ("key.revoke", "user.remove", "user.disable", "user.enable", "grant", "visibility")
+_OF_CREDENTIALS = ("key.revoke", "key.disconnect", "apikey.revoke", "apikey.rotate", "password.set")
+_KEPT = (*_OF_CREDENTIALS, "user.remove", "user.disable", "user.enable", "grant", "visibility")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,10 @@ class Withdrawals:
         accounts, credentials, rights = self._parts()
         users = {each.name: each for each in accounts.users()}
         keys = {each.fingerprint for each in credentials.list_keys() if each.revoked is None}
+        api_keys = {each.id for each in credentials.listed(kind=API_KEY) if each.revoked is None}
+        with reading(self.engine) as database:
+            query = select(USERS.c.name).join(PASSWORDS, PASSWORDS.c.user_id == USERS.c.id)
+            passwords = set(database.execute(query).scalars())
         public = rights.public()
 
         def more(change: Change) -> bool:
@@ -129,6 +135,10 @@ class Withdrawals:
 
         return {
             "key.revoke": lambda change: change.subject in keys,
+            "key.disconnect": lambda change: change.subject in keys,
+            "apikey.revoke": lambda change: change.subject in api_keys,
+            "apikey.rotate": lambda change: change.subject in api_keys,  # the copy has the old secret
+            "password.set": lambda change: change.subject in passwords,  # and the old password
             "user.remove": lambda change: change.subject in users,
             "user.disable": lambda change: change.subject in users and not users[change.subject].disabled,
             "user.enable": lambda _: False,
@@ -140,11 +150,22 @@ class Withdrawals:
         accounts, credentials, rights = self._parts()
         return {
             "key.revoke": lambda change: credentials.revoke_key(change.subject, _BY),
+            "key.disconnect": lambda change: credentials.disconnect_key(change.subject, _BY),
+            "apikey.revoke": lambda change: credentials.revoke_api_key(change.subject, _BY),
+            "apikey.rotate": lambda change: credentials.revoke_api_key(change.subject, _BY),
+            "password.set": lambda change: self._forget_password(change.subject),
             "user.remove": lambda change: accounts.remove(change.subject, _BY),
             "user.disable": lambda change: accounts.disable(change.subject, _BY),
             "grant": lambda change: rights.grant(change.about[1], change.about[2], _right(change), _BY),
             "visibility": lambda change: rights.set_public(change.repository, False, _BY),
         }
+
+    def _forget_password(self, name: str) -> None:
+        """The account stays, and chooses another: ferry admin user reset."""
+        mine = select(USERS.c.id).filter_by(name=name).scalar_subquery()
+        with writing(self.engine) as database:
+            database.execute(delete(PASSWORDS).where(PASSWORDS.c.user_id == mine))
+            record(database, self.clock(), _BY, "password.forget", name)
 
     def _parts(self) -> tuple[Accounts, Credentials, Rights]:
         return (

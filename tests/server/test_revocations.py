@@ -7,15 +7,24 @@ from pathlib import Path
 
 import pytest
 from guarded import key
+from sqlalchemy import select
 from test_backup import begun, restore
 
+from registry.contracts import Actor
 from registry.disk.data import lock_file
 from registry.errors import DeniedError, InvalidError, StorageError
 from registry.server import revocations
+from registry.server.api_keys import ApiKeys
+from registry.server.audit import record
 from registry.server.backup import backup
+from registry.server.database import reading, writing
+from registry.server.key_scopes import KeyScope
+from registry.server.passwords import put_password
 from registry.server.principal import Principal, Right
-from registry.server.registry import Registry
+from registry.server.registry import Registry, new_id
 from registry.server.revocations import FILE, Change, keep, read
+from registry.server.sessions import Sessions
+from registry.server.tables import PASSWORDS
 from registry.server.upkeep import Upkeep
 
 
@@ -52,6 +61,49 @@ WITHDRAWN = [
     ("visibility", "private"),
     ("user.disable", "grace"),
 ]
+
+
+def test_what_else_people_sign_in_with_is_withdrawn_again(registry: Registry, tmp_path: Path) -> None:
+    engine, clock = registry.depot.engine, registry.depot.clock
+    (ada,) = (each for each in registry.accounts.users() if each.name == "ada")
+    keys = ApiKeys(engine, clock, new_id)
+    revoked, rotated, kept = (keys.create(ada, [KeyScope.parse("*:pull")]) for _ in range(3))
+    registry.credentials.add_key("ada", key(4).public)
+    with writing(engine) as database:
+        put_password(database, ada.id, "argon2 of the old one", 1.0)
+    sessions = Sessions(engine, clock, new_id, new_id)
+    cookie = sessions.begin(ada, "127.0.0.1")
+    backup(engine, tmp_path / "later.db")
+    registry.credentials.revoke_api_key(revoked.id)
+    keys.rotate("ada", rotated.id, 0)
+    registry.credentials.disconnect_key(key(4).public.fingerprint)
+    with writing(engine) as database:
+        put_password(database, ada.id, "argon2 of the new one", 2.0)
+        record(database, clock(), Actor("ada"), "password.set", "ada")
+    keep(tmp_path / "data", engine)
+    registry.close()
+    lose_the_database(tmp_path / "data")
+
+    done = restore(tmp_path / "later.db", tmp_path / "data", withdrawn=tmp_path / "data" / FILE)
+
+    assert [(each.action, each.subject) for each in done.withdrawn] == [
+        ("apikey.revoke", revoked.id),
+        ("apikey.rotate", rotated.id),
+        ("key.disconnect", key(4).public.fingerprint),
+        ("password.set", "ada"),
+    ]
+    again = Registry.open(tmp_path / "data")
+    keys = ApiKeys(again.depot.engine, again.depot.clock, new_id)
+    assert keys.speaker(kept.secret).name == "ada"
+    for secret in (revoked.secret, rotated.secret):
+        with pytest.raises(DeniedError):
+            keys.speaker(secret)
+    with pytest.raises(DeniedError):
+        again.credentials.speaker(key(4).public)
+    with reading(again.depot.engine) as database:
+        assert database.execute(select(PASSWORDS)).all() == []
+    assert Sessions(again.depot.engine, again.depot.clock, new_id, new_id).find(cookie) is None
+    again.close()
 
 
 def lose_the_database(data: Path) -> None:
