@@ -26,7 +26,7 @@ _LOOK_EVERY = 1.0  # seconds: a signal that lands just before a wait begins does
 
 
 @command("data", "plain_http")
-@click.option("--listen", metavar="HOST:PORT", help=f"[{_LISTEN}]; port 0 is any free one.")
+@click.option("--listen", metavar="HOST:PORT", help=f"[{_LISTEN}]; port 0: any.")
 @click.option("--public-url", metavar="URL", multiple=True, help="Its own name; may be repeated.")
 @click.option(
     "--anonymous", **choices("none", "read", "write"), help="What anybody may do, without accounts."
@@ -39,8 +39,8 @@ _LOOK_EVERY = 1.0  # seconds: a signal that lands just before a wait begins does
 @click.option("--proxy-header", metavar="NAME", hidden=True, help="Where it says who asks [X-Forwarded-For].")
 @click.option("--capability-days", metavar="N", help="A stock client's download may take [7].")
 @click.option("--max-key-days", metavar="N", hidden=True, help="The longest an API key is good [365].")
-@click.option("--min-free", metavar="SIZE", help="Take nothing below this [least of 1G, 5%].")
-@click.option("--scrub", metavar="30d", help="Read each blob again so often; 0: never [30d].")
+@click.option("--min-free", metavar="SIZE", help="Take nothing below this [1G, 5%].")
+@click.option("--scrub", metavar="30d", help="Read blobs again; 0: never [30d].")
 @click.option("--direct-upload", is_flag=True, help="Take whole blobs at once, by links.")
 def serve(invocation: Invocation) -> None:
     """Run the embedded private registry until SIGTERM or Ctrl-C.

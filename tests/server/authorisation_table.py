@@ -1,0 +1,205 @@
+"""The authorisation table as data: who may do what where, and the status of every request they can make.
+
+Written down by hand and never asked of the server. `expected` is all the arithmetic there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from registry.model.digests import Digest
+from registry.wire.routes import Route
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW")
+REPOSITORIES = ("acme/private", "acme/public", "acme/missing")
+LOOSE = b"a blob that no manifest names"
+BLOB = Digest.of(LOOSE)
+
+# How a principal comes, in the order of the columns below: without anything; with a token for anybody; with a
+# token that is not good; an API key that is not good; a token for a machine's key, or one that is for other
+# repositories; with an API key; a token for one; the cookie of a session.
+COMES = ("nobody", "anybody", "bad token", "bad key", "machine", "astray", "key", "key token", "session")
+
+
+@dataclass(frozen=True)
+class Who:
+    """A principal: how they come, and as which account. `may`: p pull, w push, d delete, by repository."""
+
+    name: str
+    comes: str
+    user: str = ""
+    may: tuple[str, str, str] = ("", "p", "")
+    owns: bool = False
+
+
+ALL, READS = ("pwd",) * 3, ("p", "p", "")
+PUBLIC = ("", "p", "")
+_BAD_TOKENS = (
+    *("disabled", "revoked", "disconnected", "former owner", "token over", "token not yet"),
+    *("other audience", "other server", "tampered", "alg none", "public key as secret", "alg RS256"),
+    *("download link", "signature as token", "garbage"),
+)
+_BAD_KEYS = (
+    *("key revoked", "key over", "key of disabled", "key of former owner", "key replaced", "old secret over"),
+    *("key of another server", "key mistyped"),
+)
+# API keys that are good, by account and what may be done with them; the name says their scopes.
+_GOOD_KEYS = (
+    Who("owner's acme/*:*", "key", "acme", ALL),
+    Who("owner's acme/*:pull", "key", "acme", ("p",) * 3),
+    Who("owner's acme/*:push", "key", "acme", ("pw",) * 3),
+    Who("owner's acme/*:delete", "key", "acme", ("pd",) * 3),
+    Who("owner's acme/private:push", "key", "acme", ("pw", "p", "")),
+    Who("owner's elsewhere/*:*", "key", "acme", PUBLIC),
+    Who("owner's old secret", "key", "acme", ALL),
+    Who("reader's *:*", "key", "reader", READS),
+    Who("writer's *:*", "key", "writer", ALL),
+    Who("stranger's *:*", "key", "stranger", PUBLIC),
+    Who("heir's *:*", "key", "heir", PUBLIC),
+    Who("admin's acme/private:*", "key", "admin", ("pwd", "p", "")),
+    Who("admin's *:pull", "key", "admin", ("p",) * 3),
+)
+PRINCIPALS = (
+    Who("nobody", "nobody"),
+    Who("anybody's token", "anybody"),
+    Who("stranger", "machine", "stranger"),
+    Who("reader", "machine", "reader", READS),
+    Who("writer", "machine", "writer", ALL),
+    Who("owner", "machine", "acme", ALL, owns=True),
+    Who("admin", "machine", "admin", ALL, owns=True),
+    Who("heir", "machine", "heir"),  # could write before the namespace was removed, and made again
+    Who("owner, for other repositories", "astray", "acme", ALL),
+    Who("stranger, for other repositories", "astray", "stranger"),
+    *(Who(name, "bad token") for name in _BAD_TOKENS),
+    *(Who(f"{name}, {how}", "bad key") for name in _BAD_KEYS for how in ("Bearer", "Basic")),
+    *(Who(f"{each.name}, Bearer", "key", each.user, each.may) for each in _GOOD_KEYS),
+    *(Who(f"{each.name}, Basic", "key", each.user, each.may) for each in _GOOD_KEYS),
+    *(Who(f"{each.name}, token", "key token", each.user, each.may) for each in _GOOD_KEYS),
+    Who("session of stranger", "session", "stranger"),
+    Who("session of reader", "session", "reader", READS),
+    Who("session of owner", "session", "acme", ALL, owns=True),
+    Who("session of admin", "session", "admin", ALL, owns=True),
+)
+
+Row = tuple[str, int, int]
+
+# Below a repository: the path, and for each method what it needs, and what it then gets where the
+# repository is there, and where it is not.
+IN_REPOSITORY: dict[Route, tuple[str, dict[str, Row]]] = {
+    Route.MANIFEST: (
+        "manifests/latest",
+        {"GET": ("p", 200, 404), "HEAD": ("p", 200, 404), "PUT": ("w", 201, 404), "DELETE": ("d", 202, 404)},
+    ),
+    Route.BLOB: (
+        f"blobs/{BLOB}",
+        {"GET": ("p", 200, 404), "HEAD": ("p", 200, 404), "DELETE": ("d", 202, 404)},
+    ),
+    Route.UPLOADS: ("blobs/uploads/", {"POST": ("w", 202, 202)}),
+    Route.UPLOAD: (
+        f"blobs/uploads/UPLOAD?digest={BLOB}",
+        {"GET": ("w", 204, 404), "PATCH": ("w", 202, 404), "PUT": ("w", 201, 404), "DELETE": ("w", 204, 404)},
+    ),
+    Route.CONTENT: ("blobs/uploads/UPLOAD/content", {}),  # only the guard goes there, by a storage link
+    Route.TAGS: ("tags/list", {"GET": ("p", 200, 404)}),
+    Route.REFERRERS: (f"referrers/{BLOB}", {"GET": ("p", 200, 200)}),
+}
+
+# The account API of a repository: what follows its name, and the status for who reads it where it is there,
+# and where it is not; for the others of a row, who owns it.
+OWN_REPOSITORY: dict[Route, tuple[str, dict[str, Row]]] = {
+    Route.REPOSITORY: ("", {"GET": ("read", 200, 404), "PATCH": ("own", 200, 200)}),
+    Route.SHARE: ("/shares/friend", {"PUT": ("own", 204, 204), "DELETE": ("own", 204, 204)}),
+}
+
+_ANY = (200,) * 9
+_NO = (401,) * 4
+# Where there is no repository: the path, and for each method the status by how the principal comes. MINE and
+# THEIRS stand for an API key (a machine's key) of their own account, and of another one.
+ELSEWHERE: dict[tuple[Route, str], dict[str, tuple[int, ...]]] = {
+    (Route.ROOT, "/"): {"HEAD": _ANY},
+    (Route.BASE, "/v2/"): dict.fromkeys(("GET", "HEAD"), (401, 200, 401, 401, 200, 200, 200, 200, 401)),
+    (Route.CATALOG, "/v2/_catalog"): {"GET": (401, 200, 401, 401, 200, 401, 200, 200, 401)},
+    # A token is no signature; a form without fields asks for nothing.
+    (Route.TOKEN, "/v2/token"): {"GET": (200, 403, 403, 401, 403, 403, 200, 403, 200), "POST": (400,) * 9},
+    (Route.ME, "/api/me?ts=1"): {"POST": (401,) * 9},
+    (Route.SIGNOUT, "/api/signout?ts=1"): {"POST": (401,) * 9},
+    (Route.HEALTH, "/healthz"): {"GET": _ANY, "HEAD": _ANY},
+    (Route.METRICS, "/metrics"): {"GET": _ANY},
+    (Route.CAPABILITY, "/v2/_capability/x"): {"GET": (404,) * 9, "HEAD": (404,) * 9},
+    (Route.STORAGE, "/v2/_storage/x"): {"PUT": (403,) * 9},
+    (Route.ACCOUNT, "/api/account"): {"GET": (*_NO, 200, 401, 200, 200, 200)},
+    (Route.CREDENTIALS, "/api/credentials"): {
+        "GET": (*_NO, 200, 401, 200, 200, 200),
+        "POST": (*_NO, 201, 401, 403, 403, 201),
+    },
+    (Route.REVOKE_SECRET, "/api/credentials/revoke"): {"POST": (202,) * 9},
+    (Route.CREDENTIAL, "/api/credentials/MINE"): {"DELETE": (*_NO, 204, 401, 403, 403, 204)},
+    (Route.CREDENTIAL, "/api/credentials/THEIRS"): {"DELETE": (*_NO, 404, 401, 403, 403, 404)},
+    (Route.ROTATE, "/api/credentials/MINE/rotate"): {"POST": (*_NO, 200, 401, 403, 403, 200)},
+    (Route.ROTATE, "/api/credentials/THEIRS/rotate"): {"POST": (*_NO, 404, 401, 403, 403, 404)},
+    (Route.MACHINE, "/api/user/keys/MINE"): {"DELETE": (*_NO, 403, 401, 403, 403, 200)},
+    (Route.MACHINE, "/api/user/keys/THEIRS"): {"DELETE": (*_NO, 404, 401, 403, 403, 404)},
+    (Route.REPOSITORIES, "/api/repositories"): {"GET": (*_NO, 200, 401, 200, 200, 200)},
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One request of one principal, and its status."""
+
+    who: Who = field(repr=False)
+    method: str
+    target: str
+    status: int
+    repository: str = field(repr=False, default="")
+
+
+def cells(who: Who) -> Iterator[Cell]:
+    """Every request of a principal. What a route does not have is refused before anybody is looked at."""
+    for cell in _all_cells(who):
+        if cell.status != 405 or who.name in ("nobody", "owner", "garbage"):
+            yield cell
+
+
+def _all_cells(who: Who) -> Iterator[Cell]:
+    for method in METHODS:
+        for repository, may, public in zip(REPOSITORIES, who.may, PUBLIC, strict=True):
+            there = repository != "acme/missing"
+            for rest, needs in IN_REPOSITORY.values():
+                status = _in_repository(who, may, needs.get(method), public, there)
+                yield Cell(who, method, f"/v2/{repository}/{rest}", status, repository)
+            for rest, needs in OWN_REPOSITORY.values():
+                status = _own_repository(who, may, needs.get(method), there)
+                yield Cell(who, method, f"/api/repositories/{repository}{rest}", status, repository)
+        for (_, target), rows in ELSEWHERE.items():
+            statuses = rows.get(method)
+            yield Cell(who, method, target, statuses[COMES.index(who.comes)] if statuses else 405)
+
+
+def _in_repository(who: Who, may: str, row: Row | None, public: str, there: bool) -> int:
+    if row is None:
+        return 405
+    need, present, missing = row
+    if who.comes in ("bad token", "bad key"):
+        return 401
+    if who.comes in ("nobody", "session"):  # the registry's API knows no cookies
+        return present if need in public else 401
+    if need not in may:
+        return 404 if need == "p" else 403
+    return 401 if who.comes == "astray" else present if there else missing
+
+
+def _own_repository(who: Who, may: str, row: Row | None, there: bool) -> int:
+    if row is None:
+        return 405
+    need, present, missing = row
+    if who.comes not in ("machine", "key", "key token", "session"):
+        return 401
+    if need == "own" and who.comes in ("key", "key token"):
+        return 403
+    if "p" not in may:
+        return 404
+    if need == "own" and not who.owns:
+        return 403
+    return present if there else missing
