@@ -15,6 +15,7 @@ from house import House
 from peers import http_call
 from person import Ferry
 
+from registry.disk.data import lock_file
 from registry.model.digests import Digest
 from registry.server.registry import Registry
 
@@ -189,6 +190,10 @@ def test_what_is_collected_is_said_and_what_waits(ferry: Ferry) -> None:
     assert "0 B freed" in waits
     assert "5.0 KB waits, the last of it until 20" in waits
     assert "5.0 KB would be moved to the trash" in house("gc", "--dry-run", "--older-than", "0s").well().out
+    serving = lock_file(data / "serving")
+    assert serving is not None
+    assert house("gc", "--older-than", "0s", "--format", "json").well().json["waiting"] == 5000  # for a push
+    serving.close()
     told = house("gc", "--older-than", "0s", "--format", "json").well().json
     assert (told["dry_run"], told["trashed"], told["freed"], told["waiting"]) == (False, 5000, 5000, 0)
     assert f"sha256:{'ab' * 32}" in house("gc", "--strays").well().out
