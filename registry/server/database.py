@@ -249,14 +249,18 @@ def _without_constraints(connection: Any, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     """A writer takes its place in the queue at once: one that reads first could not be let in later."""
     alone = connection.get_execution_options().get("alone")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if alone else "BEGIN")
+    _run(connection.connection.cursor(), connection.dialect, "BEGIN IMMEDIATE" if alone else "BEGIN").close()
 
 
 def _executed(connection: Any, dialect: Dialect, statement: _Statement, parameters: _Values) -> Any:
     """A cursor on which the statement was run. SQLAlchemyError, whatever the database's own error was."""
     spelled, names = _spelled(statement, dialect)
     values = [parameters[name] for name in names]
-    cursor = connection.cursor()
+    return _run(connection.cursor(), dialect, spelled, values)
+
+
+def _run(cursor: Any, dialect: Dialect, spelled: str, values: Sequence[object] = ()) -> Any:
+    """The cursor, on which the words were run. SQLAlchemyError."""
     try:
         cursor.execute(spelled, values)
     except dialect.loaded_dbapi.Error as error:
