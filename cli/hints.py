@@ -19,6 +19,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.SECRET_EXPOSED: "chmod 600 {detail}; where it cannot be changed (a mounted secret), "
     "put a key's text into FERRY_KEY instead",
     Reason.NOT_ALLOWED: "ask the owner for the right; ferry whoami {host} shows who you are there",
+    Reason.VISIBILITY_UNSUPPORTED: "make it so on {host}'s own pages; push without --private and --public",
     Reason.CREDENTIALS_NOT_ALLOWED: "credentials are changed with a machine's key: ferry signin {host}",
     Reason.CLOCK: "set this machine's clock, or ask for the server's to be set",
     Reason.NAME_NOT_THERE: "check the name; without the right to it, a private model looks like none",

@@ -67,6 +67,7 @@ _COMMON: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 # Options that share a row of a help text, and what is said of them there.
 _ROWS: dict[tuple[str, ...], tuple[str, str]] = {
     ("tls_cert", "tls_key"): ("--tls-cert FILE, --tls-key FILE", "Speak HTTPS (PEM files)."),
+    ("visibility",): ("--private, --public", "Who may read it there, from the start."),
     ("limit_rate", "jobs"): ("--limit-rate 20M, --jobs N", "Bytes a second; transfers at once."),
     ("quiet", "verbose", "debug", "yes"): (
         "--quiet, --verbose, --debug, --yes",

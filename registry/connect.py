@@ -96,15 +96,15 @@ class Connections:
             scheme = "http" if plain else "https"
         return Origin.of(f"http://{host}") if scheme == "http" else secure
 
-    def remote(self, name: Name) -> Remote:
-        """The registry a name is in, asked as whom we are in its repository."""
-        return self.remote_at(self.origin(name), name.repository)
+    def remote(self, name: Name, visibility: str = "") -> Remote:
+        """The registry a name is in, asked as whom we are in its repository; `visibility` as in `Remote`."""
+        return self.remote_at(self.origin(name), name.repository, visibility)
 
-    def remote_at(self, origin: Origin, repository: str = "") -> Remote:
+    def remote_at(self, origin: Origin, repository: str = "", visibility: str = "") -> Remote:
         """The registry at `origin`, asked as whom we are in `repository` (or a namespace) there."""
         bare = self._pool(self._host_settings(origin.netloc).network)  # for storage: nobody's name, no secret
         peer = Peer(self.session(origin, repository), origin, self._now)
-        return Remote(peer, self._uploads, Direct(bare), methods=self._methods)
+        return Remote(peer, self._uploads, Direct(bare), methods=self._methods, visibility=visibility)
 
     def session(self, origin: Origin, repository: str = "") -> Transport:
         """The transport that says to `origin` who we are in `repository`."""

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     SECRET_EXPOSED = "secret_exposed"  # others may touch a file that holds a secret; `detail` is its path
     NOT_ALLOWED = "not_allowed"  # the host knows who asks, and says no
     WITHDRAWN = "withdrawn"  # the host knows it, and takes it no more: revoked, expired, disabled
+    VISIBILITY_UNSUPPORTED = "visibility_unsupported"  # a push cannot say there who may read it
     CREDENTIALS_NOT_ALLOWED = "credentials_not_allowed"  # the secret in use may not change credentials
     CLOCK = "clock"  # the two clocks differ too much
     NAME_NOT_THERE = "name_not_there"  # a registry has no such name, or shows it to others only

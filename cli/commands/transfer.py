@@ -39,8 +39,10 @@ def pull(invocation: Invocation, names: tuple[str, ...], other: str | None) -> i
 @command(*STORE, *NETWORK, *MOVING, goes_on=True)
 @click.argument("names", metavar="NAME [DESTINATION]", nargs=-1, required=True)
 @click.option("--to", "place", metavar="HOST/NAMESPACE", help="Where several models go.")
-def push(invocation: Invocation, names: tuple[str, ...], place: str | None) -> int:
-    """Publish a local model at its registry, or as DESTINATION (with its own tag, unless said).
+@click.option("--private", "visibility", flag_value="private")
+@click.option("--public", "visibility", flag_value="public")
+def push(invocation: Invocation, names: tuple[str, ...], place: str | None, visibility: str | None) -> int:
+    """Publish a model at its registry, or as DESTINATION (its own tag, unless said).
 
     \b
       ferry push models.acme.example/acme/tiny:1.0
@@ -54,7 +56,14 @@ def push(invocation: Invocation, names: tuple[str, ...], place: str | None) -> i
             name = pairs[to]
             # What was pulled from a registry lies there under that name, and need not be sent again.
             near = name if name.host == to.host else None
-            return PlannedCopy(store, name, opened.remote(to), to, transfers.route(str(name), to.text), near)
+            return PlannedCopy(
+                store,
+                name,
+                opened.remote(to, visibility or ""),
+                to,
+                transfers.route(str(name), to.text),
+                near,
+            )
 
         return transfers.copy_each(invocation, list(pairs), publish, watcher, opened)
 

@@ -45,6 +45,7 @@ from registry.wire import faults, routes
 from registry.wire.faults import Refusal
 from registry.wire.headers import Headers
 from registry.wire.messages import Access, Request, Response
+from registry.wire.visibility import VISIBILITY
 
 _ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_INDEX, OCI_ARTIFACT))}
 _NO_HEAD = (400, 405, 501)  # it answers GET only, or tells nobody but who asks in another way what is wrong
@@ -66,7 +67,8 @@ class Remote:
     """The registry `peer`; `sessions` remembers the uploads that were begun there.
 
     With `direct`, blobs go past it to its storage where it offers that. `methods` remembers how it takes
-    bytes; `first_part` is how many of them an upload's first PATCH brings.
+    bytes; `first_part` is how many of them an upload's first PATCH brings. `visibility`: "public" or
+    "private" for what is published, in force before anybody sees it; "" leaves it as it is.
     """
 
     peer: Peer
@@ -74,6 +76,7 @@ class Remote:
     direct: Direct | None = None
     first_part: int = FIRST_PART
     methods: Methods = field(default_factory=memory_methods)
+    visibility: str = ""
     plain_post: threading.Event = field(default_factory=threading.Event)  # mounts nothing onto itself
 
     # --- reading -----------------------------------------------------------------------------------
@@ -178,7 +181,24 @@ class Remote:
     # --- writing -----------------------------------------------------------------------------------
 
     def prepare(self, name: Name, manifest: Manifest) -> None:
-        """A registry says itself what it does not take."""
+        """A registry says itself what it does not take; but one that cannot hide a model must not get it."""
+        if not self.visibility:
+            return
+        doing = f"asking whether {name} can be made {self.visibility}"
+        path = routes.manifest(name.repository, name.reference)
+        answer = self.peer.transport(
+            Request("HEAD", f"{self.peer.origin}{path}", Headers(_ACCEPT), access=writing(name))
+        )
+        answer.close()
+        if answer.status not in (200, 404):
+            raise self.peer.error_of(self.peer.refusal(answer, doing), doing)
+        if not answer.headers.get(VISIBILITY):
+            raise ProtocolError(
+                f"{doing}: {self.peer.host} cannot do that at a push; nothing was sent",
+                host=self.peer.host,
+                name=str(name),
+                reason=Reason.VISIBILITY_UNSUPPORTED,
+            )
 
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | None:
         """A mount where `near` is another repository here, else an upload; a remembered one goes on."""
@@ -232,16 +252,23 @@ class Remote:
 
     def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
         """Put the manifest and read it back: done only when exactly those bytes are returned."""
-        if was == manifest.digest:
+        if was == manifest.digest and not self.visibility:
             return
         doing = f"publishing {name}"
         path = routes.manifest(name.repository, name.reference)
-        headers = Headers({"Content-Type": manifest.media_type})
+        said = {VISIBILITY: self.visibility} if self.visibility else {}
+        headers = Headers({"Content-Type": manifest.media_type, **said})
         response = self.peer.transport(
             Request("PUT", f"{self.peer.origin}{path}", headers, manifest.raw, access=writing(name))
         )
         if response.status not in (200, 201, 202):
             raise self._unpublished(self.peer.refusal(response, doing), manifest, doing)
+        if self.visibility and response.headers.get(VISIBILITY) != self.visibility:
+            raise ProtocolError(
+                f"{doing}: it is published, and {self.peer.host} does not say that it is {self.visibility}",
+                host=self.peer.host,
+                name=str(name),
+            )
         if self._read_back(path, name) != manifest.raw:
             raise CorruptError(
                 f"{doing}: {self.peer.host} returns another manifest than was sent",
