@@ -82,6 +82,11 @@ class PretendAccounts:
     def __exit__(self, *_: object) -> None:
         self.spy.__exit__()
 
+    ada, ben = "ada", "ben"
+
+    def revoked(self, credential: Credential) -> bool:
+        return credential.revoked
+
     # --- what a test does behind the registry's back ----------------------------------------------------
 
     def approve(self, key: PublicKey, user: str) -> Credential:
@@ -209,7 +214,9 @@ class PretendAccounts:
             own.revoked = True
             return reply(204)
         if who.kind != "machine":
-            return as_json(403, error="an API key does not manage credentials")
+            return as_json(
+                403, error="an API key cannot do that: sign in with a machine's key, or in a browser"
+            )
         return self._managed(seen.method, path, own, who, body)
 
     def _managed(
@@ -218,7 +225,12 @@ class PretendAccounts:
         if (method, path) == ("POST", "/api/credentials"):
             secret = api_keys.make(os.urandom(32))
             made = Credential(
-                f"k{len(self.credentials)}", who.user, "api", body["note"], body["scopes"], secret=secret
+                f"k{len(self.credentials)}",
+                who.user,
+                "api",
+                body["note"],
+                body.get("scopes", ["*:pull"]),
+                secret=secret,
             )
             self.credentials.append(made)
             expires = moment(body.get("expires_in", 90 * DAY))

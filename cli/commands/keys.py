@@ -45,7 +45,7 @@ def keys() -> None:
 def create(
     invocation: Invocation, scopes: tuple[str, ...], expires: str | None, note: str, host: str | None
 ) -> None:
-    """Make an API key, and show it: only this once. Without --scope it may what you may.
+    """Make an API key, and show it: only this once. Without --scope it may pull what you may.
 
     \b
       ferry keys create --scope 'acme/*:pull' --note ci --host models.acme.example
@@ -110,9 +110,7 @@ def rotate(invocation: Invocation, id: str, overlap: str, host: str | None) -> N
     seconds = _duration(overlap, "--overlap", least=0.0)
     with accounts.opened(invocation, host) as there:
         made = there.api.rotate(id, seconds)
-    until = (
-        f"the old one is good until {made['old_until']}" if made.get("old_until") else "the old one is dead"
-    )
+    until = f"the old one is good until {made['old_until']}" if seconds else "the old one is dead"
     _show_secret(invocation, made, f"the new secret of the API key {made['id']}; {until}")
 
 
@@ -131,7 +129,7 @@ def _show_secret(invocation: Invocation, made: Document, what: str) -> None:
 
 def _row(row: Document) -> list[str]:
     scopes = row.get("scopes")
-    allowed = ", ".join(map(str, scopes)) if isinstance(scopes, list) and scopes else "all that you may"
+    allowed = ", ".join(map(str, scopes)) if isinstance(scopes, list) and scopes else "-"
     texts = {key: str(value) if value is not None else "-" for key, value in row.items()}
     columns = ("id", "kind", "note", "shown", "", "last_used", "expires", "state")
     return [texts.get(column) or "-" if column else allowed for column in columns]

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from registry.auth.keys import PublicKey
 from registry.auth.signin import ANSWER_BYTES, json_object
-from registry.errors import DeniedError, NotFoundError, ProtocolError, Reason, RegistryError
+from registry.errors import DeniedError, InvalidError, NotFoundError, ProtocolError, Reason, RegistryError
 from registry.wire import faults
 from registry.wire.bodies import read_body
 from registry.wire.headers import Headers
@@ -29,8 +29,9 @@ Document = dict[str, object]
 class AccountApi:
     """The account API at `origin`, asked through a session that says who we are; `now` is Unix seconds.
 
-    Every call: NotFoundError where a registry has no such API, or no such credential; DeniedError for a
-    secret that is refused or may not do this; TransientError; ProtocolError for an unusable answer.
+    Every call: InvalidError for what the registry takes for a mistake; NotFoundError where it has no such
+    API, or no such credential; DeniedError for a secret that is refused or may not do this; TransientError;
+    ProtocolError for an unusable answer.
     """
 
     transport: Transport
@@ -59,7 +60,9 @@ class AccountApi:
 
     def create(self, note: str, scopes: Sequence[str], expires_in: float | None) -> Document:
         """A new API key: `{"id","secret","scopes","expires"}`; the secret is told this once."""
-        document: Document = {"note": note, "scopes": list(scopes)}
+        document: Document = {"note": note}
+        if scopes:  # without: what the registry gives usually
+            document["scopes"] = list(scopes)
         if expires_in is not None:
             document["expires_in"] = int(expires_in)
         return self._secret("POST", _CREDENTIALS, "making an API key", document)
@@ -116,6 +119,8 @@ class AccountApi:
         host = self.origin.netloc
         error = faults.error_of(faults.Refusal.of(response, answer), doing, host=host, now=self.now())
         said = json_object(answer).get("error")
+        if response.status == 400 and isinstance(said, str):
+            return InvalidError(f"{doing}: {faults.printable(said)[:300]}", host=host)
         if isinstance(error, NotFoundError) and not isinstance(said, str):
             return NotFoundError(
                 f"{doing}: it has no account API (404)",

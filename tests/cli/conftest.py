@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 from house import House
 from person import Ferry
 from pretend_accounts import Credential, PretendAccounts
+from real_accounts import AnyAccounts, RealAccounts
 
 from registry.auth.keys import ensure_key
+
+_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -47,14 +51,24 @@ def house(people: Callable[[str], Ferry]) -> Iterator[House]:
 
 
 @pytest.fixture
-def accounts() -> Iterator[PretendAccounts]:
+def pretended() -> Iterator[PretendAccounts]:
     """A pretended registry with accounts."""
     with PretendAccounts() as made:
         yield made
 
 
+@pytest.fixture(params=["pretended", "ferry serve"])
+def accounts(request: pytest.FixtureRequest) -> AnyAccounts:
+    """The same, and a real one: what holds of both is what was agreed."""
+    if request.param == "pretended":
+        made: PretendAccounts = request.getfixturevalue("pretended")
+        return made
+    number = next(_numbers)
+    return RealAccounts(request.getfixturevalue("house"), f"ada{number}", f"ben{number}")
+
+
 @pytest.fixture
-def machine(ferry: Ferry, accounts: PretendAccounts) -> Credential:
+def machine(ferry: Ferry, accounts: AnyAccounts) -> Credential:
     """The person's key, approved there as ada's."""
     key = ensure_key(ferry.home / ".ollama" / "id_ed25519", os.urandom(32))
-    return accounts.approve(key.public, "ada")
+    return accounts.approve(key.public, accounts.ada)

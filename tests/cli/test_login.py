@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from login_kit import docker, put_helper, toml_of
 from person import Ferry
-from pretend_accounts import PretendAccounts
+from real_accounts import AnyAccounts
 from spy import Seen, Spy, Talk, reply
 
 from cli.settings import credentials as kept
@@ -23,9 +23,9 @@ from registry.errors import DeniedError, InvalidError
 
 @pytest.mark.parametrize("place", ["{host}", "{host}/acme"])
 def test_an_api_key_is_tried_kept_for_its_owner_alone_used_and_forgotten(
-    place: str, ferry: Ferry, accounts: PretendAccounts
+    place: str, ferry: Ferry, accounts: AnyAccounts
 ) -> None:
-    secret = accounts.make_api_key("ada").secret
+    secret = accounts.make_api_key(accounts.ada).secret
     place = place.format(host=accounts.host)
     done = ferry("login", place, "--api-key-stdin", stdin=secret + "\n").well()
     assert str(toml_of(ferry)) in done.out and secret not in done.out + done.err
@@ -41,7 +41,7 @@ def test_an_api_key_is_tried_kept_for_its_owner_alone_used_and_forgotten(
 
 
 @pytest.mark.parametrize("words", [("--api-key-stdin",), ("-u", "me", "--password-stdin")])
-def test_what_is_refused_is_not_kept(words: tuple[str, ...], ferry: Ferry, accounts: PretendAccounts) -> None:
+def test_what_is_refused_is_not_kept(words: tuple[str, ...], ferry: Ferry, accounts: AnyAccounts) -> None:
     done = ferry("login", accounts.host, *words, stdin="not-the-secret", seconds=60)
     assert done.code == 4 and "not-the-secret" not in done.out + done.err
     assert not toml_of(ferry).exists()
@@ -91,18 +91,18 @@ def test_what_is_no_login_is_refused_before_anything_is_asked(
 
 
 def test_a_helper_of_dockers_is_handed_the_login_and_gives_it_back(
-    ferry: Ferry, accounts: PretendAccounts
+    ferry: Ferry, accounts: AnyAccounts
 ) -> None:
     folder = put_helper(ferry)
     docker(ferry, {"credsStore": "test"})
     person = Ferry(ferry.home, {"PATH": f"{ferry.home / 'bin'}:{ferry.env()['PATH']}"})
-    secret = accounts.make_api_key("ada").secret
+    secret = accounts.make_api_key(accounts.ada).secret
     assert (
         "docker-credential-test" in person("login", accounts.host, "--api-key-stdin", stdin=secret).well().out
     )
     (stored,) = folder.iterdir()
     assert json.loads(stored.read_text())["Secret"] == secret and not toml_of(ferry).exists()
-    assert person("whoami", accounts.host, "--format", "json").well().json["name"] == "ada"
+    assert person("whoami", accounts.host, "--format", "json").well().json["name"] == accounts.ada
 
     person("login", f"{accounts.host}/acme", "--api-key-stdin", stdin=secret).well()
     assert toml_of(ferry).exists()  # a helper knows hosts only

@@ -13,6 +13,7 @@ import pytest
 from peers import write_certificate
 from person import Ferry
 from pretend_accounts import CODE, PretendAccounts
+from real_accounts import AnyAccounts
 from spy import Spy, reply
 
 from cli.settings import machine
@@ -42,15 +43,15 @@ def waiting(person: Ferry, accounts: PretendAccounts, *words: str) -> subprocess
 
 
 def test_it_makes_the_key_says_which_waits_and_ends_when_it_is_approved(
-    ferry: Ferry, accounts: PretendAccounts
+    ferry: Ferry, pretended: PretendAccounts
 ) -> None:
-    process = waiting(ferry, accounts)
-    accounts.approve(key_of(ferry), "ada")
+    process = waiting(ferry, pretended)
+    pretended.approve(key_of(ferry), "ada")
     out, err = process.communicate(timeout=60)
 
     assert process.returncode == 0, err
     key = key_of(ferry)
-    assert f"http://{accounts.host}/connect?name=" in out and f"&key={key.connect}" in out
+    assert f"http://{pretended.host}/connect?name=" in out and f"&key={key.connect}" in out
     assert CODE in out
     for told in (
         key.fingerprint,
@@ -59,13 +60,13 @@ def test_it_makes_the_key_says_which_waits_and_ends_when_it_is_approved(
         getpass.getuser(),
     ):
         assert told in out
-    assert out.splitlines()[-1].startswith(f"you are signed in at {accounts.host} as ada")
+    assert out.splitlines()[-1].startswith(f"you are signed in at {pretended.host} as ada")
     assert "10 min at most" in err
 
 
-def test_json_is_a_line_a_state(ferry: Ferry, accounts: PretendAccounts) -> None:
-    process = waiting(ferry, accounts, "--format", "json")
-    accounts.approve(key_of(ferry), "ada")
+def test_json_is_a_line_a_state(ferry: Ferry, pretended: PretendAccounts) -> None:
+    process = waiting(ferry, pretended, "--format", "json")
+    pretended.approve(key_of(ferry), "ada")
     out, _ = process.communicate(timeout=60)
 
     opened, approved = map(json.loads, out.splitlines())
@@ -76,7 +77,7 @@ def test_json_is_a_line_a_state(ferry: Ferry, accounts: PretendAccounts) -> None
     assert (approved["state"], approved["name"], process.returncode) == ("approved", "ada", 0)
 
 
-def test_nobody_approves_it(ferry: Ferry, accounts: PretendAccounts) -> None:
+def test_nobody_approves_it(ferry: Ferry, accounts: AnyAccounts) -> None:
     done = ferry("signin", accounts.host, "--give-up-after", "0", "--format", "json")
     opened, ended = map(json.loads, done.out.splitlines())
 
@@ -85,18 +86,18 @@ def test_nobody_approves_it(ferry: Ferry, accounts: PretendAccounts) -> None:
     assert "nobody approved the key" in done.err and f"ferry signin {accounts.host}" in done.err
 
 
-def test_it_gives_up_after_the_time_that_was_given(ferry: Ferry, accounts: PretendAccounts) -> None:
-    assert ferry("signin", accounts.host, "--give-up-after", "1.5s").code == 4
-    assert len([seen for seen in accounts.spy.seen if seen.target.startswith("/api/me")]) >= 2
+def test_it_gives_up_after_the_time_that_was_given(ferry: Ferry, pretended: PretendAccounts) -> None:
+    assert ferry("signin", pretended.host, "--give-up-after", "1.5s").code == 4
+    assert len([seen for seen in pretended.spy.seen if seen.target.startswith("/api/me")]) >= 2
 
 
-def test_who_is_signed_in_already_is_told_so(ferry: Ferry, accounts: PretendAccounts) -> None:
+def test_who_is_signed_in_already_is_told_so(ferry: Ferry, accounts: AnyAccounts) -> None:
     ferry("signin", accounts.host, "--give-up-after", "0")
-    accounts.approve(key_of(ferry), "ada")
+    accounts.approve(key_of(ferry), accounts.ada)
 
     assert "you are signed in" in ferry("signin", accounts.host).well().out
     (line,) = ferry("signin", accounts.host, "--format", "json").well().out.splitlines()
-    assert (json.loads(line)["state"], json.loads(line)["name"]) == ("approved", "ada")
+    assert (json.loads(line)["state"], json.loads(line)["name"]) == ("approved", accounts.ada)
 
 
 def test_a_registry_without_a_code_shows_none(ferry: Ferry) -> None:
@@ -121,11 +122,11 @@ def test_a_registry_without_pages_says_what_its_administrator_does(ferry: Ferry)
     assert key_of(ferry).line in told.json["error"]["hint"]
 
 
-def test_a_registry_that_is_busy_for_a_while_is_asked_again(ferry: Ferry, accounts: PretendAccounts) -> None:
-    process = waiting(ferry, accounts)
-    accounts.busy = 1
-    assert accounts.was_busy.wait(60)
-    accounts.approve(key_of(ferry), "ada")
+def test_a_registry_that_is_busy_for_a_while_is_asked_again(ferry: Ferry, pretended: PretendAccounts) -> None:
+    process = waiting(ferry, pretended)
+    pretended.busy = 1
+    assert pretended.was_busy.wait(60)
+    pretended.approve(key_of(ferry), "ada")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and "as ada" in out and "still waiting" in err
 
@@ -137,11 +138,11 @@ def test_a_clock_that_is_off_ends_it_at_once(ferry: Ferry) -> None:
     assert done.code == 4 and "900 s" in done.err and "set this machine's clock" in done.err
 
 
-def test_only_the_key_is_asked_with_and_nothing_else_leaves(ferry: Ferry, accounts: PretendAccounts) -> None:
+def test_only_the_key_is_asked_with_and_nothing_else_leaves(ferry: Ferry, pretended: PretendAccounts) -> None:
     """Until a person opens the page, all that a registry hears of is a public key."""
-    ferry("signin", accounts.host, "--give-up-after", "0")
-    assert [seen.method for seen in accounts.spy.seen] == ["POST", "GET"]
-    assert all(getpass.getuser() not in seen.target for seen in accounts.spy.seen)
+    ferry("signin", pretended.host, "--give-up-after", "0")
+    assert [seen.method for seen in pretended.spy.seen] == ["POST", "GET"]
+    assert all(getpass.getuser() not in seen.target for seen in pretended.spy.seen)
 
 
 # --- a browser --------------------------------------------------------------------------------------------
@@ -160,13 +161,13 @@ def test_only_the_key_is_asked_with_and_nothing_else_leaves(ferry: Ferry, accoun
     ],
 )
 def test_a_browser_is_opened_only_where_somebody_sees_it(
-    environ: dict[str, str], words: tuple[str, ...], opens: bool, ferry: Ferry, accounts: PretendAccounts
+    environ: dict[str, str], words: tuple[str, ...], opens: bool, ferry: Ferry, pretended: PretendAccounts
 ) -> None:
     browser = ferry.home / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {ferry.home}/opened\n')
     browser.chmod(0o755)
     person = Ferry(ferry.home, {**environ, "BROWSER": f"{browser} %s"})
-    person("signin", accounts.host, *words, "--give-up-after", "1s")
+    person("signin", pretended.host, *words, "--give-up-after", "1s")
     opened = ferry.home / "opened"
     assert opened.exists() == opens
     if opens:
@@ -194,13 +195,15 @@ def test_a_list_of_mounts_that_cannot_be_read_warns_of_nothing(text: str) -> Non
     assert machine.passing_storage(Path("/root/key"), text) == ""
 
 
-def test_in_a_container_it_warns_of_a_key_that_will_not_last(ferry: Ferry, accounts: PretendAccounts) -> None:
+def test_in_a_container_it_warns_of_a_key_that_will_not_last(
+    ferry: Ferry, pretended: PretendAccounts
+) -> None:
     shm = Path("/dev/shm")
     if not shm.is_dir() or machine.passing_storage(shm / "x", machine.mounts()) != "tmpfs":
         pytest.skip("/dev/shm is not a tmpfs here")
-    key = shm / f"ferry-test-{ferry.home.parent.name}-{accounts.spy.port}"
+    key = shm / f"ferry-test-{ferry.home.parent.name}-{pretended.spy.port}"
     try:
-        words = ("signin", accounts.host, "--key", key, "--give-up-after", "0")
+        words = ("signin", pretended.host, "--key", key, "--give-up-after", "0")
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
         inside = ferry(*words, container="podman")
     finally:
@@ -247,31 +250,31 @@ def test_it_waits_as_long_as_the_registry_asks_and_no_longer_than_it_was_told() 
 
 
 def test_signing_out_disconnects_this_key_by_a_token_of_this_server(
-    ferry: Ferry, accounts: PretendAccounts
+    ferry: Ferry, pretended: PretendAccounts
 ) -> None:
-    ferry("signin", accounts.host, "--give-up-after", "0")
-    first = accounts.approve(key_of(ferry), "ada")
+    ferry("signin", pretended.host, "--give-up-after", "0")
+    first = pretended.approve(key_of(ferry), pretended.ada)
 
-    assert "signed out" in ferry("signout", accounts.host).well().out
-    assert first.revoked and ferry("whoami", accounts.host).code == 4
+    assert "signed out" in ferry("signout", pretended.host).well().out
+    assert first.revoked and ferry("whoami", pretended.host).code == 4
     deleting = next(
-        seen for seen in accounts.spy.seen if seen.method == "DELETE" and seen.header("Authorization")
+        seen for seen in pretended.spy.seen if seen.method == "DELETE" and seen.header("Authorization")
     )
     assert str(deleting.header("Authorization")).startswith("Bearer ")  # a signature could be passed on
-    asked = next(seen for seen in accounts.spy.seen if "/v2/token" in seen.target)
+    asked = next(seen for seen in pretended.spy.seen if "/v2/token" in seen.target)
     assert "registry%3Aaccount%3A%2A" in asked.target
 
-    accounts.approve(key_of(ferry), "ada")
-    assert ferry("whoami", accounts.host).well() and first.revoked
+    pretended.approve(key_of(ferry), pretended.ada)
+    assert ferry("whoami", pretended.host).well() and first.revoked
 
 
-def test_signing_out_without_a_key_makes_none(ferry: Ferry, accounts: PretendAccounts) -> None:
-    done = ferry("signout", accounts.host)
+def test_signing_out_without_a_key_makes_none(ferry: Ferry, pretended: PretendAccounts) -> None:
+    done = ferry("signout", pretended.host)
     assert done.code == 4 and "there is no key" in done.err
-    assert not (ferry.home / ".ollama").exists() and not accounts.spy.seen
+    assert not (ferry.home / ".ollama").exists() and not pretended.spy.seen
 
 
-def test_signing_out_of_what_one_is_not_signed_in_at(ferry: Ferry, accounts: PretendAccounts) -> None:
+def test_signing_out_of_what_one_is_not_signed_in_at(ferry: Ferry, accounts: AnyAccounts) -> None:
     ferry("signin", accounts.host, "--give-up-after", "0")
     assert ferry("signout", accounts.host).code == 4
 
@@ -279,9 +282,9 @@ def test_signing_out_of_what_one_is_not_signed_in_at(ferry: Ferry, accounts: Pre
 # --- the pages ----------------------------------------------------------------------------------------------
 
 
-def test_a_link_into_the_pages_is_shown_and_nothing_else(ferry: Ferry, accounts: PretendAccounts) -> None:
+def test_a_link_into_the_pages_is_shown_and_nothing_else(ferry: Ferry, accounts: AnyAccounts) -> None:
     ferry("signin", accounts.host, "--give-up-after", "0")
-    accounts.approve(key_of(ferry), "ada")
+    accounts.approve(key_of(ferry), accounts.ada)
     done = ferry("signin", accounts.host, "--page").well()
     assert done.out.startswith(f"http://{accounts.host}/page#") and done.out.count("\n") == 1
     told = json.loads(ferry("signin", accounts.host, "--page", "--format", "json").well().out)

@@ -9,26 +9,25 @@ from pathlib import Path
 import pytest
 from login_kit import docker, put_helper
 from person import Ferry
-from pretend_accounts import Credential, PretendAccounts
+from pretend_accounts import Credential
+from real_accounts import AnyAccounts
 from spy import Spy, reply
 
 from registry.auth import api_keys
-from registry.auth.keys import PrivateKey, ensure_key, load_key
-
-KEY = PrivateKey(bytes(range(32)))
+from registry.auth.keys import ensure_key, load_key
 
 
 def test_a_machine_is_told_its_account_credential_and_why(
-    ferry: Ferry, accounts: PretendAccounts, machine: Credential
+    ferry: Ferry, accounts: AnyAccounts, machine: Credential
 ) -> None:
     told = ferry("whoami", accounts.host).well().out
     fingerprint = load_key(ferry.home / ".ollama" / "id_ed25519").public.fingerprint
-    assert told.startswith(f"ada at {accounts.host}, with the key {fingerprint}")
+    assert told.startswith(f"{accounts.ada} at {accounts.host}, with the key {fingerprint}")
     assert machine.id in told and "this machine's own key" in told
 
     document = ferry("whoami", accounts.host, "--format", "json").well().json
     assert (document["name"], document["host"], document["fingerprint"]) == (
-        "ada",
+        accounts.ada,
         accounts.host,
         fingerprint,
     )
@@ -51,20 +50,20 @@ CHOSEN = {
 
 @pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("how", CHOSEN)
-def test_why_an_identity_was_chosen_is_said(how: str, ferry: Ferry, accounts: PretendAccounts) -> None:
+def test_why_an_identity_was_chosen_is_said(how: str, ferry: Ferry, accounts: AnyAccounts) -> None:
     """Each of these is asked before this machine's own key, which is known too, to ada."""
     home, host = ferry.home, accounts.host
     words: tuple[str | Path, ...] = ()
     environ: dict[str, str] = {}
-    secret = accounts.make_api_key("ben").secret
-    ensure_key(home / "own", KEY.seed)
+    secret = accounts.make_api_key(accounts.ben).secret
+    key = ensure_key(home / "own", os.urandom(32))
     if how in ("FERRY_KEY", "--key", "settings key"):
-        accounts.approve(KEY.public, "ben")
+        accounts.approve(key.public, accounts.ben)
     (home / "api-key").write_text(secret + "\n")
     (home / "api-key").chmod(0o600)
     match how:
         case "FERRY_KEY":
-            environ = {"FERRY_KEY": KEY.openssh()}
+            environ = {"FERRY_KEY": key.openssh()}
         case "--key":
             words = ("--key", home / "own")
         case "FERRY_API_KEY":
@@ -84,41 +83,39 @@ def test_why_an_identity_was_chosen_is_said(how: str, ferry: Ferry, accounts: Pr
             docker(ferry, {"credsStore": "test"})
     person = Ferry(home, {**environ, "PATH": f"{home / 'bin'}:{ferry.env()['PATH']}"})
     document = person("whoami", host, "--format", "json", *words).well().json
-    assert document["name"] == "ben"
+    assert document["name"] == accounts.ben
     assert CHOSEN[how].format(home=home, host=host) in document["chosen"]
     shown = document["credential"]["shown"]
-    assert shown == (KEY.public.fingerprint if document["fingerprint"] else secret[-4:])
+    assert shown == (key.public.fingerprint if document["fingerprint"] else secret[-4:])
     assert secret not in person("whoami", host, "--debug", *words).well().out
 
 
-def test_nobody_is_told_so(ferry: Ferry, accounts: PretendAccounts) -> None:
+def test_nobody_is_told_so(ferry: Ferry, accounts: AnyAccounts) -> None:
     done = ferry("whoami", accounts.host)
     assert done.code == 4 and "there is no key at" in done.err and f"ferry signin {accounts.host}" in done.err
-    ensure_key(ferry.home / ".ollama" / "id_ed25519", KEY.seed)
+    ensure_key(ferry.home / ".ollama" / "id_ed25519", os.urandom(32))
     told = ferry("whoami", accounts.host, "--format", "json")
     assert told.code == 4 and told.json["error"]["reason"] == "key_unknown"
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_refused_api_key_is_not_covered_up_by_the_machines_key(
-    ferry: Ferry, accounts: PretendAccounts
-) -> None:
+def test_a_refused_api_key_is_not_covered_up_by_the_machines_key(ferry: Ferry, accounts: AnyAccounts) -> None:
     dead = api_keys.make(os.urandom(32))
     done = ferry("whoami", accounts.host, FERRY_API_KEY=dead, FERRY_REGISTRY=accounts.host)
     assert done.code == 4 and "invalid or revoked" in done.err and dead not in done.err
 
 
-def test_an_unknown_key_says_nothing_of_the_next_secret(ferry: Ferry, accounts: PretendAccounts) -> None:
+def test_an_unknown_key_says_nothing_of_the_next_secret(ferry: Ferry, accounts: AnyAccounts) -> None:
     """A key that docker's login stands behind."""
-    ensure_key(ferry.home / "own", KEY.seed)
+    ensure_key(ferry.home / "own", os.urandom(32))
     ferry.settings(f'[host."{accounts.host}"]\nkey = "~/own"\n')
-    secret = accounts.make_api_key("ben").secret
+    secret = accounts.make_api_key(accounts.ben).secret
     docker(ferry, {"auths": {accounts.host: {"auth": b64encode(f"any:{secret}".encode()).decode()}}})
-    assert ferry("whoami", accounts.host, "--format", "json").well().json["name"] == "ben"
+    assert ferry("whoami", accounts.host, "--format", "json").well().json["name"] == accounts.ben
 
 
 def test_a_registry_without_accounts_is_said_as_that(ferry: Ferry) -> None:
-    ensure_key(ferry.home / ".ollama" / "id_ed25519", KEY.seed)
+    ensure_key(ferry.home / ".ollama" / "id_ed25519", os.urandom(32))
     with Spy((reply(404, b"404 page not found"),)) as spy:
         done = ferry("whoami", spy.netloc)
     assert done.code == 3 and "keeps no accounts of this kind" in done.err
