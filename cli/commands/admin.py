@@ -11,6 +11,7 @@ import click
 
 from cli import data_directory
 from cli.commands.backup import backup, restore
+from cli.commands.invite import user_invite, user_reset
 from cli.commands.upkeep import audit, check, gc
 from cli.groups import Group
 from cli.options import Invocation, command
@@ -298,7 +299,7 @@ def visibility(invocation: Invocation, words: tuple[str, ...]) -> None:
 
 _Commands = tuple[tuple[click.Group, tuple[click.Command, ...]], ...]
 _COMMANDS: _Commands = (
-    (user, (user_add, user_list, user_disable, user_enable, user_remove)),
+    (user, (user_add, user_invite, user_reset, user_list, user_disable, user_enable, user_remove)),
     (key, (key_add, key_list, key_revoke)),
     (admin, (grant, visibility, gc, check, backup, restore, audit)),
 )

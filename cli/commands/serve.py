@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -108,10 +109,10 @@ def _say_ready(invocation: Invocation, where: str, directory: Path) -> None:
 def _say_set_up(invocation: Invocation, url: str, *, as_json: bool) -> None:
     """Where the first account is made: on standard output, and not in the log."""
     if as_json or invocation.terminal.json:
-        invocation.terminal.document({"setup": url})
+        invocation.terminal.line(json.dumps({"setup": url}))
     else:
         invocation.terminal.line(f"set-up: {url}")
-        invocation.terminal.out.flush()
+    invocation.terminal.out.flush()
 
 
 class _Signals:

@@ -99,7 +99,7 @@ class Connecting:
         yield self._code(key, hour - 1)
 
     def _code(self, key: PublicKey, hour: int) -> str:
-        text = f"ferry connect code\0{key.text}\0{hour}".encode()
+        text = f"connect\0{key.text}\0{hour}".encode()
         number = int.from_bytes(hmac.digest(self.secret, text, hashlib.sha256)[:8], "big")
         letters = []
         for _ in range(_CODE_LENGTH):

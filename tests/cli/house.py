@@ -17,6 +17,7 @@ class House:
         self.data = data or admin.home / "data"
         self.host = ""
         self.ready = ""
+        self.rest = ""
         self._words = words
         self._process: subprocess.Popen[str] | None = None
 
@@ -35,11 +36,18 @@ class House:
         self.host = self.ready.split("//")[1].split()[0]
         return self
 
+    def next_line(self) -> str:
+        """The next line of its standard output."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
     def close(self) -> int:
-        """Its exit code after SIGTERM."""
+        """Its exit code after SIGTERM; `rest` is then what nobody has read of its standard output."""
         assert self._process is not None
         assert self._process.stdout is not None
         self._process.terminate()
+        self.rest = self._process.stdout.read()
         code = self._process.wait(60)
         self._process.stdout.close()
         return code

@@ -101,6 +101,39 @@ def test_each_request_is_one_line_as_text_or_json(ferry: Ferry, house: House) ->
     assert len(asked["id"]) == 16
 
 
+def test_an_empty_data_directory_says_where_it_is_set_up_and_no_log_does(ferry: Ferry) -> None:
+    house = House(ferry).open()
+    told = house.next_line()
+    lab = House(ferry, "--anonymous", "read", "--log-format", "json", data=ferry.home / "lab").open()
+    assert re.fullmatch(rf"set-up: http://{house.host}/set-up#[\w-]{{32}}\n", told)
+    assert told.partition("#")[2].strip() not in house.log
+    house("user", "add", "ada").well()
+    assert house.close() == lab.close() == 0
+    assert house.rest == lab.rest == ""
+    again = House(ferry, "--log-format", "json", data=house.data).open()
+    assert again.close() == 0
+    assert again.rest == ""
+    empty = House(ferry, "--log-format", "json", data=ferry.home / "empty").open()
+    assert json.loads(empty.next_line())["setup"].startswith(f"http://{empty.host}/set-up#")
+    assert empty.close() == 0
+
+
+def test_invite_and_reset_print_links_to_the_server_that_is_or_was_there(ferry: Ferry) -> None:
+    data = ferry.home / "data"
+    Registry.prepare(data).close()
+    unknown = ferry("admin", "user", "invite", "ada", "--data", data)
+    assert (unknown.code, "nobody knows yet what the server" in unknown.err) == (2, True)
+    house = House(ferry, data=data).open()
+    invited = house("user", "invite", "ada", "--admin").well().out
+    assert re.search(rf"^  http://{house.host}/invitation#[\w-]{{32}}$", invited, re.MULTILINE)
+    assert house("user", "list", "--format", "json").json[0]["admin"] is True
+    assert house.close() == 0
+    told = house("user", "reset", "ada", "--format", "json").well().json
+    assert told["name"] == "ada"
+    assert told["url"].startswith(f"http://{house.host}/invitation#")
+    assert house("user", "reset", "nobody").code == 3
+
+
 def test_anonymous_is_refused_on_data_with_accounts(ferry: Ferry) -> None:
     ferry("admin", "user", "add", "ada", "--data", prepared(ferry.home / "data")).well()
     done = ferry("serve", "--data", ferry.home / "data", "--listen", "127.0.0.1:0", "--anonymous", "read")

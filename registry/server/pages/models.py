@@ -142,6 +142,7 @@ class Models:
         tags = self.overview.tags(name, "", _MOST_TAGS)
         chosen = next((each for each in tags if each.tag == tag), _latest(tags))
         contents = self._contents(name, chosen) if chosen else None
+        reference = _reference(visitor, name, chosen)
         owns = visitor.session is not None and self.rights.owns(visitor.principal, name)
         values = {
             "model": found[0],
@@ -150,7 +151,10 @@ class Models:
             "cut": len(tags) == _MOST_TAGS,
             "chosen": chosen,
             "contents": contents,
-            "pull": _commands(visitor, name, chosen, contents) if chosen else [],
+            "reference": reference,
+            "for_ollama": _is_for_ollama(reference, contents),
+            "plain": visitor.here.origin.scheme == "http",
+            "loopback": visitor.here.origin.loopback,
             "owns": owns,
             "writes": visitor.session is not None and visitor.right >= Right.WRITE,
             "shares": self.rights.grants_in(name) if owns else [],
@@ -186,15 +190,11 @@ def _latest(tags: list[TagSummary]) -> TagSummary | None:
     return next((each for each in tags if each.tag == "latest"), newest)
 
 
-def _commands(
-    visitor: Visitor, name: str, tag: TagSummary, contents: Contents | None
-) -> list[tuple[str, str]]:
-    """The lines that fetch a model, exactly: the program, and what to type."""
-    here = visitor.here
-    plain = here.origin.scheme == "http"
-    reference = f"{here.spelled}/{name}:{tag.tag}"
-    unsafe = "--plain-http " if plain and not here.origin.loopback else ""
-    lines = [("Ferry", f"ferry pull {unsafe}{reference}")]
-    if contents is not None and contents.ollama and not Name.parse(reference).ollama_problem():
-        lines.insert(0, ("Ollama", f"ollama pull {'--insecure ' if plain else ''}{reference}"))
-    return lines
+def _reference(visitor: Visitor, name: str, tag: TagSummary | None) -> str:
+    """What a client calls the model."""
+    return f"{visitor.here.spelled}/{name}:{tag.tag}" if tag else ""
+
+
+def _is_for_ollama(reference: str, contents: Contents | None) -> bool:
+    """Whether stock Ollama can pull it, by what is in it and by its name."""
+    return contents is not None and contents.ollama and not Name.parse(reference).ollama_problem()
