@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from registry.server.directory import note_url
+from registry.server.key_scopes import parse_scopes
 from registry.server.registry import Registry
 
 
@@ -13,3 +15,12 @@ def prepared(data: Path) -> Path:
     Registry.prepare(data).close()
     note_url(data, "http://127.0.0.1:5050")
     return data
+
+
+def with_api_key(data: Path, id: str = "", user: str = "ada", scope: str = "*:pull") -> str:
+    """The secret of an API key that `user`, who has an account there, has been given."""
+    registry = Registry.open(data)
+    keys = replace(registry.api_keys, new_id=lambda: id) if id else registry.api_keys
+    made = keys.create(registry.accounts.user(user), parse_scopes([scope]), note="nightly builds")
+    registry.close()
+    return made.secret

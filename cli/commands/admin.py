@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import data_directory
+from cli.commands.apikey import apikey
 from cli.commands.backup import backup, restore
 from cli.commands.invite import user_invite, user_reset
 from cli.commands.upkeep import audit, check, gc
@@ -301,7 +302,7 @@ _Commands = tuple[tuple[click.Group, tuple[click.Command, ...]], ...]
 _COMMANDS: _Commands = (
     (user, (user_add, user_invite, user_reset, user_list, user_disable, user_enable, user_remove)),
     (key, (key_add, key_list, key_revoke)),
-    (admin, (grant, visibility, gc, check, backup, restore, audit)),
+    (admin, (apikey, grant, visibility, gc, check, backup, restore, audit)),
 )
 for _group, _commands in _COMMANDS:
     for _command in _commands:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
-from data_directory import prepared
+from data_directory import prepared, with_api_key
 from house import House
 from person import Ferry
 from pretend_accounts import PretendAccounts
@@ -125,6 +125,7 @@ def test_help_fits_a_screen_and_its_two_examples_work(
     ferry: Ferry,
     shell: Callable[[str], subprocess.CompletedProcess[str]],
     request: pytest.FixtureRequest,
+    tmp_path: Path,
 ) -> None:
     if path[0] in ABOUT_ACCOUNTS:
         shell = request.getfixturevalue("shell_of_ada")
@@ -141,6 +142,8 @@ def test_help_fits_a_screen_and_its_two_examples_work(
         shell("ferry admin backup monday.tar --with-blobs").check_returncode()
     if path == ("admin", "key", "revoke"):
         shell("ferry admin key add ada ada.pub").check_returncode()
+    if path[:2] == ("admin", "apikey"):
+        with_api_key(tmp_path / "home" / "served", "5f3c9d1e-6a0b-4f7e-9a35-2b8f6f0c1d11")
     for line in found:
         if not line.startswith(LASTING):
             done = shell(line)

@@ -1,0 +1,88 @@
+"""API keys of an embedded registry, as its administrator sees them: which there are, and their end."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from cli import data_directory
+from cli.groups import Group
+from cli.options import Invocation, command
+from cli.render import date, visible
+
+
+@click.group(cls=Group)
+def apikey() -> None:
+    """API keys: what programs prove themselves with.
+
+    \b
+      ferry admin apikey list ada
+      ferry admin apikey revoke 5f3c9d1e-6a0b-4f7e-9a35-2b8f6f0c1d11
+    """
+
+
+@command("data", name="list")
+@click.argument("name", metavar="[USER]", required=False)
+def api_key_list(invocation: Invocation, name: str | None) -> None:
+    """List everybody's API keys, or USER's; revoked ones too.
+
+    \b
+      ferry admin apikey list
+      ferry admin apikey list ada
+    """
+    with data_directory.registry(invocation) as registry:
+        from registry.server.principal import API_KEY
+
+        found, now = registry.credentials.listed(name or "", API_KEY), time.time()
+    documents = [
+        {
+            "id": each.id,
+            "user": each.user,
+            "note": each.note,
+            "scopes": [str(scope) for scope in each.scopes or ()],
+            "created": date(each.created),
+            "expires": date(each.expires),
+            "last_used": date(each.last_used),
+            "shown": each.shown,
+            "state": each.state(now),
+        }
+        for each in found
+    ]
+    if invocation.terminal.json:
+        invocation.terminal.document(documents)
+        return
+    rows = [
+        (
+            each.id,
+            each.user,
+            f"…{each.shown}",
+            " ".join(map(str, each.scopes or ())),
+            str(date(each.last_used) or "never"),
+            each.state(now),
+            visible(each.note),
+        )
+        for each in found
+    ]
+    invocation.terminal.table(("ID", "USER", "ENDS IN", "SCOPES", "LAST USED", "STATE", "NOTE"), rows)
+
+
+@command("data", name="revoke")
+@click.argument("id")
+def api_key_revoke(invocation: Invocation, id: str) -> None:
+    """Refuse the API key and everything issued to it, from now on.
+
+    \b
+      ferry admin apikey revoke 5f3c9d1e-6a0b-4f7e-9a35-2b8f6f0c1d11
+      ferry admin apikey list
+    """
+    with data_directory.registry(invocation) as registry:
+        registry.credentials.revoke_api_key(id, data_directory.actor())
+    if invocation.terminal.json:
+        invocation.terminal.document({"id": id, "revoked": True})
+    else:
+        invocation.terminal.line(f"{id} is revoked")
+
+
+apikey.add_command(api_key_list)
+apikey.add_command(api_key_revoke)
