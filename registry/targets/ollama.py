@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from registry.disk.files import status
-from registry.errors import InvalidError, Reason
-from registry.model.digests import Digest
+from registry.disk.files import names
+from registry.errors import InvalidError, Reason, StorageError
 from registry.model.manifests import DOCKER_CONFIG, OLLAMA, Descriptor, Kind, Manifest
 from registry.model.names import Name
 
@@ -67,10 +66,16 @@ def another_kind(manifest: Manifest) -> str:
     return f"an artifact of type {(manifest.artifact_type or config or 'unknown')[:80]}"
 
 
-def older_name(blobs: Path, digest: Digest) -> str:
-    """A sentence if the blob is there by the name that old versions of Ollama gave it; else ""."""
-    if status(blobs / str(digest)) is None:
-        return ""
+def older_names(blobs: Path) -> frozenset[str]:
+    """The blobs that are there by the names that old versions of Ollama gave them: their digests."""
+    try:
+        return frozenset(name for name in names(blobs) if name.startswith("sha256:"))
+    except StorageError:  # a directory that may be used and not listed
+        return frozenset()
+
+
+def said_of_older_names(blobs: Path) -> str:
+    """The sentence about blobs with such names."""
     return (
         f"blobs in {blobs} are named sha256:… as by an old Ollama, and count as missing: "
         "Ollama gives them their new names when it starts"

@@ -39,7 +39,14 @@ from registry.model.spans import FileSpan, Span
 from registry.targets.in_use import InUse
 from registry.targets.intake import SMALL, PartialIntake, SmallIntake
 from registry.targets.manifest_tree import ManifestTree
-from registry.targets.ollama import another_kind, check_kind, check_name, missing, older_name
+from registry.targets.ollama import (
+    another_kind,
+    check_kind,
+    check_name,
+    missing,
+    older_names,
+    said_of_older_names,
+)
 from registry.targets.sweep import Pruned, Sweep, blob_path
 
 _AGED = 600.0  # seconds: a blob older than this is touched while its manifest is not written
@@ -87,7 +94,7 @@ class Store:
         self._in_use: dict[tuple[str, ...], InUse] = {}
         self._to_read: dict[tuple[str, ...], frozenset[Digest]] = {}
         self._relied_on: set[Digest] = set()  # here, but no manifest of ours names them yet
-        self._said: set[str] = set()
+        self._said_older = False
         self._looked = 0.0
         self._mutex = threading.Lock()
 
@@ -106,7 +113,7 @@ class Store:
         path = self._path(blob.digest)
         there = status(path)
         if there is None:
-            self._say_once(older_name(self.blobs, blob.digest))
+            self._look_for_older_name(blob.digest)
         if there is None or not there.is_file or there.size != blob.size or span.end > blob.size:
             raise NotFoundError(
                 f"blob {blob.digest.short} of {name} is not in {self.models}",
@@ -121,7 +128,7 @@ class Store:
             return None
         there = status(self._path(blob.digest))
         if there is None:
-            self._say_once(older_name(self.blobs, blob.digest))
+            self._look_for_older_name(blob.digest)
         if there is None or not there.is_file or there.size != blob.size:
             return None
         if not self._proven.knows(blob.digest, there):
@@ -360,10 +367,16 @@ class Store:
             if touch(self._path(digest)) and (there := status(self._path(digest))) is not None:
                 self._proven.note(digest, there)
 
-    def _say_once(self, sentence: str) -> None:
-        if sentence and sentence not in self._said:
-            self._said.add(sentence)
-            self._note(sentence)
+    @functools.cached_property
+    def _older_names(self) -> frozenset[str]:
+        """Looked for once, when the first blob is missing."""
+        return older_names(self.blobs)
+
+    def _look_for_older_name(self, digest: Digest) -> None:
+        """Say once if a blob that is missing is there by the name that an old Ollama gave it."""
+        if str(digest) in self._older_names and not self._said_older:
+            self._said_older = True
+            self._note(said_of_older_names(self.blobs))
 
     def _needed(self, blob: Descriptor) -> int:
         there = status(self._path(blob.digest))

@@ -48,6 +48,8 @@ class Masking:
     def link(self, url: str) -> None:
         """Mask what a peer's link may carry as permission: its query."""
         query = url.partition("#")[0].partition("?")[2]
+        if not query:
+            return
         values = [part.partition("=")[2] for part in query.split("&")]
         self.passing(*(text for text in (query, *values) if len(text) >= 2 * _LONG))
 
