@@ -6,45 +6,17 @@ import base64
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from data_directory import prepared
 from handmade import Model, make_model, models_of, shelve, unshelve
-from peers import Registry, Tool, ferry_server, ferry_tool, find, free_port, http_call, running
+from peers import Registry, Tool, ferry_server, ferry_tool
+from stock import Machine, machine
 
 BIG = 230_000_000  # three parts of stock's: 100 MB, 100 MB, 30 MB
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A computer with ollama on it: its home, its own key, its daemon, and Ferry for the same person."""
-
-    home: Path
-    ollama: Tool
-    ferry: Tool
-
-    @property
-    def public_key(self) -> Path:
-        return self.home / ".ollama" / "id_ed25519.pub"
-
-
-@contextlib.contextmanager
-def machine(home: Path) -> Iterator[Machine]:
-    """Starts `ollama serve` in a home of its own; it makes itself a key."""
-    path = find("ollama")
-    home.mkdir(parents=True)
-    host = f"127.0.0.1:{free_port()}"
-    models = models_of(home)
-    own = {"HOME": str(home), "OLLAMA_MODELS": str(models), "OLLAMA_HOST": host, "OLLAMA_NOPRUNE": "1"}
-    url = f"http://{host}/api/version"
-    log = home / "ollama.log"
-    with running([path, "serve"], log, lambda: http_call("GET", url).status == 200, {**os.environ, **own}):
-        yield Machine(home, Tool((path,), own), ferry_tool(home))
 
 
 @pytest.fixture(scope="module")

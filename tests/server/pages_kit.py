@@ -159,6 +159,8 @@ class Filled:
         found = {}
         for each in self.element.all("input", "textarea", "select"):
             at = each.attributes
+            if "name" not in at:
+                continue
             if each.tag == "textarea":
                 found[at["name"]] = each.text
             elif each.tag == "select":

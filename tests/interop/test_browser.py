@@ -1,0 +1,197 @@
+"""People at a real browser, from an empty data directory to a revoked key, and programs beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from handmade import make_model, shelve
+from peers import Registry, Tool, ferry_command, ferry_server, ferry_tool
+from playwright.sync_api import Browser
+from real_browser import Visitor, chromium
+from stock import machine
+
+PASSWORD, OTHER = "seven grey herons", "eight white storks"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    """`ferry serve` on an empty data directory."""
+    with ferry_server(tmp_path / "serve", "--log-format", "text") as registry:
+        yield registry
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Path:
+    """Pictures of every page: they stay with a test that failed."""
+    (tmp_path / "shots").mkdir()
+    return tmp_path / "shots"
+
+
+def set_up_link(registry: Registry) -> str:
+    found = re.search(r"^set-up: (\S+)$", registry.log.read_text(), re.MULTILINE)
+    assert found
+    return found[1]
+
+
+@contextlib.contextmanager
+def signing_in(home: Path, host: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """A real `ferry signin` that waits, and what it has shown."""
+    command = [*ferry_command(), "signin", host, "--format", "json"]
+    env = {**os.environ, "HOME": str(home)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as waits:
+        try:
+            assert waits.stdout is not None
+            yield waits, json.loads(waits.stdout.readline())
+        finally:
+            waits.kill()
+
+
+def test_from_an_empty_directory_to_a_revoked_key(
+    browser: Browser, registry: Registry, shots: Path, tmp_path: Path, crane: Tool, skopeo: Tool
+) -> None:
+    base = f"http://{registry.host}"
+    ada, ben = Visitor(browser, base, shots), Visitor(browser, base, shots)
+
+    # The first administrator, by the link that was printed; the code in it is taken by itself.
+    ada.go(set_up_link(registry))
+    ada.examine("set-up")
+    assert "#" not in ada.page.url
+    ada.fill(name="ada", password=PASSWORD, again=PASSWORD)
+    ada.press("Make the account")
+    ada.examine("models-none")
+
+    # Ben is invited, and chooses a password.
+    ada.go("/admin/users")
+    ada.fill(name="ben")
+    ada.press("Make the account and a link")
+    ada.examine("people")
+    ben.go(ada.read(".command code"))
+    ben.examine("invitation")
+    ben.fill(password=OTHER, again=OTHER)
+    ben.press("Save and sign in")
+
+    # His machine asks, and he approves it with the code that it shows.
+    with signing_in(tmp_path / "ben", registry.host) as (waits, shown):
+        ben.go(shown["url"])
+        ben.examine("connect")
+        ben.fill(code=shown["code"], password=OTHER)
+        ben.press("Connect it")
+        assert "The machine is connected" in ben.read()
+        assert waits.wait(60) == 0
+    ferry = ferry_tool(tmp_path / "ben")
+    shelve(tmp_path / "ben", make_model(61), "library/tiny/latest")
+    ferry("push", "tiny", f"{registry.host}/ben/tiny:v1")
+    ben.go("/models/ben/tiny")
+    assert f"ollama pull --insecure {registry.host}/ben/tiny:v1" in ben.read()
+    ben.examine("model")
+
+    # An API key, made in the page, opens the model to crane and skopeo until it is revoked.
+    ben.go("/keys")
+    ben.fill(note="nightly")
+    ben.press("Make the key")
+    secret = ben.read(".notice .command code").strip()
+    ben.examine("keys")
+    home = {"HOME": str(tmp_path / "crane"), "DOCKER_CONFIG": str(tmp_path / "crane")}
+    keyed = Tool(crane.command, home)
+    keyed("auth", "login", registry.host, "-u", "ben", "-p", secret)
+    name = f"{registry.host}/ben/tiny:v1"
+    raw = ("inspect", "--raw", "--tls-verify=false", "--creds", f"x:{secret}", f"docker://{name}")
+    read = [keyed("manifest", name).out, skopeo(*raw).out]
+    assert [each.rstrip(b"\n") for each in read] == [make_model(61).manifest] * 2
+    ben.go("/keys")
+    ben.page.locator("summary", has_text="Revoke nightly").click()
+    ben.press("Revoke nightly")
+    assert "It is revoked" in ben.read()
+    assert keyed.run("manifest", name).code != 0
+    assert skopeo.run(*raw).code != 0
+
+    # What the administrator sees of it, and the end.
+    for page in ("audit", "system"):
+        ada.go(f"/admin/{page}")
+        ada.examine(page)
+    ben.go("/account")
+    ben.examine("account")
+    ben.press("Sign out")
+    ben.examine("sign-in")
+    ben.go("/models/ben/tiny")
+    assert ben.page.url.startswith(f"{base}/signin")
+    ben.go("/nowhere")
+    ben.examine("nothing")
+    wrong = [said for each in (ada, ben) for said in each.complaints if "404" not in said]
+    assert wrong == []
+    ada.close()
+    ben.close()
+
+
+def test_a_stock_client_signs_in_pushes_and_pulls_what_is_private(
+    browser: Browser, registry: Registry, shots: Path, tmp_path: Path
+) -> None:
+    ada = Visitor(browser, f"http://{registry.host}", shots)
+    ada.go(set_up_link(registry))
+    ada.fill(name="ada", password=PASSWORD, again=PASSWORD)
+    ada.press("Make the account")
+    with machine(tmp_path / "stock") as stock:
+        at = {"OLLAMA_AUTH": "1", "OLLAMA_HOST": f"http://{registry.host}"}
+        signin = Tool(stock.ollama.command, {**stock.ollama.env, **at})
+        asked = signin.run("signin")
+        found = re.search(rf"http://{re.escape(registry.host)}/connect\S+", asked.text + asked.err)
+        assert found
+        ada.go(found[0])
+        assert "Nothing proves whose machine this is" in ada.read()
+        ada.examine("connect-stock")
+        ada.fill(password=PASSWORD)
+        ada.press("Connect it")
+        again = signin.run("signin")
+        assert "ada" in again.text + again.err
+
+        name = f"{registry.host}/ada/tiny:v1"
+        shelve(stock.home, make_model(62), "ada/tiny/v1", host=registry.host)
+        stock.ollama("push", "--insecure", name)
+        stock.ollama("rm", name)
+        stock.ollama("pull", "--insecure", name)
+        assert name in stock.ollama("list").text
+    ada.close()
+
+
+def test_everything_goes_without_javascript_too(
+    browser: Browser, registry: Registry, shots: Path, tmp_path: Path
+) -> None:
+    ada = Visitor(browser, f"http://{registry.host}", shots, scripts=False)
+    link = set_up_link(registry)
+    ada.go(link)
+    ada.fill(code=link.partition("#")[2], name="ada", password=PASSWORD, again=PASSWORD)
+    ada.press("Make the account")
+    with signing_in(tmp_path / "ada", registry.host) as (waits, shown):
+        ada.go(shown["url"])
+        ada.fill(code=shown["code"], password=PASSWORD)
+        ada.press("Connect it")
+        assert waits.wait(60) == 0
+    shelve(tmp_path / "ada", make_model(63), "library/tiny/latest")
+    ferry = ferry_tool(tmp_path / "ada")
+    ferry("push", "tiny", f"{registry.host}/ada/tiny:v1")
+    ada.go("/models")
+    ada.page.get_by_role("link", name="ada/tiny").click()
+    ada.press("Let everybody read it")
+    assert "everybody may read it" in ada.read()
+    ada.go("/keys")
+    ada.fill(note="build")
+    ada.press("Make the key")
+    assert re.search(r"fry_\w{36}", ada.read())
+    ada.go(ferry("signin", registry.host, "--page").text.strip())
+    assert "Continue in this browser" in ada.read()
+    ada.press("Sign out")
+    assert "Sign in" in ada.read()
+    ada.close()
