@@ -234,8 +234,15 @@ def test_a_key_that_was_revoked_stays_so_when_its_account_is_gone(door: Door) ->
         principal(door)
 
 
+def begin_upload(door: Door, directory: Path, repository: str) -> None:
+    """The repository is there from the first byte on."""
+    upload = DiskDepot(directory, door.engine, lambda: NOW, fresh).begin(repository)
+    upload.write(b"x")
+    upload.close()
+
+
 def test_the_models_of_a_removed_account_stay_and_belong_to_nobody(door: Door, tmp_path: Path) -> None:
-    DiskDepot(tmp_path, door.engine, lambda: NOW, fresh).begin("bob/tiny").close()
+    begin_upload(door, tmp_path, "bob/tiny")
     bob = principal(door)
     assert door.accounts.remove("bob")
     assert door.rights.standing(bob.credential_id, "bob/tiny") is None
@@ -250,7 +257,7 @@ def test_a_right_says_whether_there_is_anything_to_have_it_in(door: Door, tmp_pa
     assert not door.rights.grant("bob", "alice/tiny", Right.READ)
     assert not door.rights.grant("bob", "acme", Right.READ)
     assert not door.rights.set_public("alice/tiny", True)
-    DiskDepot(tmp_path, door.engine, lambda: NOW, fresh).begin("alice/tiny").close()
+    begin_upload(door, tmp_path, "alice/tiny")
     assert door.rights.grant("bob", "alice/tiny", Right.READ)
     assert door.rights.set_public("alice/tiny", True)
     assert door.rights.public() == ["alice/tiny"]
