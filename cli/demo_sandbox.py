@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ _START_SECONDS = 20
 _RUN_SECONDS = 60
 _STOP_SECONDS = 10
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH")
+_SET_UP = "set-up: "
 _READY = "ferry serve: ready on http://"
 
 
@@ -40,6 +42,7 @@ class Sandbox:
     signals: Signals
     folder: Path = Path()
     host: str = ""
+    set_up: str = ""  # the one-time link that makes the first account
     typed: list[str] = field(default_factory=list)
     _server: subprocess.Popen[str] | None = None
     _running: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -77,18 +80,39 @@ class Sandbox:
         """A model's full name at the demo's registry."""
         return f"{self.host}/{model}"
 
-    def ferry(self, person: str, *words: str, ends: int = 0) -> Any:
+    def ferry(self, person: str, *words: str, ends: int = 0, **environ: str) -> Any:
         """What `ferry WORDS --format json` answers to `person`, the last line of what says more than once.
 
         StepError unless it ends with `ends`.
         """
+        given = "".join(f"{name}=… " for name in environ)
+        self.typed.append(f"{person}$ {given}{shlex.join(['ferry', *words])}")
+        process = self._start(person, *words, "--format", "json", stderr=subprocess.PIPE, **environ)
+        return self._answer(process, words[0], ends)
+
+    def signin(self, person: str, approve: Callable[[str, str], None]) -> Any:
+        """The last line of `ferry signin`; `approve` gets the page and the code while it waits."""
+        words = ("signin", self.host)
         self.typed.append(f"{person}$ {shlex.join(['ferry', *words])}")
         process = self._start(person, *words, "--format", "json", stderr=subprocess.PIPE)
+        assert process.stdout is not None
+        watchdog = threading.Timer(_START_SECONDS, process.kill)
+        watchdog.start()
+        try:
+            opened = json.loads(process.stdout.readline() or "{}")
+            if opened.get("state") == "open":
+                approve(opened["url"], opened["code"])
+        finally:
+            watchdog.cancel()
+        return self._answer(process, words[0], 0)
+
+    def _answer(self, process: subprocess.Popen[str], command: str, ends: int) -> Any:
+        """The document that it ends with."""
         out, err = process.communicate(timeout=_RUN_SECONDS)
         self._go_on()
         if process.returncode != ends:
             said = (out + err).strip()[-2000:]
-            raise StepError(f"ferry {words[0]} ended with {process.returncode}, not {ends}: {said}")
+            raise StepError(f"ferry {command} ended with {process.returncode}, not {ends}: {said}")
         return json.loads(out.splitlines()[-1] if out.startswith('{"') else out)
 
     def serve(self) -> None:
@@ -100,6 +124,7 @@ class Sandbox:
         try:
             assert self._server.stdout is not None
             ready = self._server.stdout.readline()
+            self.set_up = self._server.stdout.readline().removeprefix(_SET_UP).strip()
         finally:
             watchdog.cancel()
         self._go_on()
@@ -119,13 +144,13 @@ class Sandbox:
             self._server.kill()
             return self._server.wait()
 
-    def _start(self, person: str, *words: str, stderr: int) -> subprocess.Popen[str]:
+    def _start(self, person: str, *words: str, stderr: int, **environ: str) -> subprocess.Popen[str]:
         with self._lock:
             self._go_on()
             process = subprocess.Popen(
                 [*_FERRY, *words],
                 cwd=self.folder,
-                env=self._environment(person),
+                env={**self._environment(person), **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

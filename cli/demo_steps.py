@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cli.demo_browser import DemoBrowser
 from cli.demo_sandbox import Sandbox, StepError
 from cli.render import size
 from registry.contracts import Source
@@ -15,6 +17,7 @@ from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.store import Store
+from registry.wire.messages import Origin
 
 MODEL = "ada/tiny:1.0"
 _MISSING = "ada/never-was:1.0"
@@ -37,15 +40,35 @@ def _serve(sandbox: Sandbox) -> str:
     return f"ready on http://{sandbox.host}, for this machine only"
 
 
+def _set_up(sandbox: Sandbox) -> str:
+    """What a person does in a browser is done with its pages: the forms are filled in and sent."""
+    password = secrets.token_urlsafe(16)
+    browser = DemoBrowser(Origin.of(f"http://{sandbox.host}"))
+
+    def approve(url: str, code: str) -> None:
+        sandbox.typed.append(f"ada's browser: {url[:60]}… ← {code}, her password")
+        browser.send(url.removeprefix(f"http://{sandbox.host}"), code=code, password=password, do="approve")
+
+    try:
+        link = sandbox.set_up.removeprefix(f"http://{sandbox.host}")
+        secret = link.partition("#")[2]
+        sandbox.typed.append("ada's browser: the set-up link ← ada, a new password")
+        browser.send(link, code=secret, name="ada", password=password, again=password)
+        told = sandbox.signin("ada", approve)
+    finally:
+        browser.close()
+    _expect(told["state"] == "approved" and told["name"] == "ada", f"sign-in ended with {told}")
+    return "the first account is Ada's; ferry signin ended the moment she approved her machine"
+
+
 def _people(sandbox: Sandbox) -> str:
-    """Two accounts and two keys. `signin` makes the key, and says what to do about it."""
-    for person in ("ada", "ben"):
-        sandbox.ferry(person, *_MAKE_KEY, sandbox.host, ends=_DENIED)
-        public = f"{person}/.ollama/id_ed25519.pub"
-        sandbox.ferry("host", "admin", "user", "add", person, "--key", public, "--data", "registry")
+    """An account without a browser: the key comes first, and the administrator makes it known."""
+    sandbox.ferry("ben", *_MAKE_KEY, sandbox.host, ends=_DENIED)
+    words = ("user", "add", "ben", "--key", "ben/.ollama/id_ed25519.pub")
+    sandbox.ferry("host", "admin", *words, "--data", "registry")
     names = [sandbox.ferry(person, "whoami", sandbox.host)["name"] for person in ("ada", "ben")]
     _expect(names == ["ada", "ben"], f"the registry takes them for {names}")
-    return "two keys, two accounts; no password anywhere"
+    return "two machines, two accounts"
 
 
 def _create(sandbox: Sandbox) -> str:
@@ -105,6 +128,19 @@ def _pull(sandbox: Sandbox) -> str:
     told = sandbox.ferry("ben", "pull", sandbox.name(MODEL))
     _expect(all(blob["how"] == "fetched" for blob in told["blobs"]), "not every blob was fetched")
     return f"{size(told['transferred'])} in {told['seconds']:.2f} s, into a store that was empty"
+
+
+def _program(sandbox: Sandbox) -> str:
+    """A program with a key of its own, that reads one namespace, until the key is revoked."""
+    at = ("--host", sandbox.host)
+    made = sandbox.ferry("ada", "keys", "create", "--scope", "ada/*:pull", "--note", "ci", *at)
+    environ = {"FERRY_API_KEY": made["secret"], "FERRY_REGISTRY": sandbox.host}
+    told = sandbox.ferry("ci", "pull", sandbox.name(MODEL), **environ)
+    _expect(all(blob["how"] == "fetched" for blob in told["blobs"]), "not every blob was fetched")
+    sandbox.ferry("ada", "keys", "revoke", made["id"], *at)
+    error = sandbox.ferry("ci", "whoami", sandbox.host, ends=_DENIED, **environ)["error"]
+    _expect(made["secret"] not in str(error), "the API key is shown")
+    return f"an API key that may pull is enough, and then it is dead\nci hears: {error['message']}"
 
 
 def _prove(sandbox: Sandbox) -> str:
@@ -174,11 +210,13 @@ def _expect(true: bool, otherwise: str) -> None:
 
 STEPS: tuple[tuple[str, Callable[[Sandbox], str]], ...] = (
     ("A private registry is started", _serve),
-    ("Ada and Ben make their keys, and get accounts", _people),
+    ("Ada sets it up in her browser, and signs in", _set_up),
+    ("Ben makes a key, and gets an account", _people),
     ("Ada makes a model from a GGUF file and a Modelfile", _create),
     ("Ada publishes it", _publish),
     ("Strangers are refused", _refuse),
     ("Ada's model is shared with Ben, who pulls it", _pull),
+    ("A program gets an API key, and loses it", _program),
     ("Every byte is proven", _prove),
     ("One byte on the registry's disk is flipped", _corrupt),
     ("The registry is stopped", _stop),

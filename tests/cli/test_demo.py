@@ -17,7 +17,7 @@ from cli import demo_sandbox
 from cli.demo_sandbox import Sandbox
 from cli.signals import Signals
 
-TITLES = 9
+TITLES = 11
 
 
 @pytest.fixture
