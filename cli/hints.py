@@ -20,7 +20,10 @@ ADVICE: Mapping[Reason, str] = {
     "put a key's text into FERRY_KEY instead",
     Reason.NOT_ALLOWED: "ask the owner for the right; ferry whoami {host} shows who you are there",
     Reason.VISIBILITY_UNSUPPORTED: "make it so on {host}'s own pages; push without --private and --public",
-    Reason.CREDENTIALS_NOT_ALLOWED: "credentials are changed with a machine's key: ferry signin {host}",
+    Reason.CREDENTIALS_NOT_ALLOWED: (
+        "credentials are changed with a machine's key: --key ~/.ollama/id_ed25519, "
+        "once ferry signin {host} has connected it"
+    ),
     Reason.CLOCK: "set this machine's clock, or ask for the server's to be set",
     Reason.NAME_NOT_THERE: "check the name; without the right to it, a private model looks like none",
     Reason.BODY_LIMIT: "its administrator can allow larger bodies (nginx: client_max_body_size)",

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from person import Done, Ferry
 
+from cli.demo_browser import DemoBrowser
+from registry.wire.messages import Origin
+
 
 class House:
     """`ferry serve` on a free port, from `open` to `close`."""
@@ -41,6 +44,14 @@ class House:
         assert self._process is not None
         assert self._process.stdout is not None
         return self._process.stdout.readline()
+
+    def set_up(self, name: str, password: str) -> DemoBrowser:
+        """Its first account, made in a browser by the link that it prints where nobody has one yet."""
+        link = self.next_line().removeprefix("set-up: ").strip()
+        browser = DemoBrowser(Origin.of(f"http://{self.host}"))
+        target = link.removeprefix(f"http://{self.host}")
+        browser.send(target, code=link.partition("#")[2], name=name, password=password, again=password)
+        return browser
 
     def close(self) -> int:
         """Its exit code after SIGTERM; `rest` is then what nobody has read of its standard output."""
