@@ -2,11 +2,12 @@
 """Asks `ferry serve` and registry v3 many small things in turn, and prints medians.
 
     PATH=…/peers:$PATH python tests/benchmarks/small_requests.py [--work manifest,head,one,blob,token]
-        [--seconds 10] [--runs 5] [--against TREE] [--only-ferry] [--json FILE]
+        [--by token,key,key-token] [--seconds 10] [--runs 5] [--against TREE] [--only-ferry] [--json FILE]
 
 `wrk` asks, by one thread: 32 connections, but for `one`; `ab` where it is HEAD, which `wrk` cannot ask. Ferry
-is asked with a token for a private repository. Registry v3 knows no accounts, so for `token`, signed requests
-whose nonces are spent, it has no figure. Beside requests a second and the 99th percentile stands what the
+is asked for a private repository. `--by` says what it is shown: a token for a machine's key (and a signature,
+whose nonce is spent, where a token is asked for), an API key itself, or a token for one. Registry v3 knows no
+accounts, so for `token` it has no figure. Beside requests a second and the 99th percentile stands what the
 server's process used of the processor for a thousand requests: that figure can be compared on a busy machine
 too, within one run. `--against` measures another working tree of Ferry in turn with this one. Nothing here
 fails a test run.
@@ -26,7 +27,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -65,12 +65,12 @@ end
 
 @dataclass(frozen=True)
 class Side:
-    """One server with one model in it, and the headers it is asked with."""
+    """One server with one model in it, and the headers it is asked with, by what they show."""
 
     name: str
     registry: Registry
     load: Load
-    headers: dict[str, str]
+    headers: dict[str, dict[str, str]]
 
 
 @dataclass
@@ -79,6 +79,7 @@ class Row:
 
     work: str
     side: str
+    by: str
     rate: list[float] = field(default_factory=list)
     p99: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -107,11 +108,28 @@ def ferry_side(name: str, tree: Path, place: Path, load: Load) -> Iterator[Side]
         subprocess.run(admin, env=environment, check=True, capture_output=True)
     with served() as process:
         registry = Registry("ferry", host, data, place / "log", process)
-        path, signature = signed(host)
-        asked = urllib.request.Request(f"http://{host}{path}", headers={"Authorization": signature})
-        with urllib.request.urlopen(asked) as answer:
-            token = json.load(answer)["token"]
-        yield Side(name, registry, load, {"Authorization": f"Bearer {token}"})
+        yield Side(name, registry, load, shown(host))
+
+
+def shown(host: str) -> dict[str, dict[str, str]]:
+    """What opens the model, in each of the ways of `--by`; a tree without API keys has one."""
+    url = f"http://{host}"
+    by = {"token": token_of(url, signed(host))}
+    account = token_of(url, signed(host, "registry:account:*"))
+    asked = json.dumps({"scopes": [f"{REPOSITORY}:pull"]}).encode()
+    made = http_call("POST", f"{url}/api/credentials", asked, account)
+    if made.status == 201:
+        by["key"] = {"Authorization": f"Bearer {json.loads(made.body)['secret']}"}
+        target = f"/v2/token?scope=repository:{REPOSITORY}:pull"
+        by["key-token"] = token_of(url, (target, by["key"]["Authorization"]))
+    return by
+
+
+def token_of(url: str, asked: tuple[str, str]) -> dict[str, str]:
+    """The header with the token that a target and its Authorization are answered with."""
+    target, authorization = asked
+    answer = http_call("GET", url + target, headers={"Authorization": authorization})
+    return {"Authorization": f"Bearer {json.loads(answer.body)['token']}"}
 
 
 @contextlib.contextmanager
@@ -119,7 +137,7 @@ def cncf_side(place: Path, load: Load) -> Iterator[Side]:
     """Registry v3 with the same model."""
     with cncf_registry("registry", place) as registry:
         fill(registry, load, REPOSITORY)
-        yield Side("registry v3", registry, load, {})
+        yield Side("registry v3", registry, load, {"token": {}})
 
 
 def signed(host: str, *scopes: str) -> tuple[str, str]:
@@ -129,12 +147,12 @@ def signed(host: str, *scopes: str) -> tuple[str, str]:
     return url.partition(host)[2], signing.authorization(KEY, signing.token_text(url))
 
 
-def command(work: str, side: Side, seconds: int, place: Path) -> list[str]:
-    """What asks for one work."""
+def command(work: str, by: str, side: Side, seconds: int, place: Path) -> list[str]:
+    """What asks for one work, showing what `by` says."""
     base = f"http://{side.registry.host}"
-    headers = {**side.headers, "Accept": MANIFEST}
+    headers = {**side.headers[by], "Accept": MANIFEST}
     wrk = ["wrk", "-t1", f"-c{WORKS[work]}", f"-d{seconds}s", "--latency"]
-    if work == "token":
+    if work == "token" and by == "token":
         lines, script = place / "signed", place / "signed.lua"
         made = (signed(side.registry.host) for _ in range(seconds * SIGNED))
         lines.write_text("".join(f"{path} {signature}\n" for path, signature in made))
@@ -143,6 +161,8 @@ def command(work: str, side: Side, seconds: int, place: Path) -> list[str]:
     if work == "blob":
         digest = next(digest for digest, size in side.load.blobs if size == 1000)
         target = f"{base}/v2/{REPOSITORY}/blobs/{digest}"
+    elif work == "token":
+        target = f"{base}/v2/token?scope=repository:{REPOSITORY}:pull"
     else:
         target = f"{base}/v2/{REPOSITORY}/manifests/{TAG}"
     if work == "head":
@@ -159,7 +179,7 @@ def used(pid: int) -> float:
 
 def measure(work: str, side: Side, row: Row, seconds: int, place: Path) -> None:
     """One run of one row."""
-    asking = command(work, side, seconds, place)
+    asking = command(work, row.by, side, seconds, place)
     pid = side.registry.process.pid
     before = used(pid)
     done = subprocess.run(asking, capture_output=True, text=True)
@@ -178,15 +198,15 @@ def measure(work: str, side: Side, row: Row, seconds: int, place: Path) -> None:
 
 def table(rows: list[Row]) -> str:
     lines = [
-        "| work | server | requests/s | p99 ms | CPU s per 1,000 |",
-        "| --- | --- | ---: | ---: | ---: |",
+        "| work | server | by | requests/s | p99 ms | CPU s per 1,000 |",
+        "| --- | --- | --- | ---: | ---: | ---: |",
     ]
     for row in rows:
         if row.failed or not row.rate:
-            lines.append(f"| {row.work} | {row.side} | {row.failed or '-'} | | |")
+            lines.append(f"| {row.work} | {row.side} | {row.by} | {row.failed or '-'} | | |")
             continue
         rate, late, cpu = (statistics.median(each) for each in (row.rate, row.p99, row.cpu))
-        lines.append(f"| {row.work} | {row.side} | {rate:,.0f} | {late:.1f} | {cpu:.3f} |")
+        lines.append(f"| {row.work} | {row.side} | {row.by} | {rate:,.0f} | {late:.1f} | {cpu:.3f} |")
     return "\n".join(lines)
 
 
@@ -195,6 +215,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", default=",".join(WORKS))
+    parser.add_argument("--by", default="token", help="token, key, key-token")
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--against", type=Path, help="another working tree of Ferry")
@@ -213,7 +234,11 @@ def main() -> None:
             if not asked.only_ferry:
                 sides.append(stack.enter_context(cncf_side(place / "cncf", load)))
             rows = [
-                Row(work, side.name) for work in works for side in sides if work != "token" or side.headers
+                Row(work, side.name, by)
+                for work in works
+                for side in sides
+                for by in asked.by.split(",")
+                if by in side.headers and (work != "token" or (side.headers[by] and by != "key-token"))
             ]
             by_name = {side.name: side for side in sides}
             for _ in range(asked.runs):
