@@ -1,0 +1,116 @@
+"""The README's table of the account API is true: each row is called, by who may and by who may not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from guarded import key, text
+from pages_kit import PagesDoor
+
+from registry.model.digests import Digest
+from registry.model.manifests import DOCKER_CONFIG, DOCKER_MANIFEST, Descriptor, Manifest
+from registry.server.depot import DiskDepot
+from registry.server.key_scopes import parse_scopes
+from registry.server.principal import Right
+from registry.wire.routes import match
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+ADA, LAPTOP = key(1), key(2)
+CONFIG = b"{}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table."""
+
+    method: str
+    path: str
+    who: str
+    body: str
+    status: int
+    answer: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def rows() -> Iterator[Row]:
+    section = README.partition("\n## The account API\n")[2].partition("\n## ")[0]
+    for line in section.splitlines():
+        found = re.fullmatch(r"\| `(\w+) (\S+)` \| (.*?) \| (?:`(.*)` )?\| (\d+)(?: `(.*)`)? \|", line)
+        if found:
+            method, path, who, body, status, answer = found.groups()
+            yield Row(method, path, who, body or "", int(status), answer or "")
+
+
+ROWS = [*rows()]
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> PagesDoor:
+    """`ada` with two machines and a published model; `bob`."""
+
+    ids = (f"id-{number}" for number in itertools.count())
+    door = PagesDoor(lambda engine, clock: DiskDepot(tmp_path, engine, clock, lambda: next(ids)))
+    door.join("ada", ADA)
+    door.join("bob", key(3))
+    door.credentials.add_key("ada", LAPTOP.public)
+    upload = door.depot.begin("ada/tiny")
+    upload.write(CONFIG)
+    upload.commit(Digest.of(CONFIG))
+    upload.close()
+    config = Descriptor(DOCKER_CONFIG, Digest.of(CONFIG), len(CONFIG)).as_json()
+    document = {"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": config, "layers": []}
+    door.depot.publish("ada/tiny", Manifest.parse(json.dumps(document).encode()), "v1")
+    return door
+
+
+def named(answer: str) -> tuple[str, list[str]]:
+    """The kind of document that a row promises, and the names of its fields."""
+    return answer[:1], re.findall(r'"(\w+)"', answer)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_a_row_of_the_table(door: PagesDoor, row: Row) -> None:
+    made = door.api_keys.create(door.accounts.user("ada"), parse_scopes(["ada/*:pull"]))
+    path = row.path.replace("NAME", "ada/tiny").replace("USER", "bob").replace("ID", made.id)
+    path = path.replace("KEY", ADA.public.connect)
+    body = row.body.replace("fry_", made.secret).encode()
+    if "shares" in path and row.method == "DELETE":
+        door.rights.grant("bob", "ada/tiny", Right.READ)
+    if row.who == "a signed call":
+        assert door.ask(row.method, path).status == 401
+        answer = door.call(ADA, row.method, path)
+    elif row.who == "anybody":
+        answer = door.ask(row.method, path, body=body)
+    else:
+        assert door.ask(row.method, path, body=body).status == 401
+        by_program = door.ask(row.method, path, token=made.secret, body=body)
+        assert by_program.status == (row.status if "program" in row.who else 403)
+        if row.method == "DELETE" and "program" in row.who:  # it ended itself
+            made = door.api_keys.create(door.accounts.user("ada"), parse_scopes(["ada/*:pull"]))
+            path = row.path.replace("ID", made.id)
+        answer = door.ask(row.method, path, token=door.token(ADA, "registry:account:*"), body=body)
+    assert answer.status == row.status
+    said = json.loads(text(answer)) if text(answer) else ""
+    kind, fields = named(row.answer)
+    assert isinstance(said, {"{": dict, "[": list, "": str}[kind])
+    assert sorted(said[0] if isinstance(said, list) else said) == sorted(fields)
+
+
+def test_every_route_of_it_is_in_the_table() -> None:
+    written = [row.path.replace("NAME", "a/b").replace("USER", "c") for row in ROWS]
+    places = [match(path) for path in written]
+    table = {
+        (route, method)
+        for route, methods in PagesDoor().guard.table.items()
+        for method in methods
+        if route.value.startswith("/api/")
+    }
+    assert {(place.route, row.method) for place, row in zip(places, ROWS, strict=True) if place} == table
