@@ -160,13 +160,16 @@ class Credentials:
 
     # --- machines' keys ------------------------------------------------------------------------------
 
-    def add_key(self, user: str, key: PublicKey, actor: Actor = NOBODY) -> Key:
-        """Let `key` speak for `user`. NotFoundError; InvalidError if it belongs to an account or did."""
+    def add_key(self, user: str, key: PublicKey, actor: Actor = NOBODY, note: str = "") -> Key:
+        """Let `key` speak for `user`; `note` is what its machine says it is called.
+
+        NotFoundError; InvalidError if it belongs to an account or did.
+        """
         with writing(self.engine) as database:
             owner = database.execute(select(USERS.c.id).filter_by(name=user)).scalar()
             if owner is None:
                 raise no_account(user)
-            return put_key(database, owner, user, key, self.new_id(), self.clock(), actor)
+            return put_key(database, owner, user, key, self.new_id(), self.clock(), actor, note)
 
     def list_keys(self, user: str = "") -> list[Key]:
         """The keys of `user`, or of everybody, by account and age, revoked ones too. NotFoundError."""
@@ -248,14 +251,21 @@ def hashed(secret: str) -> str:
 
 
 def put_key(
-    database: Connection, owner: str, name: str, key: PublicKey, id: str, now: float, actor: Actor
+    database: Connection,
+    owner: str,
+    name: str,
+    key: PublicKey,
+    id: str,
+    now: float,
+    actor: Actor,
+    note: str = "",
 ) -> Key:
     """Let `key` speak for the account with the identifier `owner`. InvalidError if it ever spoke for one.
 
     The fingerprint is a primary key: of two that add it at once, one is refused.
     """
     row = {"id": id, "kind": MACHINE_KEY, "user_id": owner, "cap": Right.WRITE.name.lower(), "added": now}
-    database.execute(insert(CREDENTIALS).values(**row))
+    database.execute(insert(CREDENTIALS).values(**row, note=note))
     try:
         database.execute(insert(KEYS).values(fingerprint=key.fingerprint, text=key.text, credential=id))
     except IntegrityError:

@@ -17,6 +17,8 @@ from registry.errors import DeniedError, Reason
 # Where sentences name commands: the command line, and what the server says to clients of any kind.
 SPEAKERS = [path for room in ("cli", "registry/server") for path in sorted((ROOT / room).rglob("*.py"))]
 
+TEMPLATES = sorted((ROOT / "registry/server/pages/templates").glob("*.html"))
+
 
 def options(command: click.Command) -> set[str]:
     """Every option of a command and of what is below it."""
@@ -63,6 +65,12 @@ def test_every_reason_has_its_advice() -> None:
 @pytest.mark.parametrize("path", SPEAKERS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_is_said_names_only_commands_and_options_that_exist(path: Path) -> None:
     assert [text for text in spoken(path) if unknown(text)] == []
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_page_names_only_commands_and_options_that_exist(path: Path) -> None:
+    said = [line for line in path.read_text().splitlines() if "ollama pull" not in line]
+    assert unknown("\n".join(re.sub(r"</?code>", " ; ", line) for line in said)) == []
 
 
 def test_an_invented_command_or_option_is_noticed() -> None:

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from urllib.parse import urlencode, urljoin
 
 from argon2 import PasswordHasher
-from guarded import HOST, ORIGIN, SECRET, Door, account_rows, text
+from guarded import HOST, NAMES, ORIGIN, SECRET, Door, account_rows, text
 from sqlalchemy import Engine
 
 from registry.auth import signing
@@ -20,6 +20,7 @@ from registry.server.connecting import Connecting
 from registry.server.depot_memory import MemoryDepot
 from registry.server.invitations import Invitations
 from registry.server.metrics import Metrics
+from registry.server.names import Names
 from registry.server.pages.errors import ForBrowsers
 from registry.server.pages.html import Templates
 from registry.server.pages.site import Site
@@ -41,9 +42,9 @@ _VOID = frozenset({"area", "br", "col", "hr", "img", "input", "link", "meta", "s
 class PagesDoor(Door):
     """The guarded registry with its pages."""
 
-    def __init__(self, depot: Callable[[Engine, Clock], Depot] | None = None) -> None:
+    def __init__(self, depot: Callable[[Engine, Clock], Depot] | None = None, names: Names = NAMES) -> None:
         """`depot` makes what is kept, over the same database; without it that is in memory."""
-        super().__init__()
+        super().__init__(names=names)
         numbers = itertools.count(1)
         clock, new_id = self.accounts.clock, self.accounts.new_id
         secret = lambda: f"secret-{next(numbers):026d}"  # noqa: E731
@@ -60,6 +61,7 @@ class PagesDoor(Door):
             self.accounts,
             self.credentials,
             self.identity.api_keys,
+            self.last_use,
             self.connecting,
             TEMPLATES,
             self.depot,

@@ -52,6 +52,7 @@ def test_a_key_that_has_asked_is_approved_with_code_and_password_and_is_who_appr
     assert "The machine is connected" in approved.text
     assert told(door)["name"] == "ada"
     assert door.principal(LAPTOP).name == "ada"
+    assert "laptop SHA256:" in browser.get("/keys").text
     last = audit.entries(door.engine)[-1]
     assert (last.action, last.user, last.address) == ("key.add", "ada", HERE)
 

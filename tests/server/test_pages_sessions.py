@@ -9,7 +9,7 @@ from guarded import HOST, NOW, ORIGIN, text
 from pages_kit import PASSWORD, Browser, PagesDoor
 
 from registry.server.browser import cookie
-from registry.server.names import Known
+from registry.server.names import Known, Names
 from registry.server.sessions import IDLE_SECONDS
 from registry.server.sessions import SECONDS as SESSION_SECONDS
 from registry.wire.headers import Headers
@@ -118,6 +118,20 @@ def test_the_cookie_is_for_this_host_its_requests_and_no_script() -> None:
     public = Known(Origin.of("https://models.acme.example"), "models.acme.example")
     assert cookie(public, "x", 5)[1] == ("__Host-ferry=x; Path=/; Max-Age=5; HttpOnly; SameSite=Lax; Secure")
     assert cookie(plain, "x", 5)[1] == "ferry-5050=x; Path=/; Max-Age=5; HttpOnly; SameSite=Lax"
+
+
+def test_over_https_behind_a_proxy_the_cookie_is_bound_to_the_host_and_forms_to_its_origin() -> None:
+    door = PagesDoor(names=Names.public(["https://models.acme.example"]))
+    link = door.invitations.invite("ada")
+    typed = {"code": link.partition("#")[2], "password": PASSWORD, "again": PASSWORD}
+    here = {"Host": "models.acme.example", "Origin": "https://models.acme.example"}
+    plain = {"Host": "models.acme.example", "Origin": "http://models.acme.example"}
+    browser = Browser(door)
+    body = urlencode(typed).encode()
+    assert browser.answer("POST", "/invitation", body, **plain).status == 403
+    assert browser.answer("POST", "/invitation", body, **here).status == 303
+    assert list(browser.cookies) == ["__Host-ferry"]
+    assert browser.answer("GET", "/account", **here).status == 200
 
 
 # --- what others' pages may not do -------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from registry.server.pages.html import Templates, redirect
 from registry.server.sign_in import SignIn
 from registry.server.table import Need, Row
 from registry.server.visitor import Visitor
+from registry.wire.faults import printable
 from registry.wire.messages import Accept, Request, Response
 from registry.wire.routes import Route
 
@@ -71,7 +72,7 @@ class Connect:
             raise DeniedError("that is not the code that the machine shows")
         self.sign_in.prove(user.name, form.exact("password"), visitor.address)
         self.sign_in.throttle.right("code", user.name, visitor.address)
-        self.credentials.add_key(user.name, key, visitor.actor)
+        self.credentials.add_key(user.name, key, visitor.actor, printable(name)[:_CLAIM])
         self.connecting.settle(key)
 
     def _page(

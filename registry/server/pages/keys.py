@@ -9,6 +9,7 @@ from registry.errors import InvalidError, NotFoundError, RegistryError
 from registry.server.api_keys import DAY, USUAL_OVERLAP, ApiKeys, Made
 from registry.server.credentials import Credentials, Listed
 from registry.server.key_scopes import ACTIONS, parse_scopes
+from registry.server.last_use import LastUse
 from registry.server.pages.errors import status_of
 from registry.server.pages.forms import Form, session_form
 from registry.server.pages.html import Templates, redirect
@@ -24,12 +25,23 @@ _SAID = {"revoked": "It is revoked. Nothing that was issued to it is good any mo
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """A credential in the list: its state, whether it is over, and when it was last used (Unix seconds)."""
+
+    credential: Listed
+    state: str
+    over: bool
+    last_used: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Keys:
     """The page over the credentials of one registry."""
 
     templates: Templates
     credentials: Credentials
     api_keys: ApiKeys
+    last_use: LastUse
 
     def rows(self) -> Mapping[Route, Mapping[str, Row]]:
         """Its part of the table."""
@@ -73,6 +85,10 @@ class Keys:
         overlap = 0 if form.exact("leaked") else USUAL_OVERLAP
         return self.api_keys.rotate(_user(visitor).name, form.text("id"), overlap, visitor.actor)
 
+    def _shown(self, each: Listed, now: float) -> Shown:
+        state = each.state(now)
+        return Shown(each, state, state in _OVER, self.last_use.known.get(each.id, each.last_used))
+
     def _page(
         self,
         visitor: Visitor,
@@ -88,8 +104,8 @@ class Keys:
         most = self.api_keys.most // DAY
         typed = {name: form.text(name) if form else "" for name in ("note", "where", "days", *ACTIONS)}
         values = {
-            "machines": [_shown(each, now) for each in listed if each.kind == MACHINE_KEY],
-            "keys": [_shown(each, now) for each in listed if each.kind == API_KEY],
+            "machines": [self._shown(each, now) for each in listed if each.kind == MACHINE_KEY],
+            "keys": [self._shown(each, now) for each in listed if each.kind == API_KEY],
             "made": made,
             "error": error,
             "said": said,
@@ -99,20 +115,6 @@ class Keys:
             else [each for each in _DAYS if each <= most],
         }
         return self.templates.page("keys.html", visitor, values, status=status_of(error))
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A credential in the list, and whether anything can still be done with it."""
-
-    credential: Listed
-    state: str
-    over: bool
-
-
-def _shown(each: Listed, now: float) -> Shown:
-    state = each.state(now)
-    return Shown(each, state, state in _OVER)
 
 
 def _user(visitor: Visitor) -> User:

@@ -10,6 +10,7 @@ from registry.server.accounts import Accounts
 from registry.server.api_keys import ApiKeys
 from registry.server.connecting import Connecting
 from registry.server.credentials import Credentials
+from registry.server.last_use import LastUse
 from registry.server.overview import Overview
 from registry.server.pages.administration import Administration, Numbers
 from registry.server.pages.connect import Connect
@@ -38,6 +39,7 @@ class Site:
     accounts: Accounts
     credentials: Credentials
     api_keys: ApiKeys
+    last_use: LastUse
     connecting: Connecting
     templates: Templates
     depot: Depot
@@ -69,6 +71,7 @@ class Site:
             accounts,
             registry.credentials,
             api_keys,
+            registry.last_use,
             connecting,
             templates,
             registry.depot,
@@ -86,7 +89,7 @@ class Site:
             Route.ASSET: {"GET": Row(Need.NOTHING, _asset), "HEAD": Row(Need.NOTHING, _asset)},
             **Entrance(*shared).rows(),
             **Connect(*shared, self.credentials, self.connecting).rows(),
-            **Keys(self.templates, self.credentials, self.api_keys).rows(),
+            **Keys(self.templates, self.credentials, self.api_keys, self.last_use).rows(),
             **Models(self.templates, self.depot, self.rights, Overview(engine)).rows(),
             **People(*shared, self.accounts).rows(),
             **Administration(self.templates, engine, self.room, self.numbers).rows(),
