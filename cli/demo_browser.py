@@ -25,7 +25,7 @@ class DemoBrowser:
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._http = Http()
-        self._cookie = ""
+        self.cookie = ""  # `name=secret`, once it is signed in
 
     def send(self, target: str, **fields: str) -> None:
         """Open the page at `target`, fill its form in and send it; RegistryError if that is refused."""
@@ -41,13 +41,13 @@ class DemoBrowser:
         self._http.close()
 
     def _headers(self, more: Mapping[str, str] | None = None) -> Headers:
-        cookie = {"Cookie": self._cookie} if self._cookie else {}
+        cookie = {"Cookie": self.cookie} if self.cookie else {}
         return Headers({"Origin": str(self._origin), **cookie, **(more or {})})
 
     def _read(self, request: Request) -> str:
         response: Response = self._http(request)
         if given := response.headers.get("Set-Cookie"):
-            self._cookie = given.partition(";")[0]
+            self.cookie = given.partition(";")[0]
         page = read_body(response, _PAGE_BYTES, f"reading {request.path}", self._origin.netloc).decode()
         if response.status not in (200, 303):
             refused = _REFUSED.search(page)
