@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, insert, or_, select, update
+from sqlalchemy import Engine, func, insert, or_, select, update
 
 from registry.auth import api_keys
 from registry.contracts import NOBODY, Actor, Clock, NewId
-from registry.errors import DeniedError, InvalidError, NotFoundError, Reason
+from registry.errors import InvalidError, NotFoundError
 from registry.server.audit import record
-from registry.server.credentials import Credentials, hashed, principal_by_hash
+from registry.server.credentials import Credentials, hashed
 from registry.server.database import reading, writing
 from registry.server.key_scopes import KeyScope
-from registry.server.principal import API_KEY, Principal, Right, User
+from registry.server.principal import API_KEY, Right, User
 from registry.server.tables import API_KEYS, CREDENTIALS
 
 DAY = 86_400
@@ -27,6 +27,7 @@ USUAL_SECONDS = 90 * DAY
 MOST_SECONDS = 365 * DAY
 USUAL_OVERLAP = DAY
 MOST_OVERLAP = 30 * DAY
+MOST_KEYS = 1000  # of one account, machines' keys with them, that are not revoked
 _NOTE = 200
 
 
@@ -66,14 +67,21 @@ class ApiKeys:
         note: str = "",
         actor: Actor = NOBODY,
     ) -> Made:
-        """A new key of `user`, good for `seconds` (None: 90 days). InvalidError for a bad time or note."""
+        """A new key of `user`, good for `seconds` (None: 90 days).
+
+        InvalidError for a bad time or note, and for one key too many.
+        """
         now, id, secret = self.clock(), self.new_id(), self._secret()
         expires = now + self._checked(min(USUAL_SECONDS, self.most) if seconds is None else seconds)
         if len(note) > _NOTE or not note.isprintable():
             raise InvalidError(f"a note is one line of at most {_NOTE} characters")
         said = " ".join(map(str, scopes))
         row = {"id": id, "kind": API_KEY, "user_id": user.id, "cap": Right.WRITE.name.lower(), "added": now}
+        held = select(func.count()).select_from(CREDENTIALS)
+        held = held.where(CREDENTIALS.c.user_id == user.id, CREDENTIALS.c.revoked.is_(None))
         with writing(self.engine) as database:
+            if database.execute(held).scalar_one() >= MOST_KEYS:
+                raise InvalidError(f"{user.name} has {MOST_KEYS} keys already", hint="revoke some of them")
             database.execute(insert(CREDENTIALS).values(**row, expires=expires, note=note))
             kept = {"secret_hash": hashed(secret), "last_four": api_keys.last_four(secret), "issued": now}
             database.execute(insert(API_KEYS).values(credential=id, scopes=said, **kept))
@@ -106,16 +114,6 @@ class ApiKeys:
             database.execute(update(CREDENTIALS).filter_by(id=id).values(expires=expires))
             record(database, now, actor, "apikey.rotate", id)
         return Made(id, secret, found.scopes or (), expires, until)
-
-    def speaker(self, secret: str) -> Principal:
-        """Whom a secret means. DeniedError if it is none, or not any more."""
-        principal = None
-        if api_keys.is_api_key(secret):
-            with reading(self.engine) as database:
-                principal = principal_by_hash(database, hashed(secret), self.clock())
-        if principal is None:
-            raise DeniedError("this API key is invalid, revoked or over", reason=Reason.API_KEY_REFUSED)
-        return principal
 
     def revoke_by_secret(self, secret: str, actor: Actor = NOBODY) -> bool:
         """Revoke the key whose secret this is, the present one or the one before; whether there was one."""

@@ -15,7 +15,6 @@ from registry.auth.keys import PublicKey
 from registry.contracts import Clock
 from registry.errors import DeniedError, InvalidError, Reason
 from registry.server.accounts import Accounts
-from registry.server.api_keys import ApiKeys
 from registry.server.connecting import Connecting
 from registry.server.credentials import Credentials
 from registry.server.documents import STRANGERS_BYTES, STRANGERS_SECONDS, answer
@@ -47,7 +46,6 @@ class Identity:
 
     accounts: Accounts
     credentials: Credentials
-    api_keys: ApiKeys
     rights: Rights
     tokens: Tokens
     nonces: Nonces
@@ -80,7 +78,7 @@ class Identity:
         """The same for the API key whose secret this is."""
         standing = self.rights.standing_by_secret(secret, repository) if is_api_key(secret) else None
         if standing is None:
-            raise DeniedError("this API key is invalid, revoked or over")
+            raise DeniedError("this API key is invalid, revoked or over", reason=Reason.API_KEY_REFUSED)
         self.last_use.note(standing[0].credential_id)
         return standing
 
@@ -110,7 +108,7 @@ class Identity:
             asked, principal = _Asked.of(pairs, visitor.here), self.anybody()
             if principal == ANYBODY:
                 try:
-                    principal = self.api_keys.speaker(_granting(pairs))
+                    principal = self.standing_by_secret(_granting(pairs), "")[0]
                 except DeniedError as error:
                     return _no_token(error)
             return self._issued(request, visitor, principal, asked)
@@ -123,7 +121,7 @@ class Identity:
         if value.partition(" ")[0].lower() in ("basic", "bearer"):
             presented = Presented.parse(value)
             if presented.secret:
-                return self.api_keys.speaker(presented.secret)
+                return self.standing_by_secret(presented.secret, "")[0]
         return self._signer(request, here)
 
     def _issued(self, request: Request, visitor: Visitor, principal: Principal, asked: _Asked) -> Response:

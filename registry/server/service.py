@@ -163,7 +163,6 @@ class Service:
         identity = Identity(
             registry.accounts,
             registry.credentials,
-            replace(registry.api_keys, most=plan.max_key_days * DAY),
             registry.rights,
             Tokens(signer),
             nonces,
@@ -173,10 +172,11 @@ class Service:
             connecting,
         )
         app = App(registry.depot, registry.rights, links, plan.direct_upload)
-        account = AccountApi(registry.credentials, identity.api_keys, registry.last_use, time.time)
+        api_keys = replace(registry.api_keys, most=plan.max_key_days * DAY)
+        account = AccountApi(registry.credentials, api_keys, registry.last_use, time.time)
         repositories = RepositoryApi(registry.depot, registry.rights, Overview(registry.depot.engine))
         rows = {**account.rows(), **repositories.rows()}
-        site = Site.over(registry, identity.api_keys, connecting, self._templates, self._numbers)
+        site = Site.over(registry, api_keys, connecting, self._templates, self._numbers)
         everything = with_pages(table(app, identity, self._metrics.answer, rows), site.rows())
         return Guard(everything, names, identity, links, registry.sessions)
 

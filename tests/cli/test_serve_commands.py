@@ -36,6 +36,7 @@ OPEN = ["--listen", "0.0.0.0:0", "--public-url", "https://m.example"]
         (["--public-url", "models.acme.example"], "--public-url"),
         (["--public-url", "https://m.example/path"], "public URL"),
         (["--capability-days", "0"], "between 1 and 365"),
+        (["--max-key-days", "0"], "between 1 and 3650"),
         (["--log-format", "xml"], "text, json"),
         (
             [

@@ -8,6 +8,9 @@ from xml.etree import ElementTree
 import pytest
 from peers import Registry, Tool, find
 
+from registry.server.key_scopes import parse_scopes
+from registry.server.service import Plan, Service
+
 # Everything the suite can ask is on, also what comes after the specification's 1.1, but sparse images
 # (refused here on purpose: a manifest names only what is there).
 SETTINGS = {
@@ -26,12 +29,28 @@ CASES = 900  # it has about 990; far fewer means that it did not run
 def test_the_embedded_registry_passes_the_public_conformance_suite(
     lab_registry: Registry, tmp_path: Path
 ) -> None:
-    results = tmp_path / "results"
-    env = {**SETTINGS, "OCI_REGISTRY": lab_registry.host, "OCI_RESULTS_DIR": str(results)}
-    suite = Tool((find("conformance"),), env, cwd=tmp_path)
+    check_conformance(lab_registry.host, tmp_path)
 
-    done = suite.run()
 
+@pytest.mark.patience(300)
+def test_it_passes_where_an_api_key_is_the_password(tmp_path: Path) -> None:
+    service = Service(Plan(tmp_path / "data"))
+    registry = service.registry
+    registry.accounts.add_user("ada")
+    made = registry.api_keys.create(registry.accounts.user("ada"), parse_scopes(["ada/*:*"]))
+    try:
+        host = service.start().partition("://")[2]
+        names = {"OCI_REPO1": "ada/one", "OCI_REPO2": "ada/two"}
+        check_conformance(host, tmp_path, OCI_USERNAME="anything", OCI_PASSWORD=made.secret, **names)
+    finally:
+        service.stop()
+
+
+def check_conformance(host: str, place: Path, **more: str) -> None:
+    """Run the suite: everything it asks is answered as it is to be."""
+    results = place / "results"
+    env = {**SETTINGS, "OCI_REGISTRY": host, "OCI_RESULTS_DIR": str(results), **more}
+    done = Tool((find("conformance"),), env, cwd=place).run()
     report = ElementTree.parse(results / "junit.xml").getroot()
     failed = [
         f"{case.get('name')}: {(case.findtext('system-out') or '')[:600]}"

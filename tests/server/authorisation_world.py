@@ -213,7 +213,7 @@ class World:
     def _guard(self, depot: Depot) -> Guard:
         door = self.door
         app = App(depot, door.rights, door.links, direct_upload=True)
-        rows = table(app, door.identity, Metrics().answer, account_rows(door.identity, self.depot))
+        rows = table(app, door.identity, Metrics().answer, account_rows(door, self.depot))
         return replace(door.guard, table=rows, sessions=self.sessions)
 
     def _meant(self, cell: Cell, target: str) -> str:

@@ -81,13 +81,10 @@ def key(number: int) -> PrivateKey:
     return PrivateKey(bytes([number]) * 32)
 
 
-def account_rows(identity: Identity, depot: Depot) -> Table:
+def account_rows(door: Door, depot: Depot) -> Table:
     """The account API over what `depot` keeps."""
-    account = AccountApi(identity.credentials, identity.api_keys, identity.last_use, identity.clock)
-    return {
-        **account.rows(),
-        **RepositoryApi(depot, identity.rights, Overview(identity.rights.engine)).rows(),
-    }
+    account = AccountApi(door.credentials, door.api_keys, door.last_use, lambda: door.now)
+    return {**account.rows(), **RepositoryApi(depot, door.rights, Overview(door.engine)).rows()}
 
 
 @dataclass
@@ -107,14 +104,9 @@ class Passed:
         """The last one."""
         return self.visitors[-1]
 
-    def behind(self, identity: Identity) -> Table:
+    def behind(self, door: Door) -> Table:
         """The table with this in it; signatures are still looked at."""
-        rows = AccountApi(identity.credentials, identity.api_keys, identity.last_use, identity.clock).rows()
-        rows = {
-            **rows,
-            **RepositoryApi(MemoryDepot(), identity.rights, Overview(identity.rights.engine)).rows(),
-        }
-        real = table(App(MemoryDepot()), identity, self, rows)
+        real = table(App(MemoryDepot()), door.identity, self, account_rows(door, MemoryDepot()))
         return {
             route: {
                 method: row if row.need is Need.SIGNATURE else replace(row, answer=self)
@@ -153,7 +145,6 @@ class Door:
         self.identity = Identity(
             self.accounts,
             self.credentials,
-            self.api_keys,
             self.rights,
             self.tokens,
             nonces,
@@ -162,14 +153,14 @@ class Door:
             anonymous,
         )
         self._nonces = itertools.count(1)
-        self.guard = Guard(self.passed.behind(self.identity), names, self.identity, self.links)
+        self.guard = Guard(self.passed.behind(self), names, self.identity, self.links)
         if depot is not None:
             self.serve(depot(self), direct_upload)
 
     def serve(self, depot: Depot, direct_upload: bool = False) -> None:
         """Put the application over `depot` behind the guard."""
         app = App(depot, self.rights, self.links, direct_upload)
-        rows = table(app, self.identity, Metrics().answer, account_rows(self.identity, depot))
+        rows = table(app, self.identity, Metrics().answer, account_rows(self, depot))
         self.guard = replace(self.guard, table=rows)
 
     def readable(self, repository: str) -> bool:
@@ -187,6 +178,10 @@ class Door:
     def principal(self, who: PrivateKey) -> Principal:
         """Whoever the key speaks for."""
         return self.credentials.speaker(who.public)
+
+    def by_secret(self, secret: str) -> Principal:
+        """Whom an API key means. DeniedError if it is not good."""
+        return self.identity.standing_by_secret(secret, "")[0]
 
     def download_link(self, who: Principal, repository: str, digest: Digest, origin: str = ORIGIN) -> str:
         """The path of a link that was given to `who`."""

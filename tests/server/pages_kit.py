@@ -60,7 +60,7 @@ class PagesDoor(Door):
             self.sign_in,
             self.accounts,
             self.credentials,
-            self.identity.api_keys,
+            self.api_keys,
             self.last_use,
             self.connecting,
             TEMPLATES,
@@ -69,7 +69,7 @@ class PagesDoor(Door):
             Room(),
             lambda: self.numbers,
         )
-        app, account = App(self.depot, self.rights, self.links), account_rows(self.identity, self.depot)
+        app, account = App(self.depot, self.rights, self.links), account_rows(self, self.depot)
         rows = table(app, self.identity, Metrics().answer, account)
         self.guard = replace(
             self.guard,

@@ -236,7 +236,7 @@ def test_a_key_gets_a_new_secret(door: Door) -> None:
 def test_an_overlap_that_cannot_be_changes_nothing(door: Door, asked: object) -> None:
     key = made(door)
     assert call(door, ada(door), "POST", f"/api/credentials/{key.id}/rotate", asked)[0] == 400
-    assert door.api_keys.speaker(key.secret).name == "ada"
+    assert door.by_secret(key.secret).name == "ada"
 
 
 def test_nobody_touches_what_is_somebody_elses(door: Door) -> None:
@@ -247,7 +247,7 @@ def test_nobody_touches_what_is_somebody_elses(door: Door) -> None:
     assert call(door, token, "DELETE", f"/api/credentials/{machine}")[0] == 404
     assert call(door, token, "DELETE", f"/api/user/keys/{BOB.public.connect}")[0] == 404
     assert call(door, token, "DELETE", "/api/credentials/none-such")[0] == 404
-    assert door.api_keys.speaker(theirs.secret).name == door.principal(BOB).name == "bob"
+    assert door.by_secret(theirs.secret).name == door.principal(BOB).name == "bob"
 
 
 def test_a_stolen_laptop_is_revoked_for_ever(door: Door) -> None:

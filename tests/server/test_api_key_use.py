@@ -210,6 +210,18 @@ def test_a_key_lasts_no_longer_than_the_administrator_allows(door: Door, seconds
         make(door, seconds=seconds)
 
 
+def test_there_is_an_end_to_how_many_keys_one_account_has(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.server.api_keys.MOST_KEYS", 3)
+    first = make(door)
+    make(door)
+    with pytest.raises(InvalidError, match="3 keys already"):
+        make(door)
+    door.credentials.revoke("ada", first.id)
+    make(door)
+
+
 @pytest.mark.parametrize("note", ["x" * 201, "a\nb", "\x1b[2J"])
 def test_a_note_is_one_short_line(door: Door, note: str) -> None:
     with pytest.raises(InvalidError):
@@ -310,14 +322,14 @@ def test_whoever_holds_a_secret_may_revoke_its_key(door: Door) -> None:
     assert door.api_keys.revoke_by_secret(old.secret)
     door.accounts.enable("ada")
     with pytest.raises(DeniedError):
-        door.api_keys.speaker(new.secret)
+        door.by_secret(new.secret)
 
 
 def test_a_secret_that_is_over_revokes_nothing(door: Door) -> None:
     old = make(door)
     new = door.api_keys.rotate("ada", old.id, 0)
     assert not door.api_keys.revoke_by_secret(old.secret)
-    assert door.api_keys.speaker(new.secret).name == "ada"
+    assert door.by_secret(new.secret).name == "ada"
 
 
 # --- the count of changes ---------------------------------------------------------------------------------
@@ -350,7 +362,7 @@ def test_every_change_of_a_key_is_counted(door: Door, change: str) -> None:
 def test_a_narrowed_key_is_narrow_for_the_next_request_and_so_is_what_was_issued_to_it(door: Door) -> None:
     secret = make(door).secret
     token = str(document(TOKEN["Bearer"](door, secret, "repository:ada/tiny:pull,push"))["token"])
-    upload = door.links.upload(ORIGIN, door.api_keys.speaker(secret), "ada/tiny", "session", 4)
+    upload = door.links.upload(ORIGIN, door.by_secret(secret), "ada/tiny", "session", 4)
     assert door.ask("POST", UPLOADS, token=token).status == PASSED
     with door.engine.begin() as database:
         database.execute(API_KEYS.update().values(scopes="ada/*:pull"))

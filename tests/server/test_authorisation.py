@@ -104,6 +104,16 @@ def test_every_signature_and_link(world: World, principal: str) -> None:
     assert door.call(who, "HEAD", "/").status == 200
 
 
+@pytest.mark.parametrize(
+    "apart, status", [(0, 200), (-300, 200), (300, 200), (-301, 403), (301, 403), (-86_400, 403), (1e9, 403)]
+)
+def test_a_signature_is_good_while_the_clocks_agree_and_once(world: World, apart: float, status: int) -> None:
+    door = world.door
+    request = door.token_request(KEYS["acme"], "repository:acme/private:pull", ts=door.now + apart)
+    assert door.send(request).status == status
+    assert door.send(request).status == 403
+
+
 @pytest.mark.parametrize("repository, status", [("acme/private", 404), ("acme/public", 200)])
 def test_a_link_given_to_anybody(world: World, repository: str, status: int) -> None:
     link = world.door.links.download(ORIGIN, Principal(), repository, BLOB)

@@ -276,7 +276,7 @@ def test_a_page_link_signs_in_once_within_five_minutes(door: PagesDoor) -> None:
 def test_a_machines_key_makes_such_a_link_and_an_api_key_does_not(door: PagesDoor) -> None:
     door.join("ada", key(1))
     made = door.ask("POST", "/api/page", token=door.token(key(1), "registry:account:*"))
-    secret_of_ada = door.identity.api_keys.create(door.accounts.user("ada"), (KeyScope.parse("*:*"),)).secret
+    secret_of_ada = door.api_keys.create(door.accounts.user("ada"), (KeyScope.parse("*:*"),)).secret
     refused = door.ask("POST", "/api/page", Authorization=f"Bearer {secret_of_ada}")
 
     assert (made.status, refused.status) == (201, 403)
