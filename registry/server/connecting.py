@@ -73,7 +73,7 @@ class Connecting:
             return self._asked.get(key.text)
 
     def refuse(self, key: PublicKey) -> None:
-        """A person has said no: the key's client is told so for as long as it asks."""
+        """A person has said no: the key's client is told so when it asks the next time."""
         with self._lock:
             if key.text in self._asked:
                 self._asked[key.text] = replace(self._asked[key.text], refused=True)

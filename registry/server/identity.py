@@ -169,6 +169,7 @@ class Identity:
         shows_code = request.parameter("code") == "show"
         asked = self.connecting.note(key, request.context.address, shows_code=shows_code)
         if asked.refused:
+            self.connecting.settle(key)  # it is told once; a client that asks again asks anew
             return {"error": "this key was refused in the browser"}
         return {**told, "code": self.connecting.code(key)} if shows_code else told
 

@@ -53,6 +53,7 @@ class SignIn:
         """Ask for the password of an account, also of one that is signed in. DeniedError."""
         self.throttle.guess("password", name[:80], address)
         if not self.passwords.matches(name, password):
+            self.throttle.wrong("password", address)
             raise _wrong()
         self.throttle.right("password", name[:80], address)
 
@@ -124,7 +125,11 @@ class SignIn:
     def _check_link(self, secret: str, address: str, *kinds: Link) -> User | None:
         """Whose link it is, before anything is computed for it. DeniedError."""
         self.throttle.guess("link", _AT_A_LINK, address)
-        user = self.invitations.check(secret, *kinds)
+        try:
+            user = self.invitations.check(secret, *kinds)
+        except DeniedError:
+            self.throttle.wrong("link", address)
+            raise
         self.throttle.right("link", _AT_A_LINK, address)
         return user
 

@@ -33,20 +33,29 @@ class Throttle:
     )
 
     def guess(self, what: str, account: str, address: str) -> None:
-        """Count one guess. TransientError, with the seconds to wait, for one too many."""
+        """Count one guess at the account. TransientError, with the seconds to wait, for one too many."""
         network = network_of(address)
-        for item, who in ((self.address, (what, network)), (self.pair, (what, account, network))):
-            if not self._limiter.hit(item, *who):
-                wait = max(1, math.ceil(self._limiter.get_window_stats(item, *who).reset_time - time.time()))
-                raise TransientError(
-                    f"too many failed attempts from {address}: try again in {math.ceil(wait / 60)} min",
-                    reason=Reason.BUSY,
-                    retry_after=float(wait),
-                )
+        if not self._limiter.test(self.address, what, network):
+            raise self._too_many(self.address, address, what, network)
+        if not self._limiter.hit(self.pair, what, account, network):
+            raise self._too_many(self.pair, address, what, account, network)
+
+    def wrong(self, what: str, address: str) -> None:
+        """Count it for the address too, as it was wrong: whole offices sign in from one address."""
+        self._limiter.hit(self.address, what, network_of(address))
 
     def right(self, what: str, account: str, address: str) -> None:
         """Forget the guesses at `account`: one was right."""
         self._limiter.clear(self.pair, what, account, network_of(address))
+
+    def _too_many(self, item: RateLimitItem, address: str, *who: str) -> TransientError:
+        ends = self._limiter.get_window_stats(item, *who).reset_time
+        wait = max(1, math.ceil(ends - time.time()))
+        return TransientError(
+            f"too many failed attempts from {address}: try again in {math.ceil(wait / 60)} min",
+            reason=Reason.BUSY,
+            retry_after=float(wait),
+        )
 
 
 def network_of(address: str) -> str:

@@ -189,7 +189,10 @@ def test_a_refusal_reaches_the_client_and_changes_nothing(door: PagesDoor) -> No
     told(door)
     page = page_of(browser).form().send("Refuse")
     assert "Nothing was changed" in page.text
+    fields = {"token": token_of(browser), "key": LAPTOP.public.connect, "password": PASSWORD}
+    assert browser.post("/connect", {**fields, "do": "approve"}).status == 403
     assert told(door) == {"error": "this key was refused in the browser"}
+    assert told(door)["error"] == "unauthorized"  # it is told once
     with pytest.raises(Exception, match="not one this registry knows"):
         door.principal(LAPTOP)
 

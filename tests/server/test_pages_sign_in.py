@@ -184,8 +184,12 @@ def test_guesses_are_throttled_per_account_and_address_and_also_the_right_one_th
 
 def test_one_address_cannot_try_many_accounts_and_an_ipv6_network_is_one_address() -> None:
     throttle = Throttle(address=RateLimitItemPerMinute(3, 15))
+    for number in range(9):
+        throttle.guess("password", f"right-{number}", f"2001:db8::{number}")
+        throttle.right("password", f"right-{number}", f"2001:db8::{number}")
     for number in range(3):
         throttle.guess("password", f"account-{number}", f"2001:db8::{number}")
+        throttle.wrong("password", f"2001:db8::{number}")
     with pytest.raises(TransientError, match="too many failed attempts"):
         throttle.guess("password", "another", "2001:db8::ffff")
     throttle.guess("password", "another", "2001:db8:0:1::1")

@@ -69,6 +69,7 @@ class Connect:
         user = visitor.session.user
         self.sign_in.throttle.guess("code", user.name, visitor.address)
         if asked.shows_code and not self.connecting.is_code(key, form.text("code")):
+            self.sign_in.throttle.wrong("code", visitor.address)
             raise DeniedError("that is not the code that the machine shows")
         self.sign_in.prove(user.name, form.exact("password"), visitor.address)
         self.sign_in.throttle.right("code", user.name, visitor.address)
