@@ -34,7 +34,10 @@ class Visitor:
 
     def __init__(self, browser: Browser, base: str, shots: Path, *, scripts: bool = True) -> None:
         self._context: BrowserContext = browser.new_context(
-            base_url=base, java_script_enabled=scripts, viewport={"width": DESK, "height": 800}
+            base_url=base,
+            java_script_enabled=scripts,
+            viewport={"width": DESK, "height": 800},
+            reduced_motion="reduce",  # colours that still change would be examined half way
         )
         self._context.set_default_timeout(20_000)
         self._axe = axe() if scripts else ""
