@@ -20,7 +20,6 @@ class _Repository:
     blobs: set[Digest] = field(default_factory=set)
     manifests: dict[Digest, Manifest] = field(default_factory=dict)
     tags: dict[str, Tag] = field(default_factory=dict)
-    public: bool = False
 
 
 class MemoryDepot:
@@ -124,6 +123,7 @@ class MemoryDepot:
         actor: Actor = NOBODY,
         public: bool | None = None,
     ) -> None:
+        """As promised, but that nobody asks this depot what is public."""
         with self._lock:
             here = self._at(repository)
             for blob in manifest.blobs():
@@ -137,7 +137,6 @@ class MemoryDepot:
                     raise NotFoundError(f"manifest {child.digest} is not in {repository}")
             here = self._made(repository)
             here.manifests[manifest.digest] = manifest
-            here.public = here.public if public is None else public
             if tag is not None:
                 here.tags[tag] = Tag(tag, manifest.digest, 0.0, actor.user)
 
