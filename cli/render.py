@@ -99,6 +99,7 @@ class Terminal:
     json: bool = False
     quiet: bool = False
     no_colour: bool = False
+    streams: set[str] = field(default_factory=set, compare=False)  # "event" once one was written
     mask: Masking = field(default_factory=Masking)  # the last net: nothing of ours in what anybody says
 
     @property
@@ -107,9 +108,13 @@ class Terminal:
         return self.err.isatty() and self.answers.isatty()
 
     def document(self, value: object) -> None:
-        """The result as JSON; called once in a run, and only if JSON was asked for."""
+        """The result as JSON; called once in a run, and only if JSON was asked for.
+
+        In one line where events stand before it: an error that ends what was waiting.
+        """
         with _writing("standard output"):
-            self.out.write(json.dumps(_masked(value, self.mask), indent=2) + "\n")
+            indent = None if self.streams else 2
+            self.out.write(json.dumps(_masked(value, self.mask), indent=indent) + "\n")
             self.out.flush()
 
     def line(self, text: str = "") -> None:
@@ -125,6 +130,7 @@ class Terminal:
 
     def event(self, value: Mapping[str, object]) -> None:
         """One JSON document in one line, of a command that waits or streams."""
+        self.streams.add("event")
         with _writing("standard output"):
             self.out.write(json.dumps(_masked(value, self.mask)) + "\n")
             self.out.flush()

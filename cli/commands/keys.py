@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -9,7 +11,7 @@ import click
 from cli import accounts, values
 from cli.groups import Group
 from cli.options import NETWORK, Invocation, command
-from cli.render import visible
+from cli.render import age, visible
 from cli.settings import files
 from registry.errors import InvalidError
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from registry.auth.account import Document
 
 _LONGEST = 100 * 365 * 86400.0
-_HEAD = ("ID", "KIND", "NOTE", "SHOWN", "MAY", "LAST USED", "EXPIRES", "STATE")
+_COLUMNS = ("id", "kind", "note", "shown", "last_used", "expires", "state", "scopes")
+_HEAD = ("ID", "KIND", "NOTE", "SHOWN", "USED", "EXPIRES", "STATE", "MAY")
+_SHOWN = 16  # characters of a key's fingerprint: enough to tell one's machines apart
 _HOST = click.option("--host", metavar="HOST", help="The registry [FERRY_REGISTRY, or the settings'].")
 
 
@@ -73,7 +77,7 @@ def list_keys(invocation: Invocation, host: str | None) -> None:
     if invocation.terminal.json:
         invocation.terminal.document(rows)
     else:
-        invocation.terminal.table(_HEAD, [_row(row) for row in rows])
+        invocation.terminal.table(_HEAD, [_row(row, time.time()) for row in rows])
 
 
 @command(*NETWORK)
@@ -127,12 +131,26 @@ def _show_secret(invocation: Invocation, made: Document, what: str) -> None:
     invocation.terminal.note(f"ferry: {visible(what)}; it is shown only this once")
 
 
-def _row(row: Document) -> list[str]:
+def _row(row: Document, now: float) -> list[str]:
+    """A credential as people read it: when it was used as an age, when it ends as a date."""
+    texts = {key: str(value) for key, value in row.items() if value not in (None, "", [])}
     scopes = row.get("scopes")
-    allowed = ", ".join(map(str, scopes)) if isinstance(scopes, list) and scopes else "-"
-    texts = {key: str(value) if value is not None else "-" for key, value in row.items()}
-    columns = ("id", "kind", "note", "shown", "", "last_used", "expires", "state")
-    return [texts.get(column) or "-" if column else allowed for column in columns]
+    cells = {
+        **texts,
+        "shown": texts.get("shown", "-")[:_SHOWN],
+        "scopes": ", ".join(map(str, scopes)) if isinstance(scopes, list) and scopes else "-",
+        "last_used": age(_moment(texts.get("last_used")), now),
+        "expires": texts.get("expires", "-")[:10],
+    }
+    return [cells.get(column, "-") for column in _COLUMNS]
+
+
+def _moment(text: str | None) -> float | None:
+    """RFC 3339 as Unix seconds; None for none, and for what is not."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except ValueError:
+        return None
 
 
 def _scope(text: str) -> str:

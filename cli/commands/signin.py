@@ -14,9 +14,9 @@ from cli import accounts, identity, values
 from cli.accounts import AccountHost
 from cli.identity import SigningKey
 from cli.options import NETWORK, Invocation, command
-from cli.render import visible
+from cli.render import complain, visible
 from cli.settings import environment, files, machine
-from registry.errors import DeniedError, RegistryError
+from registry.errors import DeniedError, Reason, RegistryError
 from registry.wire.messages import Request, is_loopback
 
 if TYPE_CHECKING:
@@ -118,13 +118,18 @@ def _signin(invocation: Invocation, there: AccountHost, seconds: float) -> int:
     if not _is_there(there, url):
         return _without_page(invocation, there, signing)
     _show(invocation, there, signing, url, me.code, seconds)
-    found = until_approved(
-        lambda: caller.me(query),
-        seconds=seconds,
-        clock=time.monotonic,
-        sleep=time.sleep,
-        note=lambda text: invocation.terminal.note(f"ferry: {visible(text)}; still waiting"),
-    )
+    try:
+        found = until_approved(
+            lambda: caller.me(query),
+            seconds=seconds,
+            clock=time.monotonic,
+            sleep=time.sleep,
+            note=lambda text: invocation.terminal.note(f"ferry: {visible(text)}; still waiting"),
+        )
+    except DeniedError as error:
+        if error.reason is not Reason.SIGN_IN_REFUSED:
+            raise
+        return _given_up(invocation, there, signing, error)
     return _approved(invocation, there, signing, found) if found else _given_up(invocation, there, signing)
 
 
@@ -179,15 +184,20 @@ def _approved(invocation: Invocation, there: AccountHost, signing: SigningKey, m
     return 0
 
 
-def _given_up(invocation: Invocation, there: AccountHost, signing: SigningKey) -> int:
-    told = f"nobody approved the key {signing.key.public.fingerprint} at {there.origin.netloc}"
+def _given_up(
+    invocation: Invocation, there: AccountHost, signing: SigningKey, why: DeniedError | None = None
+) -> int:
+    """Nobody approved it in time, or somebody refused it (`why`)."""
+    host = there.origin.netloc
+    error = why or DeniedError(
+        f"nobody approved the key {signing.key.public.fingerprint} at {host}",
+        host=host,
+        hint=f"the page is good for some minutes more; then ferry signin {host} once more",
+    )
     if invocation.terminal.json:
         invocation.terminal.event({"state": "given up", **_about(there, signing)})
-    invocation.terminal.complain(f"ferry: {told}")
-    invocation.terminal.complain(
-        f"  → the page stays open for some minutes; then ferry signin {there.origin.netloc}"
-    )
-    return DeniedError.exit
+    complain(error, invocation.terminal, short=invocation.terminal.json)
+    return error.exit
 
 
 def _is_there(there: AccountHost, page: str) -> bool:

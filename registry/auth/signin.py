@@ -23,7 +23,12 @@ ANSWER_BYTES = 64 * 1024
 POLL_SECONDS = 1.0
 _CODE_LENGTH = 32
 _UNKNOWN_KEY = "unauthorized"  # the word for it in a 401, ours and ollama.com's
-_WHY = {"clock": Reason.CLOCK, "administrator": Reason.WITHDRAWN}  # what else it says, and what that means
+# What else it says, by a word of it, and what that means.
+_WHY = {
+    "clock": Reason.CLOCK,
+    "administrator": Reason.WITHDRAWN,
+    "refused in the browser": Reason.SIGN_IN_REFUSED,
+}
 
 
 @dataclass(frozen=True, slots=True)

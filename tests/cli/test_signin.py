@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import getpass
 import json
-import ssl
+import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from peers import write_certificate
+from house import House
 from person import Ferry
 from pretend_accounts import CODE, PretendAccounts
 from real_accounts import AnyAccounts
@@ -19,7 +18,7 @@ from spy import Spy, reply
 from cli.settings import machine
 from registry.auth.keys import PublicKey, load_key
 from registry.auth.signin import Me, until_approved
-from registry.errors import TransientError
+from registry.errors import RegistryError, TransientError
 
 OVERLAY = (
     "21 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=/a\n"
@@ -291,64 +290,44 @@ def test_a_link_into_the_pages_is_shown_and_nothing_else(ferry: Ferry, accounts:
     assert told["state"] == "page" and told["url"] != done.out.strip()
 
 
-# --- ollama.com ---------------------------------------------------------------------------------------------
+# --- at the real registry's own pages -----------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ollama")
-    write_certificate(folder, "ollama.com", "registry.ollama.ai")
-    return folder
-
-
-@pytest.fixture
-def ollama(certificate: Path) -> Iterator[PretendAccounts]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
-    with PretendAccounts(ollama=context) as made:
-        yield made
-
-
-@pytest.fixture
-def outside(ferry: Ferry, ollama: PretendAccounts, certificate: Path) -> Ferry:
-    """A person for whom ollama.com is the pretended one."""
-    return Ferry(
-        ferry.home,
-        {"HTTPS_PROXY": f"http://{ollama.host}", "FERRY_TLS_CA": str(certificate / "cert.pem")},
-    )
-
-
-def test_ollama_com_is_signed_in_at_and_out_of(outside: Ferry, ollama: PretendAccounts) -> None:
-    process = outside.start("signin")
-    assert ollama.asked_me.wait(60)
-    ollama.approve(key_of(outside), "ada")
+@pytest.mark.parametrize("decision", ["approve", "refuse"])
+def test_a_person_decides_in_the_registrys_pages(decision: str, ferry: Ferry, tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    house = House(Ferry(tmp_path / "host")).open()
+    browser = house.set_up("ada", "seven grey herons")
+    process = ferry.start("signin", house.host, "--format", "json")
+    assert process.stdout is not None
+    opened = json.loads(process.stdout.readline())
+    page = opened["url"].removeprefix(f"http://{house.host}")
+    with pytest.raises(RegistryError, match="not the code"):
+        browser.send(page, code="AAAA-AAAA", password="seven grey herons", do="approve")
+    assert process.poll() is None
+    browser.send(page, code=opened["code"], password="seven grey herons", do=decision)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "https://ollama.com/connect?name=" in out and "as ada" in out
-    calls = [seen.target for seen in ollama.spy.seen if seen.target.startswith("/api/me")]
-    assert calls and all("code" not in target for target in calls)
-
-    assert "ada at ollama.com" in outside("whoami").well().out
-    outside("signout").well()
-    assert outside("whoami").code == 4
-
-
-def test_an_api_key_of_ollama_com_is_checked_without_cost(outside: Ferry, ollama: PretendAccounts) -> None:
-    good = ollama.make_api_key("ada").secret
-    done = outside("whoami", "--format", "json", OLLAMA_API_KEY=good).well()
-    assert (done.json["name"], done.json["credential"]["kind"]) == ("ada", "api")
-    assert done.json["credential"]["shown"] == good[-4:] and "OLLAMA_API_KEY" in done.json["chosen"]
-    asked = [seen for seen in ollama.spy.seen if "chat" in seen.target]
-    assert [seen.body for seen in asked] == [b"{}"]
-
-    bad = outside("whoami", OLLAMA_API_KEY="not-a-key")
-    assert bad.code == 4 and "invalid or revoked" in bad.err and "not-a-key" not in bad.err
+    told = json.loads(out.splitlines()[-1])
+    if decision == "approve":
+        assert (process.returncode, told["state"], told["name"]) == (0, "approved", "ada")
+    else:
+        assert (process.returncode, told["state"]) == (4, "given up")
+        assert "refused in the browser" in err and "in ten minutes" in err
+    browser.close()
+    house.close()
 
 
-def test_signing_out_elsewhere_signs_nothing_that_could_be_passed_on(ferry: Ferry) -> None:
-    """A host that answers 401 without a challenge is not handed what ollama.com would take."""
-    with Spy((reply(401, b'{"error":"unauthorized"}'),)) as spy:
-        ferry("signin", spy.netloc, "--give-up-after", "0")
-        spy.seen.clear()
-        assert ferry("signout", spy.netloc).code == 4
-        assert all(seen.header("Authorization") is None for seen in spy.seen)
+def test_an_error_behind_a_line_is_a_line_too(ferry: Ferry, pretended: PretendAccounts) -> None:
+    """A program that reads lines is not handed a document of several."""
+    process = waiting(ferry, pretended, "--format", "json")
+    pretended.clock_is_off = True
+    out, _ = process.communicate(timeout=60)
+    opened, error = map(json.loads, out.splitlines())
+    assert process.returncode == 4 and opened["state"] == "open" and error["error"]["reason"] == "clock"
+
+
+def test_ctrl_c_ends_the_waiting(ferry: Ferry, pretended: PretendAccounts) -> None:
+    process = waiting(ferry, pretended)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
