@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from handmade import make_model, shelve
+from handmade import make_model, shelve, unshelve
 from peers import Registry, Tool, ferry_command, ferry_server, ferry_tool
 from playwright.sync_api import Browser
 from real_browser import Visitor, chromium
@@ -78,7 +78,8 @@ def test_from_an_empty_directory_to_a_revoked_key(
     ada.fill(name="ben")
     ada.press("Make the account and a link")
     ada.examine("people")
-    ben.go(ada.read(".command code"))
+    invitation = ada.read(".command code")
+    ben.go(invitation)
     ben.examine("invitation")
     ben.fill(password=OTHER, again=OTHER)
     ben.press("Save and sign in")
@@ -130,6 +131,9 @@ def test_from_an_empty_directory_to_a_revoked_key(
     assert ben.page.url.startswith(f"{base}/signin")
     ben.go("/nowhere")
     ben.examine("nothing")
+    log = registry.log.read_text()
+    secrets = (PASSWORD, OTHER, secret, invitation.partition("#")[2], shown["code"])
+    assert [each for each in secrets if each in log] == []
     wrong = [said for each in (ada, ben) for said in each.complaints if "404" not in said]
     assert wrong == []
     ada.close()
@@ -162,7 +166,7 @@ def test_a_stock_client_signs_in_pushes_and_pulls_what_is_private(
         stock.ollama("push", "--insecure", name)
         stock.ollama("rm", name)
         stock.ollama("pull", "--insecure", name)
-        assert name in stock.ollama("list").text
+        assert unshelve(stock.home, registry.host, "ada/tiny/v1").blobs == make_model(62).blobs
     ada.close()
 
 
