@@ -139,7 +139,7 @@ class Credentials:
         return _listed(row)
 
     def revoke(self, user: str, id: str, actor: Actor = NOBODY) -> None:
-        """The same for a credential of `user` by its identifier, of any kind. NotFoundError."""
+        """A credential of `user`, of any kind, is refused from the next request on. NotFoundError."""
         found = self.one(id)
         if found.user != user or found.revoked is not None:
             raise NotFoundError(f"{user} has no credential {id[:40]} to revoke")

@@ -18,7 +18,7 @@ from registry.server.database import reading
 from registry.server.key_scopes import parse_scopes
 from registry.server.principal import Right
 from registry.server.tables import API_KEYS, AUDIT, CREDENTIALS, METADATA, RIGHTS_CHANGES
-from registry.wire.messages import Response
+from registry.wire.messages import Accept, Request, Response
 
 ADA, BOB = key(1), key(2)
 MODEL = "/v2/ada/tiny/manifests/v1"
@@ -182,6 +182,12 @@ def test_an_administrators_key_is_no_administrator_outside_its_scopes(door: Door
     assert door.ask("GET", "/v2/bob/tiny/tags/list", token=secret).status == 404
     assert door.readable("ada/tiny")
     assert not door.readable("bob/tiny")
+
+
+def test_a_strangers_form_is_small_and_soon_there(door: Door) -> None:
+    taken = door.guard(Request("POST", f"{ORIGIN}/v2/token", length=10))
+    assert isinstance(taken, Accept)
+    assert (taken.limit, taken.seconds, taken.in_memory) == (16 * 1024, 5.0, True)
 
 
 # --- what is kept, and what is not ------------------------------------------------------------------------
