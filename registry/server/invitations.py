@@ -59,10 +59,10 @@ class Invitations:
     def invite(self, name: str, actor: Actor = NOBODY, *, admin: bool = False) -> str:
         """The link where `name` chooses the first password; the account is made if there is none.
 
-        InvalidError if the name cannot be an account's, or the account has a password.
+        InvalidError if the name cannot be an account's, or the account is disabled or has a password.
         """
         with writing(self.engine) as database:
-            user = database.execute(select(USERS.c.id).filter_by(name=name)).scalar()
+            user = _enabled(database, name)
             if user is None:
                 made = new_account(name, self.new_id(), self.clock(), admin=admin)
                 insert_account(database, made, actor)
@@ -74,9 +74,12 @@ class Invitations:
             return self._to_choose(database, Link.INVITE, name, user, actor)
 
     def reset(self, name: str, actor: Actor = NOBODY) -> str:
-        """The link where `name` chooses another password; until then the old one is good. NotFoundError."""
+        """The link where `name` chooses another password; until then the old one is good.
+
+        NotFoundError; InvalidError for a disabled account.
+        """
         with writing(self.engine) as database:
-            user = database.execute(select(USERS.c.id).filter_by(name=name)).scalar()
+            user = _enabled(database, name)
             if user is None:
                 raise no_account(name)
             return self._to_choose(database, Link.RESET, name, user, actor)
@@ -133,6 +136,14 @@ def _holder(database: Connection, secret: str, kinds: tuple[Link, ...], now: flo
     if user.disabled:
         raise _not_good()
     return user
+
+
+def _enabled(database: Connection, name: str) -> str | None:
+    """The identifier of an account, None if there is none. InvalidError if it is disabled."""
+    row = database.execute(select(USERS.c.id, USERS.c.disabled).filter_by(name=name)).first()
+    if row is not None and row.disabled:
+        raise InvalidError(f"{name} is disabled", hint=f"enable it first: ferry admin user enable {name}")
+    return row.id if row else None
 
 
 def _not_good() -> DeniedError:

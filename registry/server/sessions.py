@@ -16,7 +16,7 @@ from registry.contracts import Actor, Clock, NewId
 from registry.errors import StorageError
 from registry.server.audit import record
 from registry.server.database import reading, writing
-from registry.server.principal import Credential, Principal, User
+from registry.server.principal import SESSION, Credential, Principal, User
 from registry.server.tables import SESSIONS, USERS
 
 SECONDS = 7 * 86_400  # at most,
@@ -31,8 +31,11 @@ _FOUND = (
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A browser that is signed in as `user` since `created`; `seen` is when it last asked, from `address`
-    where it began. Times in Unix seconds. `token` stands in each of its forms."""
+    """A browser that is signed in as `user`.
+
+    `created` is when it signed in, from `address`, and `seen` when it last asked (Unix seconds). `token`
+    stands in each of its forms.
+    """
 
     id: str
     user: User
@@ -45,7 +48,7 @@ class Session:
     @property
     def principal(self) -> Principal:
         """Who asks."""
-        return Principal(self.user, Credential("session", self.id, expires=self.expires))
+        return Principal(self.user, Credential(SESSION, self.id, expires=self.expires))
 
     def has_token(self, token: str) -> bool:
         """Whether a form came out of one of its pages."""

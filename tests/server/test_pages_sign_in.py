@@ -179,6 +179,7 @@ def test_guesses_are_throttled_per_account_and_address_and_also_the_right_one_th
     assert statuses == [403] * 5 + [429]
     assert late.status == 429
     assert "too many failed attempts" in late.text.lower()
+    assert 0 < int(late.response.headers.get("Retry-After")) <= 900
     assert elsewhere.path == "/models"
 
 
@@ -303,6 +304,17 @@ def test_links_of_an_account_that_was_disabled_or_removed_are_dead(door: PagesDo
 
 def test_argon2_takes_19_mib_twice_in_one_lane() -> None:
     assert Hashing().hash(PASSWORD).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+def test_a_disabled_account_is_sent_no_link(door: PagesDoor) -> None:
+    door.person("ada")
+    door.accounts.add_user("ben")
+    for name in ("ada", "ben"):
+        door.accounts.disable(name)
+    with pytest.raises(InvalidError, match="ada is disabled"):
+        door.invitations.reset("ada")
+    with pytest.raises(InvalidError, match="ben is disabled"):
+        door.invitations.invite("ben")
 
 
 def test_no_secret_is_kept_as_it_is(door: PagesDoor) -> None:

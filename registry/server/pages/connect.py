@@ -14,7 +14,6 @@ from registry.auth.keys import PublicKey
 from registry.errors import DeniedError, InvalidError, Reason, RegistryError, TransientError
 from registry.server.connecting import ASKED_SECONDS, Asked, Connecting
 from registry.server.credentials import Credentials
-from registry.server.pages.errors import status_of
 from registry.server.pages.forms import Form, session_form
 from registry.server.pages.html import Templates, redirect
 from registry.server.sign_in import SignIn
@@ -95,11 +94,10 @@ class Connect:
             "address": visitor.address,
             "standing": standing,
             "done": done,
-            "error": error,
             "minutes": int(ASKED_SECONDS // 60),
             "has_password": self.sign_in.passwords.has(visitor.session.user.name),
         }
-        return self.templates.page("connect.html", visitor, values, status=status_of(error))
+        return self.templates.page("connect.html", visitor, values, error=error)
 
     def _standing(self, visitor: Visitor, key: PublicKey, asked: Asked | None) -> str:
         """What can be done with the key: "mine", "somebody's", "revoked", "refused", "waits", "unasked"."""

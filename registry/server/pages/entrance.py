@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from registry.errors import DeniedError, InvalidError, RegistryError, TransientError
 from registry.server.browser import cookie, secret_of
 from registry.server.documents import answer
-from registry.server.pages.errors import status_of
 from registry.server.pages.forms import Form, open_form, page_of_ours, same, session_form
 from registry.server.pages.html import Templates, redirect
 from registry.server.passwords import SHORTEST
@@ -73,8 +72,8 @@ class Entrance:
         self, visitor: Visitor, back: str, name: str = "", error: RegistryError | None = None
     ) -> Response:
         first = not self.sign_in.has_administrator()
-        values = {"next": back, "name": name, "error": error, "first": first}
-        return self.templates.page("sign_in.html", visitor, values, status=status_of(error))
+        values = {"next": back, "name": name, "first": first}
+        return self.templates.page("sign_in.html", visitor, values, error=error)
 
     def leave(self, request: Request, visitor: Visitor) -> Response | Accept:
         def taken(_form: Form) -> Response:
@@ -104,9 +103,9 @@ class Entrance:
     def _set_up_page(
         self, visitor: Visitor, form: Form | None = None, error: RegistryError | None = None
     ) -> Response:
-        values = {"done": self.sign_in.has_administrator(), "error": error, "shortest": SHORTEST}
+        values = {"done": self.sign_in.has_administrator(), "shortest": SHORTEST}
         typed = {key: form.text(key) if form else "" for key in ("code", "name")}
-        return self.templates.page("set_up.html", visitor, {**values, **typed}, status=status_of(error))
+        return self.templates.page("set_up.html", visitor, {**values, **typed}, error=error)
 
     def show_invitation(self, _request: Request, visitor: Visitor) -> Response:
         return self._invitation_page(visitor)
@@ -124,19 +123,19 @@ class Entrance:
     def _invitation_page(
         self, visitor: Visitor, code: str = "", error: RegistryError | None = None
     ) -> Response:
-        values = {"code": code, "error": error, "shortest": SHORTEST}
-        return self.templates.page("invitation.html", visitor, values, status=status_of(error))
+        values = {"code": code, "shortest": SHORTEST}
+        return self.templates.page("invitation.html", visitor, values, error=error)
 
     def show_link(self, _request: Request, visitor: Visitor) -> Response:
-        return self.templates.page("link.html", visitor, {"code": "", "error": None})
+        return self.templates.page("link.html", visitor, {"code": ""})
 
     def by_link(self, request: Request, visitor: Visitor) -> Response | Accept:
         def taken(form: Form) -> Response:
             try:
                 secret = self.sign_in.by_page_link(form.text("code"), visitor.address)
             except (DeniedError, TransientError) as error:
-                values = {"code": form.text("code"), "error": error}
-                return self.templates.page("link.html", visitor, values, status=status_of(error))
+                values = {"code": form.text("code")}
+                return self.templates.page("link.html", visitor, values, error=error)
             return self._entered(request, visitor, secret, HOME)
 
         return open_form(request, taken)
@@ -173,10 +172,9 @@ class Entrance:
             "has_password": self.sign_in.passwords.has(session.user.name),
             "sessions": self.sign_in.sessions.of(session.user),
             "said": said,
-            "error": error,
             "shortest": SHORTEST,
         }
-        return self.templates.page("account.html", visitor, values, status=status_of(error))
+        return self.templates.page("account.html", visitor, values, error=error)
 
     def _entered(self, request: Request, visitor: Visitor, secret: str, back: str) -> Response:
         """Give the browser its new session; the one it had before is over."""

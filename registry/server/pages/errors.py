@@ -21,13 +21,7 @@ _TITLES: Mapping[int, str] = {
     503: "Not just now",
     507: "No space left",
 }
-_KEPT = ("Allow", "Retry-After")
 _OF_PROGRAMS = ("/v2/", "/api/", "/oauth/")
-
-
-def status_of(error: RegistryError | None) -> int:
-    """The status of a form that is shown again: 200 where nothing is wrong with it."""
-    return answer_to(error).status if error is not None else 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +52,7 @@ class ForBrowsers:
             return answer
         assert isinstance(answer.body, bytes)
         values = {"title": _TITLES.get(answer.status, "That went wrong"), "said": _message(answer.body)}
-        kept = tuple((name, answer.headers.get(name)) for name in _KEPT if name in answer.headers)
-        page = self.templates.page("error.html", None, values, status=answer.status, headers=kept)
+        page = self.templates.page("error.html", None, values, instead_of=answer)
         return replace(page, body=b"", length=page.length) if request.method == "HEAD" else page
 
 

@@ -13,12 +13,15 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from registry.errors import RegistryError
 from registry.server.visitor import Visitor
+from registry.wire.faults import answer_to
 from registry.wire.headers import Headers
 from registry.wire.messages import Response
 
 _PACKAGE = "registry.server.pages"
 _KINDS = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_KEPT = ("Allow", "Retry-After")  # of an answer in whose place a page is shown
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 _YEAR = 365 * 86_400
 _POLICY = (
@@ -49,18 +52,26 @@ class Templates:
         visitor: Visitor | None,
         values: Mapping[str, object],
         *,
-        status: int = 200,
-        headers: tuple[tuple[str, str], ...] = (),
+        error: RegistryError | None = None,
+        instead_of: Response | None = None,
     ) -> Response:
-        """The page that `template` makes of `values`, for the browser that asks."""
+        """The page that `template` makes of `values`, for the browser that asks.
+
+        `error` is what is wrong with a form that is shown again, or None. It gives the page its status, as
+        the answer does that the page stands for.
+        """
+        given = answer_to(error) if error is not None else instead_of
+        status = given.status if given else 200
+        kept = [(name, given.headers.get(name)) for name in _KEPT if given and name in given.headers]
         session = visitor.session if visitor else None
         common = {
             "host": visitor.here.spelled if visitor else "",
             "session": session,
             "user": session.user if session else None,
+            "error": error,
         }
         body = self._environment.get_template(template).render({**common, **values})
-        return Response(status, Headers((*_SAFE, *headers)), body.encode())
+        return Response(status, Headers((*_SAFE, *kept)), body.encode())
 
 
 def redirect(path: str, *headers: tuple[str, str]) -> Response:

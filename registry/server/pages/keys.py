@@ -10,7 +10,6 @@ from registry.server.api_keys import DAY, USUAL_OVERLAP, ApiKeys, Made
 from registry.server.credentials import Credentials, Listed
 from registry.server.key_scopes import ACTIONS, parse_scopes
 from registry.server.last_use import LastUse
-from registry.server.pages.errors import status_of
 from registry.server.pages.forms import Form, session_form
 from registry.server.pages.html import Templates, redirect
 from registry.server.principal import API_KEY, MACHINE_KEY, User
@@ -107,14 +106,13 @@ class Keys:
             "machines": [self._shown(each, now) for each in listed if each.kind == MACHINE_KEY],
             "keys": [self._shown(each, now) for each in listed if each.kind == API_KEY],
             "made": made,
-            "error": error,
             "said": said,
             "typed": typed if form else {**typed, "where": f"{user.name}/*", "pull": "1", "days": "90"},
             "days": [*(each for each in _DAYS if each < most), most]
             if most not in _DAYS
             else [each for each in _DAYS if each <= most],
         }
-        return self.templates.page("keys.html", visitor, values, status=status_of(error))
+        return self.templates.page("keys.html", visitor, values, error=error)
 
 
 def _user(visitor: Visitor) -> User:

@@ -16,7 +16,6 @@ from registry.model.spans import FileSpan, Span
 from registry.server.namespaces import namespace_of
 from registry.server.overview import Overview, TagSummary
 from registry.server.pages.contents import Contents
-from registry.server.pages.errors import status_of
 from registry.server.pages.forms import Form, session_form
 from registry.server.pages.html import Templates, redirect
 from registry.server.principal import Right
@@ -159,9 +158,8 @@ class Models:
             "writes": visitor.session is not None and visitor.right >= Right.WRITE,
             "shares": self.rights.grants_in(name) if owns else [],
             "said": said,
-            "error": error,
         }
-        return self.templates.page("model.html", visitor, values, status=status_of(error))
+        return self.templates.page("model.html", visitor, values, error=error)
 
     def _contents(self, name: str, tag: TagSummary) -> Contents | None:
         """What a tag stands for; None if that cannot be read."""

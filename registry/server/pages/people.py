@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from registry.errors import InvalidError, NotFoundError, RegistryError
 from registry.server.accounts import Accounts
-from registry.server.pages.errors import status_of
 from registry.server.pages.forms import Form, session_form
 from registry.server.pages.html import Templates, redirect
 from registry.server.principal import User
@@ -90,5 +89,5 @@ class People:
         """The list. A link that was just made stands on this one page, and on no other."""
         having, pending = self.sign_in.passwords.names(), self.sign_in.invitations.pending()
         people = [Person(each, each.name in having, pending.get(each.name)) for each in self.accounts.users()]
-        values = {"people": people, "link": link, "name": name, "error": error, "said": said}
-        return self.templates.page("people.html", visitor, values, status=status_of(error))
+        values = {"people": people, "link": link, "name": name, "said": said}
+        return self.templates.page("people.html", visitor, values, error=error)
