@@ -177,6 +177,12 @@ def test_what_is_no_json_is_refused(door: Door) -> None:
         assert door.ask("POST", "/api/credentials", token=ada(door), body=body).status == 400
 
 
+@pytest.mark.parametrize("path, most", [("/api/credentials", 16 * 1024), ("/api/credentials/revoke", 4096)])
+def test_a_body_that_is_too_long_is_refused_before_it_is_read(door: Door, path: str, most: int) -> None:
+    said = {"error": f"this body may have at most {most} bytes"}
+    assert call(door, ada(door), "POST", path, "x" * most) == (413, said)
+
+
 # --- a program by itself ----------------------------------------------------------------------------------
 
 
