@@ -86,7 +86,7 @@ class Identity:
         """A token for what was asked and may be had now: for a key (signed), an API key, or for anybody.
 
         403 to a signature that does not hold, is stale, was used, or is of an unknown key: stock would ask
-        again for ever after a 401. That is the answer to an API key, as docker and its kin know it.
+        again for ever after a 401. 401 to an API key that is not good, as docker and its kin expect.
         """
         asked = _Asked.of(request.query, visitor.here)
         principal = self.anybody()
@@ -117,7 +117,10 @@ class Identity:
 
     def _who(self, request: Request, here: Known) -> Principal:
         """Whose signature or API key a token request bears."""
-        value = request.headers.get("Authorization")
+        fields = request.headers.all("Authorization")
+        if len(fields) > 1:
+            raise DeniedError("only one Authorization is taken")
+        value = fields[0]
         if value.partition(" ")[0].lower() in ("basic", "bearer"):
             presented = Presented.parse(value)
             if presented.secret:

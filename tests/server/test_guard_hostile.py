@@ -83,6 +83,13 @@ def with_query(door: Door, more: str) -> Request:
     return changed.with_header("Authorization", signing.authorization(ALICE, signing.token_text(changed.url)))
 
 
+def twice(door: Door, change: Callable[[str], str]) -> Request:
+    """A signed request with a second Authorization."""
+    request = signed(door)
+    value = request.headers.get("Authorization")
+    return replace(request, headers=Headers((*request.headers, ("Authorization", change(value)))))
+
+
 # name: (request, status, a word of the answer)
 TOKEN_REQUESTS: dict[str, tuple[Callable[[Door], Request], int, str]] = {
     "stale": (lambda d: d.token_request(ALICE, SCOPE, ts=NOW - 301), 403, "differ by 301 s"),
@@ -114,6 +121,8 @@ TOKEN_REQUESTS: dict[str, tuple[Callable[[Door], Request], int, str]] = {
     "a scheme word in front": (lambda d: authorized(d, lambda v: "Signature " + v), 403, "Authorization"),
     "Basic": (lambda d: authorized(d, lambda _: "Basic YTpi"), 401, "password"),
     "a Bearer token": (lambda d: authorized(d, lambda _: "Bearer x:y"), 403, "Authorization"),
+    "two of them": (lambda d: twice(d, lambda v: v), 403, "only one Authorization"),
+    "an API key behind it": (lambda d: twice(d, lambda _: "Bearer fry_x"), 403, "only one Authorization"),
     "an endless header": (lambda d: authorized(d, lambda v: v + "A" * 100_000), 403, "Authorization"),
     "no nonce": (lambda d: d.token_request(ALICE, SCOPE, nonce="x"), 403, "nonce"),
     "an endless nonce": (lambda d: d.token_request(ALICE, SCOPE, nonce="n" * 2000), 403, "nonce"),
