@@ -16,7 +16,7 @@ from registry.errors import DeniedError, InvalidError, NotFoundError, ProtocolEr
 from registry.wire import faults
 from registry.wire.bodies import read_body
 from registry.wire.headers import Headers
-from registry.wire.messages import Origin, Request, Response, Transport
+from registry.wire.messages import ACCOUNT, Origin, Request, Response, Transport
 
 _LIST_BYTES = 4 * 1024 * 1024
 _JSON = {"Content-Type": "application/json"}
@@ -109,7 +109,7 @@ class AccountApi:
         """The body of an answer that is a success."""
         raw = b"" if body is None else json.dumps(body).encode()
         headers = Headers({} if body is None else _JSON)
-        response = self.transport(Request(method, f"{self.origin}{path}", headers, raw))
+        response = self.transport(Request(method, f"{self.origin}{path}", headers, raw, access=ACCOUNT))
         answer = read_body(response, limit, doing, self.origin.netloc)
         if response.status not in (200, 201, 204):
             raise self._refused(response, answer, doing)

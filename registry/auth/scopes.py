@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from registry.wire.messages import Access
+from registry.wire.messages import ACCOUNT, Access
 
 _EVERYTHING = "*"
+_OF_ACCOUNT = "registry:account"  # credentials are changed with it: never asked for because a peer says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,9 @@ class Scopes:
 
     @classmethod
     def of_repository(cls, access: Access | None) -> Scopes:
-        """What a request needs in the repository it is for; none where it is for no repository."""
+        """What a request needs in its repository, or of our account; none where it is for neither."""
+        if access == ACCOUNT:
+            return cls({_OF_ACCOUNT: ACCOUNT.actions})
         return cls({f"repository:{access.repository}": access.actions}) if access else cls()
 
     @classmethod
@@ -86,10 +89,11 @@ class Wanted:
     def tries(self, challenge: str) -> list[Scopes]:
         """What to ask for, best first, where the challenge names these scopes.
 
+        A token for our account is only for a request that is about it, whatever the challenge says.
         A registry that calls this repository something else (behind a path prefix) knows better: then
         only what it names is asked for.
         """
-        theirs = Scopes.parse(challenge)
+        theirs = Scopes.parse(challenge).without({_OF_ACCOUNT} - self.needed.actions.keys())
         ours = self.needed.actions.keys()
         if theirs.actions and ours and not ours & theirs.actions.keys():
             return [theirs]

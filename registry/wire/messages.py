@@ -95,6 +95,10 @@ class Access:
     mounted_from: str = ""
 
 
+ACCOUNT = Access("", ("*",))
+"""What a request is for that is about our account and no repository: scope `registry:account:*`."""
+
+
 @dataclass(slots=True)
 class Context:
     """What a server knows of one request, filled in by those it passes: for the log, never a secret.

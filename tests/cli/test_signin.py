@@ -312,7 +312,7 @@ def test_a_person_decides_in_the_registrys_pages(decision: str, ferry: Ferry, tm
         assert (process.returncode, told["state"], told["name"]) == (0, "approved", "ada")
     else:
         assert (process.returncode, told["state"]) == (4, "given up")
-        assert "refused in the browser" in err and "in ten minutes" in err
+        assert "refused in the browser" in err and "once more" in err
     browser.close()
     house.close()
 
