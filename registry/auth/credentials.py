@@ -19,6 +19,7 @@ from registry.auth.prefixes import Prefix, longest
 from registry.auth.secrets import SECRET_LENGTH, ApiKey, IdentityToken, Login, Secret
 from registry.disk.secrets import read_secret
 from registry.errors import InvalidError
+from registry.model.names import asked_host
 from registry.wire.messages import Origin
 
 OLLAMA_API = Origin("https", "ollama.com", 443)
@@ -183,12 +184,13 @@ def parse_logins(document: Mapping[str, object], where: str) -> Mapping[Prefix, 
 
 
 def stored_for(host: str) -> Prefix:
-    """Whom a login of Ferry's own is for: HTTPS unless it says otherwise, plain HTTP on this machine."""
+    """Whom a login of Ferry's own is for: HTTPS unless it says otherwise, plain HTTP on this machine.
+
+    Docker's hub has several names, and is asked under one.
+    """
     prefix = Prefix.parse(host)
-    if prefix.scheme:
-        return prefix
-    scheme = "http" if Origin.of(f"https://{prefix.host}").loopback else "https"
-    return Prefix(prefix.host, prefix.path, scheme)
+    scheme = prefix.scheme or ("http" if Origin.of(f"https://{prefix.host}").loopback else "https")
+    return Prefix(asked_host(prefix.host), prefix.path, scheme)
 
 
 def _own_login(table: object, where: str) -> StoredLogin:

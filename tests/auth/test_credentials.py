@@ -181,3 +181,10 @@ def test_no_secret_shows_itself() -> None:
     )
 
     assert hidden not in shown and KEY.seed.hex() not in shown and repr(KEY.seed) not in shown
+
+
+@pytest.mark.parametrize("name", ["docker.io", "index.docker.io", "registry-1.docker.io"])
+def test_a_login_for_dockers_hub_is_found_whatever_it_is_called(name: str) -> None:
+    logins = parse_logins({"host": {name: {"user": "me", "password": "pw"}}}, "credentials.toml")
+
+    assert found(Credentials(logins=logins), Origin.of("https://registry-1.docker.io")) == [Login("me", "pw")]
