@@ -18,6 +18,7 @@ from registry.errors import DeniedError, NotFoundError, Reason
 if TYPE_CHECKING:
     from registry.auth.account import Document
     from registry.auth.credentials import Account, Candidate
+    from registry.auth.keys import PrivateKey
     from registry.auth.secrets import Secret
 
 
@@ -88,6 +89,8 @@ def _known(invocation: Invocation, there: AccountHost) -> tuple[Document, Candid
 
 def _asked(there: AccountHost, account: Account) -> Document | None:
     """What the registry says of the account's one secret; None where a helper knows none."""
+    from registry.auth.keys import PrivateKey
+
     secret = next(account.secrets(lambda _text: None), None)
     if secret is None:
         return None
@@ -96,6 +99,10 @@ def _asked(there: AccountHost, account: Account) -> Document | None:
             return there.api_as(account).me()
         except NotFoundError:
             pass  # a registry of another kind, or an earlier `ferry serve`
+        except DeniedError as error:
+            if error.reason is Reason.KEY_UNKNOWN and isinstance(secret, PrivateKey):
+                raise _unknown(there, secret) from None
+            raise
     return _plainly(there, secret)
 
 
@@ -108,11 +115,9 @@ def _plainly(there: AccountHost, secret: Secret) -> Document:
     host = there.origin.netloc
     if isinstance(secret, PrivateKey):
         me = Caller(there.opened.session(there.origin), there.origin, secret, time.time).me()
-        fingerprint = secret.public.fingerprint
         if not me.name:
-            told = f"{host} does not know your key {fingerprint}"
-            raise DeniedError(told, host=host, reason=Reason.KEY_UNKNOWN)
-        return _document(me.name, me.id, "machine", fingerprint)
+            raise _unknown(there, secret)
+        return _document(me.name, me.id, "machine", secret.public.fingerprint)
     if isinstance(secret, ApiKey) and there.is_ollama:
         name = ollama_api_key(there.opened.session(there.origin), there.origin, secret, time.time())
         return _document(name, "", "api", secret.text[-4:])
@@ -121,6 +126,12 @@ def _plainly(there: AccountHost, secret: Secret) -> Document:
         host=host,
         hint="plain registries take a login, and do not say whose it is",
     )
+
+
+def _unknown(there: AccountHost, key: PrivateKey) -> DeniedError:
+    host = there.origin.netloc
+    message = f"{host} does not know your key {key.public.fingerprint}"
+    return DeniedError(message, host=host, reason=Reason.KEY_UNKNOWN)
 
 
 def _document(name: str, id: str, kind: str, shown: str) -> Document:
