@@ -86,7 +86,12 @@ def open_registry(directory: Path) -> Engine:
 
 
 def note_url(directory: Path, url: str) -> None:
-    """Note what the server on it is called, for those who make links to its pages beside it. StorageError."""
+    """Note what the server on it is called, for those who make links to its pages beside it. StorageError.
+
+    Nothing is written where that is noted already: a start writes nothing it does not have to.
+    """
+    if url == noted_url(directory):
+        return
     files.write_atomic(directory / _URL, f"{url}\n".encode(), scratch=directory)
 
 

@@ -54,17 +54,19 @@ def test_a_small_blob_costs_two_requests_and_one_when_it_is_there(far_end: Regis
     trace: list[str] = []
     connections = Connections(lambda _: HostSettings(), Credentials(), trace=trace.append)
 
-    def push() -> tuple[set[How], list[str]]:
+    def push(tag: str) -> tuple[set[How], list[str]]:
         trace.clear()
-        report = copy(source, connections.remote(name), name, options=Options(jobs=1))
+        to = name.with_reference(tag)
+        report = copy(source, connections.remote(to), name, to=to, options=Options(jobs=1))
         methods = [line.split()[1] for line in trace if line.startswith(">") and "/blobs/" in line]
         return {item.how for item in report.blobs}, methods
 
     try:
-        first, second = push(), push()
+        first, again, moved = push("1"), push("1"), push("2")
     finally:
         connections.close()
 
     count = len(list(model.manifest.blobs()))
     assert first == ({How.UPLOADED}, ["POST", "PUT"] * count)
-    assert second == ({How.PRESENT}, ["POST"] * count)
+    assert again == ({How.PRESENT}, ["HEAD"] * count)  # the tag is as it will be: nothing is begun
+    assert moved == ({How.PRESENT}, ["POST"] * count)

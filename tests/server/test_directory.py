@@ -19,7 +19,7 @@ from registry.errors import DeniedError, InvalidError, RegistryError, StorageErr
 from registry.model.digests import Digest
 from registry.model.spans import FileSpan, Span
 from registry.server.database import FILE, REVISION, create_database, open_database
-from registry.server.directory import MARK, check_servable, open_registry, prepare
+from registry.server.directory import MARK, check_servable, note_url, noted_url, open_registry, prepare
 from registry.server.principal import ANYBODY, Right
 from registry.server.reclaim import Reclaim
 from registry.server.registry import Registry
@@ -283,3 +283,15 @@ def test_an_upgrade_that_fails_changes_nothing_and_can_be_tried_again(tmp_path: 
     registry.close()
     assert open_database(old).url.database == str(old / FILE)
     assert REVISION == "0005"
+
+
+def test_a_start_under_the_same_url_writes_nothing(tmp_path: Path) -> None:
+    note_url(tmp_path, "http://a")
+    (noted,) = tmp_path.iterdir()
+    first = noted.stat().st_ino
+    note_url(tmp_path, "http://a")
+    assert noted.stat().st_ino == first
+
+    note_url(tmp_path, "http://b")
+    assert noted.stat().st_ino != first
+    assert noted_url(tmp_path) == "http://b"
