@@ -57,7 +57,7 @@ def _say_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> 
     cls=LazyGroup,
     sections=_SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Publish, privately pull and mirror AI models; ferry COMMAND --help says more.\n\n" + EXAMPLES,
+    help="Publish, privately pull and mirror AI models. More: ferry COMMAND --help.\n\n" + EXAMPLES,
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_say_version)
 def app() -> None:

@@ -73,3 +73,24 @@ def test_signing_out_elsewhere_signs_nothing_that_could_be_passed_on(ferry: Ferr
         spy.seen.clear()
         assert ferry("signout", spy.netloc).code == 4
         assert all(seen.header("Authorization") is None for seen in spy.seen)
+
+
+def test_an_api_key_of_ollama_com_is_tried_before_it_is_kept(outside: Ferry, ollama: PretendAccounts) -> None:
+    good = ollama.make_api_key("ada").secret
+    assert outside("login", "ollama.com", "--api-key-stdin", stdin="not-a-key").code == 4
+    assert not (outside.home / ".config" / "ferry" / "credentials.toml").exists()
+    outside("login", "ollama.com", "--api-key-stdin", stdin=good).well()
+    assert "ada at ollama.com, with the API key that ends in" in outside("whoami", "ollama.com").well().out
+    asked = [seen for seen in ollama.spy.seen if "/v1/" in seen.target]
+    assert {(seen.target, seen.body) for seen in asked} == {("/v1/chat/completions", b"{}")}
+
+
+def test_the_key_of_ollama_com_goes_to_no_other_host(ferry: Ferry) -> None:
+    with Spy((reply(401, b'{"error":"unauthorized"}'),)) as spy:
+        for words in (
+            ("whoami", spy.netloc),
+            ("tags", f"{spy.netloc}/acme/tiny"),
+            ("keys", "list", "--host", spy.netloc),
+        ):
+            assert ferry(*words, OLLAMA_API_KEY="the-ollama-key").code == 4
+        assert b"the-ollama-key" not in spy.everything and spy.seen

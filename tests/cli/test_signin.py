@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from house import House
 from person import Ferry
-from pretend_accounts import CODE, PretendAccounts
+from pretend_accounts import CODE, Credential, PretendAccounts
 from real_accounts import AnyAccounts
 from spy import Spy, reply
 
@@ -265,6 +265,18 @@ def test_signing_out_disconnects_this_key_by_a_token_of_this_server(
 
     pretended.approve(key_of(ferry), pretended.ada)
     assert ferry("whoami", pretended.host).well() and first.revoked
+
+
+def test_signing_in_again_gives_another_credential(
+    ferry: Ferry, accounts: AnyAccounts, machine: Credential
+) -> None:
+    assert ferry("whoami", accounts.host, "--format", "json").well().json["credential"]["id"] == machine.id
+    ferry("signout", accounts.host).well()
+    assert accounts.revoked(machine) and ferry("whoami", accounts.host).code == 4
+
+    again = accounts.approve(key_of(ferry), accounts.ada)
+    told = ferry("whoami", accounts.host, "--format", "json").well().json["credential"]["id"]
+    assert told == again.id != machine.id and accounts.revoked(machine)
 
 
 def test_signing_out_without_a_key_makes_none(ferry: Ferry, pretended: PretendAccounts) -> None:
