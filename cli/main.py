@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -67,6 +68,7 @@ def app() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """`ferry`, from its arguments to its exit code; never returns."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _leave_no_core()
     environ = settings.environment()
     if "_FERRY_COMPLETE" in environ:
         from click.shell_completion import shell_complete
@@ -74,6 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(shell_complete(app, {}, "ferry", "_FERRY_COMPLETE", environ["_FERRY_COMPLETE"]))
     run = exits.first_look(words, environ.get("FERRY_FORMAT", ""))
     sys.exit(exits.of(run, lambda: _invoke(words, run)))
+
+
+def _leave_no_core() -> None:
+    """A crash writes no image of this process's memory anywhere: keys and passwords are in it."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _invoke(words: list[str], run: exits.Run) -> object:

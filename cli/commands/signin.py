@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shlex
 import time
@@ -167,12 +168,17 @@ def _about(there: AccountHost, signing: SigningKey) -> dict[str, object]:
 
 
 def _open(url: str) -> None:
-    """In the person's browser; where that does not work, the address stands above."""
-    import contextlib
-    import webbrowser
+    """In the person's browser, which neither holds us up nor writes between our lines.
 
-    with contextlib.suppress(webbrowser.Error, OSError):
-        webbrowser.open(url)
+    Where that does not work, the address stands above.
+    """
+    import subprocess
+    import sys
+
+    quiet = subprocess.DEVNULL
+    command = (sys.executable, "-m", "webbrowser", url)
+    with contextlib.suppress(OSError):
+        subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
 def _approved(invocation: Invocation, there: AccountHost, signing: SigningKey, me: Me) -> int:

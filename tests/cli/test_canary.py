@@ -7,6 +7,8 @@ programs, audit, metrics, pages, the database, a backup, and what a client leave
 from __future__ import annotations
 
 import secrets as randomness
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -184,3 +186,18 @@ def test_what_a_client_leaves_behind_has_none_but_where_it_is_kept(life: Life) -
     others = [path for path in files if path.name not in KEEPERS]
     assert len(others) > 5 and len(files) > len(others)
     assert {path.name: kinds for path in others if (kinds := found(life.secrets(), path.read_bytes()))} == {}
+
+
+def test_a_crash_leaves_none_in_an_image_of_memory(ferry: Ferry) -> None:
+    """Also where the limit it was started with allows such images."""
+    script = (
+        "import os, resource, sys\n"
+        "hard = resource.getrlimit(resource.RLIMIT_CORE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))\n"
+        "from cli import main\n"
+        "main.app = None\n"  # what it would do now: crash
+        "try:\n    main.main(['version'])\nexcept BaseException:\n    pass\n"
+        "print(resource.getrlimit(resource.RLIMIT_CORE)[0])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=ferry.env(), capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "0", done.stderr

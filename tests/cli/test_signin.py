@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -168,9 +170,27 @@ def test_a_browser_is_opened_only_where_somebody_sees_it(
     person = Ferry(ferry.home, {**environ, "BROWSER": f"{browser} %s"})
     person("signin", pretended.host, *words, "--give-up-after", "1s")
     opened = ferry.home / "opened"
+    until = time.monotonic() + (60 if opens else 0)
+    while not opened.exists() and time.monotonic() < until:
+        time.sleep(0.05)
     assert opened.exists() == opens
     if opens:
         assert opened.read_text().strip().endswith(key_of(ferry).connect)
+
+
+def test_a_browser_that_stays_open_holds_nothing_up(ferry: Ferry, pretended: PretendAccounts) -> None:
+    """It is not waited for, and our output ends with us though the browser goes on."""
+    browser = ferry.home / "browser"
+    browser.write_text(f"#!/bin/sh\necho noise\necho $$ > {ferry.home}/pid\nexec sleep 300\n")
+    browser.chmod(0o755)
+    process = waiting(Ferry(ferry.home, {"DISPLAY": ":9", "BROWSER": f"{browser} %s"}), pretended)
+    until = time.monotonic() + 60
+    while not (ferry.home / "pid").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    pretended.approve(key_of(ferry), "ada")
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "noise" not in out
+    os.kill(int((ferry.home / "pid").read_text()), signal.SIGKILL)  # it still ran
 
 
 # --- storage that will not last ---------------------------------------------------------------------------
