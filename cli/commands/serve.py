@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import data_directory, extra
+from cli.allocator import keep_no_more_than_buffers
 from cli.log import Log
 from cli.options import Invocation, choices, command
 from registry.errors import InvalidError
@@ -59,6 +60,7 @@ def serve(invocation: Invocation) -> None:
 
     settings, terminal = invocation.settings, invocation.terminal
     raise_descriptor_limit()
+    keep_no_more_than_buffers()
     as_json = settings.get("log_format", "text") == "json"
     log = Log(terminal.complain, as_json=as_json, quiet=terminal.quiet)
     address = _address(invocation)

@@ -35,3 +35,38 @@ def faults(how: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has to be told")
 def test_the_memory_of_a_buffer_is_used_again() -> None:
     assert faults("kept") < faults("not") / 10
+
+
+# Eight threads that live compute one password's hash each, one after the other: the most memory, in KiB.
+PEAK = """
+import sys, threading
+from argon2 import PasswordHasher
+from cli.allocator import keep_no_more_than_buffers
+if sys.argv[1] == "told":
+    keep_no_more_than_buffers()
+hasher, turn, together = PasswordHasher(2, 19 * 1024, 1), threading.Lock(), threading.Barrier(8)
+def work():
+    with turn:
+        for _ in range(3):
+            hasher.hash("a password")
+    together.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+def most():  # of this program alone: getrusage counts the process it was started from too
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+before = most()
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(most() - before)
+"""
+
+
+def peak(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", PEAK, how], capture_output=True, check=True, timeout=60)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has to be told")
+def test_the_memory_of_a_passwords_hash_is_not_kept_by_every_thread() -> None:
+    assert peak("told") < 30 * 1024 < 60 * 1024 < peak("not")

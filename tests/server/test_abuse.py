@@ -170,6 +170,10 @@ def test_all_at_once_and_a_member_does_not_notice(tmp_path: Path, pytestconfig: 
                     attacked.head("PUT", "/v2/ada/tiny/manifests/1", "Content-Length: 4000000") + HALF
                 )
                 attacked.connect(attacked.head("GET", blob), receive=4096)  # readers that never read
+            for number in range(
+                many
+            ):  # guesses at passwords, each of which costs an argon2 while it is let in
+                attacked.connect(guess(attacked, number))
             for _ in range(300):  # idle
                 attacked.connect()
             for words in closing:
@@ -189,6 +193,13 @@ def test_all_at_once_and_a_member_does_not_notice(tmp_path: Path, pytestconfig: 
         assert (health.failed, health.longest < patience) == ([], True), f"{health.longest:.1f} s"
         assert attacked.kibibytes() < MEMORY
     os.close(nobody_reads)
+
+
+def guess(attacked: House, number: int) -> bytes:
+    """A form of the sign-in page, as a browser sends it."""
+    form = b"name=ada%d&password=a+wrong+guess" % number
+    origin, kind = f"Origin: http://{attacked.host}", "Content-Type: application/x-www-form-urlencoded"
+    return attacked.head("POST", "/signin", origin, kind, f"Content-Length: {len(form)}") + form
 
 
 def uploads_to_hash(attacked: House, bearer: str, count: int, size: int) -> list[bytes]:
