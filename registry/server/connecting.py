@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from threading import Lock
 
 from registry.auth.keys import PublicKey
@@ -27,7 +28,7 @@ _CODE_LENGTH = 8
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A key that signed `/api/me` from `addresses`, first and last at those times (Unix seconds).
+    """A key that signed `/api/me` from `addresses` in `networks`, first and last then (Unix seconds).
 
     `shows_code`: its client has shown a code, which has to be typed where the key is approved. `refused`: a
     person has said no.
@@ -37,6 +38,7 @@ class Asked:
     first: float
     last: float
     addresses: tuple[str, ...]
+    networks: tuple[str, ...]
     shows_code: bool = False
     refused: bool = False
 
@@ -58,11 +60,12 @@ class Connecting:
         now = self.clock()
         with self._lock:
             self._forget(now)
-            known = self._asked.pop(key.text, None) or Asked(key, now, now, ())
-            addresses = tuple(dict.fromkeys((*known.addresses, address)))[-_MOST_ADDRESSES:]
+            known = self._asked.pop(key.text, None) or Asked(key, now, now, (), ())
+            addresses = _with(known.addresses, address)
+            networks = _with(known.networks, network_of(address))
             shows = known.shows_code or shows_code
-            noted = replace(known, last=now, addresses=addresses, shows_code=shows)
-            self._make_room(address)
+            noted = replace(known, last=now, addresses=addresses, networks=networks, shows_code=shows)
+            self._make_room(networks[-1])
             self._asked[key.text] = noted  # at the end: the oldest go first
         return noted
 
@@ -108,14 +111,19 @@ class Connecting:
         return "".join(letters)
 
     def _forget(self, now: float) -> None:
-        over = [text for text, each in self._asked.items() if each.last <= now - ASKED_SECONDS]
-        for text in over:
+        """Drop the keys that have not signed for long: the first ones, as each that signs goes to the end."""
+        over = takewhile(lambda item: item[1].last <= now - ASKED_SECONDS, self._asked.items())
+        for text in [text for text, _ in over]:
             del self._asked[text]
 
-    def _make_room(self, address: str) -> None:
-        network = network_of(address)
-        same = [text for text, each in self._asked.items() if network in map(network_of, each.addresses)]
+    def _make_room(self, network: str) -> None:
+        same = [text for text, each in self._asked.items() if network in each.networks]
         for text in same[: max(0, len(same) - _MOST_OF_ONE + 1)]:
             del self._asked[text]
         while len(self._asked) >= _MOST:
             del self._asked[next(iter(self._asked))]
+
+
+def _with(known: tuple[str, ...], one: str) -> tuple[str, ...]:
+    """Where a key has signed, this last; no more than a few."""
+    return (*(each for each in known if each != one), one)[-_MOST_ADDRESSES:]

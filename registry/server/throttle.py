@@ -23,18 +23,24 @@ class Throttle:
     """Counts guesses at `account` from `address`; a guess counts when it begins, so that many at once do too.
 
     All methods may be called from several threads. An IPv6 address stands for its /64: a person who
-    has one has all of them.
+    has one has all of them. Strangers from very many networks could fill the memory: with `most` counts in
+    it, it begins anew. They have very many guesses as it is, and passwords take their time.
     """
 
     pair: RateLimitItem = _PAIR
     address: RateLimitItem = _ADDRESS
-    _limiter: MovingWindowRateLimiter = field(
-        default_factory=lambda: MovingWindowRateLimiter(MemoryStorage()), repr=False
-    )
+    most: int = 20_000
+    _counts: MemoryStorage = field(default_factory=MemoryStorage, repr=False)
+    _limiter: MovingWindowRateLimiter = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_limiter", MovingWindowRateLimiter(self._counts))
 
     def guess(self, what: str, account: str, address: str) -> None:
         """Count one guess at the account. TransientError, with the seconds to wait, for one too many."""
         network = network_of(address)
+        if len(self._counts.events) >= self.most:
+            self._counts.reset()
         if not self._limiter.test(self.address, what, network):
             raise self._too_many(self.address, address, what, network)
         if not self._limiter.hit(self.pair, what, account, network):

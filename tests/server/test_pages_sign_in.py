@@ -196,6 +196,14 @@ def test_one_address_cannot_try_many_accounts_and_an_ipv6_network_is_one_address
     throttle.guess("password", "another", "2001:db8:0:1::1")
 
 
+def test_strangers_from_very_many_networks_do_not_fill_the_memory() -> None:
+    throttle = Throttle(most=100)
+    for number in range(1000):
+        throttle.guess("password", "ada", f"2001:db8:{number:x}::1")
+        throttle.wrong("password", f"2001:db8:{number:x}::1")
+    assert len(throttle._counts.events) <= 101
+
+
 def test_a_right_password_forgets_the_wrong_ones(door: PagesDoor) -> None:
     door.person("ada")
     for _ in range(3):
