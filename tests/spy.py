@@ -164,6 +164,8 @@ class Spy:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            # Two small writes in a row (a proxy's 200, a handshake) wait for nothing.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
             self.talks.append(connection)
             thread = threading.Thread(target=self._talk, args=(connection,), daemon=True)
