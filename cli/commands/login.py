@@ -70,7 +70,7 @@ def logout(invocation: Invocation, place: str) -> None:
     where = _Place.of(place)
     folder = _folder(invocation)
     gone = str(folder / kept.NAME) if _forget(folder, where) else ""
-    helper = None if gone else _helper(invocation, where, origin_of(place.partition("/")[0]))
+    helper = None if gone else _helper(invocation, where, origin_of(where.address))
     if helper and logins.ask_helper(helper.program, helper.server) is not None:
         logins.tell_helper(helper.program, "erase", helper.server)
         gone = helper.program
@@ -100,6 +100,11 @@ class _Place:
     @property
     def text(self) -> str:
         return f"{self.host}/{self.namespace}" if self.namespace else self.host
+
+    @property
+    def address(self) -> str:
+        """The host, with its scheme where one was written."""
+        return f"{self.scheme}://{self.host}" if self.scheme else self.host
 
     @property
     def spellings(self) -> tuple[str, ...]:

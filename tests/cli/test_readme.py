@@ -97,6 +97,19 @@ def sign_in(house: House, line: str, home: Path, env: dict[str, str]) -> None:
     browser.close()
 
 
+def test_signing_in_and_out(bare: dict[str, str]) -> None:
+    home = Path(bare["HOME"])
+    house = House(Ferry(home), data=home / "registry").open()
+    try:
+        signin, *lines = recipe("signin").replace("models.acme.example", house.host).strip().splitlines()
+        sign_in(house, signin, home, bare)
+        told = [bash(line, home, bare) for line in lines]
+        assert [done.returncode for done in told] == [0, 0, 0], [done.stderr for done in told]
+        assert f"http://{house.host}/page#" in told[0].stdout and "signed out" in told[2].stdout
+    finally:
+        house.close()
+
+
 def test_an_api_key_is_made_used_kept_and_revoked_and_other_clients_take_it(tmp_path: Path) -> None:
     """As ada, who has signed in and published tiny. What the other programs keep, Ferry finds."""
     programs = {str(Path(find(program)).parent) for program in ("crane", "oras", "skopeo")}
