@@ -71,6 +71,8 @@ class Visitor:
 
     def examine(self, name: str) -> None:
         """Nothing serious keeps anybody from using this page, light or dark, and it fits a phone."""
+        if self._axe:  # what is folded is looked at too
+            self.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         for width, scheme in ((DESK, "dark"), (PHONE, "light")):
             self.page.set_viewport_size({"width": width, "height": 800})
             self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of its words

@@ -7,12 +7,13 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from handmade import make_model, shelve, unshelve
-from peers import Registry, Tool, ferry_command, ferry_server, ferry_tool
+from peers import READY_SECONDS, Registry, Tool, ferry_command, ferry_server, ferry_tool
 from playwright.sync_api import Browser
 from real_browser import Visitor, chromium
 from stock import machine
@@ -41,8 +42,11 @@ def shots(tmp_path: Path) -> Path:
 
 
 def set_up_link(registry: Registry) -> str:
-    found = re.search(r"^set-up: (\S+)$", registry.log.read_text(), re.MULTILINE)
-    assert found
+    """What `ferry serve` prints once it is ready; it answers a moment before."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not (found := re.search(r"^set-up: (\S+)$", registry.log.read_text(), re.MULTILINE)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     return found[1]
 
 
