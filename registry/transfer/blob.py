@@ -55,6 +55,11 @@ class BlobTransfer:
     # --- what is to be done ------------------------------------------------------------------------
 
     @property
+    def small(self) -> bool:
+        """Whether its first step is all there is to do."""
+        return self.blob.size <= _SMALL
+
+    @property
     def done(self) -> bool:
         """Whether the blob is at its destination."""
         return self._state is _State.DONE
@@ -64,7 +69,7 @@ class BlobTransfer:
         with self._lock:
             if self._state is _State.WAITING:
                 self._state = _State.OPENING
-                return self._open if self.blob.size > _SMALL else self._all_steps
+                return self._all_steps if self.small else self._open
             mover = self._mover
             if self._state is not _State.MOVING or mover is None:
                 return None

@@ -97,7 +97,7 @@ class _Run:
         self.calls = 0
         self._workers = workers
         self._waiting = deque(transfers)
-        self._open: list[BlobTransfer] = []
+        self._open: list[BlobTransfer] = []  # but the small ones: the worker that begins one ends it
         self._busy = 0
         self._stop = stop
         self._lock = threading.Lock()
@@ -166,8 +166,10 @@ class _Run:
                 return step
         if not self._waiting:
             return None
-        self._open.append(self._waiting.popleft())
-        return self._open[-1].next_step()
+        transfer = self._waiting.popleft()
+        if not transfer.small:
+            self._open.append(transfer)
+        return transfer.next_step()
 
     def _over(self) -> bool:
         if self.failure is not None:
