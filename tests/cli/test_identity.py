@@ -60,7 +60,7 @@ def test_only_signin_makes_a_key(ferry: Ferry, house: House) -> None:
     assert f"no key at {key}" in asked.err and f"ferry signin {house.host}" in asked.err
 
     assert ferry("signin", house.host, "--give-up-after", "0").code == 4
-    assert key.exists() and "is not one this registry knows" in ferry("whoami", house.host).err
+    assert key.exists() and "does not know your key" in ferry("whoami", house.host).err
 
 
 def test_a_default_key_that_others_may_read_is_not_used_and_says_the_ways_out(ferry: Ferry) -> None:
