@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, Select, func, select, union
 
 from registry.server.database import reading
-from registry.server.tables import BLOBS, CHILDREN, PARTS, PUBLIC, REPOSITORIES, TAGS
+from registry.server.tables import BLOBS, CHILDREN, MANIFESTS, PARTS, PUBLIC, REPOSITORIES, TAGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,17 @@ class Overview:
             size = int(sizes.get(each.id, 0))
             summaries.append(RepositorySummary(each.name, bool(each.public), count, size, moved, by))
         return summaries
+
+    def manifests(self, repository: str) -> list[str]:
+        """The digests of all its manifests, with a tag and without, the last published first."""
+        query = (
+            select(MANIFESTS.c.digest)
+            .join(REPOSITORIES, REPOSITORIES.c.id == MANIFESTS.c.repository)
+            .where(REPOSITORIES.c.name == repository.lower())
+            .order_by(MANIFESTS.c.pushed.desc())
+        )
+        with reading(self.engine) as database:
+            return list(database.execute(query).scalars())
 
     def tags(self, repository: str, after: str, limit: int) -> list[TagSummary]:
         """At most `limit` tags behind `after`, in order."""

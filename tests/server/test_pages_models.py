@@ -9,7 +9,7 @@ import pytest
 from guarded import HOST, key
 from pages_kit import Browser, Page, PagesDoor
 
-from registry.contracts import Actor, NewId
+from registry.contracts import Actor, Document, NewId
 from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, DOCKER_MANIFEST, OCI_INDEX, OLLAMA, Manifest
 from registry.server.depot import DiskDepot
@@ -55,6 +55,12 @@ def publish(
     }
     manifest = Manifest.parse(json.dumps(document).encode())
     door.depot.publish(name, manifest, tag, Actor("ada", "", "192.0.2.1"))
+
+
+def manifest_of(door: PagesDoor, name: str, tag: str) -> Document:
+    found = door.depot.manifest(name, tag)
+    assert found is not None
+    return found
 
 
 def facts(page: Page) -> dict[str, str]:
@@ -194,6 +200,22 @@ def test_a_tag_and_a_whole_model_are_deleted_by_who_may_write(door: PagesDoor) -
     assert "is deleted" in form.send(name="ADA/tiny").text
     assert door.depot.tags("ada/tiny", "", 9) == []
     assert "No tag is left" in ada.get("/models/ada/tiny").text
+
+
+def test_a_deleted_model_cannot_be_had_by_its_digests_either(door: PagesDoor) -> None:
+    ada = door.person("ada")
+    had = []
+    for weights in (b"replaced", b"newest"):
+        publish(door, "ada/tiny", layers={"model": weights})
+        had.append(manifest_of(door, "ada/tiny", "latest"))
+    child = {"mediaType": DOCKER_MANIFEST, "digest": str(had[1].digest), "size": len(had[1].raw)}
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child]}
+    door.depot.publish("ada/tiny", Manifest.parse(json.dumps(index).encode()), "all")
+    had.append(manifest_of(door, "ada/tiny", "all"))
+
+    ada.get("/models/ada/tiny").form(having="delete").send(name="ada/tiny")
+
+    assert [door.depot.manifest("ada/tiny", each.digest) for each in had] == [None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -111,10 +112,19 @@ class Models:
                 self._check_writer(visitor)
                 if form.text("name").lower() != name:
                     raise InvalidError(f"to delete it, type its name: {name}")
-                for each in self.depot.tags(name, "", _MOST_TAGS):
-                    self.depot.delete_tag(name, each.tag, visitor.actor)
+                self._delete(visitor, name)
                 return "deleted"
         raise InvalidError("the form does not say what to do")
+
+    def _delete(self, visitor: Visitor, name: str) -> None:
+        """Delete every manifest, also those that no tag stands for: by their digests they could be pulled."""
+        gone = True
+        while gone and (digests := self.overview.manifests(name)):
+            gone = False
+            for each in digests:
+                with suppress(InvalidError, NotFoundError):  # an index that is still there needs it
+                    self.depot.delete_manifest(name, Digest.parse(each), visitor.actor)
+                    gone = True
 
     def _scope(self, visitor: Visitor, name: str, form: Form) -> str:
         """Where something is shared: in this model, or in what it is in."""
