@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from registry.auth import signing
+from registry.auth.credentials import OLLAMA_API
 from registry.auth.keys import PrivateKey
 from registry.auth.secrets import ApiKey
 from registry.errors import DeniedError, NotFoundError, ProtocolError, Reason, TransientError
@@ -46,7 +47,8 @@ class Caller:
     """Calls to `origin` that are signed with `key`; `now` is Unix seconds.
 
     Such a signature is good at every other server too while it is fresh: nothing may be asked in this way
-    whose repetition elsewhere would do harm.
+    whose repetition elsewhere would do harm. `me` names its host in the query: `ferry serve` takes it from
+    nobody who passes it on.
     """
 
     transport: Transport
@@ -67,7 +69,8 @@ class Caller:
         reason CLOCK where that is why.
         """
         host = self.origin.netloc
-        return read_me(self.call("POST", "/api/me", query), host, self.now())
+        bound = () if self.origin == OLLAMA_API else (("host", host),)
+        return read_me(self.call("POST", "/api/me", (*query, *bound)), host, self.now())
 
 
 def read_me(response: Response, host: str, now: float) -> Me:

@@ -146,7 +146,7 @@ class Identity:
         """Who the key of a signed call belongs to; 401 with where to connect it, if to nobody."""
         here = visitor.here
         try:
-            key = self._caller(request)
+            key = self._caller(request, here)
         except DeniedError as error:
             return answer(401, {"error": _sentence(error)})
         try:
@@ -176,14 +176,14 @@ class Identity:
             return {"error": "this key was refused in the browser"}
         return {**told, "code": self.connecting.code(key)} if shows_code else told
 
-    def signout(self, request: Request, _visitor: Visitor) -> Response:
+    def signout(self, request: Request, visitor: Visitor) -> Response:
         """200 to a client that can sign, and nothing changes: the server keeps no sessions.
 
         It must not disconnect the key, as ollama.com does: a bare signed call is good at every server
         while it is fresh, so any other one could pass it on. Keys are revoked by `ferry admin key revoke`.
         """
         try:
-            self._caller(request)
+            self._caller(request, visitor.here)
         except DeniedError as error:
             return answer(401, {"error": _sentence(error)})
         return answer(200, {})
@@ -202,11 +202,18 @@ class Identity:
         self.nonces.spend(principal.credential_id, _only(request.query, "nonce"), int(ts))
         return principal
 
-    def _caller(self, request: Request) -> PublicKey:
-        """The key that signed a bare call, whether or not anybody has it. DeniedError."""
+    def _caller(self, request: Request, here: Known) -> PublicKey:
+        """The key that signed a bare call, whether or not anybody has it. DeniedError.
+
+        Nothing in such a call says for which server it was signed, unless its client names that in `host`:
+        then nobody can pass it on, and have a key that signed for them connected to their account here.
+        """
         signature = signing.Signature.parse(request.headers.get("Authorization"))
         signing.check_fresh(_only(request.query, "ts"), now=self.clock())
         signature.check(signing.call_text(request.method, request.target))
+        meant = _only(request.query, "host").lower()
+        if meant and meant not in (here.spelled.lower(), here.origin.netloc):
+            raise DeniedError("this call was signed for another server")
         return signature.key
 
     def _right(self, principal: Principal, repository: str) -> Right:

@@ -47,7 +47,7 @@ def test_ollama_com_is_signed_in_at_and_out_of(outside: Ferry, ollama: PretendAc
     assert process.returncode == 0, err
     assert "https://ollama.com/connect?name=" in out and "as ada" in out
     calls = [seen.target for seen in ollama.spy.seen if seen.target.startswith("/api/me")]
-    assert calls and all("code" not in target for target in calls)
+    assert calls and all("code" not in target and "host" not in target for target in calls)
 
     assert "ada at ollama.com" in outside("whoami").well().out
     outside("signout").well()

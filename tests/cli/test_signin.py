@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from house import House
@@ -90,6 +91,12 @@ def test_nobody_approves_it(ferry: Ferry, accounts: AnyAccounts) -> None:
 def test_it_gives_up_after_the_time_that_was_given(ferry: Ferry, pretended: PretendAccounts) -> None:
     assert ferry("signin", pretended.host, "--give-up-after", "1.5s").code == 4
     assert len([seen for seen in pretended.spy.seen if seen.target.startswith("/api/me")]) >= 2
+
+
+def test_what_it_signs_names_the_host_that_it_is_for(ferry: Ferry, pretended: PretendAccounts) -> None:
+    ferry("signin", pretended.host, "--give-up-after", "0")
+    calls = [urlsplit(each.target) for each in pretended.spy.seen if each.target.startswith("/api/me")]
+    assert calls and all(parse_qs(each.query)["host"] == [pretended.host] for each in calls)
 
 
 def test_who_is_signed_in_already_is_told_so(ferry: Ferry, accounts: AnyAccounts) -> None:

@@ -87,9 +87,12 @@ class PagesDoor(Door):
         assert browser.page.path == "/models", browser.page.text
         return browser
 
-    def me(self, who: PrivateKey, *, address: str = HERE, code: bool = False, agent: str = "") -> Response:
-        """What `/api/me` answers to a client that signs with `who`."""
-        target = signing.call_target("/api/me", [("code", "show")] if code else [], now=self.now)
+    def me(
+        self, who: PrivateKey, *, address: str = HERE, code: bool = False, agent: str = "", host: str = ""
+    ) -> Response:
+        """What `/api/me` answers to a client that signs with `who`, for `host` if it says so."""
+        query = [*([("code", "show")] if code else []), *([("host", host)] if host else [])]
+        target = signing.call_target("/api/me", query, now=self.now)
         value = signing.authorization(who, signing.call_text("POST", target))
         headers = Headers({"Host": HOST, "Authorization": value, **({"User-Agent": agent} if agent else {})})
         return self.send(Request("POST", ORIGIN + target, headers, context=Context(address=address)))

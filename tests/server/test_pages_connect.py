@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from guarded import ORIGIN, SECRET, Door, document, key
+from guarded import HOST, ORIGIN, SECRET, Door, document, key
 from pages_kit import HERE, PASSWORD, Browser, Page, PagesDoor
 
 from registry.auth.keys import PrivateKey
@@ -57,6 +57,16 @@ def test_a_key_that_has_asked_is_approved_with_code_and_password_and_is_who_appr
     assert (last.action, last.user, last.address) == ("key.add", "ada", HERE)
 
 
+@pytest.mark.parametrize("code", [True, False])
+def test_what_was_signed_for_another_server_makes_no_key_wait_here(door: PagesDoor, code: bool) -> None:
+    browser = door.person("ada")
+    assert told(door, code=code, host="evil.example") == {"error": "this call was signed for another server"}
+    assert "within the last 10 minutes" in page_of(browser).text
+
+    assert "signin_url" in told(door, code=code, host=HOST.upper())
+    page_of(browser).form()
+
+
 def test_whoever_is_not_signed_in_comes_back_to_the_same_key(door: PagesDoor) -> None:
     door.person("ada")
     told(door)
@@ -66,6 +76,16 @@ def test_whoever_is_not_signed_in_comes_back_to_the_same_key(door: PagesDoor) ->
     back = page.form().send(name="ada", password=PASSWORD)
     assert back.path == "/connect"
     assert LAPTOP.public.fingerprint in back.text
+
+
+@pytest.mark.parametrize("do", ["", "other"])
+def test_a_form_that_does_not_say_what_to_do_connects_nothing(door: PagesDoor, do: str) -> None:
+    browser = door.person("ada")
+    told(door)
+    fields = page_of(browser).form().fields
+    page = browser.post("/connect", {**fields, "password": PASSWORD, "do": do})
+    assert page.status == 400
+    assert told(door)["error"] == "unauthorized"
 
 
 def test_a_key_that_never_asked_here_or_not_lately_cannot_be_approved(door: PagesDoor) -> None:
@@ -204,7 +224,7 @@ def test_without_a_password_nothing_is_approved(door: PagesDoor) -> None:
     told(door)
     page = page_of(browser)
     assert "You have no password yet" in page.text
-    fields = {"token": page.form().fields["token"], "key": LAPTOP.public.connect, "password": ""}
+    fields = {"token": page.form().fields["token"], "key": LAPTOP.public.connect, "password": "", "do": "approve"}
     assert browser.post("/connect", fields).status == 403
 
 

@@ -48,11 +48,15 @@ class Connect:
     def decide(self, request: Request, visitor: Visitor) -> Response | Accept:
         def taken(form: Form) -> Response:
             key, name = _asked_about(form.text("key"), form.text("name"))
-            if form.exact("do") == "refuse":
-                self.connecting.refuse(key)
-                return _back(key, name, "refused")
             try:
-                self._approve(visitor, form, key, name)
+                match form.exact("do"):
+                    case "refuse":
+                        self.connecting.refuse(key)
+                        return _back(key, name, "refused")
+                    case "approve":
+                        self._approve(visitor, form, key, name)
+                    case _:
+                        raise InvalidError("the form does not say what to do")
             except (InvalidError, DeniedError, TransientError) as error:
                 return self._page(visitor, key, name, error)
             return _back(key, name, "approved")
