@@ -178,9 +178,7 @@ def parse_logins(document: Mapping[str, object], where: str) -> Mapping[Prefix, 
     hosts = document.get("host", {})
     if unknown or not _is_table(hosts):
         raise InvalidError(f'{where}: {(unknown or ["host"])[0][:80]}: only tables [host."…"] are known')
-    return {
-        stored_for(host): _own_login(table, f'{where}: host."{host[:80]}"') for host, table in hosts.items()
-    }
+    return dict(_own_login(host, table, f'{where}: host."{host[:80]}"') for host, table in hosts.items())
 
 
 def stored_for(host: str) -> Prefix:
@@ -193,9 +191,16 @@ def stored_for(host: str) -> Prefix:
     return Prefix(asked_host(prefix.host), prefix.path, scheme)
 
 
-def _own_login(table: object, where: str) -> StoredLogin:
+def _own_login(host: str, table: object, where: str) -> tuple[Prefix, StoredLogin]:
+    try:
+        return stored_for(host), _secret_in(table)
+    except InvalidError as error:
+        raise InvalidError(f"{where}: {error.message}") from None
+
+
+def _secret_in(table: object) -> StoredLogin:
     if not _is_table(table) or not all(isinstance(value, str) for value in table.values()):
-        raise InvalidError(f"{where}: not a table of texts")
+        raise InvalidError("not a table of texts")
     texts = {key: str(value) for key, value in table.items()}
     match sorted(texts):
         case ["password", "user"]:
@@ -204,7 +209,7 @@ def _own_login(table: object, where: str) -> StoredLogin:
             return ApiKey(texts["api_key"])
         case ["identity_token"]:
             return IdentityToken(texts["identity_token"])
-    raise InvalidError(f"{where}: has neither user and password, nor api_key, nor identity_token")
+    raise InvalidError("has neither user and password, nor api_key, nor identity_token")
 
 
 def _is_table(value: object) -> TypeGuard[dict[str, object]]:

@@ -142,9 +142,27 @@ def test_a_document_of_logins_is_read_or_named(document: object, place: str) -> 
     try:
         found = parse_logins(whole, "credentials.toml")
     except InvalidError as error:
-        assert "credentials.toml" in error.message or place[:10] in error.message or error.message
+        assert error.message.startswith("credentials.toml: ")
         return
     assert all(isinstance(prefix, Prefix) for prefix in found)
+
+
+@pytest.mark.parametrize(
+    ("place", "table"),
+    [
+        ("acme.example", {"api_key": "two words"}),
+        ("acme.example", {"user": "a:b", "password": "x"}),
+        ("acme.example", {"user": "ada", "password": "\x00"}),
+        ("acme.example:port", {"api_key": "x"}),
+        ("", {"api_key": "x"}),
+        ("acme.example", {"api_key": 1}),
+        ("acme.example", {}),
+    ],
+)
+def test_a_login_that_cannot_be_used_is_named_with_its_file(place: str, table: dict[str, object]) -> None:
+    with pytest.raises(InvalidError) as caught:
+        parse_logins({"host": {place: table}}, "credentials.toml")
+    assert caught.value.message.startswith(f'credentials.toml: host."{place}": ')
 
 
 @given(st.text(max_size=300))
