@@ -202,7 +202,8 @@ class PretendAccounts:
             named = {"id": f"id-of-{who.user}", "name": who.user, "admin": False, "host": self.host}
             return as_json(200, **named, credential=document)
         if (seen.method, path) == ("GET", "/api/credentials"):
-            rows = [each.document for each in self.credentials if each.user == who.user]
+            mine = [each for each in self.credentials if each.user == who.user]
+            rows = [each.document for each in mine if who.kind == "machine" or each is who]
             return reply(200, json.dumps(rows).encode(), Content_Type="application/json")
         parts = path.split("/")
         if path.startswith("/api/user/keys/") and seen.method == "DELETE":

@@ -74,6 +74,8 @@ def list_keys(invocation: Invocation, host: str | None) -> None:
     """
     with accounts.opened(invocation, host) as there:
         rows = there.api.credentials()
+    if not any(row.get("kind") == "machine" for row in rows):  # a machine that asks is one of them
+        invocation.terminal.note("ferry: an API key asked: it sees itself only; --key FILE asks as a machine")
     if invocation.terminal.json:
         invocation.terminal.document(rows)
     else:

@@ -156,7 +156,8 @@ def _show(
     if machine.has_screen(environment()) and seconds:
         _open(url)
     if seconds:
-        terminal.note(f"ferry: waiting until it is approved, {seconds / 60:g} min at most; Ctrl-C ends it")
+        most = f"{seconds:g} s" if seconds < 60 else f"{seconds / 60:.3g} min"
+        terminal.note(f"ferry: waiting until it is approved, {most} at most; Ctrl-C ends it")
 
 
 def _about(there: AccountHost, signing: SigningKey) -> dict[str, object]:

@@ -63,7 +63,9 @@ def test_what_is_not_there_and_what_may_not_be_done(ferry: Ferry, accounts: AnyA
     done = program("keys", "create")
     assert done.code == 4 and "an API key cannot do that" in done.err
     assert f"ferry signin {accounts.host}" in done.err
-    assert program("keys", "list").well()
+    listed = program("keys", "list").well()
+    assert "--key FILE" in listed.err and "machine" not in listed.out
+    assert ferry("keys", "list", *at).well().err == ""
 
 
 @pytest.mark.parametrize("scope", ["acme", "acme/*", "acme/*:", ":pull", "acme/*:pull,write", "a:b:frob"])

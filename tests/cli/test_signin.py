@@ -89,7 +89,8 @@ def test_nobody_approves_it(ferry: Ferry, accounts: AnyAccounts) -> None:
 
 
 def test_it_gives_up_after_the_time_that_was_given(ferry: Ferry, pretended: PretendAccounts) -> None:
-    assert ferry("signin", pretended.host, "--give-up-after", "1.5s").code == 4
+    done = ferry("signin", pretended.host, "--give-up-after", "1.5s")
+    assert done.code == 4 and "1.5 s at most" in done.err
     assert len([seen for seen in pretended.spy.seen if seen.target.startswith("/api/me")]) >= 2
 
 
