@@ -216,7 +216,7 @@ class Credentials:
             raise DeniedError(
                 f"the key {key} is not one this registry knows",
                 reason=Reason.KEY_UNKNOWN,
-                hint="ask its administrator to add it: ferry admin key add",
+                hint="connect it: ferry signin (or ollama signin)",
             )
         if row.revoked is not None:
             raise DeniedError(f"the key {key} was revoked", hint=_ASK)
