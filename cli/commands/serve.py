@@ -21,6 +21,7 @@ from registry.wire.messages import is_loopback
 
 if TYPE_CHECKING:
     from registry.server.http.address import Address
+    from registry.server.service import Plan
 
 _LISTEN = "127.0.0.1:5050"
 _SCRUB = 30 * 86400.0
@@ -92,6 +93,7 @@ def serve(invocation: Invocation) -> None:
     if service.set_up_url:
         _say_set_up(invocation, service.set_up_url, as_json=as_json)
         log.complain("nobody has an account yet: open the link, or ferry admin user add --help", "warning")
+    _warn_of_proxy(plan, log)
     more = (service.registry.last_use.write,)
     upkeep = Upkeep(service.registry.depot, log.complain, log.note, more)
     while not signals.stopped(EVERY, lambda: _read_again(invocation, address, log)):
@@ -115,6 +117,19 @@ def _say_set_up(invocation: Invocation, url: str, *, as_json: bool) -> None:
     else:
         invocation.terminal.line(f"set-up: {url}")
     invocation.terminal.out.flush()
+
+
+def _warn_of_proxy(plan: Plan, log: Log) -> None:
+    """Where one in front speaks HTTPS and is not trusted, everybody has its address: who guesses passwords
+    keeps others out, and no page can tell that a machine asks from elsewhere.
+    """
+    secure = any(url.lower().startswith("https:") for url in plan.public)
+    if secure and plan.address.tls is None and not plan.proxies.trusted:
+        log.complain(
+            "a proxy in front speaks HTTPS, and --trusted-proxy does not name it: "
+            "all who ask through it count as one address",
+            "warning",
+        )
 
 
 class _Signals:

@@ -35,7 +35,7 @@ class House:
         assert self._process.stdout is not None
         self.ready = self._process.stdout.readline()
         watchdog.cancel()
-        assert self.ready.startswith("ferry serve: ready on http://"), self.log
+        assert self.ready.startswith("ferry serve: ready on http"), self.log
         self.host = self.ready.split("//")[1].split()[0]
         return self
 

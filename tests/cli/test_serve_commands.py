@@ -102,6 +102,21 @@ def test_each_request_is_one_line_as_text_or_json(ferry: Ferry, house: House) ->
     assert len(asked["id"]) == 16
 
 
+@pytest.mark.parametrize(
+    ("words", "warned"),
+    [
+        (["--public-url", "https://m.example"], True),
+        (["--public-url", "https://m.example", "--trusted-proxy", "127.0.0.1"], False),
+        (["--public-url", "http://m.example"], False),
+        ([], False),
+    ],
+)
+def test_a_proxy_that_is_not_trusted_is_warned_of(ferry: Ferry, words: list[str], warned: bool) -> None:
+    house = House(ferry, *words).open()
+    assert house.close() == 0
+    assert ("--trusted-proxy does not name it" in house.log) == warned
+
+
 def test_an_empty_data_directory_says_where_it_is_set_up_and_no_log_does(ferry: Ferry) -> None:
     house = House(ferry).open()
     told = house.next_line()
