@@ -107,6 +107,9 @@ def test_from_an_empty_directory_to_a_revoked_key(
     ben.go("/keys")
     ben.fill(note="nightly")
     ben.press("Make the key")
+    ben.page.locator("summary", has_text="New secret for nightly").click()
+    ben.press("Make a new secret")
+    assert "old secret until" in ben.read()
     secret = ben.read(".notice .command code").strip()
     ben.examine("keys")
     home = {"HOME": str(tmp_path / "crane"), "DOCKER_CONFIG": str(tmp_path / "crane")}
