@@ -113,7 +113,7 @@ def test_a_mounted_key_that_others_may_read_is_told_the_way_out(ferry: Ferry) ->
     done = ferry("tags", "127.0.0.1:1/acme/tiny", "--key", path)
 
     assert done.code == 4
-    assert f"chmod 600 {path}" in done.err and "FERRY_KEY" in done.err
+    assert f"chmod 600 {path}" in done.err and "FERRY_API_KEY" in done.err
 
 
 def test_two_accounts_of_one_registry_work_in_one_copy(
