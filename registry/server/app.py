@@ -94,7 +94,7 @@ class App:
         named, tags = reference(visitor.place), tag_parameters(request)
         if tags and not isinstance(named, Digest):
             return fault("TAG_INVALID", "tags are parameters of a manifest's digest only")
-        public = read_visibility(",".join(request.headers.all(VISIBILITY)))
+        public = read_visibility(request.headers.all(VISIBILITY))
         repository = visitor.place.repository
         if public is not None and not self.readers.owns(visitor.principal, repository):
             return fault("DENIED", f"only its owner says whether {repository} is public")

@@ -6,6 +6,8 @@ such word knows that what is pushed would be as visible as the registry sees fit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from registry.errors import InvalidError
 
 VISIBILITY = "X-Ferry-Visibility"
@@ -13,10 +15,14 @@ SUPPORTED = (VISIBILITY, "supported")
 _WORDS = {"private": False, "public": True}
 
 
-def read_visibility(value: str) -> bool | None:
-    """Whether it is to be public; None where nothing is said. InvalidError for another word."""
-    if not value:
+def read_visibility(values: Sequence[str]) -> bool | None:
+    """Whether it is to be public; None where no header says it. InvalidError for another word.
+
+    An empty one is another word: a script's variable was empty, and what is published is not called back.
+    """
+    if not values:
         return None
+    value = ",".join(values)
     if value not in _WORDS:
         raise InvalidError(f"{VISIBILITY} {value[:20]!r} is not private or public")
     return _WORDS[value]
