@@ -151,8 +151,10 @@ def _show(
     ):
         terminal.say(line)
     if not there.is_ollama:
-        terminal.say("No account there? Then its administrator makes one, and the key known:")
-        _tell_administrator(invocation, there, signing)
+        data = _data_directory(invocation, there) or "DIR"
+        terminal.say(
+            f"No account there? Its administrator invites you:\n  ferry admin user invite YOU --data {data}"
+        )
     if machine.has_screen(environment()) and seconds:
         _open(url)
     if seconds:
@@ -234,9 +236,7 @@ def _without_page(invocation: Invocation, there: AccountHost, signing: SigningKe
 
 def _tell_administrator(invocation: Invocation, there: AccountHost, signing: SigningKey) -> None:
     """What an administrator needs, and types."""
-    # Its data is known only where somebody said which registry is this machine's own.
-    known = invocation.settings.get("data") if is_loopback(there.origin.host) else None
-    data = shlex.quote(str(Path(known).absolute())) if known else ""
+    data = _data_directory(invocation, there)
     for line in (
         f"  {signing.key.public.line}",
         "is the line that goes into a file there, say you.pub, and then:",
@@ -244,6 +244,12 @@ def _tell_administrator(invocation: Invocation, there: AccountHost, signing: Sig
         *(() if data else ("where DIR is the directory that it was started with: ferry serve --data DIR",)),
     ):
         invocation.terminal.say(line)
+
+
+def _data_directory(invocation: Invocation, there: AccountHost) -> str:
+    """The registry's, as a shell takes it; known only where somebody said which one is this machine's own."""
+    known = invocation.settings.get("data") if is_loopback(there.origin.host) else None
+    return shlex.quote(str(Path(known).absolute())) if known else ""
 
 
 def _warn_of_storage(invocation: Invocation, signing: SigningKey) -> None:

@@ -14,6 +14,7 @@ from data_directory import prepared
 from house import House
 from peers import http_call
 from person import Ferry
+from spy import Spy, reply
 
 from registry.disk.data import lock_file
 from registry.model.digests import Digest
@@ -250,16 +251,12 @@ def test_what_is_collected_is_said_and_what_waits(ferry: Ferry) -> None:
     assert house("gc", "--older-than", "soon").code == 2
 
 
-def public_line(told: str) -> str:
-    """The public key that `ferry signin` shows."""
-    return next(line.strip() for line in told.splitlines() if line.strip().startswith("ssh-ed25519 "))
-
-
 def test_a_key_can_come_on_standard_input_and_a_private_one_is_refused(
     house: House, people: Callable[[str], Ferry]
 ) -> None:
     house("user", "add", "dora").well()
-    line = public_line(people("dora")("signin", house.host, "--give-up-after", "0").out)
+    people("dora")("signin", house.host, "--give-up-after", "0")
+    line = (people("dora").home / ".ollama" / "id_ed25519.pub").read_text()
     done = house.admin("admin", "key", "add", "dora", "-", "--data", house.data, stdin=line)
     assert "speaks for dora" in done.well().out
     private = people("dora").home / ".ollama" / "id_ed25519"
@@ -270,12 +267,26 @@ def test_a_key_can_come_on_standard_input_and_a_private_one_is_refused(
 
 def test_what_signin_tells_to_run_is_the_whole_command(ferry: Ferry, house: House) -> None:
     told = ferry("signin", house.host, "--give-up-after", "0").out
-    (house.admin.home / "you.pub").write_text(public_line(told))
-    assert "--data DIR\nwhere DIR is the directory that it was started with: ferry serve --data DIR\n" in told
+    assert "  ferry admin user invite YOU --data DIR\n" in told
     again = ferry("signin", house.host, "--give-up-after", "0", FERRY_DATA=str(house.data)).out
     (line,) = re.findall("^  ferry (.*--data.*)$", again, re.M)
-    house.admin(*shlex.split(line.replace("YOU", "fay"))).well()
-    assert ferry("whoami", house.host, "--format", "json").well().json["name"] == "fay"
+    assert f"http://{house.host}/" in house.admin(*shlex.split(line.replace("YOU", "fay"))).well().out
+
+
+@pytest.mark.parametrize(("name", "known"), [("gus", True), ("hal", False)])
+def test_where_there_are_no_pages_an_administrator_is_told_the_whole_command(
+    name: str, known: bool, ferry: Ferry, house: House
+) -> None:
+    with Spy((reply(401, b'{"error":"unauthorized"}'), reply(404))) as spy:
+        asked = ("signin", spy.netloc, "--give-up-after", "0")
+        told = (ferry(*asked, FERRY_DATA=str(house.data)) if known else ferry(*asked)).out
+    unknown = "--data DIR\nwhere DIR is the directory that it was started with: ferry serve --data DIR\n"
+    assert (unknown in told) is not known
+    (key,) = re.findall("^  (ssh-ed25519 .*)$", told, re.M)
+    (house.admin.home / "you.pub").write_text(key)
+    (line,) = re.findall("^  ferry (.*--data.*)$", told, re.M)
+    house.admin(*shlex.split(line.replace("YOU", name).replace("DIR", str(house.data)))).well()
+    assert ferry("whoami", house.host, "--format", "json").well().json["name"] == name
 
 
 def test_without_the_servers_libraries_one_sentence_says_what_to_install(ferry: Ferry) -> None:

@@ -218,6 +218,17 @@ def test_a_deleted_model_cannot_be_had_by_its_digests_either(door: PagesDoor) ->
     assert [door.depot.manifest("ada/tiny", each.digest) for each in had] == [None, None, None]
 
 
+def test_what_is_pushed_under_a_deleted_models_name_is_not_public_because_that_was(door: PagesDoor) -> None:
+    ada = door.person("ada")
+    publish(door, "ada/tiny", layers={"model": b"for all"})
+    door.rights.set_public("ada/tiny", True)
+
+    ada.get("/models/ada/tiny").form(having="delete").send(name="ada/tiny")
+    publish(door, "ada/tiny", layers={"model": b"a secret"})
+
+    assert door.rights.public() == []
+
+
 @pytest.mark.parametrize(
     "do", ["public", "private", "share", "take-back", "delete-tag", "delete", "", "other"]
 )

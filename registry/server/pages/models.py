@@ -117,7 +117,11 @@ class Models:
         raise InvalidError("the form does not say what to do")
 
     def _delete(self, visitor: Visitor, name: str) -> None:
-        """Delete every manifest, also those that no tag stands for: by their digests they could be pulled."""
+        """Delete every manifest, also those that no tag stands for: by their digests they could be pulled.
+
+        Nor is it public any more: what is pushed under its name later may be something else.
+        """
+        self.rights.set_public(name, False, visitor.actor)
         gone = True
         while gone and (digests := self.overview.manifests(name)):
             gone = False
