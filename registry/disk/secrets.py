@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+from registry.disk.failures import failure
 from registry.errors import DeniedError, InvalidError, Reason, StorageError
 
 _OTHERS = 0o077
@@ -69,9 +70,8 @@ def create_once(path: Path, data: bytes, fresh: str, mode: int = 0o600) -> bool:
             return False
         return True
     except OSError as error:
-        raise StorageError(
-            f"{path} cannot be made: {error.strerror}", hint="check that its directory is writable"
-        ) from None
+        found = failure(error, f"making {path}", path.parent)
+        raise StorageError(found.message, **found.details) from None
     finally:
         with contextlib.suppress(OSError):
             draft.unlink()

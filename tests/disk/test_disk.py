@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ from registry.disk.files import (
     write_atomic,
 )
 from registry.disk.partial import Partial
+from registry.disk.secrets import create_once
 from registry.disk.system import System
-from registry.errors import RegistryError, StorageError
+from registry.errors import Reason, RegistryError, StorageError
 from registry.model.digests import Digest
 from registry.model.names import Name
 from registry.model.spans import Span
@@ -63,6 +65,16 @@ def test_a_model_that_does_not_fit_is_refused_before_its_first_byte(small_disk: 
 
     store.close()
     assert not (small_disk / "models" / "blobs").exists()
+
+
+def test_a_secret_that_finds_no_room_says_that_the_disk_is_full(small_disk: Path) -> None:
+    with (small_disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(bytes(65536))
+    with pytest.raises(StorageError, match="the disk is full") as caught:
+        create_once(small_disk / ".ollama" / "id_ed25519", b"secret", "fresh")
+    assert caught.value.reason is Reason.DISK_FULL
+    assert list((small_disk / ".ollama").iterdir()) == []
 
 
 def test_a_disk_that_is_too_full_for_a_blob_is_noticed_when_it_begins(small_disk: Path) -> None:
