@@ -48,6 +48,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.CERTIFICATE: f"for {_PRIVATE_CA}",
     Reason.CERTIFICATE_DATES: f"if its dates are right, this machine's clock is not; for {_PRIVATE_CA}",
     Reason.CA_UNREADABLE: "--tls-ca takes certificates in PEM form",
+    Reason.ADDRESS_TAKEN: "another program may use that port: choose one with --listen HOST:PORT",
     Reason.PROXY: "check HTTP_PROXY, HTTPS_PROXY and the settings' proxy; NO_PROXY={host} goes around it",
     Reason.NOT_IN_STORE: "ferry list shows what is there",
     Reason.BLOB_NOT_IN_STORE: "ferry pull {name} fetches what is missing",

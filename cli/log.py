@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from cli.render import date, visible
 
 if TYPE_CHECKING:
-    from registry.server.http.record import AccessRecord
+    from registry.net.listener.record import AccessRecord
 
 MOST_LINES = 10_000  # that wait to be written
 _GATHER = 0.02  # seconds in which more lines may come, to be written at once

@@ -60,6 +60,7 @@ class Reason(StrEnum):
     CERTIFICATE = "certificate"  # nobody vouches for its certificate
     CERTIFICATE_DATES = "certificate_dates"  # its certificate is not valid today
     CA_UNREADABLE = "ca_unreadable"  # the certificates of further authorities cannot be read
+    ADDRESS_TAKEN = "address_taken"  # an address to listen at is not ours, or another program listens there
     PROXY = "proxy"  # the proxy on the way failed, or changed what passed
 
     NOT_IN_STORE = "not_in_store"  # the local store has no such model

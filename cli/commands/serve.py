@@ -20,7 +20,7 @@ from registry.errors import InvalidError
 from registry.wire.messages import is_loopback
 
 if TYPE_CHECKING:
-    from registry.server.http.address import Address
+    from registry.net.listener.address import Address
     from registry.server.service import Plan
 
 _LISTEN = "127.0.0.1:5050"
@@ -53,8 +53,8 @@ def serve(invocation: Invocation) -> None:
       ferry serve --data /srv/ferry --public-url https://models.acme.example
     """
     extra.need_server("ferry serve")
-    from registry.server.http.limits import raise_descriptor_limit
-    from registry.server.http.proxies import Proxies
+    from registry.net.listener.limits import raise_descriptor_limit
+    from registry.net.listener.proxies import Proxies
     from registry.server.principal import Right
     from registry.server.service import Plan, Service
     from registry.server.upkeep import EVERY, Upkeep
@@ -157,7 +157,7 @@ class _Signals:
 
 def _read_again(invocation: Invocation, address: Address, log: Log) -> None:
     """Show the certificate that is there now to connections from now on; a bad one changes nothing."""
-    from registry.server.http.address import read_again
+    from registry.net.listener.address import read_again
 
     settings = invocation.settings
     if address.tls is None:
@@ -173,7 +173,7 @@ def _read_again(invocation: Invocation, address: Address, log: Log) -> None:
 
 def _address(invocation: Invocation) -> Address:
     """Where to listen; InvalidError for what would let secrets cross a network unprotected, or unnamed."""
-    from registry.server.http.address import Address, tls_from
+    from registry.net.listener.address import Address, tls_from
 
     settings = invocation.settings
     host, port = _split("--listen", settings.get("listen", _LISTEN))
@@ -196,7 +196,7 @@ def _address(invocation: Invocation) -> Address:
 
 def _address_of(option: str, listen: str) -> Address:
     """An address for plain HTTP. InvalidError."""
-    from registry.server.http.address import Address
+    from registry.net.listener.address import Address
 
     return Address(*_split(option, listen))
 

@@ -9,8 +9,8 @@ from sqlalchemy import Engine, func, select
 
 from registry.disk import files
 from registry.errors import StorageError
+from registry.net.listener.listener import Listener
 from registry.server.database import reading
-from registry.server.http.listener import Listener
 from registry.server.tables import BLOBS, MANIFESTS, REPOSITORIES, TAGS, UPLOADS
 
 Numbers = Mapping[str, tuple[str, float]]

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from registry.server.http.record import AccessRecord
+from registry.net.listener.record import AccessRecord
 from registry.server.visitor import Visitor
 from registry.wire import routes
 from registry.wire.faults import fault

@@ -13,6 +13,10 @@ from pathlib import Path
 from registry.disk import files
 from registry.disk.data import DataFile, lock_file
 from registry.errors import StorageError
+from registry.net.listener.address import Address
+from registry.net.listener.listener import Listener
+from registry.net.listener.proxies import Proxies
+from registry.net.listener.record import AccessRecord, Record
 from registry.server.account_api import AccountApi
 from registry.server.app import App
 from registry.server.audit import last
@@ -21,10 +25,6 @@ from registry.server.database import FILE, connect_at_once
 from registry.server.directory import LOCK, check_servable, note_url
 from registry.server.gauges import disk, kept, under_way
 from registry.server.guard import Guard, check_anonymous
-from registry.server.http.address import Address
-from registry.server.http.listener import Listener
-from registry.server.http.proxies import Proxies
-from registry.server.http.record import AccessRecord, Record
 from registry.server.identity import Identity
 from registry.server.links import DAY, Links
 from registry.server.metrics import Gauges, Metrics

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from cli.log import Log
-from registry.server.http.record import AccessRecord
+from registry.net.listener.record import AccessRecord
 
 RECORD = AccessRecord(
     id="0123",

@@ -14,8 +14,8 @@ from raw_sockets import Serve, Served
 from yards import Yard
 
 from registry.contracts import Depot
+from registry.net.listener.limits import Limits
 from registry.server.depot_memory import MemoryDepot
-from registry.server.http.limits import Limits
 from registry.server.principal import Right
 from registry.server.service import Plan, Service
 from registry.server.uploads import Owners

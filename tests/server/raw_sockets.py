@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from registry.server.http.address import Address
-from registry.server.http.limits import Limits
-from registry.server.http.listener import Listener
-from registry.server.http.record import AccessRecord
+from registry.net.listener.address import Address
+from registry.net.listener.limits import Limits
+from registry.net.listener.listener import Listener
+from registry.net.listener.record import AccessRecord
 from registry.wire.messages import Accept, Exchange, Response
 
 Answer = Response | Accept

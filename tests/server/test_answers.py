@@ -11,7 +11,7 @@ from peers import write_certificate
 from raw_sockets import Serve, head, rest, status, until
 
 from registry.model.spans import FileSpan
-from registry.server.http.address import tls_from
+from registry.net.listener.address import tls_from
 from registry.wire.messages import Response
 
 

@@ -16,12 +16,12 @@ from peers import http_call
 from sqlalchemy import select
 from test_account_api import ACCOUNT, call
 
+from registry.net.listener.record import AccessRecord
 from registry.server.api_keys import Made
 from registry.server.audit import entries
 from registry.server.backup import backup
 from registry.server.database import reading
 from registry.server.depot_memory import MemoryDepot
-from registry.server.http.record import AccessRecord
 from registry.server.key_scopes import parse_scopes
 from registry.server.principal import Right
 from registry.server.service import Plan, Service

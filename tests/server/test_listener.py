@@ -12,8 +12,8 @@ from raw_sockets import Answer, Kept, Serve, answer_of, head, rest, status, unti
 
 from registry.errors import TransientError
 from registry.model.spans import FileSpan
-from registry.server.http import driver
-from registry.server.http.queues import Work
+from registry.net.listener import driver
+from registry.net.listener.queues import Work
 from registry.wire.messages import Accept, Request, Response, accept_small
 
 

@@ -10,8 +10,8 @@ import pytest
 from peers import free_port, http_call
 
 from registry.model.digests import Digest
-from registry.server.http.address import Address
-from registry.server.http.record import AccessRecord
+from registry.net.listener.address import Address
+from registry.net.listener.record import AccessRecord
 from registry.server.principal import Right
 from registry.server.service import Plan, Service
 

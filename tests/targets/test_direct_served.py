@@ -20,10 +20,10 @@ from registry.contracts import How
 from registry.errors import CorruptError, Side, TransientError
 from registry.model.names import Name
 from registry.model.spans import Span
+from registry.net.listener.listener import Listener
+from registry.net.listener.record import AccessRecord
 from registry.server.app import App
 from registry.server.depot_memory import MemoryDepot
-from registry.server.http.listener import Listener
-from registry.server.http.record import AccessRecord
 from registry.server.service import Plan, Service
 from registry.server.table import Unguarded
 from registry.targets.direct import DirectIntake

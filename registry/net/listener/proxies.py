@@ -44,7 +44,7 @@ class Proxies:
             return cls(tuple(ipaddress.ip_network(each) for each in networks), header)
         except ValueError as error:
             raise InvalidError(
-                f"--trusted-proxy: {error}", hint="for example 127.0.0.1, or 10.0.0.0/8"
+                f"a trusted proxy: {error}", hint="for example 127.0.0.1, or 10.0.0.0/8"
             ) from None
 
     def identify(self, peer: str, headers: Headers) -> Context:

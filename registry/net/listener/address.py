@@ -1,4 +1,4 @@
-"""Where the embedded registry listens, and the certificate it shows there."""
+"""Where to listen, and the certificate that is shown there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.errors import InvalidError
+from registry.errors import InvalidError, Reason
 
 BACKLOG = 1024  # connections that the system keeps until they are accepted
 
@@ -34,7 +34,7 @@ class Address:
         except OSError as error:
             raise InvalidError(
                 f"listening on {self.host}:{self.port}: {os.strerror(error.errno or 0)}",
-                hint="another program may use that port: choose one with --listen HOST:PORT",
+                reason=Reason.ADDRESS_TAKEN,
             ) from None
         return Bound(self, taken, taken.getsockname()[1])
 

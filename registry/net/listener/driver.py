@@ -14,13 +14,12 @@ from functools import partial
 from aiohttp import ClientError, web
 from aiohttp.http import HttpProcessingError
 
-from registry.contracts import Clock
 from registry.errors import InvalidError, RegistryError
-from registry.server.http.answers import Answerer, with_small_file
-from registry.server.http.connections import Connection, Connections
-from registry.server.http.limits import Limits
-from registry.server.http.queues import QueueFullError, Queues, Work, work_of
-from registry.server.http.record import AccessRecord, Record
+from registry.net.listener.answers import Answerer, with_small_file
+from registry.net.listener.connections import Connection, Connections
+from registry.net.listener.limits import Limits
+from registry.net.listener.queues import QueueFullError, Queues, Work, work_of
+from registry.net.listener.record import AccessRecord, Record
 from registry.wire.faults import answer_to, fault
 from registry.wire.headers import Headers
 from registry.wire.messages import Accept, Context, Exchange, Request, Response
@@ -53,7 +52,7 @@ class Driver:
     scheme: str
     identify: Identify
     record: Record
-    clock: Clock
+    clock: Callable[[], float]
     one_large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     async def handle(self, incoming: web.BaseRequest) -> web.StreamResponse:

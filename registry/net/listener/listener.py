@@ -1,4 +1,4 @@
-"""The sockets of the embedded registry, from `start` to `stop`. aiohttp is the HTTP engine."""
+"""The sockets that others come to, from `start` to `stop`. aiohttp is the HTTP engine."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from aiohttp import web
 
-from registry.contracts import Clock
-from registry.server.http.address import BACKLOG, Address, Bound
-from registry.server.http.connections import Connections
-from registry.server.http.driver import Driver, Identify, Prompt
-from registry.server.http.limits import Limits
-from registry.server.http.proxies import new_identifier
-from registry.server.http.queues import Queues
-from registry.server.http.record import AccessRecord, Record
+from registry.net.listener.address import BACKLOG, Address, Bound
+from registry.net.listener.connections import Connections
+from registry.net.listener.driver import Driver, Identify, Prompt
+from registry.net.listener.limits import Limits
+from registry.net.listener.proxies import new_identifier
+from registry.net.listener.queues import Queues
+from registry.net.listener.record import AccessRecord, Record
 from registry.wire.faults import fault
 from registry.wire.headers import Headers
 from registry.wire.messages import Context, Exchange, Request
@@ -59,7 +58,7 @@ class Listener:
         record: Record = _untold,
         identify: Identify = identify,
         limits: Limits | None = None,
-        clock: Clock = time.monotonic,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """At `bound`, else a free port of the loopback.
 

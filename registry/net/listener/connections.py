@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from registry.server.http.limits import Limits
+from registry.net.listener.limits import Limits
 
 
 @dataclass(slots=True, eq=False)

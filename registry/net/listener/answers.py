@@ -18,9 +18,9 @@ from aiohttp import ClientError, web
 from registry.disk import files
 from registry.errors import NotFoundError, RegistryError, StorageError
 from registry.model.spans import FileSpan
-from registry.server.http.connections import Connection, Connections
-from registry.server.http.limits import Limits
-from registry.server.http.queues import Queues, Work
+from registry.net.listener.connections import Connection, Connections
+from registry.net.listener.limits import Limits
+from registry.net.listener.queues import Queues, Work
 from registry.wire.faults import answer_to, fault
 from registry.wire.messages import Response
 
