@@ -26,7 +26,7 @@ from registry.server.documents import (
 )
 from registry.server.key_scopes import KeyScope, parse_scopes
 from registry.server.last_use import LastUse
-from registry.server.principal import API_KEY, MACHINE_KEY, SESSION, User
+from registry.server.principal import API_KEY, MACHINE_KEY, PUBLISHER, SERVICE, SESSION, User
 from registry.server.reading import date
 from registry.server.table import Need, Row, Table
 from registry.server.throttle import Throttle
@@ -35,7 +35,13 @@ from registry.wire.messages import Accept, Request, Response
 from registry.wire.routes import Route
 
 # How each kind of credential is called where people read it.
-KINDS = {MACHINE_KEY: "machine", API_KEY: "api", SESSION: "session"}
+KINDS = {
+    MACHINE_KEY: "machine",
+    API_KEY: "api",
+    SESSION: "session",
+    SERVICE: "service",
+    PUBLISHER: "publisher",
+}
 _SECRET_BYTES = 4 * 1024  # of a body that tells a secret
 _USUAL_SCOPES = ("*:pull",)
 # Who cleans up after a leak has a few of them, and nobody has many.
@@ -55,7 +61,7 @@ class AccountApi:
     def rows(self) -> Table:
         """Its part of the table."""
         return {
-            Route.ACCOUNT: {"GET": Row(Need.ACCOUNT, self.account)},
+            Route.ACCOUNT: {"GET": Row(Need.IDENTITY, self.account)},
             Route.CREDENTIALS: {
                 "GET": Row(Need.ACCOUNT, self.listed),
                 "POST": Row(Need.MANAGE, self.create),
@@ -68,13 +74,14 @@ class AccountApi:
 
     def account(self, _request: Request, visitor: Visitor) -> Response:
         """Who asks, and by what."""
-        user, credential = _user(visitor), visitor.principal.credential
-        assert credential is not None  # an account asks by something
+        who = visitor.principal
+        known, credential = who.user or who.workload, who.credential
+        assert known is not None and credential is not None  # the guard lets nobody else in
         listed = None if credential.kind == SESSION else self.credentials.one(credential.id)
         document = {
-            "id": user.id,
-            "name": user.name,
-            "admin": user.admin,
+            "id": known.id,
+            "name": known.name,
+            "admin": who.user is not None and who.user.admin,
             "host": visitor.here.spelled,
             "credential": {
                 "id": credential.id,

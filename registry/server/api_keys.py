@@ -16,7 +16,8 @@ from registry.auth import api_keys
 from registry.contracts import NOBODY, Actor, Clock, NewId
 from registry.errors import InvalidError, NotFoundError
 from registry.server.audit import record
-from registry.server.credentials import Credentials, hashed
+from registry.server.bearers import hashed
+from registry.server.credentials import Credentials
 from registry.server.database import reading, writing
 from registry.server.key_scopes import KeyScope
 from registry.server.principal import API_KEY, Right, User

@@ -1,70 +1,50 @@
-"""What accounts prove themselves with: credentials, which are machines' ed25519 keys and API keys.
+"""What accounts and service accounts prove themselves with: machines' ed25519 keys, and API keys.
 
-Nobody else knows fingerprints, or what is kept of an API key (`api_keys` makes and changes those). Everything
-is read at the moment it is asked for: what was revoked a moment ago, by this process or another, is gone for
-the next request.
+Nobody else changes what is kept of a credential (`api_keys` makes API keys, and their new secrets);
+`bearers` says whom one means.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, ScalarSelect, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Engine, ScalarSelect, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from registry.auth.keys import PublicKey
 from registry.contracts import NOBODY, Actor, Clock, NewId
-from registry.errors import DeniedError, InvalidError, NotFoundError, Reason
+from registry.errors import InvalidError, NotFoundError
+from registry.server import bearers
 from registry.server.audit import record
+from registry.server.bearers import scopes_in, service_name
 from registry.server.database import reading, writing
 from registry.server.key_scopes import KeyScope
-from registry.server.principal import MACHINE_KEY, Credential, Principal, Right, User
+from registry.server.principal import MACHINE_KEY, Principal, Right
 from registry.server.reading import date
-from registry.server.tables import API_KEYS, CREDENTIALS, KEYS, USERS
+from registry.server.tables import API_KEYS, CREDENTIALS, KEYS, NAMESPACES, SERVICES, USERS
 
-# What is asked on every request is put together once: building a statement costs more than running it.
-_HELD = select(
-    CREDENTIALS.c.kind,
-    CREDENTIALS.c.id,
-    CREDENTIALS.c.cap,
-    CREDENTIALS.c.expires,
-    CREDENTIALS.c.revoked,
-    USERS.c.id.label("user"),
-    USERS.c.name,
-    USERS.c.admin,
-    USERS.c.disabled,
-    USERS.c.created,
-    API_KEYS.c.scopes,
-    API_KEYS.c.secret_hash,
-    API_KEYS.c.old_hash,
-    API_KEYS.c.old_until,
-)
-_OWNED = CREDENTIALS.outerjoin(USERS, USERS.c.id == CREDENTIALS.c.user_id)
-_ANY_KIND = _OWNED.outerjoin(API_KEYS, API_KEYS.c.credential == CREDENTIALS.c.id)
-_BY_ID = _HELD.select_from(_ANY_KIND).where(CREDENTIALS.c.id == bindparam("one"))
-_BY_KEY = _HELD.select_from(_ANY_KIND.join(KEYS, KEYS.c.credential == CREDENTIALS.c.id)).where(
-    KEYS.c.fingerprint == bindparam("one")
-)
-_BY_HASH = _HELD.select_from(_OWNED.join(API_KEYS, API_KEYS.c.credential == CREDENTIALS.c.id)).where(
-    or_(API_KEYS.c.secret_hash == bindparam("one"), API_KEYS.c.old_hash == bindparam("one"))
-)
 _LIST = (
     select(
         CREDENTIALS,
         USERS.c.name.label("user"),
+        NAMESPACES.c.name.label("of"),
+        SERVICES.c.name.label("service_name"),
         KEYS.c.fingerprint,
         API_KEYS.c.last_four,
         API_KEYS.c.scopes,
         API_KEYS.c.old_until,
     )
-    .select_from(_ANY_KIND.outerjoin(KEYS, KEYS.c.credential == CREDENTIALS.c.id))
-    .where(USERS.c.id.is_not(None))
-    .order_by(USERS.c.name, CREDENTIALS.c.added, CREDENTIALS.c.id)
+    .select_from(
+        CREDENTIALS.outerjoin(USERS, USERS.c.id == CREDENTIALS.c.user_id)
+        .outerjoin(NAMESPACES, NAMESPACES.c.id == CREDENTIALS.c.namespace)
+        .outerjoin(SERVICES, SERVICES.c.id == CREDENTIALS.c.service)
+        .outerjoin(API_KEYS, API_KEYS.c.credential == CREDENTIALS.c.id)
+        .outerjoin(KEYS, KEYS.c.credential == CREDENTIALS.c.id)
+    )
+    .where(or_(USERS.c.id.is_not(None), SERVICES.c.id.is_not(None)))
+    .order_by(func.coalesce(USERS.c.name, NAMESPACES.c.name), CREDENTIALS.c.added, CREDENTIALS.c.id)
 )
-_MARK = 16  # hex digits of a hash that tell the secrets of one API key apart
-_ASK = "ask the registry's administrator about it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +63,7 @@ class Key:
 class Listed:
     """A credential of any kind, as its owner sees it; times in Unix seconds.
 
+    `user` is the account's name, or the service account's: `acme/ci`.
     `shown` is what may be shown of it: a machine's key's fingerprint, an API key's last four characters.
     `scopes` are None for what is good for everything; `old_until`: how long its secret before is good.
     """
@@ -211,43 +192,7 @@ class Credentials:
     def speaker(self, key: PublicKey) -> Principal:
         """Who the key speaks for. DeniedError says why for nobody: it has signed, so it may know."""
         with reading(self.engine) as database:
-            row = database.execute(_BY_KEY, {"one": key.fingerprint}).first()
-        if row is None:
-            raise DeniedError(
-                f"the key {key} is not one this registry knows",
-                reason=Reason.KEY_UNKNOWN,
-                hint="connect it: ferry signin (or ollama signin)",
-            )
-        if row.revoked is not None:
-            raise DeniedError(f"the key {key} was revoked", hint=_ASK)
-        if row.disabled:
-            raise DeniedError(f"the account {row.name} is disabled", hint=_ASK)
-        principal = _principal(row, self.clock())
-        if principal is None:
-            raise DeniedError(f"the key {key} has expired", hint=_ASK)
-        return principal
-
-
-def principal_of(database: Connection, claim: str, now: float) -> Principal | None:
-    """Whom the claim of a token or link means.
-
-    None if the credential was revoked or is over, its account is disabled, or the secret it was issued by is
-    not good any more.
-    """
-    id, _, secret = claim.partition(".")
-    row = database.execute(_BY_ID, {"one": id}).first()
-    return _principal(row, now, secret) if row else None
-
-
-def principal_by_hash(database: Connection, secret_hash: str, now: float) -> Principal | None:
-    """The same for the API key whose secret has that hash: the present one, or the one before in its time."""
-    row = database.execute(_BY_HASH, {"one": secret_hash}).first()
-    return _principal(row, now, secret_hash[:_MARK]) if row else None
-
-
-def hashed(secret: str) -> str:
-    """What is kept of an API key's secret, which is random enough to need no more than SHA-256."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+            return bearers.speaker(database, key, self.clock())
 
 
 def put_key(
@@ -300,30 +245,13 @@ def _end(database: Connection, credential: ScalarSelect[Any], now: float) -> boo
     return database.execute(update(CREDENTIALS).where(mine).values(revoked=now)).rowcount > 0
 
 
-def _principal(row: Any, now: float, secret: str = "") -> Principal | None:
-    """`secret`: how the hash of the secret they came by begins."""
-    if row.revoked is not None or row.user is None or row.disabled:
-        return None
-    ends = [] if row.expires is None else [row.expires]
-    if secret != (row.secret_hash or "")[:_MARK]:
-        if not secret or secret != (row.old_hash or "")[:_MARK]:
-            return None
-        ends.append(row.old_until)
-    expires = min(ends, default=None)
-    if expires is not None and expires <= now:
-        return None
-    user = User(row.user, row.name, row.admin, row.disabled, row.created)
-    credential = Credential(row.kind, row.id, Right.parse(row.cap), expires, _scopes(row.scopes), secret)
-    return Principal(user, credential)
-
-
 def _listed(row: Any) -> Listed:
     return Listed(
         row.id,
         row.kind,
-        row.user,
+        row.user or service_name(row.of, row.service_name),
         row.note,
-        _scopes(row.scopes),
+        scopes_in(row.scopes),
         row.added,
         row.expires,
         row.last_used,
@@ -331,7 +259,3 @@ def _listed(row: Any) -> Listed:
         row.revoked,
         row.old_until,
     )
-
-
-def _scopes(text: str | None) -> tuple[KeyScope, ...] | None:
-    return None if text is None else tuple(map(KeyScope.parse, text.split()))

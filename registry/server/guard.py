@@ -106,7 +106,7 @@ class Guard:
                 return self._by_download_link(request, visitor)
             case Need.UPLOAD_LINK:
                 return self._by_upload_link(request, visitor)
-            case Need.ACCOUNT | Need.MANAGE | Need.OWN:
+            case Need.IDENTITY | Need.ACCOUNT | Need.MANAGE | Need.OWN:
                 return self._by_account(request, visitor, row.need)
             case Need.PAGE | Need.SESSION | Need.ADMINISTRATOR:
                 return self._by_browser(request, visitor, row.need)
@@ -210,9 +210,11 @@ class Guard:
         who, repository = visitor.principal, visitor.place.repository
         if who.floor > Right.NONE:
             return fault("DENIED", "this registry has no accounts")
-        if who.user is None or not visitor.covers(*_ACCOUNT):
+        if who.workload is not None and need is not Need.IDENTITY:
+            return fault("DENIED", f"{who.name} is no account: it has rights in {who.workload.scope} only")
+        if who.credential is None or not visitor.covers(*_ACCOUNT):
             return self._challenge(visitor, need, "a token of the scope registry:account:* is needed")
-        if need is not Need.ACCOUNT and who.by_api_key:
+        if need in (Need.MANAGE, Need.OWN) and who.by_api_key:
             return fault("DENIED", "an API key cannot do that: sign in with a machine's key, or in a browser")
         if repository and visitor.right < Right.READ:
             return self._refused(visitor, Need.READ)
@@ -283,7 +285,7 @@ def _scope(place: Place, need: Need) -> tuple[str, str, str]:
     """Type, name and action of the token scope that `need` takes; the action is "" where any token does."""
     if need is Need.CATALOG:
         return "registry", "catalog", "*"
-    if need in (Need.ACCOUNT, Need.MANAGE, Need.OWN):
+    if need in (Need.IDENTITY, Need.ACCOUNT, Need.MANAGE, Need.OWN):
         return _ACCOUNT
     return "repository", place.repository, _ACTIONS.get(need, "")
 

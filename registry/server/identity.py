@@ -227,7 +227,7 @@ class Identity:
         """`asked` without the actions that may not be had now; unknown types get none."""
         if asked.type == "registry" and asked.name == "catalog":
             return asked
-        if asked.type == "registry" and asked.name == "account" and principal.user is not None:
+        if asked.type == "registry" and asked.name == "account" and principal.credential is not None:
             return asked
         if asked.type != "repository":
             return Scope(asked.type, asked.name, ())

@@ -1,4 +1,4 @@
-"""Who somebody is: an account, by one of its credentials, or anybody."""
+"""Who somebody is: an account or a namespace's program, by one of its credentials, or anybody."""
 
 from __future__ import annotations
 
@@ -13,22 +13,28 @@ from registry.server.key_scopes import KeyScope
 MACHINE_KEY = "key"  # the kinds of credential
 API_KEY = "api"
 SESSION = "session"
+SERVICE = "service"  # an API key of a service account
+PUBLISHER = "publisher"  # the identity of a CI job
 
 
 class Right(IntEnum):
-    """What one may do in a repository; each includes the ones before. WRITE is push and delete."""
+    """What one may do in a repository; each includes the ones before.
+
+    WRITE is push and delete; OWNER says who else may do what there.
+    """
 
     NONE = 0
     READ = 1
     WRITE = 2
+    OWNER = 3
 
     @classmethod
     def parse(cls, text: str) -> Right:
-        """`none`, `read` or `write`; InvalidError for anything else."""
+        """`none`, `read`, `write` or `owner`; InvalidError for anything else."""
         try:
             return cls[text.upper()]
         except KeyError:
-            raise InvalidError(f"{text[:20]!r} is not a right: read, write or none") from None
+            raise InvalidError(f"{text[:20]!r} is not a right: read, write, owner or none") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +49,28 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Workload:
+    """A program with rights of its own: a service account, or a trusted publisher. It belongs to a namespace.
+
+    It may do what `right` says in `scope`, which is the namespace or a repository in it, and nothing
+    elsewhere; it has no account. `name` is how audit and log call it; a `/` or `:` is in it, so that it is
+    no account's name.
+    """
+
+    id: str
+    name: str
+    scope: str
+    right: Right
+
+    def may(self, repository: str) -> Right:
+        """What it may do in `repository` (lower case), by itself."""
+        inside = repository == self.scope or repository.startswith(f"{self.scope}/")
+        return self.right if inside else Right.NONE
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
-    """What an account proves itself with. Its `id` is never given to another one.
+    """What an account or workload proves itself with. Its `id` is never given to another one.
 
     `cap` is the most that may be done with it, whatever its account may; `expires` in Unix seconds, or
     None. `scopes`: what an API key is good for; None for what is good for everything. `secret`: which of
@@ -76,7 +102,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The one who asks: an account by one of its credentials, or anybody.
+    """The one who asks: an account (`user`) or a `workload` by one of its credentials, or anybody.
 
     `floor` is what they may do everywhere, signed in or not: more than nothing only in a lab registry.
     """
@@ -84,11 +110,13 @@ class Principal:
     user: User | None = None
     credential: Credential | None = None
     floor: Right = Right.NONE
+    workload: Workload | None = None
 
     @property
     def name(self) -> str:
-        """The account's name, "" for anybody."""
-        return self.user.name if self.user else ""
+        """The account's or workload's name, "" for anybody."""
+        known = self.user or self.workload
+        return known.name if known else ""
 
     @property
     def credential_id(self) -> str:
@@ -103,7 +131,7 @@ class Principal:
     @property
     def by_api_key(self) -> bool:
         """Whether it is a program that asks, which never makes or widens credentials."""
-        return self.credential is not None and self.credential.kind == API_KEY
+        return self.credential is not None and self.credential.kind in (API_KEY, SERVICE)
 
     def allows(self, repository: str, action: str) -> bool:
         """Whether what they prove themselves with is good for `action` there, whatever they may."""

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine, bindparam, delete, select
 from registry.contracts import NOBODY, Actor, Clock
 from registry.errors import InvalidError, NotFoundError
 from registry.server.audit import record
-from registry.server.credentials import hashed, no_account, principal_by_hash, principal_of
+from registry.server.bearers import hashed, principal_by_hash, principal_of
+from registry.server.credentials import no_account
 from registry.server.database import first, reading, upsert, writing
 from registry.server.namespaces import SCOPE_LENGTH, ensure, namespace_of, scope
 from registry.server.principal import Principal, Right
@@ -189,12 +190,10 @@ class Rights:
 
     def owns(self, principal: Principal, where: str) -> bool:
         """Whether a namespace, or what is in it, is theirs to share: the owner's, or an administrator's."""
-        user = principal.user
-        if user is None or user.admin:
-            return user is not None
+        if principal.user is None:
+            return False
         with reading(self.engine) as database:
-            owner = database.execute(_OWNER, {"namespace": namespace_of(where)}).scalar()
-        return bool(owner == user.id)
+            return _granted(database, principal, where.lower()) is Right.OWNER
 
     def reader(self, principal: Principal) -> Callable[[str], bool]:
         """Whether `principal` may read a repository, for asking about very many at one moment."""
@@ -213,7 +212,9 @@ class Rights:
         def right(repository: str) -> Right:
             name = repository.lower()
             if user is not None and (user.admin or namespace_of(name) in owned):
-                granted = Right.WRITE
+                granted = Right.OWNER
+            elif principal.workload is not None:
+                granted = principal.workload.may(name)
             else:
                 granted = max(principal.floor, _nearest(grants, name))
             if credential is not None:
@@ -237,12 +238,14 @@ def _right(database: Connection, principal: Principal, repository: str) -> Right
 
 
 def _granted(database: Connection, principal: Principal, name: str) -> Right:
-    """Administrators and owners may everything; else the nearest grant holds."""
+    """Administrators and owners may everything; else the nearest grant holds, or what a workload says."""
     user = principal.user
+    if principal.workload is not None:
+        return principal.workload.may(name)
     if user is None:
         return principal.floor
     if user.admin or database.execute(_OWNER, {"namespace": namespace_of(name)}).scalar() == user.id:
-        return Right.WRITE
+        return Right.OWNER
     return max(principal.floor, _nearest(_grants(database, principal, _scopes(name)), name))
 
 

@@ -30,7 +30,8 @@ class Need(Enum):
     DOWNLOAD_LINK = "download"  # the path carries its own permission, to read
     UPLOAD_LINK = "upload"  # the path carries its own permission, to write
     TOKEN = "token"  # any good token, anybody's too
-    ACCOUNT = "account"  # somebody: by a token of scope `registry:account:*`, an API key, or a session
+    IDENTITY = "identity"  # as ACCOUNT, or a namespace's program: to hear who one is
+    ACCOUNT = "account"  # an account: by a token of scope `registry:account:*`, an API key, or a session
     MANAGE = "manage"  # the same by a machine's key or a session: never a program by itself
     SESSION = "session"  # a browser that is signed in
     OWN = "own"  # as MANAGE, by who owns the repository or namespace, or an administrator

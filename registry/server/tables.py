@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 METADATA = MetaData()
@@ -53,6 +54,28 @@ NAMESPACES = Table(
     sqlite_autoincrement=True,
 )
 
+# A namespace that is an organisation: it has the namespace's name, so that no account has it too.
+ORGANISATIONS = Table(
+    "organisations",
+    METADATA,
+    Column("namespace", Integer, ForeignKey("namespaces.id", ondelete="CASCADE"), primary_key=True),
+    Column("created", Float, nullable=False),
+)
+
+# Accounts of programs, which belong to a namespace and end with it; `role`: what they may do in it.
+SERVICES = Table(
+    "services",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("namespace", Integer, ForeignKey("namespaces.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(80), nullable=False),
+    Column("role", String(5), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("note", String(200), nullable=False),
+    UniqueConstraint("namespace", "name"),
+)
+
+# Of an account (`user_id`), or of a namespace's program (`namespace`), perhaps a service account (`service`).
 CREDENTIALS = Table(
     "credentials",
     METADATA,
@@ -65,6 +88,8 @@ CREDENTIALS = Table(
     Column("revoked", Float),
     Column("note", String(200), nullable=False, server_default=""),
     Column("last_used", Float),
+    Column("namespace", Integer, ForeignKey("namespaces.id", ondelete="CASCADE"), index=True),
+    Column("service", _ID, ForeignKey("services.id", ondelete="CASCADE"), index=True),
 )
 
 KEYS = Table(
@@ -97,6 +122,15 @@ GRANTS = Table(
     Column("scope", _NAME, primary_key=True),
     Column("namespace", Integer, ForeignKey("namespaces.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("permission", String(5), nullable=False),
+)
+
+# Tags that stay where they are, once they are there; `scope` as in `grants`, `pattern` a glob.
+IMMUTABLE = Table(
+    "immutable",
+    METADATA,
+    Column("scope", _NAME, primary_key=True),
+    Column("pattern", String(128), primary_key=True),
+    Column("namespace", Integer, ForeignKey("namespaces.id", ondelete="CASCADE"), nullable=False, index=True),
 )
 
 PUBLIC = Table(
@@ -159,7 +193,8 @@ RIGHTS_CHANGES = Table(
 # Nonces are spent and credentials used all the time; neither changes what anybody may do.
 _WATCHED = {
     "users": " OF name, admin, disabled",
-    "credentials": " OF user_id, cap, expires, revoked",
+    "credentials": " OF user_id, cap, expires, revoked, namespace, service",
+    "services": "",
     "api_keys": " OF secret_hash, scopes, old_hash, old_until",
     "namespaces": " OF name, owner",
     "grants": "",

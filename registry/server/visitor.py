@@ -34,7 +34,7 @@ class Visitor:
     @property
     def could_sign_in(self) -> bool:
         """Whether asking for a token may change the answer."""
-        return self.access is None and self.principal.user is None and self.principal.floor is Right.NONE
+        return self.access is None and self.principal == ANYBODY
 
     def covers(self, type: str, name: str, action: str) -> bool:
         """Whether the token they bring, if any, is for this."""
