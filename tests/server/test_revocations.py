@@ -139,7 +139,7 @@ def test_it_is_withdrawn_again_when_that_is_asked_for(registry: Registry, tmp_pa
     assert again.credentials.speaker(key(2).public).name == "ada"
     users = {each.name: each for each in again.accounts.users()}
     rights = {name: again.rights.right(Principal(user), "ada/other") for name, user in users.items()}
-    assert rights == {"ada": Right.WRITE, "grace": Right.READ, "mary": Right.WRITE}
+    assert rights == {"ada": Right.OWNER, "grace": Right.READ, "mary": Right.WRITE}
     assert again.rights.public() == []
     again.close()
 
