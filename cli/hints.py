@@ -18,6 +18,7 @@ ADVICE: Mapping[Reason, str] = {
     '[host."{host}"] realms = ["{detail}"]',
     Reason.SECRET_EXPOSED: "chmod 600 {detail}; where it cannot be changed (a mounted secret), "
     "put its text into FERRY_KEY (a key) or FERRY_API_KEY instead",
+    Reason.TAG_IMMUTABLE: "publish under another tag, or ask the owner to let this one move",
     Reason.NOT_ALLOWED: "ask the owner for the right; ferry whoami {host} shows who you are there",
     Reason.VISIBILITY_UNSUPPORTED: "make it so on {host}'s own pages; push without --private and --public",
     Reason.SIGN_IN_REFUSED: "if that was a mistake: ferry signin {host} once more",

@@ -13,7 +13,7 @@ Rules every implementation keeps:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -339,19 +339,23 @@ class Depot(Protocol):
         tag: str | None,
         actor: Actor = NOBODY,
         public: bool | None = None,
+        more: Sequence[str] = (),
     ) -> None:
-        """Keep the manifest and point the tag at it, in one transaction.
+        """Keep the manifest and point the tag at it, and those of `more`, in one transaction.
 
         `public`: whether anybody may read the repository from then on; None leaves that as it is.
         NotFoundError naming the digest of a layer, config or child that the repository does not hold;
-        InvalidError where it holds one of another size.
+        InvalidError where it holds one of another size; ProtocolError for a tag that is to stay where it is.
         """
 
     def delete_manifest(self, repository: str, digest: Digest, actor: Actor = NOBODY) -> None:
-        """Delete it and every tag that stands for it. NotFoundError; InvalidError while an index needs it."""
+        """Delete it and every tag that stands for it.
+
+        NotFoundError; InvalidError while an index needs it; ProtocolError if one of the tags is to stay.
+        """
 
     def delete_tag(self, repository: str, tag: str, actor: Actor = NOBODY) -> None:
-        """Delete the tag only. NotFoundError."""
+        """Delete the tag only. NotFoundError; ProtocolError if it is to stay."""
 
     def tags(self, repository: str, after: str, limit: int) -> list[Tag]:
         """At most `limit` tags behind `after`, in order."""

@@ -112,9 +112,8 @@ class App:
         try:
             content_type = request.headers.get("Content-Type")
             manifest = Manifest.parse(raw, content_type=content_type, digest=digest)
-            tags: list[str | None] = [*more] or [None if isinstance(named, Digest) else named]
-            for tag in tags:
-                self.depot.publish(place.repository, manifest, tag, visitor.actor, public)
+            tag = None if isinstance(named, Digest) else named
+            self.depot.publish(place.repository, manifest, tag, visitor.actor, public, more)
         except InvalidError as error:
             return fault("MANIFEST_INVALID", error.message)
         except NotFoundError as error:

@@ -6,7 +6,7 @@ Bytes durable, then the transaction, then the answer: with the transaction's end
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -163,9 +163,10 @@ class DiskDepot:
         tag: str | None,
         actor: Actor = NOBODY,
         public: bool | None = None,
+        more: Sequence[str] = (),
     ) -> None:
         self.room.check()
-        self.manifests.publish(repository, manifest, tag, actor, public)
+        self.manifests.publish(repository, manifest, tag, actor, public, more)
 
     def delete_manifest(self, repository: str, digest: Digest, actor: Actor = NOBODY) -> None:
         self.manifests.delete_manifest(repository, digest, actor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from registry.contracts import NOBODY, Actor, Blob, Document, Referrer, Tag, Upload
@@ -12,6 +12,7 @@ from registry.errors import CorruptError, InvalidError, NotFoundError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.server.descriptors import artifact_type, descriptor
+from registry.server.immutable import TagPattern, check_stays
 from registry.server.uploads import Owners, Ownership
 
 
@@ -23,9 +24,13 @@ class _Repository:
 
 
 class MemoryDepot:
-    """What a registry holds for as long as the process lives."""
+    """What a registry holds for as long as the process lives.
+
+    `immutable`: the tags that stay where they are, for its maker to add to.
+    """
 
     def __init__(self, owners: Owners | None = None) -> None:
+        self.immutable: list[TagPattern] = []
         self._repositories: dict[str, _Repository] = {}
         self._blobs: dict[Digest, bytes] = {}
         self._uploads: dict[tuple[str, str], bytearray] = {}
@@ -122,9 +127,13 @@ class MemoryDepot:
         tag: str | None,
         actor: Actor = NOBODY,
         public: bool | None = None,
+        more: Sequence[str] = (),
     ) -> None:
         """As promised, but that nobody asks this depot what is public."""
+        tags = [*more] if tag is None else [tag, *more]
         with self._lock:
+            for each in tags:
+                self._check_stays(repository, each, manifest.digest)
             here = self._at(repository)
             for blob in manifest.blobs():
                 if blob.digest not in here.blobs:
@@ -137,8 +146,8 @@ class MemoryDepot:
                     raise NotFoundError(f"manifest {child.digest} is not in {repository}")
             here = self._made(repository)
             here.manifests[manifest.digest] = manifest
-            if tag is not None:
-                here.tags[tag] = Tag(tag, manifest.digest, 0.0, actor.user)
+            for each in tags:
+                here.tags[each] = Tag(each, manifest.digest, 0.0, actor.user)
 
     def delete_manifest(self, repository: str, digest: Digest, actor: Actor = NOBODY) -> None:
         with self._lock:
@@ -148,11 +157,15 @@ class MemoryDepot:
             children = (child.digest for each in here.manifests.values() for child in each.children)
             if digest in children:
                 raise InvalidError(f"an index of {repository} needs this manifest")
+            for tag in here.tags:
+                if here.tags[tag].digest == digest:
+                    self._check_stays(repository, tag)
             del here.manifests[digest]
             here.tags = {tag: each for tag, each in here.tags.items() if each.digest != digest}
 
     def delete_tag(self, repository: str, tag: str, actor: Actor = NOBODY) -> None:
         with self._lock:
+            self._check_stays(repository, tag)
             if self._at(repository).tags.pop(tag, None) is None:
                 raise NotFoundError(f"{repository} has no tag {tag}")
 
@@ -174,6 +187,12 @@ class MemoryDepot:
             and kind in (None, artifact_type(each))
             and str(each.digest) > after
         ][:limit]
+
+    def _check_stays(self, repository: str, tag: str, but: Digest | None = None) -> None:
+        """ProtocolError if the tag is there and is to stay, unless it stands for `but`."""
+        old = self._at(repository).tags.get(tag)
+        if old is not None and old.digest != but:
+            check_stays(self.immutable, repository, tag, str(old.digest))
 
     def _at(self, repository: str) -> _Repository:
         return self._repositories.get(repository.lower()) or _Repository()

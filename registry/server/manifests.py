@@ -6,7 +6,7 @@ go. As in `catalogue`, each statement says why it holds beside another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, bindparam, delete, select, update
@@ -20,6 +20,7 @@ from registry.server.audit import record
 from registry.server.catalogue import batches, ensure_repository, repository_id
 from registry.server.database import first, reading, upsert, writing
 from registry.server.descriptors import artifact_type, descriptor
+from registry.server.immutable import TagPattern, check_stays, covering, immutable, patterns_of
 from registry.server.tables import BLOBS, CHILDREN, LINKS, MANIFESTS, PARTS, REPOSITORIES, TAGS
 from registry.server.visibility import set_visibility
 
@@ -58,9 +59,16 @@ class Manifests:
         return Document(Digest.parse(digest), media_type, raw)
 
     def publish(
-        self, repository: str, manifest: Manifest, tag: str | None, actor: Actor, public: bool | None = None
+        self,
+        repository: str,
+        manifest: Manifest,
+        tag: str | None,
+        actor: Actor,
+        public: bool | None = None,
+        more: Sequence[str] = (),
     ) -> None:
         now = self.clock()
+        tags = [*more] if tag is None else [tag, *more]
         with writing(self.engine) as database:
             found = ensure_repository(database, repository, now)
             _check_blobs(database, found, repository, manifest.blobs())
@@ -69,19 +77,15 @@ class Manifests:
                 self._keep(database, found, manifest, actor)
             except IntegrityError:  # what was there a moment ago has been collected or deleted since
                 raise NotFoundError(f"a part of {manifest.digest} is not in {repository} any more") from None
-            if tag is not None:
-                _point(database, found, tag, manifest.digest, actor, now)
+            patterns = patterns_of(database, repository) if tags else []
+            for each in tags:
+                stays = covering(patterns, repository, each)
+                _point(database, found, repository, each, manifest.digest, actor, now, stays)
             if public is not None:
                 set_visibility(database, repository.lower(), public, actor, now)
-            record(
-                database,
-                now,
-                actor,
-                "publish",
-                tag or "",
-                repository=repository,
-                digest=str(manifest.digest),
-            )
+            digest = str(manifest.digest)
+            for each in tags or [""]:
+                record(database, now, actor, "publish", each, repository=repository, digest=digest)
 
     def _keep(self, database: Connection, repository: int, manifest: Manifest, actor: Actor) -> None:
         """The manifest and what it needs. Of two that keep the same one, the second changes only its time.
@@ -121,7 +125,7 @@ class Manifests:
             self.pulled.pop(key, None)
 
     def delete_manifest(self, repository: str, digest: Digest, actor: Actor) -> None:
-        """NotFoundError; InvalidError while an index of the repository names it.
+        """NotFoundError; InvalidError while an index of the repository names it; ProtocolError for its tags.
 
         Its tags and parts go with it by their foreign keys. An index that is published meanwhile refers to
         it by one too: one of the two fails.
@@ -131,6 +135,9 @@ class Manifests:
             key = {"repository": found, "digest": str(digest)}
             if found is None or database.execute(select(MANIFESTS.c.used).filter_by(**key)).first() is None:
                 raise NotFoundError(f"{repository} has no manifest {digest}")
+            patterns = patterns_of(database, repository)
+            for tag in database.execute(select(TAGS.c.tag).filter_by(**key)).scalars() if patterns else ():
+                check_stays(patterns, repository, tag, str(digest))
             try:
                 drop_manifest(database, found, str(digest), self.clock())
             except IntegrityError:
@@ -145,13 +152,11 @@ class Manifests:
             found = repository_id(database, repository)
             key = {"repository": found, "tag": tag}
             digest = database.execute(select(TAGS.c.digest).filter_by(**key)).scalar()
-            if (
-                found is None
-                or digest is None
-                or not database.execute(delete(TAGS).filter_by(**key)).rowcount
-            ):
+            if found is None or digest is None:
                 raise NotFoundError(f"{repository} has no tag {tag}")
-            database.execute(delete(TAGS).filter_by(**key))
+            check_stays(patterns_of(database, repository), repository, tag, digest)
+            if not database.execute(delete(TAGS).filter_by(**key)).rowcount:
+                raise NotFoundError(f"{repository} has no tag {tag}")
             _let_go(database, found, digest, now)
             record(database, now, actor, "tag.delete", tag, repository=repository, digest=digest)
 
@@ -206,15 +211,32 @@ def _let_go(database: Connection, repository: int, digest: str, now: float) -> N
     database.execute(update(MANIFESTS).filter_by(repository=repository, digest=digest).values(used=now))
 
 
-def _point(database: Connection, repository: int, tag: str, digest: Digest, actor: Actor, now: float) -> None:
-    """Let the tag stand for the manifest. Of two that move it the later holds, as one after the other."""
+def _point(
+    database: Connection,
+    repository: int,
+    name: str,
+    tag: str,
+    digest: Digest,
+    actor: Actor,
+    now: float,
+    immutable_by: TagPattern | None,
+) -> None:
+    """Let the tag stand for the manifest. Of two that move it the later holds, as one after the other.
+
+    One that a pattern covers is made once: of two that make it, the later one's row is not written, and
+    nothing of its transaction stays. ProtocolError.
+    """
     before = select(TAGS.c.digest).filter_by(repository=repository, tag=tag)
     old = database.execute(before).scalar()
     if old is not None and old != str(digest):
         _let_go(database, repository, old, now)
     what = {"digest": str(digest), "moved": now, "moved_by": actor.user}
     add = upsert(database, TAGS).values(repository=repository, tag=tag, **what)
-    database.execute(add.on_conflict_do_update(index_elements=["repository", "tag"], set_=what))
+    same = TAGS.c.digest == str(digest) if immutable_by else None
+    move = add.on_conflict_do_update(index_elements=["repository", "tag"], set_=what, where=same)
+    if not database.execute(move).rowcount and immutable_by:
+        stands_for = database.execute(before).scalar_one()
+        raise immutable(name, tag, stands_for, immutable_by)
 
 
 def _check_blobs(database: Connection, repository: int, name: str, blobs: Iterable[Descriptor]) -> None:

@@ -27,6 +27,12 @@ def namespace_of(name: str) -> str:
     return name.partition("/")[0].lower()
 
 
+def scopes_of(name: str) -> list[str]:
+    """The scopes a repository is in, nearest first: `a/b/c`, `a/b`, `a`."""
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
+
+
 def ensure(database: Connection, name: str, now: float) -> int:
     """The identifier of the namespace `name`, made if there is none; then it belongs to nobody.
 

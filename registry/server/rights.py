@@ -18,7 +18,7 @@ from registry.server.audit import record
 from registry.server.bearers import hashed, principal_by_hash, principal_of
 from registry.server.credentials import no_account
 from registry.server.database import first, reading, upsert, writing
-from registry.server.namespaces import SCOPE_LENGTH, ensure, namespace_of, scope
+from registry.server.namespaces import SCOPE_LENGTH, ensure, namespace_of, scope, scopes_of
 from registry.server.principal import Principal, Right
 from registry.server.tables import GRANTS, NAMESPACES, PUBLIC, REPOSITORIES, RIGHTS_CHANGES, USERS
 from registry.server.visibility import set_visibility
@@ -101,7 +101,7 @@ class Rights:
         query = (
             select(USERS.c.name, GRANTS.c.scope, GRANTS.c.permission)
             .join(USERS, USERS.c.id == GRANTS.c.user_id)
-            .where(GRANTS.c.scope.in_(_scopes(where.lower())))
+            .where(GRANTS.c.scope.in_(scopes_of(where.lower())))
         )
         with reading(self.engine) as database:
             rows = database.execute(query.order_by(USERS.c.name, GRANTS.c.scope))
@@ -246,18 +246,12 @@ def _granted(database: Connection, principal: Principal, name: str) -> Right:
         return principal.floor
     if user.admin or database.execute(_OWNER, {"namespace": namespace_of(name)}).scalar() == user.id:
         return Right.OWNER
-    return max(principal.floor, _nearest(_grants(database, principal, _scopes(name)), name))
-
-
-def _scopes(name: str) -> list[str]:
-    """The scopes a repository is in, nearest first: `a/b/c`, `a/b`, `a`."""
-    parts = name.split("/")
-    return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    return max(principal.floor, _nearest(_grants(database, principal, scopes_of(name)), name))
 
 
 def _nearest(grants: Mapping[str, Right], name: str) -> Right:
     """The grant nearest to a repository is the one that holds."""
-    return next((grants[each] for each in _scopes(name) if each in grants), Right.NONE)
+    return next((grants[each] for each in scopes_of(name) if each in grants), Right.NONE)
 
 
 def _grants(

@@ -60,6 +60,7 @@ STATUS: Mapping[str, int] = {
     "DENIED": 403,
     "UNSUPPORTED": 405,
     "TOOMANYREQUESTS": 429,
+    "PRECONDITION": 412,
     "RANGE_INVALID": 416,
     "UNAVAILABLE": 503,
     "UNKNOWN": 500,
@@ -151,6 +152,8 @@ def error_of(
     if status == 412 and not words and host == _OLLAMA:
         message = f"{doing}: {host} wants a newer client for this model"
     reason = Reason.NONE if words else Reason.UNEXPECTED_ANSWER
+    if status == 412 and refusal.code == "PRECONDITION":  # Harbor says it so too
+        reason = Reason.TAG_IMMUTABLE
     if refusal.page:
         reason = Reason.NO_REGISTRY_THERE
     return ProtocolError(message, host=host, name=name, reason=reason)
@@ -240,6 +243,8 @@ def answer_to(error: RegistryError) -> Response:
         return fault("UNAVAILABLE", error.message, status=507)
     if error.reason is Reason.DISK_FULL:
         return fault("UNAVAILABLE", "no space left on the registry's disk", status=507)
+    if error.reason is Reason.TAG_IMMUTABLE:
+        return fault("PRECONDITION", error.message)
     # A failing disk is the operator's business: its paths are not for its clients.
     message = "the registry cannot do that just now" if isinstance(error, StorageError) else error.message
     headers: dict[str, str] = {}
