@@ -21,7 +21,6 @@ ADVICE: Mapping[Reason, str] = {
     Reason.TAG_IMMUTABLE: "publish under another tag, or ask the owner to let this one move",
     Reason.NOT_ALLOWED: "ask the owner for the right; ferry whoami {host} shows who you are there",
     Reason.VISIBILITY_UNSUPPORTED: "make it so on {host}'s own pages; push without --private and --public",
-    Reason.SIGN_IN_REFUSED: "if that was a mistake: ferry signin {host} once more",
     Reason.CREDENTIALS_NOT_ALLOWED: (
         "credentials are changed with a machine's key: --key ~/.ollama/id_ed25519, "
         "once ferry signin {host} has connected it"

@@ -17,7 +17,7 @@ from cli.identity import SigningKey
 from cli.options import NETWORK, Invocation, command
 from cli.render import complain, visible
 from cli.settings import environment, files, machine
-from registry.errors import DeniedError, Reason, RegistryError
+from registry.errors import DeniedError, RegistryError
 from registry.wire.messages import Request, is_loopback
 
 if TYPE_CHECKING:
@@ -119,18 +119,13 @@ def _signin(invocation: Invocation, there: AccountHost, seconds: float) -> int:
     if not _is_there(there, url):
         return _without_page(invocation, there, signing)
     _show(invocation, there, signing, url, me.code, seconds)
-    try:
-        found = until_approved(
-            lambda: caller.me(query),
-            seconds=seconds,
-            clock=time.monotonic,
-            sleep=time.sleep,
-            note=lambda text: invocation.terminal.note(f"ferry: {visible(text)}; still waiting"),
-        )
-    except DeniedError as error:
-        if error.reason is not Reason.SIGN_IN_REFUSED:
-            raise
-        return _given_up(invocation, there, signing, error)
+    found = until_approved(
+        lambda: caller.me(query),
+        seconds=seconds,
+        clock=time.monotonic,
+        sleep=time.sleep,
+        note=lambda text: invocation.terminal.note(f"ferry: {visible(text)}; still waiting"),
+    )
     return _approved(invocation, there, signing, found) if found else _given_up(invocation, there, signing)
 
 
@@ -193,12 +188,10 @@ def _approved(invocation: Invocation, there: AccountHost, signing: SigningKey, m
     return 0
 
 
-def _given_up(
-    invocation: Invocation, there: AccountHost, signing: SigningKey, why: DeniedError | None = None
-) -> int:
-    """Nobody approved it in time, or somebody refused it (`why`)."""
+def _given_up(invocation: Invocation, there: AccountHost, signing: SigningKey) -> int:
+    """Nobody approved it in time."""
     host = there.origin.netloc
-    error = why or DeniedError(
+    error = DeniedError(
         f"nobody approved the key {signing.key.public.fingerprint} at {host}",
         host=host,
         hint=f"the page is good for some minutes more; then ferry signin {host} once more",

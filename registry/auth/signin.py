@@ -28,7 +28,6 @@ _UNKNOWN_KEY = "unauthorized"  # the word for it in a 401, ours and ollama.com's
 _WHY = {
     "clock": Reason.CLOCK,
     "administrator": Reason.WITHDRAWN,
-    "refused in the browser": Reason.SIGN_IN_REFUSED,
 }
 
 

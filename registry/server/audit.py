@@ -76,10 +76,21 @@ def entries(engine: Engine, *, after: float = 0.0, repository: str = "", limit: 
 
 
 def latest(
-    engine: Engine, *, before: int = 0, repository: str = "", user: str = "", limit: int = 100
+    engine: Engine,
+    *,
+    before: int = 0,
+    after: float = 0.0,
+    repository: str = "",
+    user: str = "",
+    limit: int = 100,
 ) -> list[Entry]:
-    """The newest `limit` changes, of one repository or account or all; `before`: older than that row."""
+    """The newest `limit` changes behind `after` (Unix seconds), of one repository or account or all.
+
+    `before`: older than that row.
+    """
     query = select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)
+    if after:
+        query = query.where(AUDIT.c.time > after)
     if before:
         query = query.where(AUDIT.c.id < before)
     if repository:

@@ -1,7 +1,8 @@
 """Keys that ask to be connected: each has signed `/api/me` here a short while ago (PROTOCOL section 4).
 
 Strangers make these, so they are kept in memory, few of them, and for minutes. A key that is forgotten asks
-again by itself: a client that waits for its approval repeats its call every few seconds.
+again by itself: a client that waits for its approval repeats its call every few seconds. Nobody refuses one,
+as everybody with an account could do that to everybody else: what is not approved is forgotten.
 """
 
 from __future__ import annotations
@@ -30,8 +31,7 @@ _CODE_LENGTH = 8
 class Asked:
     """A key that signed `/api/me` from `addresses` in `networks`, first and last then (Unix seconds).
 
-    `shows_code`: its client has shown a code, which has to be typed where the key is approved. `refused`: a
-    person has said no.
+    `shows_code`: its client has shown a code, which has to be typed where the key is approved.
     """
 
     key: PublicKey
@@ -40,7 +40,6 @@ class Asked:
     addresses: tuple[str, ...]
     networks: tuple[str, ...]
     shows_code: bool = False
-    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +73,6 @@ class Connecting:
         with self._lock:
             self._forget(self.clock())
             return self._asked.get(key.text)
-
-    def refuse(self, key: PublicKey) -> None:
-        """A person has said no: the key's client is told so when it asks the next time."""
-        with self._lock:
-            if key.text in self._asked:
-                self._asked[key.text] = replace(self._asked[key.text], refused=True)
 
     def settle(self, key: PublicKey) -> None:
         """Forget the key: it is connected."""

@@ -63,6 +63,14 @@ def text_field(document: Mapping[str, object], name: str, without: str = "") -> 
     return value
 
 
+def flag_field(document: Mapping[str, object], name: str) -> bool | None:
+    """A field that is true or false; None where it is missing. InvalidError."""
+    value = document.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidError(f"{name} is neither true nor false")
+    return value
+
+
 def number_field(document: Mapping[str, object], name: str) -> int | None:
     """A field that is a whole number; None where it is missing or null. InvalidError."""
     value = document.get(name)

@@ -106,7 +106,7 @@ class Guard:
                 return self._by_download_link(request, visitor)
             case Need.UPLOAD_LINK:
                 return self._by_upload_link(request, visitor)
-            case Need.IDENTITY | Need.ACCOUNT | Need.MANAGE | Need.OWN:
+            case Need.IDENTITY | Need.ACCOUNT | Need.MANAGE | Need.OWN | Need.ADMINISTER:
                 return self._by_account(request, visitor, row.need)
             case Need.PAGE | Need.SESSION | Need.ADMINISTRATOR:
                 return self._by_browser(request, visitor, row.need)
@@ -214,10 +214,12 @@ class Guard:
             return fault("DENIED", f"{who.name} is no account: it has rights in {who.workload.scope} only")
         if who.credential is None or not visitor.covers(*_ACCOUNT):
             return self._challenge(visitor, need, "a token of the scope registry:account:* is needed")
-        if need in (Need.MANAGE, Need.OWN) and who.by_api_key:
+        if need in (Need.MANAGE, Need.OWN, Need.ADMINISTER) and who.by_api_key:
             return fault("DENIED", "an API key cannot do that: sign in with a machine's key, or in a browser")
         if repository and visitor.right < Right.READ:
             return self._refused(visitor, Need.READ)
+        if need is Need.ADMINISTER and not (who.user and who.user.admin):
+            return fault("DENIED", "this is for administrators")
         if need is Need.OWN and not self.identity.rights.owns(who, repository):
             return fault("DENIED", f"{repository} is not yours to share")
         return visitor
@@ -285,7 +287,7 @@ def _scope(place: Place, need: Need) -> tuple[str, str, str]:
     """Type, name and action of the token scope that `need` takes; the action is "" where any token does."""
     if need is Need.CATALOG:
         return "registry", "catalog", "*"
-    if need in (Need.IDENTITY, Need.ACCOUNT, Need.MANAGE, Need.OWN):
+    if need in (Need.IDENTITY, Need.ACCOUNT, Need.MANAGE, Need.OWN, Need.ADMINISTER):
         return _ACCOUNT
     return "repository", place.repository, _ACTIONS.get(need, "")
 

@@ -170,10 +170,7 @@ class Identity:
         if self.connecting is None:
             return told
         shows_code = request.parameter("code") == "show"
-        asked = self.connecting.note(key, request.context.address, shows_code=shows_code)
-        if asked.refused:
-            self.connecting.settle(key)  # it is told once; a client that asks again asks anew
-            return {"error": "this key was refused in the browser"}
+        self.connecting.note(key, request.context.address, shows_code=shows_code)
         return {**told, "code": self.connecting.code(key)} if shows_code else told
 
     def signout(self, request: Request, visitor: Visitor) -> Response:

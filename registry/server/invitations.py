@@ -11,7 +11,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, Engine, delete, insert, select
 
 from registry.contracts import NOBODY, Actor, Clock, NewId
-from registry.errors import DeniedError, InvalidError
+from registry.errors import DeniedError, InvalidError, NotFoundError
 from registry.server.accounts import insert_account, new_account
 from registry.server.audit import record
 from registry.server.credentials import no_account
@@ -83,6 +83,18 @@ class Invitations:
             if user is None:
                 raise no_account(name)
             return self._to_choose(database, Link.RESET, name, user, actor)
+
+    def take_back(self, name: str, actor: Actor = NOBODY) -> None:
+        """End the link where `name` could choose a password. NotFoundError for no account or no such link."""
+        with writing(self.engine) as database:
+            user = database.execute(select(USERS.c.id).filter_by(name=name)).scalar()
+            if user is None:
+                raise no_account(name)
+            mine = (INVITATIONS.c.user_id == user) & INVITATIONS.c.kind.in_(TO_CHOOSE)
+            good = mine & (INVITATIONS.c.expires > self.clock())
+            if not database.execute(delete(INVITATIONS).where(good)).rowcount:
+                raise NotFoundError(f"{name} has no link to choose a password with")
+            record(database, self.clock(), actor, "user.take-back", name)
 
     def page(self, user: User, actor: Actor = NOBODY) -> str:
         """The link into the pages for one who has proven elsewhere who they are."""

@@ -38,6 +38,17 @@ class TagSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestSummary:
+    """One manifest: when it was published (Unix seconds), the tags it has, and the bytes of what it needs."""
+
+    digest: str
+    media_type: str
+    published: float
+    tags: tuple[str, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """Of the repositories in one database. All methods raise StorageError."""
 
@@ -66,7 +77,7 @@ class Overview:
             summaries.append(RepositorySummary(each.name, bool(each.public), count, size, moved, by))
         return summaries
 
-    def manifests(self, repository: str) -> list[str]:
+    def digests(self, repository: str) -> list[str]:
         """The digests of all its manifests, with a tag and without, the last published first."""
         query = (
             select(MANIFESTS.c.digest)
@@ -76,6 +87,38 @@ class Overview:
         )
         with reading(self.engine) as database:
             return list(database.execute(query).scalars())
+
+    def manifests(self, repository: str, after: str, limit: int) -> list[ManifestSummary]:
+        """At most `limit` manifests behind the digest `after`, in order, with a tag and without."""
+        query = (
+            select(MANIFESTS.c.repository, MANIFESTS.c.digest, MANIFESTS.c.media_type, MANIFESTS.c.pushed)
+            .join(REPOSITORIES, REPOSITORIES.c.id == MANIFESTS.c.repository)
+            .where(REPOSITORIES.c.name == repository.lower(), MANIFESTS.c.digest > after)
+            .order_by(MANIFESTS.c.digest)
+            .limit(limit)
+        )
+        with reading(self.engine) as database:
+            found = database.execute(query).all()
+            if not found:
+                return []
+            id, digests = found[0].repository, [each.digest for each in found]
+            sizes = {each.manifest: int(each.size) for each in database.execute(_sizes_of(id, digests))}
+            named = select(TAGS.c.digest, TAGS.c.tag).where(
+                TAGS.c.repository == id, TAGS.c.digest.in_(digests)
+            )
+            tags: dict[str, list[str]] = {}
+            for row in database.execute(named.order_by(TAGS.c.tag)):
+                tags.setdefault(row.digest, []).append(row.tag)
+        return [
+            ManifestSummary(
+                each.digest,
+                each.media_type,
+                each.pushed,
+                tuple(tags.get(each.digest, ())),
+                sizes.get(each.digest, 0),
+            )
+            for each in found
+        ]
 
     def tags(self, repository: str, after: str, limit: int) -> list[TagSummary]:
         """At most `limit` tags behind `after`, in order."""

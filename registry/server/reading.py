@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import UTC, datetime
 
 from registry.errors import InvalidError
 from registry.model.digests import Digest
@@ -57,6 +58,15 @@ def page_limit(request: Request) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise InvalidError(f"n={text[:20]!r} is not a number of entries")
     return min(int(text), _PAGE)
+
+
+def parsed_date(text: str) -> float:
+    """A day or moment of RFC 3339 in Unix seconds, in UTC where it does not say; InvalidError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidError(f"{text[:40]!r} is not a time as RFC 3339 has it: 2026-11-30T12:00:00Z") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def date(seconds: float) -> str:

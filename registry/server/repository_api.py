@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from registry.contracts import Depot
-from registry.errors import InvalidError, NotFoundError
+from registry.errors import DeniedError, InvalidError, NotFoundError
 from registry.server.documents import accept_object, answer, check_known, text_field
 from registry.server.namespaces import namespace_of
-from registry.server.overview import Overview, RepositorySummary, TagSummary
+from registry.server.overview import ManifestSummary, Overview, RepositorySummary, TagSummary
 from registry.server.principal import Principal, Right
 from registry.server.reading import date, page_limit
-from registry.server.rights import Rights
+from registry.server.removal import delete_model
+from registry.server.rights import Grant, Rights
 from registry.server.table import Need, Row, Table
 from registry.server.visitor import Visitor
 from registry.wire import routes
@@ -38,7 +39,10 @@ class RepositoryApi:
             Route.REPOSITORY: {
                 "GET": Row(Need.ACCOUNT, self.one),
                 "PATCH": Row(Need.OWN, self.change),
+                "DELETE": Row(Need.MANAGE, self.delete),
             },
+            Route.MANIFESTS: {"GET": Row(Need.ACCOUNT, self.manifests)},
+            Route.SHARES: {"GET": Row(Need.OWN, self.shares)},
             Route.SHARE: {"PUT": Row(Need.OWN, self.share), "DELETE": Row(Need.OWN, self.take_back)},
         }
 
@@ -60,16 +64,13 @@ class RepositoryApi:
         name, who = visitor.place.repository.lower(), visitor.principal
         found = self.overview.repositories([name])
         if not found:
-            raise NotFoundError(f"{name} is not here, or not for you to see")
+            raise _not_here(name)
         tags = self.overview.tags(name, after, limit + 1)
         owns = self._shares(who, name)
         document = _document(found[0], visitor.right, owns)
         document["tags"] = [_tag(each) for each in tags[:limit]]
         if owns:
-            document["shares"] = [
-                {"user": each.user, "right": each.right.name.lower(), "scope": each.scope}
-                for each in self.rights.grants_in(name)
-            ]
+            document["shares"] = [_share(each) for each in self.rights.grants_in(name)]
         more = limit and len(tags) > limit
         following = _next(routes.repository(name, tags[limit - 1].tag, limit)) if more else ()
         return answer(200, document, following)
@@ -85,6 +86,31 @@ class RepositoryApi:
             raise InvalidError("visibility is private or public")
         there = self.rights.set_public(name, wanted == "public", visitor.actor)
         return answer(200, {"name": name, "visibility": wanted, "there": there})
+
+    def delete(self, _request: Request, visitor: Visitor) -> Response:
+        """Every manifest of a repository, by a tag or without one, for who may write there."""
+        name = visitor.place.repository.lower()
+        if visitor.right < Right.WRITE:
+            raise DeniedError(f"you may not change {name}")
+        if not self.overview.repositories([name]):
+            raise _not_here(name)
+        delete_model(self.depot, self.overview, self.rights, name, visitor.actor)
+        return Response(204)
+
+    def manifests(self, request: Request, visitor: Visitor) -> Response:
+        """The manifests of a repository, also those that no tag stands for, a page of them."""
+        limit, after = min(page_limit(request), _PAGE), request.parameter("last") or ""
+        name = visitor.place.repository.lower()
+        if not self.overview.repositories([name]):
+            raise _not_here(name)
+        found = self.overview.manifests(name, after, limit + 1)
+        more = limit and len(found) > limit
+        following = _next(routes.manifests(name, found[limit - 1].digest, limit)) if more else ()
+        return answer(200, [_manifest(each) for each in found[:limit]], following)
+
+    def shares(self, _request: Request, visitor: Visitor) -> Response:
+        """With whom a namespace or repository is shared, and what is around it."""
+        return answer(200, [_share(each) for each in self.rights.grants_in(visitor.place.repository)])
 
     def share(self, _request: Request, visitor: Visitor) -> Accept:
         """What somebody may do in a repository or namespace; `none` closes it to them."""
@@ -128,6 +154,24 @@ def _tag(each: TagSummary) -> dict[str, object]:
         "by": each.by,
         "size": each.size,
     }
+
+
+def _manifest(each: ManifestSummary) -> dict[str, object]:
+    return {
+        "digest": each.digest,
+        "media_type": each.media_type,
+        "published": date(each.published),
+        "tags": each.tags,
+        "size": each.size,
+    }
+
+
+def _share(each: Grant) -> dict[str, object]:
+    return {"user": each.user, "right": each.right.name.lower(), "scope": each.scope}
+
+
+def _not_here(name: str) -> NotFoundError:
+    return NotFoundError(f"{name} is not here, or not for you to see")
 
 
 def _next(path: str) -> tuple[tuple[str, str], ...]:

@@ -18,13 +18,16 @@ from registry.net.listener.listener import Listener
 from registry.net.listener.proxies import Proxies
 from registry.net.listener.record import AccessRecord, Record
 from registry.server.account_api import AccountApi
+from registry.server.administration_api import AdministrationApi
 from registry.server.app import App
+from registry.server.approval import Approval
 from registry.server.audit import last
 from registry.server.connecting import Connecting
 from registry.server.database import FILE, connect_at_once
 from registry.server.directory import LOCK, check_servable, note_url
 from registry.server.gauges import disk, kept, under_way
 from registry.server.guard import Guard, check_anonymous
+from registry.server.health import Health
 from registry.server.identity import Identity
 from registry.server.links import DAY, Links
 from registry.server.metrics import Gauges, Metrics
@@ -33,11 +36,14 @@ from registry.server.overview import Overview
 from registry.server.pages.errors import ForBrowsers
 from registry.server.pages.html import Templates
 from registry.server.pages.site import Site
+from registry.server.people import People
+from registry.server.person_api import PersonApi
 from registry.server.principal import Right
 from registry.server.prompt import Prompt
 from registry.server.registry import Registry, new_id
 from registry.server.repository_api import RepositoryApi
 from registry.server.scrub import Scrub
+from registry.server.sign_in import SignIn
 from registry.server.table import prompt_table, table, with_pages
 from registry.server.tokens import Nonces, Signer, Tokens, secret_in
 from registry.wire.messages import is_loopback
@@ -173,10 +179,26 @@ class Service:
         )
         app = App(registry.depot, registry.rights, links, plan.direct_upload)
         api_keys = replace(registry.api_keys, most=plan.max_key_days * DAY)
-        account = AccountApi(registry.credentials, api_keys, registry.last_use, time.time)
-        repositories = RepositoryApi(registry.depot, registry.rights, Overview(registry.depot.engine))
-        rows = {**account.rows(), **repositories.rows()}
-        site = Site.over(registry, api_keys, connecting, self._templates, self._numbers)
+        sign_in = SignIn.over(registry.accounts, registry.sessions, registry.invitations)
+        approval = Approval(sign_in, registry.credentials, connecting)
+        people = People(registry.accounts, sign_in.passwords, registry.invitations)
+        health = Health(registry.depot.room, self._numbers)
+        rows = {
+            **AccountApi(registry.credentials, api_keys, registry.last_use, time.time).rows(),
+            **PersonApi(sign_in, approval).rows(),
+            **AdministrationApi(registry.depot.engine, people, health, time.time).rows(),
+            **RepositoryApi(registry.depot, registry.rights, Overview(registry.depot.engine)).rows(),
+        }
+        site = Site(
+            approval,
+            people,
+            health,
+            api_keys,
+            registry.last_use,
+            self._templates,
+            registry.depot,
+            registry.rights,
+        )
         everything = with_pages(table(app, identity, self._metrics.answer, rows), site.rows())
         return Guard(everything, names, identity, links, registry.sessions)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 
 from registry.contracts import Actor, Clock, NewId
-from registry.errors import StorageError
+from registry.errors import NotFoundError, StorageError
 from registry.server.audit import record
 from registry.server.database import reading, writing
 from registry.server.principal import SESSION, Credential, Principal, User
@@ -110,12 +110,20 @@ class Sessions:
             if database.execute(delete(SESSIONS).filter_by(id=session.id)).rowcount:
                 record(database, self.clock(), actor, "session.end", session.user.name)
 
-    def end_others(self, session: Session, actor: Actor) -> None:
-        """Sign every other browser of the account out."""
-        others = delete(SESSIONS).where(SESSIONS.c.user_id == session.user.id, SESSIONS.c.id != session.id)
+    def end_one(self, user: User, id: str, actor: Actor) -> None:
+        """Sign out one browser of an account. NotFoundError for one that is not signed in."""
+        mine = delete(SESSIONS).filter_by(id=id, user_id=user.id)
+        with writing(self.engine) as database:
+            if not database.execute(mine).rowcount:
+                raise NotFoundError(f"{user.name} has no browser {id[:40]} that is signed in")
+            record(database, self.clock(), actor, "session.end", user.name)
+
+    def end_others(self, user: User, mine: str, actor: Actor) -> None:
+        """Sign every browser of the account out but the session `mine` ("": that one, too)."""
+        others = delete(SESSIONS).where(SESSIONS.c.user_id == user.id, SESSIONS.c.id != mine)
         with writing(self.engine) as database:
             database.execute(others)
-            record(database, self.clock(), actor, "session.end", f"{session.user.name} others")
+            record(database, self.clock(), actor, "session.end", f"{user.name} {'others' if mine else 'all'}")
 
     def _renew(self, id: str, now: float) -> None:
         """Note that it was used. A database that is held just now is no reason to turn anybody away."""

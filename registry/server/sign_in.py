@@ -12,13 +12,13 @@ from sqlalchemy import Engine, select
 
 from registry.contracts import Actor, Clock, NewId
 from registry.errors import DeniedError
-from registry.server.accounts import end_browsers, insert_account, new_account
+from registry.server.accounts import Accounts, end_browsers, insert_account, new_account
 from registry.server.audit import record
 from registry.server.database import reading, writing
 from registry.server.invitations import TO_CHOOSE, Invitations, Link, spend
 from registry.server.passwords import Passwords, put_password
 from registry.server.principal import User
-from registry.server.sessions import Session, Sessions
+from registry.server.sessions import Sessions
 from registry.server.tables import USERS
 from registry.server.throttle import Throttle
 
@@ -39,6 +39,12 @@ class SignIn:
     sessions: Sessions
     invitations: Invitations
     throttle: Throttle = field(default_factory=Throttle)
+
+    @classmethod
+    def over(cls, accounts: Accounts, sessions: Sessions, invitations: Invitations) -> SignIn:
+        """The ways in to the database of `accounts`."""
+        passwords = Passwords(accounts.engine)
+        return cls(accounts.engine, accounts.clock, accounts.new_id, passwords, sessions, invitations)
 
     def by_password(self, name: str, password: str, address: str) -> str:
         """Sign in; the secret for the cookie. DeniedError, in the same words and time whatever was wrong."""
@@ -101,21 +107,24 @@ class SignIn:
             spend(database, secret, (Link.PAGE,), self.clock())
             return self.sessions.begin_in(database, user, address)
 
-    def change(self, session: Session, old: str, new: str, address: str) -> str:
-        """Another password for who is signed in; the secret for this browser's new cookie.
+    def change(self, user: User, old: str, new: str, actor: Actor, *, browser: bool) -> str:
+        """Another password for who has one; the secret for the `browser`'s new cookie, "" where none asks.
 
-        All of the account's browsers are signed out. DeniedError if `old` is wrong, InvalidError for a bad
-        `new` one.
+        All of the account's browsers are signed out. DeniedError if `old` is wrong or there is none yet,
+        InvalidError for a bad `new` one.
         """
-        user = session.user
-        self.prove(user.name, old, address)
+        if not self.passwords.has(user.name):
+            raise DeniedError(
+                "you have no password yet", hint="an administrator can send you a link to choose one"
+            )
+        self.prove(user.name, old, actor.address)
         kept = self.passwords.hashed(new, user.name)
         now = self.clock()
         with writing(self.engine) as database:
             end_browsers(database, user.id)
             put_password(database, user.id, kept, now)
-            record(database, now, Actor(user.name, session.id, address), "password.set", user.name)
-            return self.sessions.begin_in(database, user, address)
+            record(database, now, actor, "password.set", user.name)
+            return self.sessions.begin_in(database, user, actor.address) if browser else ""
 
     def has_administrator(self) -> bool:
         """Whether there is one: then no link makes the first account any more."""

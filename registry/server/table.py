@@ -35,6 +35,7 @@ class Need(Enum):
     MANAGE = "manage"  # the same by a machine's key or a session: never a program by itself
     SESSION = "session"  # a browser that is signed in
     OWN = "own"  # as MANAGE, by who owns the repository or namespace, or an administrator
+    ADMINISTER = "administer"  # as MANAGE, by an administrator
     CATALOG = "*"
     READ = "pull"
     WRITE = "pull,push"
@@ -73,8 +74,15 @@ def table(app: App, identity: Identity, metrics: Handler, account: Table | None 
 
 
 def with_pages(rows: Table, pages: Table) -> Table:
-    """The same with the rows of web pages, which may share a path with what programs ask for."""
-    return {route: {**rows.get(route, {}), **pages.get(route, {})} for route in (*rows, *pages)}
+    """The same with the rows of web pages, which may share a path with what programs ask for.
+
+    HEAD is answered wherever a page is, as GET is but for the body.
+    """
+    return {route: {**_with_head(pages.get(route, {})), **rows.get(route, {})} for route in (*rows, *pages)}
+
+
+def _with_head(methods: Mapping[str, Row]) -> Mapping[str, Row]:
+    return {"GET": methods["GET"], "HEAD": methods["GET"], **methods} if "GET" in methods else methods
 
 
 def prompt_table(app: App) -> Table:

@@ -16,6 +16,7 @@ from registry.model.digests import Digest
 
 _REPOSITORY = r"(?P<repository>[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*)"
 _REFERENCE = r"(?P<reference>[^/]{1,255})"
+_ACCOUNT = r"(?P<reference>[a-z0-9_-]{1,80})"
 _CREDENTIAL = r"/api/credentials/(?P<reference>[A-Za-z0-9-]{1,64})"
 
 
@@ -34,8 +35,19 @@ class Route(Enum):
     CREDENTIAL = _CREDENTIAL
     ROTATE = rf"{_CREDENTIAL}/rotate"
     MACHINE = r"/api/user/keys/(?P<reference>[A-Za-z0-9_-]{1,512})"
+    PASSWORD = r"/api/password"
+    SESSIONS = r"/api/sessions"
+    SESSION = r"/api/sessions/(?P<reference>[A-Za-z0-9-]{1,64})"
+    CONNECTION = r"/api/connections/(?P<reference>[A-Za-z0-9_-]{1,512})"
+    USERS = r"/api/users"
+    USER = rf"/api/users/{_ACCOUNT}"
+    USER_LINK = rf"/api/users/{_ACCOUNT}/link"
+    AUDIT = r"/api/audit"
+    SYSTEM = r"/api/system"
     REPOSITORIES = r"/api/repositories"
-    SHARE = rf"/api/repositories/{_REPOSITORY}/shares/(?P<reference>[a-z0-9_-]{{1,80}})"
+    SHARES = rf"/api/shares/{_REPOSITORY}"
+    MANIFESTS = rf"/api/manifests/{_REPOSITORY}"
+    SHARE = rf"/api/repositories/{_REPOSITORY}/shares/{_ACCOUNT}"
     REPOSITORY = rf"/api/repositories/{_REPOSITORY}"
     HEALTH = r"/healthz"
     METRICS = r"/metrics"
@@ -52,6 +64,7 @@ class Route(Enum):
     KEYS_PAGE = r"/keys"
     MODELS_PAGE = r"/models/?"
     MODEL_PAGE = rf"/models/{_REPOSITORY}"
+    SHARES_PAGE = rf"/shares/{_REPOSITORY}"
     USERS_PAGE = r"/admin/users"
     AUDIT_PAGE = r"/admin/audit"
     SYSTEM_PAGE = r"/admin/system"
@@ -140,6 +153,11 @@ def repositories(after: str = "", limit: int = 0) -> str:
 def repository(name: str, after: str = "", limit: int = 0) -> str:
     """`/api/repositories/<repository>`, a page of its tags with `limit`."""
     return f"/api/repositories/{name}{_page(after, limit)}"
+
+
+def manifests(name: str, after: str = "", limit: int = 0) -> str:
+    """`/api/manifests/<repository>`, a page of it with `limit`."""
+    return f"/api/manifests/{name}{_page(after, limit)}"
 
 
 def referrers(

@@ -108,8 +108,16 @@ IN_REPOSITORY: dict[Route, tuple[str, dict[str, Row]]] = {
 # The account API of a repository: what follows its name, and the status for who reads it where it is there,
 # and where it is not; for the others of a row, who owns it.
 OWN_REPOSITORY: dict[Route, tuple[str, dict[str, Row]]] = {
-    Route.REPOSITORY: ("", {"GET": ("read", 200, 404), "PATCH": ("own", 200, 200)}),
-    Route.SHARE: ("/shares/friend", {"PUT": ("own", 204, 204), "DELETE": ("own", 204, 204)}),
+    Route.REPOSITORY: (
+        "/api/repositories/{}",
+        {"GET": ("read", 200, 404), "PATCH": ("own", 200, 200), "DELETE": ("write", 204, 404)},
+    ),
+    Route.SHARE: (
+        "/api/repositories/{}/shares/friend",
+        {"PUT": ("own", 204, 204), "DELETE": ("own", 204, 204)},
+    ),
+    Route.SHARES: ("/api/shares/{}", {"GET": ("own", 200, 200)}),
+    Route.MANIFESTS: ("/api/manifests/{}", {"GET": ("read", 200, 404)}),
 }
 
 _ANY = (200,) * 9
@@ -141,6 +149,29 @@ ELSEWHERE: dict[tuple[Route, str], dict[str, tuple[int, ...]]] = {
     (Route.MACHINE, "/api/user/keys/MINE"): {"DELETE": (*_NO, 403, 401, 403, 403, 200)},
     (Route.MACHINE, "/api/user/keys/THEIRS"): {"DELETE": (*_NO, 404, 401, 403, 403, 404)},
     (Route.REPOSITORIES, "/api/repositories"): {"GET": (*_NO, 200, 401, 200, 200, 200)},
+    (Route.PAGE_LINK, "/api/page"): {"POST": (*_NO, 201, 401, 403, 403, 201)},
+    # Nobody here has a password, and nothing proves whose machine it is that waits.
+    (Route.PASSWORD, "/api/password"): {"PUT": (*_NO, 403, 401, 403, 403, 403)},
+    (Route.CONNECTION, "/api/connections/WAITING"): {
+        "GET": (*_NO, 200, 401, 403, 403, 200),
+        "PUT": (*_NO, 403, 401, 403, 403, 403),
+    },
+    (Route.SESSIONS, "/api/sessions"): {
+        "GET": (*_NO, 200, 401, 403, 403, 200),
+        "DELETE": (*_NO, 204, 401, 403, 403, 204),
+    },
+    (Route.SESSION, "/api/sessions/MINE"): {"DELETE": (*_NO, 204, 401, 403, 403, 204)},
+    (Route.SESSION, "/api/sessions/THEIRS"): {"DELETE": (*_NO, 404, 401, 403, 403, 404)},
+}
+# What is for administrators, by a machine's key or a session, and their status. SOMEBODY is an account.
+ADMINISTRATION: dict[tuple[Route, str], dict[str, int]] = {
+    (Route.USERS, "/api/users"): {"GET": 200, "POST": 201},
+    (Route.USER, "/api/users/SOMEBODY"): {"GET": 200, "PATCH": 200, "DELETE": 200},
+    (Route.USER, "/api/users/nobody-here"): {"GET": 404, "PATCH": 404, "DELETE": 404},
+    (Route.USER_LINK, "/api/users/SOMEBODY/link"): {"POST": 201, "DELETE": 204},
+    (Route.USER_LINK, "/api/users/nobody-here/link"): {"POST": 404, "DELETE": 404},
+    (Route.AUDIT, "/api/audit"): {"GET": 200},
+    (Route.SYSTEM, "/api/system"): {"GET": 200},
 }
 
 
@@ -169,12 +200,14 @@ def _all_cells(who: Who) -> Iterator[Cell]:
             for rest, needs in IN_REPOSITORY.values():
                 status = _in_repository(who, may, needs.get(method), public, there)
                 yield Cell(who, method, f"/v2/{repository}/{rest}", status, repository)
-            for rest, needs in OWN_REPOSITORY.values():
+            for target, needs in OWN_REPOSITORY.values():
                 status = _own_repository(who, may, needs.get(method), there)
-                yield Cell(who, method, f"/api/repositories/{repository}{rest}", status, repository)
+                yield Cell(who, method, target.format(repository), status, repository)
         for (_, target), rows in ELSEWHERE.items():
             statuses = rows.get(method)
             yield Cell(who, method, target, statuses[COMES.index(who.comes)] if statuses else 405)
+        for (_, target), allowed in ADMINISTRATION.items():
+            yield Cell(who, method, target, _administration(who, allowed.get(method)))
 
 
 def _in_repository(who: Who, may: str, row: Row | None, public: str, there: bool) -> int:
@@ -196,10 +229,18 @@ def _own_repository(who: Who, may: str, row: Row | None, there: bool) -> int:
     need, present, missing = row
     if who.comes not in ("machine", "key", "key token", "session"):
         return 401
-    if need == "own" and who.comes in ("key", "key token"):
+    if need != "read" and who.comes in ("key", "key token"):
         return 403
     if "p" not in may:
         return 404
-    if need == "own" and not who.owns:
+    if (need == "own" and not who.owns) or (need == "write" and "w" not in may):
         return 403
     return present if there else missing
+
+
+def _administration(who: Who, status: int | None) -> int:
+    if status is None:
+        return 405
+    if who.comes not in ("machine", "key", "key token", "session"):
+        return 401
+    return status if who.user == "admin" and who.comes in ("machine", "session") else 403

@@ -208,7 +208,18 @@ class World:
         target = cell.target.replace("UPLOAD", uploads.get(cell.repository, ""))
         target, body = self._meant(cell, target), self._body(cell)
         headers = Headers({"Host": HOST, **self.brings[cell.who.name]})
-        return self.door.send(Request(cell.method, ORIGIN + target, headers, body))
+        answer = self.door.send(Request(cell.method, ORIGIN + target, headers, body))
+        if cell.method == "DELETE" and answer.status == 204:
+            self._mend(target)
+        return answer
+
+    def _mend(self, target: str) -> None:
+        """Make again what the other cells need, after it was deleted."""
+        if target == "/api/sessions":
+            self._give_sessions()
+        elif target in ("/api/repositories/acme/private", "/api/repositories/acme/public"):
+            self.uploads = fill(self.depot)
+            self.door.rights.set_public("acme/public", True)
 
     def _guard(self, depot: Depot) -> Guard:
         door = self.door
@@ -223,6 +234,18 @@ class World:
             machine = PrivateKey(next(self.numbers).to_bytes(32))
             self.door.credentials.add_key(user, machine.public)
             return target.replace("MINE", machine.public.connect).replace("THEIRS", machine.public.connect)
+        if "SOMEBODY" in target:
+            name = f"somebody-{next(self.numbers)}"
+            self.door.invitations.invite(name)
+            return target.replace("SOMEBODY", name)
+        if "WAITING" in target:
+            machine = PrivateKey(next(self.numbers).to_bytes(32))
+            self.door.approval.connecting.note(machine.public, "127.0.0.1", shows_code=False)
+            return target.replace("WAITING", machine.public.connect)
+        if target.startswith("/api/sessions/"):
+            session = self.sessions.find(self.sessions.begin(self.door.accounts.user(user), "127.0.0.1"))
+            assert session is not None
+            return target.replace("MINE", session.id).replace("THEIRS", session.id)
         if "MINE" in target or "THEIRS" in target:
             id = self._key(user, "*:pull").id
             return target.replace("MINE", id).replace("THEIRS", id)
@@ -235,6 +258,10 @@ class World:
             return MANIFEST
         if cell.target.endswith("/revoke"):
             return json.dumps({"secret": self._key("friend", "*:pull").secret}).encode()
+        if cell.target.startswith("/api/users"):
+            if cell.method == "PATCH":
+                return b'{"disabled":false}'
+            return json.dumps({"name": f"invited-{next(self.numbers)}"}).encode()
         if cell.method == "PATCH" and cell.target.startswith("/api/"):
             public = cell.repository == "acme/public"  # as it is: nothing else depends on the order of cells
             return json.dumps({"visibility": "public" if public else "private"}).encode()

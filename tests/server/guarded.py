@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from argon2 import PasswordHasher
 from sqlalchemy import Engine
 
 from registry.auth import signing
@@ -22,21 +23,32 @@ from registry.errors import RegistryError
 from registry.model.digests import Digest
 from registry.server.account_api import AccountApi
 from registry.server.accounts import Accounts
+from registry.server.administration_api import AdministrationApi
 from registry.server.api_keys import ApiKeys
 from registry.server.app import App
+from registry.server.approval import Approval
+from registry.server.connecting import Connecting
 from registry.server.credentials import Credentials
 from registry.server.database import FILE, connect, create_database
 from registry.server.depot_memory import MemoryDepot
 from registry.server.guard import Guard
+from registry.server.health import Health
 from registry.server.identity import Identity
+from registry.server.invitations import Invitations
 from registry.server.last_use import LastUse
 from registry.server.links import Links
 from registry.server.metrics import Metrics
 from registry.server.names import Names
 from registry.server.overview import Overview
+from registry.server.passwords import Hashing, Passwords
+from registry.server.people import People
+from registry.server.person_api import PersonApi
 from registry.server.principal import Principal, Right
 from registry.server.repository_api import RepositoryApi
 from registry.server.rights import Rights
+from registry.server.room import Room
+from registry.server.sessions import Sessions
+from registry.server.sign_in import SignIn
 from registry.server.table import Need, Table, table
 from registry.server.tokens import Nonces, Signer, Tokens
 from registry.server.visitor import Visitor
@@ -50,6 +62,7 @@ HOST = "127.0.0.1:5050"
 ORIGIN = f"http://{HOST}"
 NAMES = Names.loopback("127.0.0.1", 5050)
 SECRET = bytes(range(32))
+_QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 PASSED = 299  # what the stand-in for the application answers: the guard let it through
 
 
@@ -83,8 +96,13 @@ def key(number: int) -> PrivateKey:
 
 def account_rows(door: Door, depot: Depot) -> Table:
     """The account API over what `depot` keeps."""
-    account = AccountApi(door.credentials, door.api_keys, door.last_use, lambda: door.now)
-    return {**account.rows(), **RepositoryApi(depot, door.rights, Overview(door.engine)).rows()}
+    clock = lambda: door.now  # noqa: E731
+    return {
+        **AccountApi(door.credentials, door.api_keys, door.last_use, clock).rows(),
+        **PersonApi(door.sign_in, door.approval).rows(),
+        **AdministrationApi(door.engine, door.people, door.health, clock).rows(),
+        **RepositoryApi(depot, door.rights, Overview(door.engine)).rows(),
+    }
 
 
 @dataclass
@@ -142,6 +160,16 @@ class Door:
         self.tokens, self.links = Tokens(signer), Links(signer)
         nonces = Nonces(self.engine, clock)
         self.last_use = LastUse(self.engine, clock)
+        secrets = itertools.count(1)
+        new_secret = lambda: f"secret-{next(secrets):026d}"  # noqa: E731
+        self.sessions = Sessions(self.engine, clock, fresh, new_secret)
+        self.invitations = Invitations(self.engine, clock, fresh, new_secret)
+        passwords = Passwords(self.engine, Hashing(_QUICK))
+        self.sign_in = SignIn(self.engine, clock, fresh, passwords, self.sessions, self.invitations)
+        self.approval = Approval(self.sign_in, self.credentials, Connecting(SECRET, clock))
+        self.people = People(self.accounts, passwords, self.invitations)
+        self.numbers: dict[str, tuple[str, float]] = {}
+        self.health = Health(Room(), lambda: self.numbers)
         self.identity = Identity(
             self.accounts,
             self.credentials,

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from urllib.parse import urlencode, urljoin
 
-from argon2 import PasswordHasher
-from guarded import HOST, NAMES, ORIGIN, SECRET, Door, account_rows, text
+from guarded import HOST, NAMES, ORIGIN, Door, account_rows, text
 from sqlalchemy import Engine
 
 from registry.auth import signing
 from registry.auth.keys import PrivateKey
 from registry.contracts import Clock, Depot
 from registry.server.app import App
-from registry.server.connecting import Connecting
 from registry.server.depot_memory import MemoryDepot
-from registry.server.invitations import Invitations
 from registry.server.metrics import Metrics
 from registry.server.names import Names
 from registry.server.pages.errors import ForBrowsers
 from registry.server.pages.html import Templates
 from registry.server.pages.site import Site
-from registry.server.passwords import Hashing, Passwords
-from registry.server.room import Room
-from registry.server.sessions import Sessions
-from registry.server.sign_in import SignIn
 from registry.server.table import table, with_pages
 from registry.wire.headers import Headers
 from registry.wire.messages import Accept, Context, Request, Response
@@ -35,7 +27,6 @@ from registry.wire.messages import Accept, Context, Request, Response
 HERE = "192.0.2.1"  # where a browser is, if nothing else is said
 PASSWORD = "seven grey herons"
 TEMPLATES = Templates()
-_QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 _VOID = frozenset({"area", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"})
 
 
@@ -45,29 +36,18 @@ class PagesDoor(Door):
     def __init__(self, depot: Callable[[Engine, Clock], Depot] | None = None, names: Names = NAMES) -> None:
         """`depot` makes what is kept, over the same database; without it that is in memory."""
         super().__init__(names=names)
-        numbers = itertools.count(1)
-        clock, new_id = self.accounts.clock, self.accounts.new_id
-        secret = lambda: f"secret-{next(numbers):026d}"  # noqa: E731
-        self.sessions = Sessions(self.engine, clock, new_id, secret)
-        self.invitations = Invitations(self.engine, clock, new_id, secret)
-        passwords = Passwords(self.engine, Hashing(_QUICK))
-        self.sign_in = SignIn(self.engine, clock, new_id, passwords, self.sessions, self.invitations)
-        self.connecting = Connecting(SECRET, clock)
+        self.connecting = self.approval.connecting
         self.identity = replace(self.identity, connecting=self.connecting)
-        self.depot = depot(self.engine, clock) if depot else MemoryDepot()
-        self.numbers: dict[str, tuple[str, float]] = {}
+        self.depot = depot(self.engine, self.accounts.clock) if depot else MemoryDepot()
         site = Site(
-            self.sign_in,
-            self.accounts,
-            self.credentials,
+            self.approval,
+            self.people,
+            self.health,
             self.api_keys,
             self.last_use,
-            self.connecting,
             TEMPLATES,
             self.depot,
             self.rights,
-            Room(),
-            lambda: self.numbers,
         )
         app, account = App(self.depot, self.rights, self.links), account_rows(self, self.depot)
         rows = table(app, self.identity, Metrics().answer, account)

@@ -58,7 +58,7 @@ def test_what_cannot_be_a_name_is_said(door: PagesDoor) -> None:
 
 def test_a_password_is_reset_by_a_link(door: PagesDoor) -> None:
     root, ben = door.person("root", admin=True), door.person("ben")
-    link = link_on(change(root, "ben", "reset"))
+    link = link_on(change(root, "ben", "link"))
     typed = {
         "code": link.partition("#")[2],
         "password": "another one, longer",

@@ -33,10 +33,11 @@ PAGES: dict[Route, tuple[str, dict[str, tuple[int, int, int]]]] = {
     Route.KEYS_PAGE: ("/keys", {"GET": (303, 200, 200), "POST": (303, 400, 400)}),
     Route.MODELS_PAGE: ("/models", {"GET": (200, 200, 200)}),
     Route.MODEL_PAGE: ("/models/acme/missing", {"GET": (303, 404, 404), "POST": (303, 404, 400)}),
+    Route.SHARES_PAGE: ("/shares/person", {"GET": (303, 200, 200), "POST": (303, 400, 400)}),
     Route.USERS_PAGE: ("/admin/users", {"GET": (303, 403, 200), "POST": (303, 403, 400)}),
     Route.AUDIT_PAGE: ("/admin/audit", {"GET": (303, 403, 200)}),
     Route.SYSTEM_PAGE: ("/admin/system", {"GET": (303, 403, 200)}),
-    Route.ASSET: ("/assets/style.css", {"GET": (200, 200, 200), "HEAD": (200, 200, 200)}),
+    Route.ASSET: ("/assets/style.css", {"GET": (200, 200, 200)}),
 }
 # A session opens the account API too, but changes nothing there without its form's token.
 OF_PROGRAMS = {
@@ -72,7 +73,13 @@ def visitors(door: PagesDoor) -> dict[str, Browser]:
 def cells() -> Iterator[tuple[str, str, str, int]]:
     for visitor in VISITORS:
         column = IN.index(visitor) + 1 if visitor in IN else 0
-        for path, statuses in (*PAGES.values(), *OF_PROGRAMS.values()):
+        pages = [
+            (path, {"HEAD": statuses["GET"], **statuses})
+            for path, statuses in PAGES.values()
+            if "GET" in statuses
+        ]
+        forms = [row for row in PAGES.values() if "GET" not in row[1]]
+        for path, statuses in (*pages, *forms, *OF_PROGRAMS.values()):
             for method in METHODS:
                 yield visitor, method, path, statuses.get(method, (405,) * 3)[column]
 

@@ -204,17 +204,18 @@ def test_ones_own_key_is_connected_already(door: PagesDoor) -> None:
     assert "connected to your account already" in page_of(browser).text
 
 
-def test_a_refusal_reaches_the_client_and_changes_nothing(door: PagesDoor) -> None:
-    browser = door.person("ada")
+def test_nobody_can_refuse_the_key_of_another_person(door: PagesDoor) -> None:
+    """It takes no more than the key, which is public: what nobody approves is forgotten by itself."""
+    browser, stranger = door.person("ada"), door.person("eve", address="198.51.100.7")
     told(door)
-    page = page_of(browser).form().send("Refuse")
-    assert "Nothing was changed" in page.text
-    fields = {"token": token_of(browser), "key": LAPTOP.public.connect, "password": PASSWORD}
-    assert browser.post("/connect", {**fields, "do": "approve"}).status == 403
-    assert told(door) == {"error": "this key was refused in the browser"}
-    assert told(door)["error"] == "unauthorized"  # it is told once
-    with pytest.raises(Exception, match="not one this registry knows"):
-        door.principal(LAPTOP)
+    page = page_of(stranger)
+    assert [each.text for each in page.top.all("button")] == ["Sign out", "Connect it"]
+    for do in ("refuse", "deny", ""):
+        fields = {"token": token_of(stranger), "key": LAPTOP.public.connect, "do": do}
+        assert stranger.post("/connect", fields).status == 400
+    code = str(told(door, code=True)["code"])
+    page_of(browser).form().send(code=code, password=PASSWORD)
+    assert door.principal(LAPTOP).name == "ada"
 
 
 def test_without_a_password_nothing_is_approved(door: PagesDoor) -> None:

@@ -159,7 +159,9 @@ def test_a_form_is_taken_from_our_own_pages_only(door: PagesDoor) -> None:
     posts = [each for each in forms if each.name.endswith("_PAGE")]
     assert len(posts) >= 7
     for route in posts:
-        path = "/models/acme/tiny" if route is Route.MODEL_PAGE else route.value
+        path = {Route.MODEL_PAGE: "/models/acme/tiny", Route.SHARES_PAGE: "/shares/ada"}.get(
+            route, route.value
+        )
         for origin, site, ours in FROM:
             answer = browser.answer("POST", path, Origin=origin, Sec_Fetch_Site=site)
             assert ("sent by another site" in text(answer)) == (not ours), (path, origin, site)
@@ -244,4 +246,4 @@ def test_errors_are_pages_for_browsers_and_documents_for_programs(door: PagesDoo
     assert '"UNAUTHORIZED"' in text(browser.answer("GET", "/v2/"))
     refused = browser.answer("PUT", "/signin")
     assert refused.status == 405
-    assert refused.headers.get("Allow") == "GET, POST"
+    assert refused.headers.get("Allow") == "GET, HEAD, POST"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from guarded import key, text
-from pages_kit import PagesDoor
+from pages_kit import HERE, PASSWORD, PagesDoor
 
 from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, DOCKER_MANIFEST, Descriptor, Manifest
@@ -54,13 +54,16 @@ ROWS = [*rows()]
 
 @pytest.fixture
 def door(tmp_path: Path) -> PagesDoor:
-    """`ada` with two machines and a published model; `bob`."""
+    """`ada`, an administrator with a password, two machines and a published model; `bob`, who is invited."""
 
     ids = (f"id-{number}" for number in itertools.count())
     door = PagesDoor(lambda engine, clock: DiskDepot(tmp_path, engine, clock, lambda: next(ids)))
-    door.join("ada", ADA)
+    door.person("ada", admin=True)
+    for machine in (ADA, LAPTOP):
+        door.credentials.add_key("ada", machine.public)
     door.join("bob", key(3))
-    door.credentials.add_key("ada", LAPTOP.public)
+    door.invitations.invite("bob")
+    door.rights.grant("bob", "ada/tiny", Right.READ)
     upload = door.depot.begin("ada/tiny")
     upload.write(CONFIG)
     upload.commit(Digest.of(CONFIG))
@@ -71,6 +74,32 @@ def door(tmp_path: Path) -> PagesDoor:
     return door
 
 
+def meant(door: PagesDoor, row: Row) -> tuple[str, bytes, str]:
+    """The path and body of a row with something in the place of each name, and the secret of an API key."""
+    made = door.api_keys.create(door.accounts.user("ada"), parse_scopes(["ada/*:pull"]))
+    [session] = door.sessions.of(door.accounts.user("ada"))
+    waiting = key(9)
+    door.connecting.note(waiting.public, HERE, shows_code=True)
+    places = {
+        "NAME": "ada/tiny",
+        "USER": "bob",
+        "ID": session.id if "sessions" in row.path else made.id,
+        "KEY": (waiting if "connections" in row.path else ADA).public.connect,
+    }
+    told = {
+        "fry_": made.secret,
+        "OLD": PASSWORD,
+        "NEW": f"{PASSWORD}!",
+        "CODE": door.connecting.code(waiting.public),
+    }
+    path, body = row.path, row.body
+    for name, value in places.items():
+        path = path.replace(name, value)
+    for name, value in told.items():
+        body = body.replace(name, value)
+    return path, body.encode(), made.secret
+
+
 def named(answer: str) -> tuple[str, list[str]]:
     """The kind of document that a row promises, and the names of its fields."""
     return answer[:1], re.findall(r'"(\w+)"', answer)
@@ -78,12 +107,7 @@ def named(answer: str) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_a_row_of_the_table(door: PagesDoor, row: Row) -> None:
-    made = door.api_keys.create(door.accounts.user("ada"), parse_scopes(["ada/*:pull"]))
-    path = row.path.replace("NAME", "ada/tiny").replace("USER", "bob").replace("ID", made.id)
-    path = path.replace("KEY", ADA.public.connect)
-    body = row.body.replace("fry_", made.secret).encode()
-    if "shares" in path and row.method == "DELETE":
-        door.rights.grant("bob", "ada/tiny", Right.READ)
+    path, body, secret = meant(door, row)
     if row.who == "a signed call":
         assert door.ask(row.method, path).status == 401
         answer = door.call(ADA, row.method, path)
@@ -91,11 +115,13 @@ def test_a_row_of_the_table(door: PagesDoor, row: Row) -> None:
         answer = door.ask(row.method, path, body=body)
     else:
         assert door.ask(row.method, path, body=body).status == 401
-        by_program = door.ask(row.method, path, token=made.secret, body=body)
+        by_program = door.ask(row.method, path, token=secret, body=body)
         assert by_program.status == (row.status if "program" in row.who else 403)
         if row.method == "DELETE" and "program" in row.who:  # it ended itself
-            made = door.api_keys.create(door.accounts.user("ada"), parse_scopes(["ada/*:pull"]))
-            path = row.path.replace("ID", made.id)
+            path, body, _ = meant(door, row)
+        if row.who == "administrator":
+            token = door.token(key(3), "registry:account:*")
+            assert door.ask(row.method, path, token=token, body=body).status == 403
         answer = door.ask(row.method, path, token=door.token(ADA, "registry:account:*"), body=body)
     assert answer.status == row.status
     said = json.loads(text(answer)) if text(answer) else ""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from sqlalchemy import Engine
 
-from registry.errors import StorageError
 from registry.server.audit import latest
+from registry.server.health import Health
 from registry.server.pages.html import Templates
-from registry.server.room import Room
 from registry.server.table import Need, Row
 from registry.server.visitor import Visitor
 from registry.wire.messages import Request, Response
@@ -19,17 +18,14 @@ from registry.wire.routes import Route
 
 _PAGE = 100  # changes on one page
 
-Numbers = Mapping[str, tuple[str, float]]
-
 
 @dataclass(frozen=True, slots=True)
 class Administration:
-    """The pages over one registry; `numbers` says what is true of it just now, as its metrics do."""
+    """The pages over one registry."""
 
     templates: Templates
     engine: Engine
-    room: Room
-    numbers: Callable[[], Numbers]
+    health: Health
 
     def rows(self) -> Mapping[Route, Mapping[str, Row]]:
         """Its part of the table."""
@@ -53,26 +49,14 @@ class Administration:
 
     def system(self, _request: Request, visitor: Visitor) -> Response:
         """How much is kept, how much room is left, and what is wrong."""
-        numbers = self.numbers()
+        numbers = self.health.numbers()
         values = {
             "numbers": {name: value for name, (_, value) in numbers.items()},
             "others": sorted((what, value) for name, (what, value) in numbers.items() if name not in _SHOWN),
-            "problems": self._problems(numbers),
-            "least": self.room.least,
+            "problems": self.health.problems(numbers),
+            "least": self.health.room.least,
         }
         return self.templates.page("system.html", visitor, values)
-
-    def _problems(self, numbers: Numbers) -> list[str]:
-        """What somebody has to see to, a sentence each."""
-        problems = []
-        try:
-            self.room.check()
-        except StorageError as error:
-            problems.append(f"{error.message}. Pulls go on; delete models, or make the disk larger.")
-        damaged = int(numbers.get("ferry_scrub_damaged", ("", 0.0))[1])
-        if damaged:
-            problems.append(f"{damaged} blobs are missing or damaged: ferry admin check --hash names them.")
-        return problems
 
 
 # What has a place of its own on the page.

@@ -12,18 +12,14 @@ from urllib.parse import quote, urlencode
 
 from registry.auth.keys import PublicKey
 from registry.errors import DeniedError, InvalidError, Reason, RegistryError, TransientError
-from registry.server.connecting import ASKED_SECONDS, Asked, Connecting
-from registry.server.credentials import Credentials
+from registry.server.approval import CLAIM, Approval
+from registry.server.connecting import ASKED_SECONDS, Asked
 from registry.server.pages.forms import Form, session_form
 from registry.server.pages.html import Templates, redirect
-from registry.server.sign_in import SignIn
 from registry.server.table import Need, Row
 from registry.server.visitor import Visitor
-from registry.wire.faults import printable
 from registry.wire.messages import Accept, Request, Response
 from registry.wire.routes import Route
-
-_CLAIM = 80  # characters of what a machine says it is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +27,7 @@ class Connect:
     """The page of a key that asks to be connected."""
 
     templates: Templates
-    sign_in: SignIn
-    credentials: Credentials
-    connecting: Connecting
+    approval: Approval
 
     def rows(self) -> Mapping[Route, Mapping[str, Row]]:
         """Its part of the table."""
@@ -50,9 +44,6 @@ class Connect:
             key, name = _asked_about(form.text("key"), form.text("name"))
             try:
                 match form.exact("do"):
-                    case "refuse":
-                        self.connecting.refuse(key)
-                        return _back(key, name, "refused")
                     case "approve":
                         self._approve(visitor, form, key, name)
                     case _:
@@ -64,20 +55,11 @@ class Connect:
         return session_form(request, visitor, taken)
 
     def _approve(self, visitor: Visitor, form: Form, key: PublicKey, name: str) -> None:
-        """Let the key speak for the account that is signed in. DeniedError, TransientError."""
+        """Let the key speak for the account that is signed in. InvalidError, DeniedError, TransientError."""
         assert visitor.session is not None
-        asked = self.connecting.find(key)
-        if asked is None or asked.refused:
-            raise DeniedError("this key has not asked within the last 10 minutes")
-        user = visitor.session.user
-        self.sign_in.throttle.guess("code", user.name, visitor.address)
-        if asked.shows_code and not self.connecting.is_code(key, form.text("code")):
-            self.sign_in.throttle.wrong("code", visitor.address)
-            raise DeniedError("that is not the code that the machine shows")
-        self.sign_in.prove(user.name, form.exact("password"), visitor.address)
-        self.sign_in.throttle.right("code", user.name, visitor.address)
-        self.credentials.add_key(user.name, key, visitor.actor, printable(name)[:_CLAIM])
-        self.connecting.settle(key)
+        code, password = form.text("code"), form.exact("password")
+        user, actor = visitor.session.user, visitor.actor
+        self.approval.approve(user, key, name, code=code, password=password, actor=actor)
 
     def _page(
         self,
@@ -88,7 +70,7 @@ class Connect:
         done: str = "",
     ) -> Response:
         assert visitor.session is not None
-        asked = self.connecting.find(key)
+        asked = self.approval.connecting.find(key)
         standing = self._standing(visitor, key, asked)
         values = {
             "key": key,
@@ -99,28 +81,26 @@ class Connect:
             "standing": standing,
             "done": done,
             "minutes": int(ASKED_SECONDS // 60),
-            "has_password": self.sign_in.passwords.has(visitor.session.user.name),
+            "has_password": self.approval.sign_in.passwords.has(visitor.session.user.name),
         }
         return self.templates.page("connect.html", visitor, values, error=error)
 
     def _standing(self, visitor: Visitor, key: PublicKey, asked: Asked | None) -> str:
-        """What can be done with the key: "mine", "somebody's", "revoked", "refused", "waits", "unasked"."""
+        """What can be done with the key: "mine", "somebody's", "over", "waits", "unasked"."""
         assert visitor.session is not None
         try:
-            owner = self.credentials.speaker(key).user
+            owner = self.approval.credentials.speaker(key).user
         except DeniedError as error:
             if error.reason is not Reason.KEY_UNKNOWN:
                 return "over"
         else:
             return "mine" if owner and owner.id == visitor.session.user.id else "somebody's"
-        if asked is None:
-            return "unasked"
-        return "refused" if asked.refused else "waits"
+        return "unasked" if asked is None else "waits"
 
 
 def _asked_about(key: str, name: str) -> tuple[PublicKey, str]:
     """The key, and what its machine says it is called. InvalidError."""
-    return PublicKey.parse_connect(key), " ".join(name.split())[:_CLAIM]
+    return PublicKey.parse_connect(key), " ".join(name.split())[:CLAIM]
 
 
 def _back(key: PublicKey, name: str, done: str) -> Response:

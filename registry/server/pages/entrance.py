@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from registry.errors import DeniedError, InvalidError, RegistryError, TransientError
+from registry.errors import DeniedError, InvalidError, NotFoundError, RegistryError, TransientError
 from registry.server.browser import cookie, secret_of
-from registry.server.documents import answer
 from registry.server.pages.forms import Form, open_form, page_of_ours, same, session_form
 from registry.server.pages.html import Templates, redirect
 from registry.server.passwords import SHORTEST
@@ -42,7 +41,6 @@ class Entrance:
                 "POST": Row(Need.PAGE, self.choose),
             },
             Route.LINK_PAGE: {"GET": Row(Need.PAGE, self.show_link), "POST": Row(Need.PAGE, self.by_link)},
-            Route.PAGE_LINK: {"POST": Row(Need.MANAGE, self.make_link)},
             Route.ACCOUNT_PAGE: {
                 "GET": Row(Need.SESSION, self.show_account),
                 "POST": Row(Need.SESSION, self.change),
@@ -140,12 +138,6 @@ class Entrance:
 
         return open_form(request, taken)
 
-    def make_link(self, _request: Request, visitor: Visitor) -> Response:
-        """A link into the pages, for the holder of another credential of the account."""
-        user = visitor.principal.user
-        assert user is not None  # the guard lets nobody else in
-        return answer(201, {"url": visitor.here.base + self.sign_in.invitations.page(user, visitor.actor)})
-
     # --- one's own account ---------------------------------------------------------------------------
 
     def show_account(self, request: Request, visitor: Visitor) -> Response:
@@ -155,12 +147,15 @@ class Entrance:
         def taken(form: Form) -> Response:
             session = _session(visitor)
             if form.exact("do") == "end-others":
-                self.sign_in.sessions.end_others(session, visitor.actor)
+                self.sign_in.sessions.end_others(session.user, session.id, visitor.actor)
                 return redirect("/account?done=ended")
             try:
-                new = _chosen(form)
-                secret = self.sign_in.change(session, form.exact("old"), new, visitor.address)
-            except (InvalidError, DeniedError, TransientError) as error:
+                if form.exact("do") == "end":
+                    self.sign_in.sessions.end_one(session.user, form.text("id"), visitor.actor)
+                    return redirect("/account?done=one")
+                new, old = _chosen(form), form.exact("old")
+                secret = self.sign_in.change(session.user, old, new, visitor.actor, browser=True)
+            except (InvalidError, NotFoundError, DeniedError, TransientError) as error:
                 return self._account_page(visitor, error)
             return redirect("/account?done=changed", cookie(visitor.here, secret, SECONDS))
 

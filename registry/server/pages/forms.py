@@ -26,6 +26,7 @@ _PAGES = frozenset(
         Route.KEYS_PAGE,
         Route.MODELS_PAGE,
         Route.MODEL_PAGE,
+        Route.SHARES_PAGE,
         Route.USERS_PAGE,
         Route.AUDIT_PAGE,
         Route.SYSTEM_PAGE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from registry.server.pages.contents import Contents
 from registry.server.pages.forms import Form, session_form
 from registry.server.pages.html import Templates, redirect
 from registry.server.principal import Right
+from registry.server.removal import delete_model
 from registry.server.rights import Rights
 from registry.server.table import Need, Row
 from registry.server.visitor import Visitor
@@ -112,23 +112,9 @@ class Models:
                 self._check_writer(visitor)
                 if form.text("name").lower() != name:
                     raise InvalidError(f"to delete it, type its name: {name}")
-                self._delete(visitor, name)
+                delete_model(self.depot, self.overview, self.rights, name, visitor.actor)
                 return "deleted"
         raise InvalidError("the form does not say what to do")
-
-    def _delete(self, visitor: Visitor, name: str) -> None:
-        """Delete every manifest, also those that no tag stands for: by their digests they could be pulled.
-
-        Nor is it public any more: what is pushed under its name later may be something else.
-        """
-        self.rights.set_public(name, False, visitor.actor)
-        gone = True
-        while gone and (digests := self.overview.manifests(name)):
-            gone = False
-            for each in digests:
-                with suppress(InvalidError, NotFoundError):  # an index that is still there needs it
-                    self.depot.delete_manifest(name, Digest.parse(each), visitor.actor)
-                    gone = True
 
     def _scope(self, visitor: Visitor, name: str, form: Form) -> str:
         """Where something is shared: in this model, or in what it is in."""

@@ -6,39 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from registry.errors import InvalidError, NotFoundError, RegistryError
-from registry.server.accounts import Accounts
 from registry.server.pages.forms import Form, session_form
 from registry.server.pages.html import Templates, redirect
-from registry.server.principal import User
-from registry.server.sign_in import SignIn
+from registry.server.people import People
 from registry.server.table import Need, Row
 from registry.server.visitor import Visitor
 from registry.wire.messages import Accept, Request, Response
 from registry.wire.routes import Route
 
 _SAID = {
-    "disabled": "The account is disabled: every browser and credential of it is refused.",
-    "enabled": "The account is let in again.",
-    "removed": "The account is removed. Its models stay.",
+    "take-back": "The link is no good any more.",
+    "disable": "The account is disabled: every browser and credential of it is refused.",
+    "enable": "The account is let in again.",
+    "remove": "The account is removed. Its models stay.",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """An account in the list; `invited`: until when (Unix seconds) its link to choose a password is good."""
-
-    user: User
-    has_password: bool
-    invited: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class People:
+class PeoplePage:
     """The page over the accounts of one registry."""
 
     templates: Templates
-    sign_in: SignIn
-    accounts: Accounts
+    people: People
 
     def rows(self) -> Mapping[Route, Mapping[str, Row]]:
         """Its part of the table."""
@@ -58,24 +47,24 @@ class People:
         return session_form(request, visitor, taken)
 
     def _changed(self, visitor: Visitor, form: Form, name: str) -> Response:
-        invitations, actor, do = self.sign_in.invitations, visitor.actor, form.exact("do")
-        if do == "invite":
-            link = invitations.invite(name, actor, admin=bool(form.exact("admin")))
-            return self._page(visitor, link=visitor.here.base + link, name=name)
-        if do == "reset":
-            return self._page(visitor, link=visitor.here.base + invitations.reset(name, actor), name=name)
-        if name == visitor.principal.name and do in ("disable", "remove"):
-            raise InvalidError("you cannot do that to your own account")
-        match do:
+        actor = visitor.actor
+        match form.exact("do"):
+            case "invite":
+                link = self.people.invite(name, actor, admin=bool(form.exact("admin")))
+                return self._page(visitor, link=visitor.here.base + link, name=name)
+            case "link":
+                return self._page(visitor, link=visitor.here.base + self.people.link(name, actor), name=name)
+            case "take-back":
+                self.people.take_back(name, actor)
             case "disable":
-                self.accounts.disable(name, actor)
+                self.people.disable(name, actor)
             case "enable":
-                self.accounts.enable(name, actor)
+                self.people.enable(name, actor)
             case "remove":
-                self.accounts.remove(name, actor)
+                self.people.remove(name, actor)
             case _:
                 raise InvalidError("the form does not say what to do")
-        return redirect(f"/admin/users?done={do}d")
+        return redirect(f"/admin/users?done={form.exact('do')}")
 
     def _page(
         self,
@@ -87,7 +76,5 @@ class People:
         said: str = "",
     ) -> Response:
         """The list. A link that was just made stands on this one page, and on no other."""
-        having, pending = self.sign_in.passwords.names(), self.sign_in.invitations.pending()
-        people = [Person(each, each.name in having, pending.get(each.name)) for each in self.accounts.users()]
-        values = {"people": people, "link": link, "name": name, "said": said}
+        values = {"people": self.people.listed(), "link": link, "name": name, "said": said}
         return self.templates.page("people.html", visitor, values, error=error)
