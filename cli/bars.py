@@ -55,14 +55,14 @@ class Bars:
             threading.Thread(target=self._tick, args=(self._over,), daemon=True).start()
             self._draw()
 
-    def at(self, blob: Descriptor, done: int) -> None:
+    def at(self, name: Name, blob: Descriptor, done: int) -> None:
         with self._lock:
             self._counts.at(blob, done, self._clock())
             self._running[blob.digest] = blob
             if self._clock() - self._drawn >= _DRAWN_EVERY:
                 self._draw()
 
-    def done(self, blob: Descriptor, how: How) -> None:
+    def done(self, name: Name, blob: Descriptor, how: How) -> None:
         with self._lock:
             self._counts.at(blob, blob.size, self._clock())
             self._running.pop(blob.digest, None)

@@ -20,6 +20,7 @@ from registry.transfer.progress import Observer, Report, Silent
 
 _PLAIN_EVERY = 5.0
 _JSON_EVERY = 0.5
+_NO_COUNTS = Counts((), 0.0)
 
 
 class Plain:
@@ -37,7 +38,7 @@ class Plain:
         self._name = str(name)
         self._counts = Counts(blobs, self._spoke)
 
-    def at(self, blob: Descriptor, done: int) -> None:
+    def at(self, name: Name, blob: Descriptor, done: int) -> None:
         now = self._clock()
         self._counts.at(blob, done, now)
         if now - self._spoke < _PLAIN_EVERY:
@@ -51,7 +52,7 @@ class Plain:
             speed = "waiting"
         self._terminal.note(f"{self._name}: {percent}%, {size(counts.done)} of {size(counts.total)}, {speed}")
 
-    def done(self, blob: Descriptor, how: How) -> None:
+    def done(self, name: Name, blob: Descriptor, how: How) -> None:
         self._counts.at(blob, blob.size, self._clock())
 
     def note(self, text: str) -> None:
@@ -69,41 +70,47 @@ class JsonLines:
     def __init__(self, stream: TextIO, clock: Clock = time.monotonic) -> None:
         self._stream = stream
         self._clock = clock
-        self._name = ""
-        self._counts = Counts((), 0.0)
-        self._spoke: dict[Digest, float] = {}
+        self._counts: dict[Name, Counts] = {}  # of the models that are on their way
+        self._spoke: dict[tuple[Name, Digest], float] = {}
 
     def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
-        self._name = str(name)
-        self._counts = Counts(blobs, self._clock())
-        self._spoke = {}
-        self._say("begin", None)
+        self._counts[name] = Counts(blobs, self._clock())
+        self._say("begin", name, None)
 
-    def at(self, blob: Descriptor, done: int) -> None:
-        now = self._clock()
-        self._counts.at(blob, done, now)
-        if now - self._spoke.get(blob.digest, float("-inf")) >= _JSON_EVERY:
-            self._spoke[blob.digest] = now
-            self._say("progress", blob)
+    def at(self, name: Name, blob: Descriptor, done: int) -> None:
+        now, key = self._clock(), (name, blob.digest)
+        self._of(name).at(blob, done, now)
+        if now - self._spoke.get(key, float("-inf")) >= _JSON_EVERY:
+            self._spoke[key] = now
+            self._say("progress", name, blob)
 
-    def done(self, blob: Descriptor, how: How) -> None:
-        self._counts.at(blob, blob.size, self._clock())
-        self._say("done", blob, how=str(how))
+    def done(self, name: Name, blob: Descriptor, how: How) -> None:
+        self._of(name).at(blob, blob.size, self._clock())
+        self._spoke.pop((name, blob.digest), None)
+        self._say("done", name, blob, how=str(how))
 
     def note(self, text: str) -> None:
-        self._say("note", None, text=text)
+        self._say("note", None, None, text=text)
 
     def end(self, report: Report) -> None:
-        self._say("end", None)
+        self._say("end", report.name, None)
+        self._counts.pop(report.name, None)
 
     def close(self) -> bool:
         return False
 
-    def _say(self, event: str, blob: Descriptor | None, **more: str) -> None:
-        counts = self._counts
+    def _of(self, name: Name | None) -> Counts:
+        """The counts of a model; of a remark that names none, those of the one that began last."""
+        if name is None:
+            name = next(reversed(self._counts), None)
+        return self._counts.get(name) or _NO_COUNTS if name else _NO_COUNTS
+
+    def _say(self, event: str, name: Name | None, blob: Descriptor | None, **more: str) -> None:
+        counts = self._of(name)
+        known = name or next(reversed(self._counts), None)
         line = {
             "event": event,
-            "name": self._name,
+            "name": str(known) if known else "",
             "digest": str(blob.digest) if blob else None,
             "done": counts.of(blob) if blob else counts.done,
             "total": blob.size if blob else counts.total,

@@ -23,7 +23,9 @@ from registry.errors import RegistryError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
+from registry.transfer.engine import Engine
+from registry.transfer.options import Options
 from registry.transfer.retry import Patience, Rule, Stopped
 
 
@@ -72,7 +74,7 @@ def copy_each(
     """Make the copy of each name, or with --dry-run say what it would move; the exit code."""
     keep_buffers()
     copies = _Copies(invocation, watcher, opened)
-    _stopped_by(copies.stop, opened)
+    stopped_by(copies.engine)
     began = time.monotonic()
     code = each(invocation, names, lambda name: copies.made(name, planned_of))
     if len(names) > 1 and not invocation.settings.json:
@@ -81,22 +83,13 @@ def copy_each(
 
 
 class _Copies:
-    """The copies of one run, made one after another; once `stop` is set, each ends with Stopped."""
+    """The copies of one run, made one after another; once its engine is stopped, each ends with Stopped."""
 
     def __init__(self, invocation: Invocation, watcher: Watcher, opened: Connections) -> None:
-        settings = invocation.settings
-        rule = {key: settings.get(key) for key in ("give_up_after", "first_pause") if settings.get(key)}
-        self.stop = threading.Event()
+        self.engine = engine(invocation, watcher, opened)
         self.done: list[Document] = []
         self._invocation = invocation
         self._watcher = watcher
-        self._options = Options(
-            patience=lambda: Patience(Rule(**rule), note=self._note),
-            observer=watcher,
-            jobs=settings.get("jobs"),
-            interrupt=opened.interrupt,
-            stop=self.stop,
-        )
 
     def made(self, name: Name, planned_of: Callable[[Name], PlannedCopy]) -> tuple[Document, str]:
         """What was done, or would be: as a document and as text."""
@@ -105,7 +98,7 @@ class _Copies:
             with sources.telling_tags(planned.source, planned.name):
                 told = self._moved(planned)
         except RegistryError as error:
-            if self.stop.is_set():
+            if self.engine.options.stop.is_set():
                 raise Stopped from error
             raise
         self.done.append(told)
@@ -117,24 +110,37 @@ class _Copies:
         source, destination = planned.source, planned.destination
         try:
             return document(
-                copy(
-                    source, destination, planned.name, to=planned.to, near=planned.near, options=self._options
-                )
+                copy(source, destination, planned.name, to=planned.to, near=planned.near, engine=self.engine)
             )
         finally:
             self._watcher.close()
 
-    def _note(self, text: str) -> None:
-        if not self.stop.is_set():  # what peers do then is our own doing
-            self._watcher.note(self._invocation.terminal.mask(text))
+
+def engine(invocation: Invocation, watcher: Watcher, opened: Connections, at_once: int = 1) -> Engine:
+    """What moves this run's models, `at_once` of them side by side, as the settings say."""
+    settings = invocation.settings
+    rule = {key: settings.get(key) for key in ("give_up_after", "first_pause") if settings.get(key)}
+    stop = threading.Event()
+
+    def note(text: str) -> None:
+        if not stop.is_set():  # what peers do then is our own doing
+            watcher.note(invocation.terminal.mask(text))
+
+    options = Options(
+        patience=lambda: Patience(Rule(**rule), note=note),
+        observer=watcher,
+        jobs=settings.get("jobs"),
+        interrupt=opened.interrupt,
+        stop=stop,
+    )
+    return Engine(options, at_once=at_once)
 
 
-def _stopped_by(stop: threading.Event, opened: Connections) -> None:
-    """A signal sets `stop`, and wakes every thread that waits for a peer."""
+def stopped_by(engine: Engine) -> None:
+    """A signal stops the engine, and wakes every thread that waits for a peer."""
 
     def end() -> bool:
-        stop.set()
-        opened.interrupt()
+        engine.stop()
         return True
 
     run = click.get_current_context().find_object(Run)

@@ -152,8 +152,6 @@ def _of_line(causes: list[BaseException], origin: Origin, proxy: str, answered: 
 
 def _words(causes: list[BaseException]) -> str:
     """What happened on the line, as the end of a sentence that begins with the host."""
-    if _first(causes, ConnectionAbortedError):
-        return "was not asked any more: this side stopped"
     if _first(causes, ConnectionRefusedError):
         return "refused the connection"
     slow = _first(causes, TooSlowError)

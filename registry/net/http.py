@@ -65,7 +65,10 @@ class Http:
         self._adapter.close()
 
     def abort(self) -> None:
-        """Shut every connection at once, from any thread: a thread that waits gets a TransientError."""
+        """Shut every connection there is, from any thread: a thread that waits gets a TransientError.
+
+        What is asked afterwards gets new ones.
+        """
         self._sockets.shut()
         self._adapter.close()
 

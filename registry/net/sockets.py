@@ -11,12 +11,11 @@ from registry.net import addresses
 
 
 class Sockets:
-    """The live sockets of one client; after `shut` none is opened any more."""
+    """The live sockets of one client."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._live: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self._shut = False
 
     def connect(self, host: str, port: int, timeout: float) -> socket.socket:
         """A TCP connection to the first address of `host` that takes one; OSError of the last one tried.
@@ -27,16 +26,13 @@ class Sockets:
         return addresses.connect(found, timeout, self.watch)
 
     def watch(self, connection: socket.socket) -> None:
-        """Shut `connection` too when the time comes, at once if it has come."""
+        """Shut `connection` too, when the time comes."""
         with self._lock:
-            if self._shut:
-                raise ConnectionAbortedError("the client is closed")
             self._live.add(connection)
 
     def shut(self) -> None:
-        """Shut every socket; a thread that waits on one gets an error."""
+        """Shut every socket there is; a thread that waits on one gets an error. The next one is a new one."""
         with self._lock:
-            self._shut = True
             live = list(self._live)
         for connection in live:
             with contextlib.suppress(OSError):

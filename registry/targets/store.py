@@ -206,10 +206,14 @@ class Store:
             return BusyElsewhere(
                 intake.received, intake.over, intake.written, process, ours=process == os.getpid()
             )
-        if self.size(name, blob) is not None:
-            intake.close()  # another process named it between the two looks
-            return None
-        return intake
+        try:
+            arrived = self.size(name, blob) is not None  # by another process, between the two looks
+        except BaseException:
+            intake.close()
+            raise
+        if arrived:
+            intake.close()
+        return None if arrived else intake
 
     def current(self, name: Name) -> Digest | None:
         """What `name` stands for here; None also for a manifest that cannot be read, and is written over."""

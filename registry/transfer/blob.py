@@ -13,6 +13,7 @@ from functools import partial
 from registry.contracts import BusyElsewhere, How, Intake
 from registry.errors import Side
 from registry.model.manifests import Descriptor
+from registry.model.names import Name
 from registry.model.spans import Span
 from registry.transfer.finish import Finish
 from registry.transfer.follow import follow
@@ -25,6 +26,7 @@ from registry.transfer.reader import BlobReader
 from registry.transfer.retry import Stopped
 
 _SMALL = 1024 * 1024  # bytes that one worker moves from beginning to end
+_LOOK_EVERY = 0.2  # seconds between two looks at whether the copy goes on
 
 
 class _State(Enum):
@@ -44,12 +46,13 @@ class BlobTransfer:
         self._state = _State.WAITING
         self._how = How.PRESENT
         self._running = 0  # moves that are under way
-        self._reader = BlobReader(model.source, model.name, blob)
+        self._reader = BlobReader(model.sources, blob)
         self._kept = Kept(model.patience.progress, self._show)
         self._mover: Mover | None = None
         self._prover: Prover | None = None
         self._shown = -1
         self._closed = False
+        self._begun = False  # whether other models of the engine wait for this transfer of the blob
         self._lock = threading.Lock()
 
     # --- what is to be done ------------------------------------------------------------------------
@@ -98,13 +101,19 @@ class BlobTransfer:
         """What became of it."""
         return BlobReport(self.blob, self._kept.read, self._how)
 
-    def close(self) -> None:
-        """Let go of what is there, keeping it for a later run; what is opened later is let go of then."""
+    def close(self, holder: Name | None = None) -> None:
+        """Let go of what is there, keeping it for a later run; what is opened later is let go of then.
+
+        `holder`: the name that has the blob now.
+        """
         with self._lock:
             self._closed = True
             mover = self._mover
+            begun, self._begun = self._begun, False
         if mover is not None:
             mover.intake.close()
+        if begun:
+            self._model.current_blobs.end(self._model.key(self.blob), holder)
 
     def _has_room(self, mover: Mover) -> bool:
         return not self._running or (self._reader.ranges and not mover.intake.chunk_rules.ordered)
@@ -117,14 +126,29 @@ class BlobTransfer:
         while (step := self.next_step()) is not None:
             step()
 
+    def _take_turn(self) -> None:
+        """Wait while another model of this engine moves the blob to the same host."""
+        model = self._model
+        while (other := model.current_blobs.begin(model.key(self.blob))) is not None:
+            while not other.wait(_LOOK_EVERY):
+                if model.patience.stop.is_set():
+                    raise Stopped
+        with self._lock:
+            self._begun = True
+            closed = self._closed
+        if closed:  # the copy failed meanwhile
+            self.close()
+            raise Stopped
+
     def _open(self) -> None:
         """Find out what is missing; a blob that is there already is done."""
         model = self._model
+        self._take_turn()
 
         def begin() -> Intake | BusyElsewhere | None:
             if model.unchanged and model.destination.size(model.to, self.blob) is not None:
                 return None  # where nothing is missing, nothing is written either
-            return model.destination.receive(model.to, self.blob, model.near)
+            return model.destination.receive(model.to, self.blob, model.near_to(self.blob))
 
         while isinstance(begun := model.patience.retry(begin, Side.DESTINATION), BusyElsewhere):
             model.observer.note(f"blob {self.blob.digest.short}: following {begun.who}, which receives it")
@@ -167,13 +191,12 @@ class BlobTransfer:
 
     def _arrived(self, how: How) -> None:
         self._how = how
-        self.close()
+        self.close(self._model.to)
         self._mover = None  # its intake may hold a small blob's bytes
         self._show(self.blob.size)
         with self._lock:
             self._state = _State.DONE
-        with self._model.lock:
-            self._model.observer.done(self.blob, how)
+        self._model.done(self.blob, how)
 
     def _show(self, position: int) -> None:
         """Tell the observer; a position never goes back, and never beyond the whole."""
@@ -181,4 +204,4 @@ class BlobTransfer:
         with self._model.lock:
             if position > self._shown:
                 self._shown = position
-                self._model.observer.at(self.blob, position)
+                self._model.at(self.blob, position)

@@ -1,177 +1,99 @@
-"""Moves the blobs of one manifest: what is missing, by as many workers as it pays for.
+"""What outlives a copy: how patient to be with each host, how many workers paid, which blobs are where.
 
-Knows order and concurrency; the targets know places, `retry` patience, `blob` the steps of one blob.
+`copy` of a thousand names is one engine; a model that fails leaves it as good as before.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from registry.contracts import Clock, Destination, Source
-from registry.model.manifests import Manifest
+from registry.contracts import Destination, Source
+from registry.errors import Side
 from registry.model.names import Name
-from registry.transfer.blob import BlobTransfer
-from registry.transfer.model import ModelTransfer
-from registry.transfer.progress import BlobReport, Observer
-from registry.transfer.retry import Patience, Stopped
-from registry.transfer.workers import Workers
+from registry.transfer.current_blobs import CurrentBlobs
+from registry.transfer.model import BlobSource, ModelTransfer
+from registry.transfer.options import Options
+from registry.transfer.retry import HostRecord, Stopped
+from registry.transfer.workers import FEWEST, MOST, Workers
 
-_LOOK_EVERY = 0.1  # seconds between two looks at the rate
-_LET_GO_WITHIN = 0.8  # seconds all threads together get to let go once they were told to
+_Route = tuple[str, str]  # the hosts of a source and a destination
 
 
-@dataclass(frozen=True, slots=True)
 class Engine:
-    """Two targets and what it takes to move blobs from one to the other.
+    """Moves models, one after another or several at once: `at_once` of them share the workers there may be.
 
-    `interrupt` wakes every thread that waits for a peer, for good. `stop` is set to end it from outside.
+    Safe from many threads. What it knows of a host is kept by the host and the side it is on.
     """
 
-    source: Source
-    destination: Destination
-    patience: Patience
-    workers: Workers
-    interrupt: Callable[[], None]
-    stop: threading.Event
-    clock: Clock
-    taken: Clock
+    def __init__(self, options: Options | None = None, *, at_once: int = 1) -> None:
+        self.options = options or Options()
+        self.current_blobs = CurrentBlobs()
+        self._at_once = at_once
+        self._hosts: dict[tuple[Side, str], HostRecord] = {}
+        self._workers: dict[_Route, int] = {}
+        self._running: set[threading.Event] = set()
+        self._lock = threading.Lock()
 
-    def move(
+    # --- for one copy ------------------------------------------------------------------------------
+
+    def model(
         self,
-        manifest: Manifest,
+        source: Source,
+        destination: Destination,
         name: Name,
         to: Name,
-        near: Name | None,
-        unchanged: bool,
-        observer: Observer,
-    ) -> list[BlobReport]:
-        """Every blob of `manifest` that is missing at the destination; one report a blob, in order.
-
-        `unchanged`: whether `to` stands for this manifest already.
-        Raises the first error that patience does not cover, after every thread was told to let go.
-        """
-        model = ModelTransfer(
-            self.source, self.destination, name, to, near, unchanged, self.patience, observer
+        *,
+        near: Name | None = None,
+        nearer: tuple[BlobSource, ...] = (),
+    ) -> ModelTransfer:
+        """What the transfers of one model's blobs share. Stopped once the engine was."""
+        patience = self.options.patience()
+        patience.hosts = {
+            Side.SOURCE: self.host(Side.SOURCE, name.host),
+            Side.DESTINATION: self.host(Side.DESTINATION, to.host),
+        }
+        with self._lock:
+            self._running.add(patience.stop)
+        if self.options.stop.is_set():
+            raise Stopped
+        sources = (*nearer, BlobSource(source, name))
+        return ModelTransfer(
+            sources, destination, to, near, patience, self.options.observer, self.current_blobs
         )
-        transfers = [BlobTransfer(model, blob) for blob in manifest.blobs()]
-        self.workers.begin(len(transfers))
-        run = _Run(transfers, self.workers, self.patience.stop)
-        threads: list[threading.Thread] = []
-        try:
-            while not run.over():
-                if self.stop.is_set():
-                    raise Stopped
-                while len(threads) < self.workers.limit:
-                    threads.append(threading.Thread(target=run.work, daemon=True))
-                    threads[-1].start()
-                run.wait(_LOOK_EVERY)
-                self.workers.measure(self.clock(), self.taken(), model.moved, run.calls, run.wanted())
-        except BaseException:
-            run.fail(Stopped())
-            self.interrupt()
-            raise
-        finally:
-            self._let_go(run, threads, transfers)
-        if run.failure is not None:
-            raise run.failure
-        return [transfer.report() for transfer in transfers]
 
-    def _let_go(
-        self, run: _Run, threads: Sequence[threading.Thread], transfers: Sequence[BlobTransfer]
-    ) -> None:
-        deadline = self.clock() + _LET_GO_WITHIN
-        for thread in threads:
-            thread.join(max(0.0, deadline - self.clock()))
-        for transfer in transfers:
-            transfer.close()
-
-
-class _Run:
-    """Which worker does what next. A worker's task is one step of one transfer."""
-
-    def __init__(self, transfers: Sequence[BlobTransfer], workers: Workers, stop: threading.Event) -> None:
-        self.failure: BaseException | None = None
-        self.calls = 0
-        self._workers = workers
-        self._waiting = deque(transfers)
-        self._open: list[BlobTransfer] = []  # but the small ones: the worker that begins one ends it
-        self._busy = 0
-        self._stop = stop
-        self._lock = threading.Lock()
-        self._step_there = threading.Condition(self._lock)
-        # Not a Condition: a signal whose handler raises in its `wait` leaves it without its lock.
-        self._ended = threading.Lock()
-        self._ended.acquire()
-
-    def work(self) -> None:
-        """A worker's life: steps, until there are none."""
-        while (step := self._next()) is not None:
-            try:
-                step()
-            except BaseException as error:  # noqa: BLE001 - raised again in the thread that called `move`
-                self.fail(error)
-            finally:
-                with self._lock:
-                    self._busy -= 1
-                    self.calls += 1
-                    self._tell()
-
-    def over(self) -> bool:
-        """Whether everything is done, or something failed."""
+    def over(self, model: ModelTransfer) -> None:
+        """A copy ended, well or not."""
         with self._lock:
-            return self._over()
+            self._running.discard(model.patience.stop)
 
-    def wait(self, seconds: float) -> None:
-        """Wait for the end, at most `seconds`."""
-        self._ended.acquire(timeout=seconds)
+    def workers(self, model: ModelTransfer) -> Workers:
+        """As many as paid between these two hosts, to begin with."""
+        jobs, share = self.options.jobs, self._at_once
+        if jobs is not None:
+            return Workers(max(1, jobs // share))
+        most = max(FEWEST, MOST // share)
+        return Workers(limit=min(most, self._workers.get(_route(model), FEWEST)), most=most)
 
-    def wanted(self) -> int:
-        """How many workers would have something to do."""
+    def learn(self, model: ModelTransfer, workers: Workers) -> None:
+        """A copy ended well with so many."""
+        self._workers[_route(model)] = workers.limit
+
+    # --- for all of them ---------------------------------------------------------------------------
+
+    def host(self, side: Side, host: str) -> HostRecord:
+        """How a host has served on this side so far."""
         with self._lock:
-            return self._busy + len(self._waiting) + sum(transfer.width() for transfer in self._open)
+            return self._hosts.setdefault((side, host), HostRecord())
 
-    def fail(self, error: BaseException) -> None:
-        """Give out no further step, and tell those that run to let go. The first error counts."""
+    def stop(self) -> None:
+        """End every copy at once, with Stopped; the connections can be used again."""
+        self.options.stop.set()
         with self._lock:
-            self.failure = self.failure or error
-            self._stop.set()
-            self._tell()
+            running = list(self._running)
+        for each in running:
+            each.set()
+        self.options.interrupt()
 
-    def _tell(self) -> None:
-        """Wake all at the end, else one worker: a worker that ended a step looks for the next one itself."""
-        if self._over():
-            if self._ended.locked():
-                self._ended.release()
-            self._step_there.notify_all()
-        else:
-            self._step_there.notify()
 
-    def _next(self) -> Callable[[], None] | None:
-        with self._lock:
-            while not self._over():
-                if self._busy < self._workers.limit and (step := self._find()) is not None:
-                    self._busy += 1
-                    return step
-                self._step_there.wait(_LOOK_EVERY)
-            return None
-
-    def _find(self) -> Callable[[], None] | None:
-        """The next step of an open transfer, else the next transfer; both in the manifest's order."""
-        self._open = [transfer for transfer in self._open if not transfer.done]
-        for transfer in self._open:
-            if (step := transfer.next_step()) is not None:
-                return step
-        if not self._waiting:
-            return None
-        transfer = self._waiting.popleft()
-        if not transfer.small:
-            self._open.append(transfer)
-        return transfer.next_step()
-
-    def _over(self) -> bool:
-        if self.failure is not None:
-            return True
-        return not self._busy and not self._waiting and all(transfer.done for transfer in self._open)
+def _route(model: ModelTransfer) -> _Route:
+    return (model.name.host, model.to.host)

@@ -29,7 +29,7 @@ class Mover:
         self.kept = kept
         self._model = model
         self._blob = blob
-        self._reader = reader
+        self.reader = reader
         self._whole = Span(0, blob.size)
 
     # --- with patience -----------------------------------------------------------------------------
@@ -61,7 +61,7 @@ class Mover:
         """Read `span` a second time; where it differs from what was kept, it is missing again."""
 
         def attempt() -> None:
-            reading = self._reader.open(span)
+            reading = self.reader.open(span)
             try:
                 cursor = Cursor(self._read(reading.stream), reading.span.offset)
                 cursor.skip_to(span.offset)
@@ -99,7 +99,7 @@ class Mover:
         clock = self._model.patience.clock
         while (gap := self._gap(spans)) is not None:
             began = clock()
-            reading = self._reader.open(gap)
+            reading = self.reader.open(gap)
             try:
                 stream = self._read(reading.stream)
                 if fits(reading, gap) and reading.span.length < self._least(gap):
@@ -122,7 +122,7 @@ class Mover:
         yield from stream
         at = first.span.end
         while at < gap.end:
-            reading = self._reader.open(Span(at, gap.end - at))
+            reading = self.reader.open(Span(at, gap.end - at))
             try:
                 cursor = Cursor(self._read(reading.stream), reading.span.offset)
                 cursor.skip_to(at)
@@ -177,10 +177,14 @@ class Mover:
     def _read(self, stream: Stream) -> Iterator[bytes]:
         """What comes from the source, counted; ends at once when the copy is told to stop."""
         stop = self._model.patience.stop
-        with at(Side.SOURCE):
-            for chunk in stream:
-                if stop.is_set():
-                    raise Stopped
-                self._model.count(len(chunk))
-                self.kept.count_read(len(chunk))
-                yield chunk
+        try:
+            with at(Side.SOURCE):
+                for chunk in stream:
+                    if stop.is_set():
+                        raise Stopped
+                    self._model.count(len(chunk))
+                    self.kept.count_read(len(chunk))
+                    yield chunk
+        except TransientError:
+            self.reader.broke()
+            raise

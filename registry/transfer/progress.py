@@ -46,15 +46,18 @@ class Report:
 
 
 class Observer(Protocol):
-    """Watches a copy. Calls come from several threads, one at a time; each must return quickly."""
+    """Watches copies. Calls come from several threads, for each model one at a time, and must return quickly.
+
+    `name` is what the model is called at its destination: two that are on their way may share a blob.
+    """
 
     def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
         """The manifest is known: these blobs make up the model."""
 
-    def at(self, blob: Descriptor, done: int) -> None:
+    def at(self, name: Name, blob: Descriptor, done: int) -> None:
         """`done` bytes of the blob are there; starts at what was there before this run."""
 
-    def done(self, blob: Descriptor, how: How) -> None:
+    def done(self, name: Name, blob: Descriptor, how: How) -> None:
         """The blob is at its destination, proven."""
 
     def note(self, text: str) -> None:
@@ -69,9 +72,9 @@ class Silent:
 
     def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None: ...
 
-    def at(self, blob: Descriptor, done: int) -> None: ...
+    def at(self, name: Name, blob: Descriptor, done: int) -> None: ...
 
-    def done(self, blob: Descriptor, how: How) -> None: ...
+    def done(self, name: Name, blob: Descriptor, how: How) -> None: ...
 
     def note(self, text: str) -> None: ...
 

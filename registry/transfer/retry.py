@@ -11,7 +11,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -67,20 +67,35 @@ class Rule:
 
 
 @dataclass(slots=True)
+class HostRecord:
+    """How one host has served: kept from one copy to the next, so that patience with it is one.
+
+    `answered`: whether it ever did. `progress` grows with everything it brings or keeps. `given_up`: patience
+    with it ended, and it has served nothing since; until it does, each call gets one try.
+    """
+
+    answered: bool = False
+    progress: int = 0
+    given_up: bool = False
+
+
+@dataclass(slots=True)
 class _Failures:
-    """Failures of one call in a row, without progress anywhere between them."""
+    """Failures of one call in a row, without progress at their host between them."""
 
     began: float  # when the call was made first
+    host: HostRecord
+    progress: int = 0  # how much of it there had been by then
     first: float = 0.0  # when it failed first
     tries: int = 0
-    progress: int = 0  # how much progress there had been by then
 
 
 @dataclass(slots=True)
 class Patience:
-    """One copy's patience, shared by its threads.
+    """One copy's patience with the hosts at its two sides, shared by its threads.
 
     `stop` ends every pause at once. `sleep` waits that many seconds and returns True if told to stop.
+    `hosts` may be those of earlier copies.
     """
 
     rule: Rule = field(default_factory=Rule)
@@ -89,15 +104,21 @@ class Patience:
     chance: Callable[[], float] = random.random
     note: Callable[[str], None] = say_nothing
     stop: threading.Event = field(default_factory=threading.Event)
-    _answered: set[str] = field(default_factory=set)
-    _progress: int = 0
+    hosts: Mapping[Side, HostRecord] = field(
+        default_factory=lambda: {Side.SOURCE: HostRecord(), Side.DESTINATION: HostRecord()}
+    )
     _told: tuple[str, float] = ("", 0.0)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def progress(self) -> None:
-        """The destination keeps more than before, or a step is done: the budget begins anew for everybody."""
+    def progress(self, *sides: Side) -> None:
+        """A step is done at `sides`, or the destination keeps more than before, which is progress at both.
+
+        The budget begins anew for every call that waits for these hosts.
+        """
         with self._lock:
-            self._progress += 1
+            for side in sides or self.hosts:
+                self.hosts[side].progress += 1
+                self.hosts[side].given_up = False
 
     def retry(
         self,
@@ -113,31 +134,34 @@ class Patience:
         well is no sign that somebody is there. `look` finds out what a broken call achieved: it is called
         before patience ends. Raises the last TransientError then, any other error at once.
         """
-        failures = _Failures(self.clock(), progress=self._progress)
+        began = self.clock()
+        every = {at: _Failures(began, host, host.progress) for at, host in self.hosts.items()}
         while True:
             try:
                 with at(side):
                     result = call()
             except TransientError as error:
+                failures = every[error.side]
                 self._count(failures, error)
                 pause = self._pause_after(error, failures)
-                if not self._lasts(pause, failures, error):
+                if not self._lasts(pause, failures):
                     with contextlib.suppress(TransientError):
                         look()
-                    if self._progress == failures.progress:
+                    if failures.host.progress == failures.progress:
+                        failures.host.given_up = True
                         raise
                 self._rest(pause, failures, error)
             else:
                 if answers:
-                    self._answered.add(side)
-                self.progress()
+                    self.hosts[side].answered = True
+                    self.progress(side)
                 return result
 
     def _count(self, failures: _Failures, error: TransientError) -> None:
-        if error.answered:
-            self._answered.add(error.side)
-        if not failures.tries or self._progress > failures.progress:
-            failures.tries, failures.first, failures.progress = 1, self.clock(), self._progress
+        host = failures.host
+        host.answered = host.answered or error.answered
+        if not failures.tries or host.progress > failures.progress:
+            failures.tries, failures.first, failures.progress = 1, self.clock(), host.progress
         else:
             failures.tries += 1
 
@@ -150,12 +174,12 @@ class Patience:
             pause = max(pause, error.retry_after)
         return pause
 
-    def _lasts(self, pause: float, failures: _Failures, error: TransientError) -> bool:
+    def _lasts(self, pause: float, failures: _Failures) -> bool:
         """Whether there is to be another try after `pause`; one of hours is for people to know."""
         now = self.clock()
-        if pause > _LONGEST_WISH:
+        if pause > _LONGEST_WISH or failures.host.given_up:
             return False
-        if error.side in self._answered:
+        if failures.host.answered:
             return now - failures.first + pause <= self.rule.give_up_after
         in_time = now - failures.began + pause <= self.rule.first_seconds
         return in_time and failures.tries < self.rule.first_tries
@@ -166,7 +190,7 @@ class Patience:
             raise error
         self._tell(error, pause)
         wished = error.retry_after is not None
-        while pause > 0 and (wished or self._progress == failures.progress):
+        while pause > 0 and (wished or failures.host.progress == failures.progress):
             part = pause if wished else min(pause, _LOOK_EVERY)
             if (self.sleep or self.stop.wait)(part):
                 raise error

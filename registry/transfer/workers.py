@@ -28,10 +28,11 @@ def machine_time() -> float:
 
 @dataclass(slots=True)
 class Workers:
-    """The number of workers allowed right now; `fixed` leaves nothing to decide."""
+    """The number of workers allowed right now, never above `most`; `fixed` leaves nothing to decide."""
 
     fixed: int | None = None
     limit: int = FEWEST
+    most: int = MOST
     _since: float = 0.0
     _score: float = 0.0
     _taken: float = 0.0
@@ -47,7 +48,7 @@ class Workers:
     def begin(self, blobs: int) -> None:
         """Start with more than one where there are many blobs: then many are small, and wait for answers."""
         if self.fixed is None:
-            self.limit = max(self.limit, min(MOST, blobs // _BLOBS_EACH))
+            self.limit = max(self.limit, min(self.most, blobs // _BLOBS_EACH))
 
     def measure(self, now: float, taken: float, moved: int, calls: int, wanted: int) -> None:
         """Decide anew, given all `moved` bytes and finished `calls` so far, how many workers would find
@@ -74,5 +75,5 @@ class Workers:
         if self._before:
             self._before, self._rest = 0, _PROBE_AGAIN
         self._best = max(self._best, rate)  # one slow moment does not make a step pay
-        if rate > 0 and now >= self._rest_until and self.limit < min(MOST, wanted):
-            self._before, self.limit = self.limit, min(MOST, self.limit * 2)
+        if rate > 0 and now >= self._rest_until and self.limit < min(self.most, wanted):
+            self._before, self.limit = self.limit, min(self.most, self.limit * 2)

@@ -46,7 +46,7 @@ class Drawn:
     def at(self, blob: Descriptor, done: int, seconds: float = 1.0) -> list[str]:
         """What is seen `seconds` later, when so much of the blob is there."""
         self.now += seconds
-        self.bars.at(blob, done)
+        self.bars.at(NAME, blob, done)
         return self.seen
 
     @property
@@ -88,7 +88,7 @@ def test_one_blob_has_one_bar_and_several_have_one_each_below_the_whole() -> Non
     assert [line.split()[0] for line in seen[2:]] == [blob.digest.short for blob in BLOBS[:2]]
     assert "model" in seen[2] and " 50% " in seen[3]
     drawn.now += 1
-    drawn.bars.done(BLOBS[0], How.FETCHED)
+    drawn.bars.done(NAME, BLOBS[0], How.FETCHED)
     assert len(drawn.seen) == 2
 
 
@@ -145,7 +145,7 @@ def test_notes_stay_above_and_the_whole_bar_stays_when_the_model_is_there() -> N
     drawn.at(BLOBS[0], 10)
     drawn.bars.note("trying again \x1b[31m")
     for blob in BLOBS:
-        drawn.bars.done(blob, How.FETCHED)
+        drawn.bars.done(NAME, blob, How.FETCHED)
     drawn.bars.end(REPORT)
     assert [line.split(" ")[0] for line in drawn.seen] == ["$", "ferry:", "…ama-of-a-long-name:70b-q4", ""]
     assert "\\x1b[31m" in drawn.seen[1] and " 100% " in drawn.seen[2]
@@ -173,15 +173,16 @@ from registry.model.manifests import Descriptor
 from registry.model.names import Name
 blobs = [Descriptor("x.model", Digest.of(bytes([n])), 10_000_000) for n in range(8)]
 bars = Bars(Terminal(sys.stdout, sys.stderr))
-bars.begin(Name.parse("tiny"), blobs)
-bars.at(blobs[0], 5_000_000)
+NAME = Name.parse("tiny")
+bars.begin(NAME, blobs)
+bars.at(NAME, blobs[0], 5_000_000)
 for step in (5, *range(5, 11)):
     time.sleep(0.12)
     for blob in blobs:
-        bars.at(blob, step * 1_000_000)
+        bars.at(NAME, blob, step * 1_000_000)
 bars.note("a note")
 for blob in blobs:
-    bars.done(blob, How.FETCHED)
+    bars.done(NAME, blob, How.FETCHED)
 bars.end(None)
 """
 
@@ -197,8 +198,9 @@ def pull():
     bars = Bars(run.terminal)
     run.undraw = bars.close
     blob = Descriptor("x.model", Digest.of(b"x"), 10_000_000)
-    bars.begin(Name.parse("tiny"), [blob])
-    bars.at(blob, 5)
+    NAME = Name.parse("tiny")
+    bars.begin(NAME, [blob])
+    bars.at(NAME, blob, 5)
     print("READY", end="", flush=True)
     time.sleep(20)
 exits.of(run, pull)

@@ -74,7 +74,7 @@ def test_a_plain_line_comes_every_few_seconds_and_not_more_often() -> None:
     plain.begin(NAME, BLOBS)
     for done in range(0, 1000, 10):
         clock.now += 0.1
-        plain.at(BLOBS[0], done)
+        plain.at(NAME, BLOBS[0], done)
     lines = err.getvalue().splitlines()
     assert len(lines) == 1
     assert re.fullmatch(r"tiny:1\.0: \d+%, \d+ B of 3\.0 KB, \d+ B/s, \d+:\d\d left", lines[0])
@@ -84,11 +84,11 @@ def test_json_lines_have_the_documented_members_and_end_with_everything() -> Non
     err, clock = io.StringIO(), Clock()
     lines = JsonLines(err, clock)
     lines.begin(NAME, BLOBS)
-    lines.at(BLOBS[0], 500)
+    lines.at(NAME, BLOBS[0], 500)
     clock.now += 1
-    lines.at(BLOBS[0], 600)
+    lines.at(NAME, BLOBS[0], 600)
     for blob in BLOBS:
-        lines.done(blob, How.FETCHED)
+        lines.done(NAME, blob, How.FETCHED)
     told = [json.loads(line) for line in err.getvalue().splitlines()]
     assert all({"event", "name", "digest", "done", "total", "rate"} <= line.keys() for line in told)
     assert [line["event"] for line in told] == ["begin", "progress", "progress", "done", "done", "done"]
@@ -123,9 +123,9 @@ def test_a_plain_line_says_waiting_and_no_rate_when_nothing_comes() -> None:
     err, clock = io.StringIO(), Clock()
     plain = Plain(terminal(err), clock)
     plain.begin(NAME, BLOBS)
-    plain.at(BLOBS[0], 500)
+    plain.at(NAME, BLOBS[0], 500)
     clock.now += 10
-    plain.at(BLOBS[0], 500)
+    plain.at(NAME, BLOBS[0], 500)
     assert err.getvalue() == "tiny:1.0: 16%, 500 B of 3.0 KB, waiting\n"
 
 

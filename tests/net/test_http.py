@@ -342,3 +342,14 @@ def test_tls_where_plain_http_was_expected_is_told_apart(said: bytes, client: Cl
         with pytest.raises(ProtocolError, match="speaks HTTPS") as caught:
             client()(Request("GET", spy.url + "/x"))
         assert caught.value.reason is Reason.HTTPS_THERE
+
+
+def test_stopping_is_not_the_end_of_the_connections(client: Client) -> None:
+    """An engine that was stopped leaves the sockets' owner as good as before: the next round uses it."""
+    with Spy((OK, OK)) as spy:
+        http = client()
+        assert whole(http(Request("GET", spy.url + "/x"))) == b"hello"
+
+        http.abort()
+
+        assert whole(http(Request("GET", spy.url + "/x"))) == b"hello"

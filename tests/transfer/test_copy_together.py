@@ -91,10 +91,10 @@ class Watcher:
     def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
         self.at_ = {str(blob.digest): [] for blob in blobs}
 
-    def at(self, blob: Descriptor, done: int) -> None:
+    def at(self, name: Name, blob: Descriptor, done: int) -> None:
         self.at_[str(blob.digest)].append(done)
 
-    def done(self, blob: Descriptor, how: How) -> None:
+    def done(self, name: Name, blob: Descriptor, how: How) -> None:
         self.done_.append((str(blob.digest), how))
 
     def note(self, text: str) -> None: ...

@@ -19,6 +19,7 @@ from registry.targets.memory import Memory
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.transfer.copy import copy
+from registry.transfer.model import BlobSource
 from registry.transfer.reader import BlobReader
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response
@@ -110,7 +111,7 @@ def test_an_etag_that_changes_in_the_middle_is_no_reason_to_start_over() -> None
         return Response(206, Headers(headers), data[first : last + 1])
 
     remote = Remote(Peer(answer, Origin("https", "models.example", 443)))
-    reader = BlobReader(remote, NAME, Descriptor("x", Digest.of(data), len(data)))
+    reader = BlobReader([BlobSource(remote, NAME)], Descriptor("x", Digest.of(data), len(data)))
 
     assert b"".join(b"".join(reader.open(Span(at, 2)).stream) for at in range(0, 10, 2)) == data
     assert next(tags) == 5
