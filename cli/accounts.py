@@ -49,8 +49,10 @@ class AccountHost:
 
 
 @contextmanager
-def opened(invocation: Invocation, host: str | None) -> Iterator[AccountHost]:
+def opened(
+    invocation: Invocation, host: str | None, patience: sources.Patience | None = None
+) -> Iterator[AccountHost]:
     """The account at `host`, else at the registry of the settings; closed at the end."""
     scheme, bare = split_scheme(str(values.host(host or invocation.settings.registry)))
-    with sources.connections(invocation) as connections:
+    with sources.connections(invocation, patience) as connections:
         yield AccountHost(connections.origin_of(_ACCOUNTS_OF.get(bare, bare), scheme), connections)

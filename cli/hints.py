@@ -14,6 +14,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.WITHDRAWN: "another key that is known there can be given with --key",
     Reason.LOGIN_REFUSED: "log in again: ferry login {host} (or docker login {host})",
     Reason.API_KEY_REFUSED: "make a new API key where {host} shows them, and put it where the old one was",
+    Reason.API_KEY_WANTED: "make one at https://{host}/settings/keys and put it into OLLAMA_API_KEY",
     Reason.FOREIGN_REALM: "if that is right: --realm {detail}, or in the settings "
     '[host."{host}"] realms = ["{detail}"]',
     Reason.SECRET_EXPOSED: "chmod 600 {detail}; where it cannot be changed (a mounted secret), "

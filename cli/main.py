@@ -31,6 +31,7 @@ _SECTIONS: dict[str, Section] = {
         "login": ("cli.commands.login:login", "keep a password"),
         "logout": ("cli.commands.login:logout", "forget it"),
         "keys": ("cli.commands.keys:keys", "your API keys and machines"),
+        "api": ("cli.commands.api:api", "a call with your key"),
         "serve": ("cli.commands.serve:serve", "run a private registry"),
         "admin": ("cli.commands.admin:admin", "its accounts and rights"),
     },

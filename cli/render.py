@@ -128,6 +128,12 @@ class Terminal:
         with _writing("standard output"):
             self.out.flush()
 
+    def piece(self, text: str) -> None:
+        """Text of the result that may be part of a line, seen at once."""
+        with _writing("standard output"):
+            self.out.write(self._spelled(text, self.out))
+            self.out.flush()
+
     def event(self, value: Mapping[str, object]) -> None:
         """One JSON document in one line, of a command that waits or streams."""
         self.streams.add("event")

@@ -5,12 +5,12 @@ The heavy rooms of the library are imported only when one of them is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cli import distribution, identity
 from cli.options import Invocation
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from registry.connect import Connections, HostSettings
 
 _TAGS_TOLD = 10
+
+Patience: TypeAlias = Mapping[str, Any]  # `stall`, `floor`: as `Network` has them
 
 
 @contextmanager
@@ -95,8 +97,8 @@ def read(source: Source, name: Name, blob: Descriptor, limit: int) -> bytes:
 
 
 @contextmanager
-def connections(invocation: Invocation) -> Iterator[Connections]:
-    """Everything the network is reached through, closed at the end."""
+def connections(invocation: Invocation, patience: Patience | None = None) -> Iterator[Connections]:
+    """Everything the network is reached through, closed at the end; `patience` where none is set."""
     from registry.connect import Connections
     from registry.targets.methods import file_methods
     from registry.targets.sessions import file_sessions
@@ -112,7 +114,7 @@ def connections(invocation: Invocation) -> Iterator[Connections]:
     uploads = file_sessions(state / "uploads") if state else None
     methods = file_methods(state / "registries") if state else None
     settings_of = cache(
-        lambda host: _host_settings(invocation, host)
+        lambda host: _host_settings(invocation, host, patience or {})
     )  # one look at its files, and one warning, a host
     opened = Connections(
         settings_of,
@@ -142,7 +144,7 @@ def forget_what_is_old(invocation: Invocation, now: float) -> None:
         methods.file_methods(state / "registries").prune(now, methods.AGE)
 
 
-def _host_settings(invocation: Invocation, host: str) -> HostSettings:
+def _host_settings(invocation: Invocation, host: str, patience: Patience) -> HostSettings:
     """How the settings say that `host` is reached."""
     from registry.connect import HostSettings
     from registry.net.network import Network
@@ -150,7 +152,7 @@ def _host_settings(invocation: Invocation, host: str) -> HostSettings:
 
     place = invocation.settings.place(host)
     proxy = place.proxy
-    patience = {key: invocation.settings.get(key) for key in ("stall", "floor")}
+    patience = {key: invocation.settings.get(key, patience.get(key)) for key in ("stall", "floor")}
     network = Network(
         agent=f"{distribution.NAME}/{distribution.version()}",
         proxies={"http": proxy, "https": proxy} if proxy else invocation.settings.proxies,

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     KEY_UNKNOWN = "key_unknown"  # the host does not know this key
     LOGIN_REFUSED = "login_refused"  # a user name and password, or a stored token, are wrong there
     API_KEY_REFUSED = "api_key_refused"  # an API key is invalid or revoked
+    API_KEY_WANTED = "api_key_wanted"  # the host takes nothing but an API key here, and there is none
     FOREIGN_REALM = "foreign_realm"  # a registry sends for a token to another place; `detail` is which
     SECRET_EXPOSED = "secret_exposed"  # others may touch a file that holds a secret; `detail` is its path
     NOT_ALLOWED = "not_allowed"  # the host knows who asks, and says no

@@ -123,7 +123,8 @@ class Answer:
         return self._left
 
     def fill(self, view: memoryview) -> int:
-        """Fill the front of `view` with the body: all of it, or what came within FILL_SECONDS. 0 at the end.
+        """Fill the front of `view` with the body: all of it, or what came within FILL_SECONDS; of a body of
+        unstated length, what one read brought. 0 at the end.
 
         Every record of TLS costs one turn of this loop, and nothing else. What breaks it is raised, but not
         before what came until then was given out.
@@ -141,7 +142,9 @@ class Answer:
                 if not count:
                     self._end(filled)
                     break
-                if not self._chunked and not self._incoming.waiting:
+                if not self._incoming.waiting:
+                    if self.length is None:  # perhaps written word by word: nobody waits for the next
+                        break
                     read = self._incoming.source.recv_into
                 if time.monotonic() > until:
                     break
