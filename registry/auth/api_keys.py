@@ -1,6 +1,7 @@
 """How an API key of `ferry serve` is written: `fry_`, 30 random characters, and their check sum.
 
-    fry_<30 characters of 0-9A-Za-z><6 of check sum>
+    fry_<30 characters of 0-9A-Za-z><6 of check sum>        an account's
+    fry_sa_<30 characters of 0-9A-Za-z><6 of check sum>     a service account's
 
 The check sum is the CRC-32 of the 30 characters, in base 62 (`0-9A-Za-z` are the digits, in that order), six
 digits, with `0` in front. It says nothing about who made the key: it tells a mistyped or shortened key, and a
@@ -15,20 +16,24 @@ from zlib import crc32
 from registry.errors import InvalidError
 
 PREFIX = "fry_"
+SERVICE_PREFIX = "fry_sa_"
 RANDOM_BYTES = 32
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BODY = 30  # characters: 178 bits
 _SUM = 6
-_FORM = re.compile(rf"{PREFIX}([0-9A-Za-z]{{{_BODY}}})([0-9A-Za-z]{{{_SUM}}})")
+_FORM = re.compile(rf"{PREFIX}(?:sa_)?([0-9A-Za-z]{{{_BODY}}})([0-9A-Za-z]{{{_SUM}}})")
 _SHOWN = 4
 
 
-def make(random: bytes) -> str:
-    """The API key made from `random` (32 bytes: each key is as likely as any other to within 2⁻⁷⁷)."""
+def make(random: bytes, prefix: str = PREFIX) -> str:
+    """The API key made from `random` (32 bytes: each key is as likely as any other to within 2⁻⁷⁷).
+
+    `prefix`: PREFIX, or SERVICE_PREFIX.
+    """
     if len(random) != RANDOM_BYTES:
         raise InvalidError(f"an API key is made of {RANDOM_BYTES} random bytes, not {len(random)}")
     body = _in_base_62(int.from_bytes(random), _BODY)
-    return f"{PREFIX}{body}{_check_sum(body)}"
+    return f"{prefix}{body}{_check_sum(body)}"
 
 
 def is_api_key(text: str) -> bool:

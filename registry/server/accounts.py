@@ -14,8 +14,9 @@ from registry.errors import InvalidError
 from registry.server.audit import record
 from registry.server.credentials import drop_credentials, no_account, put_key
 from registry.server.database import first, reading, writing
+from registry.server.namespaces import drop, end_workloads
 from registry.server.principal import User
-from registry.server.tables import GRANTS, INVITATIONS, NAMESPACES, REPOSITORIES, SESSIONS, USERS
+from registry.server.tables import GRANTS, INVITATIONS, NAMESPACES, ORGANISATIONS, SESSIONS, USERS
 
 _ANY = select(USERS.c.id)
 _NAME = re.compile(r"[a-z0-9_-]{1,80}")
@@ -79,17 +80,17 @@ class Accounts:
         """End an account, its credentials and rights; whether models of it stay. NotFoundError.
 
         Its namespace goes with it, and with that every right anybody had there. If it holds models it
-        stays, and belongs to nobody: then its name is not free either.
+        stays, without its service accounts, and belongs to nobody: then its name is not free either.
         """
         with writing(self.engine) as database:
             owner = database.execute(select(USERS.c.id).filter_by(name=name)).scalar()
             if owner is None:
                 raise no_account(name)
-            mine = NAMESPACES.c.owner == owner
-            used = select(REPOSITORIES.c.id).where(REPOSITORIES.c.namespace == NAMESPACES.c.id)
-            # A push that makes a repository meanwhile holds the row by its foreign key: one of the two fails.
-            database.execute(delete(NAMESPACES).where(mine, ~used.exists()))
-            stays = database.execute(update(NAMESPACES).where(mine).values(owner=None)).rowcount > 0
+            for own in database.execute(select(NAMESPACES.c.id).filter_by(owner=owner)).scalars().all():
+                end_workloads(database, own)
+                drop(database, own)
+            mine = update(NAMESPACES).filter_by(owner=owner).values(owner=None)
+            stays = database.execute(mine).rowcount > 0
             database.execute(delete(GRANTS).where(GRANTS.c.user_id == owner))
             drop_credentials(database, owner)
             database.execute(delete(USERS).where(USERS.c.id == owner))
@@ -109,11 +110,14 @@ class Accounts:
 
 def new_account(name: str, id: str, now: float, *, admin: bool = False) -> User:
     """An account that is to be made. InvalidError if the name cannot be one's."""
-    if not _NAME.fullmatch(name):
-        raise InvalidError(
-            f"{name[:80]!r} cannot be an account's name", hint="1 to 80 of a-z, 0-9, '-' and '_'"
-        )
+    check_name(name, "an account's")
     return User(id, name, admin, False, now)
+
+
+def check_name(name: str, whose: str) -> None:
+    """InvalidError if it cannot be `whose` name: accounts and organisations share one space of names."""
+    if not _NAME.fullmatch(name):
+        raise InvalidError(f"{name[:80]!r} cannot be {whose} name", hint="1 to 80 of a-z, 0-9, '-' and '_'")
 
 
 def insert_account(database: Connection, user: User, actor: Actor) -> None:
@@ -129,6 +133,13 @@ def end_browsers(database: Connection, user: str) -> None:
 
 
 def _insert(database: Connection, user: User) -> None:
+    organisation = select(ORGANISATIONS.c.created).join(
+        NAMESPACES, NAMESPACES.c.id == ORGANISATIONS.c.namespace
+    )
+    if database.execute(organisation.where(NAMESPACES.c.name == user.name)).first() is not None:
+        raise InvalidError(
+            f"there is an organisation {user.name}", hint="they share one space of names: take another one"
+        )
     row = {"id": user.id, "name": user.name, "admin": user.admin, "disabled": False, "created": user.created}
     try:
         database.execute(insert(USERS).values(**row))

@@ -1,4 +1,4 @@
-"""API keys: made, given a new secret, and revoked by its owner. `credentials` says whom they mean.
+"""API keys of accounts and service accounts: made, given a new secret, and revoked by their owners.
 
 A secret is shown once, to its maker; what is kept is its hash, and its last four characters.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 
 from registry.auth import api_keys
 from registry.contracts import NOBODY, Actor, Clock, NewId
@@ -20,8 +20,9 @@ from registry.server.bearers import hashed
 from registry.server.credentials import Credentials
 from registry.server.database import reading, writing
 from registry.server.key_scopes import KeyScope
-from registry.server.principal import API_KEY, Right, User
-from registry.server.tables import API_KEYS, CREDENTIALS
+from registry.server.principal import API_KEY, SERVICE, Right, User
+from registry.server.services import Service
+from registry.server.tables import API_KEYS, CREDENTIALS, SERVICES
 
 DAY = 86_400
 USUAL_SECONDS = 90 * DAY
@@ -61,36 +62,40 @@ class ApiKeys:
 
     def create(
         self,
-        user: User,
+        holder: User | Service,
         scopes: Sequence[KeyScope],
         *,
         seconds: int | None = None,
         note: str = "",
         actor: Actor = NOBODY,
     ) -> Made:
-        """A new key of `user`, good for `seconds` (None: 90 days).
+        """A new key of `holder`, good for `seconds` (None: 90 days).
 
-        InvalidError for a bad time or note, and for one key too many.
+        InvalidError for a bad time or note, and for one key too many; NotFoundError for a service account
+        that has ended.
         """
-        now, id, secret = self.clock(), self.new_id(), self._secret()
+        kind = API_KEY if isinstance(holder, User) else SERVICE
+        now, id, secret = self.clock(), self.new_id(), self._secret(kind)
         expires = now + self._checked(min(USUAL_SECONDS, self.most) if seconds is None else seconds)
         if len(note) > _NOTE or not note.isprintable():
             raise InvalidError(f"a note is one line of at most {_NOTE} characters")
         said = " ".join(map(str, scopes))
-        row = {"id": id, "kind": API_KEY, "user_id": user.id, "cap": Right.WRITE.name.lower(), "added": now}
+        row = {"id": id, "kind": kind, "cap": Right.WRITE.name.lower(), "added": now, "expires": expires}
+        mine = CREDENTIALS.c.user_id if kind == API_KEY else CREDENTIALS.c.service
         held = select(func.count()).select_from(CREDENTIALS)
-        held = held.where(CREDENTIALS.c.user_id == user.id, CREDENTIALS.c.revoked.is_(None))
+        held = held.where(mine == holder.id, CREDENTIALS.c.revoked.is_(None))
         with writing(self.engine) as database:
             if database.execute(held).scalar_one() >= MOST_KEYS:
-                raise InvalidError(f"{user.name} has {MOST_KEYS} keys already", hint="revoke some of them")
-            database.execute(insert(CREDENTIALS).values(**row, expires=expires, note=note))
+                raise InvalidError(f"{holder.name} has {MOST_KEYS} keys already", hint="revoke some of them")
+            row |= _belonging(database, holder)
+            database.execute(insert(CREDENTIALS).values(**row, note=note))
             kept = {"secret_hash": hashed(secret), "last_four": api_keys.last_four(secret), "issued": now}
             database.execute(insert(API_KEYS).values(credential=id, scopes=said, **kept))
-            record(database, now, actor, "apikey.create", f"{id} {user.name} {said}")
+            record(database, now, actor, "apikey.create", f"{id} {holder.name} {said}")
         return Made(id, secret, tuple(scopes), expires)
 
-    def rotate(self, user: str, id: str, overlap: int = USUAL_OVERLAP, actor: Actor = NOBODY) -> Made:
-        """A new secret for a key of `user`, for as long as the one before was made for.
+    def rotate(self, holder: str, id: str, overlap: int = USUAL_OVERLAP, actor: Actor = NOBODY) -> Made:
+        """A new secret for a key of `holder`, by its name, for as long as the one before was made for.
 
         That one ends after `overlap` seconds, 0 at once, and with it what was issued by it. Of two that do
         it at once, the later one's secret is the present one. NotFoundError; InvalidError for one that is
@@ -98,10 +103,10 @@ class ApiKeys:
         """
         if not 0 <= overlap <= MOST_OVERLAP:
             raise InvalidError(f"the old secret is good for between 0 and {MOST_OVERLAP} more seconds")
-        now, secret = self.clock(), self._secret()
         found = Credentials(self.engine, self.clock, self.new_id).one(id)
-        if found.user != user or found.kind != API_KEY:
-            raise NotFoundError(f"{user} has no API key {id[:40]}")
+        if found.user != holder or found.kind not in (API_KEY, SERVICE):
+            raise NotFoundError(f"{holder} has no API key {id[:40]}")
+        now, secret = self.clock(), self._secret(found.kind)
         if found.state(now) in ("revoked", "expired"):
             raise InvalidError(f"the API key {id} is {found.state(now)}", hint="make a new one")
         with writing(self.engine) as database:
@@ -131,8 +136,9 @@ class ApiKeys:
             Credentials(self.engine, self.clock, self.new_id).revoke_api_key(id, actor)
         return True
 
-    def _secret(self) -> str:
-        return api_keys.make(self.random(api_keys.RANDOM_BYTES))
+    def _secret(self, kind: str) -> str:
+        prefix = api_keys.SERVICE_PREFIX if kind == SERVICE else api_keys.PREFIX
+        return api_keys.make(self.random(api_keys.RANDOM_BYTES), prefix)
 
     def _checked(self, seconds: int) -> int:
         if not 1 <= seconds <= self.most:
@@ -140,3 +146,13 @@ class ApiKeys:
                 f"an API key is good for at most {self.most // DAY} days here ({self.most} seconds)"
             )
         return seconds
+
+
+def _belonging(database: Connection, holder: User | Service) -> dict[str, object]:
+    """The columns that say whose a credential is. NotFoundError for a service account that has ended."""
+    if isinstance(holder, User):
+        return {"user_id": holder.id}
+    namespace = database.execute(select(SERVICES.c.namespace).filter_by(id=holder.id)).scalar()
+    if namespace is None:
+        raise NotFoundError(f"there is no service account {holder.name} any more")
+    return {"namespace": namespace, "service": holder.id}

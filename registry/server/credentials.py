@@ -6,6 +6,7 @@ Nobody else changes what is kept of a credential (`api_keys` makes API keys, and
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +112,12 @@ class Credentials:
                 query = query.where(USERS.c.name == user)
             return [_listed(row) for row in database.execute(query)]
 
+    def of_services(self, namespaces: Collection[str]) -> list[Listed]:
+        """The keys of the service accounts in some namespaces, as `listed`."""
+        query = _LIST.where(NAMESPACES.c.name.in_(namespaces), SERVICES.c.id.is_not(None))
+        with reading(self.engine) as database:
+            return [_listed(row) for row in database.execute(query)]
+
     def one(self, id: str) -> Listed:
         """The credential with that identifier. NotFoundError."""
         with reading(self.engine) as database:
@@ -120,7 +127,10 @@ class Credentials:
         return _listed(row)
 
     def revoke(self, user: str, id: str, actor: Actor = NOBODY) -> None:
-        """A credential of `user`, of any kind, is refused from the next request on. NotFoundError."""
+        """A credential of any kind is refused from the next request on; `user` is whose it is, by name.
+
+        NotFoundError.
+        """
         found = self.one(id)
         if found.user != user or found.revoked is not None:
             raise NotFoundError(f"{user} has no credential {id[:40]} to revoke")

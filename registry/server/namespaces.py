@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from registry.errors import InvalidError, StorageError
 from registry.server.database import upsert
-from registry.server.tables import NAMESPACES
+from registry.server.tables import CREDENTIALS, NAMESPACES, REPOSITORIES, SERVICES
 
 _PART = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
 SCOPE_LENGTH = 255
@@ -46,3 +46,24 @@ def ensure(database: Connection, name: str, now: float) -> int:
     if found is None:
         raise StorageError(f"the database lost the namespace {name} it was just given")
     return found
+
+
+def end_workloads(database: Connection, namespace: int) -> None:
+    """Forget the programs that belong to a namespace, and what they prove themselves with."""
+    database.execute(delete(CREDENTIALS).filter_by(namespace=namespace))
+    database.execute(delete(SERVICES).filter_by(namespace=namespace))
+
+
+def holds_models(database: Connection, namespace: int) -> bool:
+    """Whether anything was ever published or uploaded there."""
+    return database.execute(select(REPOSITORIES.c.id).filter_by(namespace=namespace)).first() is not None
+
+
+def drop(database: Connection, namespace: int) -> bool:
+    """End a namespace with every right in it, unless it holds models; whether it did.
+
+    A push that makes a repository meanwhile holds the row by its foreign key: one of the two fails.
+    """
+    used = select(REPOSITORIES.c.id).where(REPOSITORIES.c.namespace == NAMESPACES.c.id)
+    gone = delete(NAMESPACES).where(NAMESPACES.c.id == namespace, ~used.exists())
+    return database.execute(gone).rowcount > 0

@@ -18,10 +18,13 @@ from registry.server.api_keys import ApiKeys
 from registry.server.credentials import Credentials
 from registry.server.depot import DiskDepot
 from registry.server.directory import open_registry, prepare
+from registry.server.immutable import ImmutableTags
 from registry.server.invitations import Invitations
 from registry.server.last_use import LastUse
+from registry.server.organisations import Organisations
 from registry.server.rights import Rights
 from registry.server.room import Room
+from registry.server.services import Services
 from registry.server.sessions import Sessions
 
 
@@ -47,6 +50,9 @@ class Registry:
     sessions: Sessions
     invitations: Invitations
     last_use: LastUse
+    organisations: Organisations
+    services: Services
+    immutable: ImmutableTags
 
     @classmethod
     def over(cls, directory: Path, engine: Engine, room: Room | None = None) -> Registry:
@@ -60,6 +66,9 @@ class Registry:
             Sessions(engine, time.time, new_id, new_secret),
             Invitations(engine, time.time, new_id, new_secret),
             LastUse(engine, time.time),
+            Organisations(engine, time.time),
+            Services(engine, time.time, new_id),
+            ImmutableTags(engine, time.time),
         )
 
     @classmethod

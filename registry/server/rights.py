@@ -17,7 +17,8 @@ from registry.errors import InvalidError, NotFoundError
 from registry.server.audit import record
 from registry.server.bearers import hashed, principal_by_hash, principal_of
 from registry.server.credentials import no_account
-from registry.server.database import first, reading, upsert, writing
+from registry.server.database import first, reading, writing
+from registry.server.grants import check_an_owner_stays, put_grant
 from registry.server.namespaces import SCOPE_LENGTH, ensure, namespace_of, scope, scopes_of
 from registry.server.principal import Principal, Right
 from registry.server.tables import GRANTS, NAMESPACES, PUBLIC, REPOSITORIES, RIGHTS_CHANGES, USERS
@@ -69,11 +70,14 @@ class Rights:
 
     # --- what an administrator does ------------------------------------------------------------------
 
-    def grant(self, user: str, where: str, right: Right, actor: Actor = NOBODY) -> bool:
+    def grant(
+        self, user: str, where: str, right: Right, actor: Actor = NOBODY, *, ownerless: bool = True
+    ) -> bool:
         """What `user` may do in a namespace (everything below it) or one repository; whether that is there.
 
         The grant nearest to a repository holds, so `NONE` closes one repository of an open namespace,
-        and takes an earlier grant back. NotFoundError; InvalidError for a bad scope or the user's own.
+        and takes an earlier grant back. NotFoundError; InvalidError for a bad scope or the user's own;
+        DeniedError where an organisation would have no owner any more, unless it may be `ownerless`.
         """
         name, now = scope(where), self.clock()
         with writing(self.engine) as database:
@@ -84,16 +88,10 @@ class Rights:
             if database.execute(_OWNER, {"namespace": namespace_of(name)}).scalar() == account:
                 raise InvalidError(f"{name} is {user}'s own, and grants do not change what owners may do")
             namespace = ensure(database, namespace_of(name), now)
-            row = {"user_id": account, "scope": name, "namespace": namespace}
-            add = upsert(database, GRANTS).values(**row, permission=right.name.lower())
-            # Of two that are made at once the later holds, as one after the other.
-            database.execute(
-                add.on_conflict_do_update(
-                    index_elements=["user_id", "scope"],
-                    set_={"permission": add.excluded.permission, "namespace": namespace},
-                )
-            )
+            put_grant(database, account, name, namespace, right)
             record(database, now, actor, "grant", f"{user} {right.name.lower()} {name}")
+            if not ownerless:
+                check_an_owner_stays(database, namespace_of(name))
         return there
 
     def grants_in(self, where: str) -> list[Grant]:
@@ -137,18 +135,24 @@ class Rights:
         with reading(self.engine) as database:
             return list(database.execute(select(PUBLIC.c.repository).order_by(PUBLIC.c.repository)).scalars())
 
-    def ungrant(self, user: str, where: str, actor: Actor = NOBODY) -> None:
-        """Forget a grant, so that the next one around it holds, if there is one. NotFoundError for none."""
+    def ungrant(self, user: str, where: str, actor: Actor = NOBODY, *, ownerless: bool = True) -> None:
+        """Forget a grant, so that the next one around it holds, if there is one. NotFoundError for none.
+
+        DeniedError as `grant`.
+        """
         name = scope(where)
         with writing(self.engine) as database:
             account = database.execute(select(USERS.c.id).filter_by(name=user)).scalar()
             if account is None:
                 raise no_account(user)
+            ensure(database, namespace_of(name), self.clock())
             if not database.execute(delete(GRANTS).filter_by(user_id=account, scope=name)).rowcount:
                 raise NotFoundError(f"{user} has no share in {name}")
             rows = database.execute(_GRANTED, {"user": account})
             left = _nearest({where: Right.parse(right) for where, right in rows}, name)
             record(database, self.clock(), actor, "grant", f"{user} {left.name.lower()} {name}")
+            if not ownerless:
+                check_an_owner_stays(database, namespace_of(name))
 
     # --- what the server asks, on every request ------------------------------------------------------
 

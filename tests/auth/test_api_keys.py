@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.auth.api_keys import PREFIX, is_api_key, last_four, make
+from registry.auth.api_keys import PREFIX, SERVICE_PREFIX, is_api_key, last_four, make
 from registry.errors import InvalidError
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -24,6 +24,13 @@ def test_a_key_is_the_prefix_thirty_characters_and_six_of_check_sum() -> None:
     key = make(bytes(32))
     assert key[:34] == f"{PREFIX}{ZEROS}" and len(key) == 40
     assert number(key[34:]) == crc32(ZEROS.encode())
+
+
+@given(RANDOM)
+def test_a_service_accounts_key_differs_by_its_prefix_only(random: bytes) -> None:
+    key = make(random, SERVICE_PREFIX)
+    assert key == SERVICE_PREFIX + make(random).removeprefix(PREFIX)
+    assert is_api_key(key)
 
 
 def test_a_small_check_sum_is_padded_with_zeros() -> None:
@@ -61,6 +68,9 @@ def test_one_wrong_character_anywhere_is_no_key(random: bytes, place: int, wrong
         " " + make(bytes(32)),
         make(bytes(32)).replace("fry_", "FRY_"),
         make(bytes(32)).replace("fry_", "ghp_"),
+        make(bytes(32)).replace("fry_", "fry_sb_"),
+        make(bytes(32), SERVICE_PREFIX).replace("fry_", "", 1),
+        make(bytes(32), SERVICE_PREFIX).replace("sa_", "sa_sa_"),
         "fry_" + "é" * 36,
         "fry_" + "٣" * 36,  # digits of another script
     ],

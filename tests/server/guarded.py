@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from sqlalchemy import Engine
 from registry.auth import signing
 from registry.auth.keys import PrivateKey
 from registry.contracts import Depot
-from registry.errors import RegistryError
+from registry.errors import InvalidError, RegistryError
 from registry.model.digests import Digest
 from registry.server.account_api import AccountApi
 from registry.server.accounts import Accounts
@@ -34,11 +35,14 @@ from registry.server.depot_memory import MemoryDepot
 from registry.server.guard import Guard
 from registry.server.health import Health
 from registry.server.identity import Identity
+from registry.server.immutable import ImmutableTags
 from registry.server.invitations import Invitations
+from registry.server.key_scopes import KeyScope
 from registry.server.last_use import LastUse
 from registry.server.links import Links
 from registry.server.metrics import Metrics
 from registry.server.names import Names
+from registry.server.organisations import Organisations
 from registry.server.overview import Overview
 from registry.server.passwords import Hashing, Passwords
 from registry.server.people import People
@@ -47,6 +51,7 @@ from registry.server.principal import Principal, Right
 from registry.server.repository_api import RepositoryApi
 from registry.server.rights import Rights
 from registry.server.room import Room
+from registry.server.services import Services
 from registry.server.sessions import Sessions
 from registry.server.sign_in import SignIn
 from registry.server.table import Need, Table, table
@@ -156,6 +161,9 @@ class Door:
         self.credentials = Credentials(self.engine, clock, fresh)
         self.api_keys = ApiKeys(self.engine, clock, fresh)
         self.rights = Rights(self.engine, clock)
+        self.organisations = Organisations(self.engine, clock)
+        self.services = Services(self.engine, clock, fresh)
+        self.immutable = ImmutableTags(self.engine, clock)
         signer = Signer(SECRET, clock, fresh)
         self.tokens, self.links = Tokens(signer), Links(signer)
         nonces = Nonces(self.engine, clock)
@@ -210,6 +218,19 @@ class Door:
     def by_secret(self, secret: str) -> Principal:
         """Whom an API key means. DeniedError if it is not good."""
         return self.identity.standing_by_secret(secret, "")[0]
+
+    def service_key(self, name: str, role: Right) -> str:
+        """An API key of a service account, which is made if there is none."""
+        with suppress(InvalidError):
+            self.services.add(name, role)
+        return self.api_keys.create(self.services.one(name), (KeyScope.parse("*:*"),)).secret
+
+    def token_of(self, secret: str, *scopes: str) -> str:
+        """A token for an API key, by way of the token endpoint."""
+        query = "&".join(f"scope={scope}" for scope in scopes)
+        response = self.ask("GET", f"/v2/token?{query}", token=secret)
+        assert response.status == 200, response.body
+        return str(document(response)["token"])
 
     def download_link(self, who: Principal, repository: str, digest: Digest, origin: str = ORIGIN) -> str:
         """The path of a link that was given to `who`."""
