@@ -210,7 +210,8 @@ class App:
         if wanted is None:
             if request.method == "GET":  # nobody follows it from a HEAD, and signing one takes time
                 headers["Location"] = self.link_to(visitor, digest)
-            return Response(200, Headers(headers), blob.content(Span(0, blob.size)), blob.size)
+            body = blob.content(Span(0, blob.size)) if request.method == "GET" else b""
+            return Response(200, Headers(headers), body, blob.size)
         first, length = wanted
         if not length:
             unsatisfied = {"Content-Range": f"bytes */{blob.size}"}

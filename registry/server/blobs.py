@@ -37,8 +37,13 @@ class Blobs:
 
     def size(self, digest: Digest) -> int | None:
         """How many bytes are there under the digest; None if there is no such file."""
+        found = self.file(digest)
+        return found.size if found is not None else None
+
+    def file(self, digest: Digest) -> files.Status | None:
+        """What the disk says of the blob's file; None if there is none."""
         found = files.status(self._path(digest)) or self._brought_back(digest)
-        return found.size if found is not None and found.is_file else None
+        return found if found is not None and found.is_file else None
 
     def content(self, digest: Digest, span: Span) -> FileSpan:
         """What an answer's body is for a span of the blob."""
@@ -60,6 +65,14 @@ class Blobs:
         Until the upload is removed it is an upload too: a process killed in between loses none of it.
         """
         also_name(upload, self._path(digest), upload.with_name(f"{upload.name}.named"))
+
+    def move_in(self, upload: Path, digest: Digest) -> None:
+        """The same of an upload that nobody goes on with if its server is killed: it is none from now on."""
+        files.move(upload, self._path(digest))
+
+    def move_out(self, digest: Digest, upload: Path) -> None:
+        """Give the file of a blob its upload's name too, as it was before `move_in`."""
+        also_name(self._path(digest), upload, upload.with_name(f"{upload.name}.named"))
 
     def throw_away(self, digest: Digest, now: float) -> int:
         """Into the trash, from now (Unix seconds) on; how many bytes that were."""

@@ -90,13 +90,16 @@ def connect(path: Path, *, constraints: bool = True) -> Engine:
 
 
 def connect_at_once(path: Path) -> Engine:
-    """The same for one thread that must never wait: what is held by others is a StorageError at once."""
+    """The same for one thread that must never wait, and reads only: what is held by others is a
+    StorageError at once, and so is what it would write.
+    """
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": 0, "check_same_thread": False},  # another thread closes it
         poolclass=StaticPool,
     )
     event.listen(engine, "connect", _prepare)
+    event.listen(engine, "connect", _without_writes)
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -240,6 +243,10 @@ def _prepare(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _without_writes(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA query_only=ON")
 
 
 def _without_constraints(connection: Any, _record: object) -> None:

@@ -16,14 +16,16 @@ from sqlalchemy import Engine
 from registry.contracts import NOBODY, Actor, Blob, Clock, Document, NewId, Referrer, Tag, Upload
 from registry.disk import files
 from registry.disk.data import DataFile
-from registry.errors import NotFoundError
+from registry.errors import NotFoundError, RegistryError, StorageError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
+from registry.model.spans import FileSpan, Span
 from registry.server.blobs import Blobs
 from registry.server.catalogue import Catalogue
 from registry.server.manifests import Manifests
 from registry.server.room import Room
-from registry.server.uploads import DiskUpload, Owners, Ownership
+from registry.server.small_blobs import SMALL_BYTES, SmallBlobs
+from registry.server.uploads import Begun, DiskUpload, Owners, Ownership
 
 _MOST_BEGUN = 4096
 
@@ -39,7 +41,8 @@ class DiskDepot:
     owners: Owners = field(default_factory=Owners)
     room: Room = field(default_factory=Room)
     pulled: dict[tuple[str, str], float] = field(default_factory=dict)
-    begun: dict[str, str] = field(default_factory=dict)  # uploads of little or nothing, and where to
+    begun: dict[str, Begun] = field(default_factory=dict)  # uploads of little or nothing
+    small: SmallBlobs = field(default_factory=SmallBlobs)
     catalogue: Catalogue = field(init=False)
     manifests: Manifests = field(init=False)
     blobs: Blobs = field(init=False)
@@ -59,9 +62,23 @@ class DiskDepot:
 
     def blob(self, repository: str, digest: Digest, *, renew: bool = False) -> Blob | None:
         known = (self.catalogue.renew if renew else self.catalogue.size)(repository, digest)
-        if known is None or self.blobs.size(digest) != known:
+        file = self.blobs.file(digest) if known is not None else None
+        if file is None or file.size != known:
             return None
-        return Blob(known, partial(self.blobs.content, digest))
+        return Blob(known, partial(self._content, digest, file))
+
+    def _content(self, digest: Digest, file: files.Status, span: Span) -> bytes | FileSpan:
+        """The bytes of a small blob; of others, and what cannot be read, where they are."""
+        if file.size > SMALL_BYTES:
+            return self.blobs.content(digest, span)
+        data = self.small.get(digest, file)
+        if data is None:
+            try:
+                data = b"".join(files.read_span(self.blobs.content(digest, Span(0, file.size))))
+            except RegistryError:
+                return self.blobs.content(digest, span)
+            self.small.put(digest, file, data)
+        return data[span.offset : span.end]
 
     def holders(self, digest: Digest) -> list[str]:
         return self.catalogue.holders(digest)
@@ -79,11 +96,16 @@ class DiskDepot:
         and whole before that.
         """
         self.room.check()
-        while len(self.begun) >= _MOST_BEGUN:
+        while self.is_crowded:
             self._keep(next(iter(self.begun)))
         session = self.new_id()
-        self.begun[session] = repository.lower()
+        self.begun[session] = Begun(repository.lower())
         return self._opened(repository, session, self.owners.take(session))
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether the catalogue has to hear of an upload before one more can begin."""
+        return len(self.begun) >= _MOST_BEGUN
 
     def upload(self, repository: str, session: str) -> Upload:
         self._check_upload(repository, session)
@@ -98,34 +120,46 @@ class DiskDepot:
 
     def _check_upload(self, repository: str, session: str) -> None:
         """NotFoundError if the repository has no such upload."""
-        if self.begun.get(session) == repository.lower():
+        begun = self.begun.get(session)
+        if begun is not None and begun.repository == repository.lower():
             return
         if not self.catalogue.has_upload(repository, session):
             raise NotFoundError(f"{repository} has no upload {session[:40]}")
 
     def _opened(self, repository: str, session: str, ownership: Ownership) -> Upload:
+        begun = self.begun.get(session)
         try:
-            path = self.upload_path(session)
-            files.make_directory(path.parent, mode=0o700)
             return DiskUpload(
                 session,
-                DataFile.open(path, mode=0o600),
+                lambda: self._file(session),
                 self.owners,
                 ownership,
                 lambda digest, size: self._name(repository, session, digest, size),
                 lambda: self._forget(session),
                 lambda: self._keep(session),
                 self.room.check,
+                empty=begun is not None and begun.empty,
             )
         except BaseException:
             self.owners.give_back(session, ownership)
             raise
 
+    def _file(self, session: str) -> DataFile:
+        """The file of an upload, made if there is none."""
+        begun, path = self.begun.get(session), self.upload_path(session)
+        if begun is not None:
+            begun.empty = False
+        try:
+            return DataFile.open(path, mode=0o600)
+        except NotFoundError:
+            files.make_directory(path.parent, mode=0o700)
+            return DataFile.open(path, mode=0o600)
+
     def _keep(self, session: str) -> None:
         """Have the catalogue know an upload, so that it can go on after a restart."""
-        repository = self.begun.get(session)
-        if repository is not None:
-            self.catalogue.begin_upload(repository, session)
+        begun = self.begun.get(session)
+        if begun is not None:
+            self.catalogue.begin_upload(begun.repository, session)
             self.begun.pop(session, None)
 
     def _name(self, repository: str, session: str, digest: Digest, size: int) -> None:
@@ -134,13 +168,28 @@ class DiskDepot:
         The bytes are looked at once more after it: a collector may have thrown away, in between, what had
         that name before. It finds the blob in use from now on.
         """
+        if session in self.begun:
+            self._name_begun(repository, session, digest, size)
+            return
         path = self.upload_path(session)
         self.blobs.put(path, digest)
         self.catalogue.hold(repository, session, digest, size)
         if self.blobs.size(digest) != size:
             self.blobs.put(path, digest)
-        self.begun.pop(session, None)
         files.remove(path)
+
+    def _name_begun(self, repository: str, session: str, digest: Digest, size: int) -> None:
+        """The same of an upload that ends with this process anyway: its file needs no second name."""
+        path = self.upload_path(session)
+        self.blobs.move_in(path, digest)
+        try:
+            self.catalogue.hold(repository, session, digest, size)
+        except RegistryError:
+            self.blobs.move_out(digest, path)
+            raise
+        self.begun.pop(session, None)
+        if self.blobs.size(digest) != size:
+            raise StorageError(f"blob {digest} was lost while it was named")
 
     def _forget(self, session: str) -> None:
         self.catalogue.end_upload(session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from sqlalchemy import Engine, func, select
@@ -32,7 +32,7 @@ def disk(directory: Path) -> Numbers:
         return {}
 
 
-def kept(engine: Engine, begun: Mapping[str, str]) -> Numbers:
+def kept(engine: Engine, begun: Collection[object]) -> Numbers:
     """What the catalogue has; nothing while the database does not answer, as a wrong number would lie.
 
     `begun` are the uploads that it does not know yet.

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from registry.contracts import Clock
 from registry.server.guard import Guard
-from registry.wire.messages import Request, Response
+from registry.server.prompt_depot import ThreadNeededError
+from registry.wire.messages import Accept, Request, Response
 
 _LONG = 0.25  # seconds for one answer: a disk that does not keep up, or a table that has grown too large
 _WHILE = 5.0
@@ -27,15 +28,21 @@ class Prompt:
     clock: Clock
     _not_before: float = field(default=float("-inf"))
 
-    def __call__(self, request: Request) -> Response | None:
+    def __call__(self, request: Request) -> Response | Accept | None:
         """The answer; None where a thread has to find it."""
         began = self.clock()
         if began < self._not_before or not self.guard.has(request):
             return None
-        answer = self.guard(request)
+        answer = self._asked(request)
         ended = self.clock()
         if ended - began > _LONG:
             self._not_before = ended + _WHILE
-        if isinstance(answer, Response) and answer.status != _UNAVAILABLE:
-            return answer
-        return None
+        if isinstance(answer, Response) and answer.status == _UNAVAILABLE:
+            return None
+        return answer
+
+    def _asked(self, request: Request) -> Response | Accept | None:
+        try:
+            return self.guard(request)
+        except ThreadNeededError:
+            return None

@@ -77,8 +77,8 @@ class Receiving:
         if source == self.place.repository:  # asks whether it is here: a right to write is one to read
             return source
         if source is None:
-            readable = self.readers.reader(self.visitor.principal)
-            return next(filter(readable, self.depot.holders(digest)), None)
+            holders = self.depot.holders(digest)
+            return next(filter(self.readers.reader(self.visitor.principal), holders), None)
         may = self.readers.right(self.visitor.principal, source) >= Right.READ
         return source if may else None
 

@@ -40,6 +40,7 @@ from registry.server.people import People
 from registry.server.person_api import PersonApi
 from registry.server.principal import Right
 from registry.server.prompt import Prompt
+from registry.server.prompt_depot import PromptDepot
 from registry.server.registry import Registry, new_id
 from registry.server.repository_api import RepositoryApi
 from registry.server.scrub import Scrub
@@ -207,7 +208,7 @@ class Service:
         registry, engine = self.registry, self._at_once
         rights = replace(registry.rights, engine=engine)
         identity = replace(guard.identity, accounts=replace(registry.accounts, engine=engine), rights=rights)
-        app = App(replace(registry.depot, engine=engine), rights)
+        app = App(PromptDepot.before(registry.depot, engine), rights, guard.links, self._plan.direct_upload)
         return Prompt(replace(guard, table=prompt_table(app), identity=identity), time.monotonic)
 
     def _record(self, request: AccessRecord) -> None:

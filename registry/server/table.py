@@ -11,6 +11,7 @@ from registry.server.app import App
 from registry.server.identity import Identity
 from registry.server.names import Known
 from registry.server.principal import Principal, Right
+from registry.server.prompt_depot import ThreadNeededError
 from registry.server.reading import MalformedError
 from registry.server.visitor import Visitor
 from registry.wire import routes
@@ -86,8 +87,18 @@ def _with_head(methods: Mapping[str, Row]) -> Mapping[str, Row]:
 
 
 def prompt_table(app: App) -> Table:
-    """The part that a few small rows answer: no file is opened for it, and nothing written."""
-    return {Route.BASE: _read(Need.TOKEN, app.base), Route.MANIFEST: _read(Need.READ, app.manifest)}
+    """What the event loop answers, as far as `app` can without a thread: who may not, it says in any case."""
+    return {
+        Route.BASE: _read(Need.TOKEN, app.base),
+        Route.MANIFEST: {**_read(Need.READ, app.manifest), "PUT": Row(Need.WRITE, _by_a_thread)},
+        Route.BLOB: _read(Need.READ, app.blob),
+        Route.UPLOADS: {"POST": Row(Need.WRITE, app.begin)},
+        Route.UPLOAD: {"PATCH": Row(Need.WRITE, app.patch), "PUT": Row(Need.WRITE, app.finish)},
+    }
+
+
+def _by_a_thread(_request: Request, _visitor: Visitor) -> Answer:
+    raise ThreadNeededError
 
 
 def _application(app: App) -> Table:

@@ -24,6 +24,14 @@ _MOST_HASHES = 1024  # hashes of interrupted uploads that are kept; one that is 
 
 
 @dataclass(slots=True)
+class Begun:
+    """An upload that the catalogue does not know yet. `empty`: there is not even a file of it."""
+
+    repository: str
+    empty: bool = True
+
+
+@dataclass(slots=True)
 class Running:
     """The hash of an upload's first `upto` bytes."""
 
@@ -109,27 +117,38 @@ class DiskUpload:
     def __init__(
         self,
         session: str,
-        file: DataFile,
+        open: Callable[[], DataFile],
         owners: Owners,
         ownership: Ownership,
         name: Callable[[Digest, int], None],
         forget: Callable[[], None],
         keep: Callable[[], None] = lambda: None,
         room: Callable[[], None] = lambda: None,
+        *,
+        empty: bool = False,
     ) -> None:
-        """`name(digest, size)` makes a proven upload a blob, `forget()` drops it, `keep()` has it go on after
+        """`open()` is its file, made if there is none: if it is `empty`, when there is something to write.
+
+        `name(digest, size)` makes a proven upload a blob, `forget()` drops it, `keep()` has it go on after
         a restart; `room()` raises if the disk is full.
         """
         self._session = session
-        self._file = file
+        self._open = open
+        self._opened: DataFile | None = None
         self._owners = owners
         self._ownership = ownership
         self._name = name
         self._forget = forget
         self._keep = keep
         self._room = room
-        self._received = file.status().size
+        self._received = 0 if empty else self._file.status().size
         self._ended = False
+
+    @property
+    def _file(self) -> DataFile:
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
 
     @property
     def id(self) -> str:
@@ -209,5 +228,6 @@ class DiskUpload:
         if self._received and not self._ended:
             with contextlib.suppress(RegistryError), self._ownership.used():
                 self._keep()
-        self._file.close()
+        if self._opened is not None:
+            self._opened.close()
         self._owners.give_back(self._session, self._ownership, ended=self._ended)

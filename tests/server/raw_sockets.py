@@ -11,16 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from registry.net.listener.address import Address
+from registry.net.listener.driver import Prompt
 from registry.net.listener.limits import Limits
 from registry.net.listener.listener import Listener
 from registry.net.listener.record import AccessRecord
-from registry.wire.messages import Accept, Exchange, Response
+from registry.wire.messages import Accept, Exchange, Request, Response
 
 Answer = Response | Accept
 
 _TRUSTING = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _TRUSTING.check_hostname = False
 _TRUSTING.verify_mode = ssl.CERT_NONE
+
+
+def _nothing(_request: Request) -> None:
+    """For answers that are all found by threads."""
 
 
 @dataclass
@@ -32,12 +37,15 @@ class Served:
     tls: ssl.SSLContext | None = None
     records: list[AccessRecord] = field(default_factory=list)
     sockets: list[socket.socket] = field(default_factory=list)
+    prompt: Prompt = _nothing
 
     def __post_init__(self) -> None:
         self.stopped = False
         self.told = threading.Condition()
         bound = Address(tls=self.tls).bind()
-        self.listener = Listener(self.answer, bound, record=self._record, limits=self.limits)
+        self.listener = Listener(
+            self.answer, bound, prompt=self.prompt, record=self._record, limits=self.limits
+        )
         self.port = self.listener.start()
 
     def _record(self, record: AccessRecord) -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from raw_sockets import Answer, Kept, Serve, answer_of, head, rest, status, until
+from raw_sockets import Answer, Kept, Serve, Served, answer_of, head, rest, status, until
 
 from registry.errors import TransientError
 from registry.model.spans import FileSpan
@@ -216,6 +216,35 @@ def test_a_queue_that_is_full_answers_at_once_and_says_when_to_come_again(serve:
     busy = [each for each in answers if each.startswith(b"HTTP/1.1 503 ")]
     assert len(busy) == too_many
     assert all(b"\r\nRetry-After: 2\r\n" in each for each in busy)
+
+
+def test_a_body_that_was_let_in_at_once_finds_the_same_full_queue() -> None:
+    may_end = threading.Event()
+    kept: list[Kept] = []
+
+    def answer(_request: Request) -> Answer:
+        assert may_end.wait(20)
+        return Response(200)
+
+    def at_once(request: Request) -> Accept | None:
+        if request.method != "PUT":
+            return None
+        kept.append(Kept())
+        return Accept(kept[-1], lambda: Response(201), 10)
+
+    with contextlib.closing(Served(answer, prompt=at_once)) as served:
+        put = head("PUT", "/x", "Content-Length: 1") + "x"
+        assert status(served.connect(put)) == 201
+        waiting = [served.connect(head("POST", "/x", "Content-Length: 0")) for _ in range(8 + 256)]
+        until(lambda: served.listener.queues.inside()[Work.WRITING] == 8 + 256)
+
+        refused = answer_of(served.connect(put))
+
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: 2\r\n" in refused
+        assert [each.closed.is_set() for each in kept] == [True, True]
+        may_end.set()
+        assert {status(each) for each in waiting} == {200}
 
 
 def test_many_that_hash_take_turns_and_are_answered_when_nothing_is_left(serve: Serve) -> None:

@@ -34,7 +34,7 @@ class Place:
     def opened(self) -> DiskUpload:
         hold = self.owners.take("one")
         return DiskUpload(
-            "one", DataFile.open(self.path, mode=0o600), self.owners, hold, self._name, self._forget
+            "one", lambda: DataFile.open(self.path, mode=0o600), self.owners, hold, self._name, self._forget
         )
 
     def _name(self, digest: Digest, size: int) -> None:

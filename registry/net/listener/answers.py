@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, TypeVar
 
@@ -29,7 +29,6 @@ _LOG = logging.getLogger(__name__)
 
 _SMALL = 64 * 1024  # bytes of an answer in memory that go out in one piece
 _UNCOUNTED = 4 * 1024  # and that are not counted as memory
-_READ_AT_ONCE = 16 * 1024  # bytes of a file that are read at once, not sent from it
 _MOST_SLICE = 4 * 1024 * 1024  # what the kernel is given to send at once,
 _FIRST_SLICE = 256 * 1024
 _MOST_PIECE = 1024 * 1024  # what is read and encrypted at once
@@ -95,10 +94,12 @@ class Answerer:
             outgoing.force_close()
         self.status = response.status
         try:
-            await self._taken(outgoing.prepare(self.incoming))
-            if small is None and not self._bodiless(response):
+            if small is not None or self._bodiless(response) or response.length == 0:
+                await self._taken(self._send_at_once(outgoing))
+            else:
+                await self._taken(outgoing.prepare(self.incoming))
                 await self._send_body(outgoing, response.body, file)
-            await self._taken(outgoing.write_eof())
+                await self._taken(outgoing.write_eof())
             self.sent += len(small or b"")
             self.whole = True
         except _GONE:
@@ -107,6 +108,11 @@ class Answerer:
             _LOG.error("%s", error.message)
             self._abort()  # the head is out: a broken connection is the one honest answer left
         return outgoing
+
+    async def _send_at_once(self, outgoing: web.StreamResponse) -> None:
+        """All of an answer that has no more body than it holds."""
+        await outgoing.prepare(self.incoming)
+        await outgoing.write_eof()
 
     def _small_body(self, response: Response) -> bytes | None:
         """A body that goes out in one piece, or None for one that does not, or is not there."""
@@ -219,21 +225,6 @@ class Answerer:
     def _abort(self) -> None:
         if self.incoming.transport is not None:
             self.incoming.transport.abort()
-
-
-def with_small_file(response: Response) -> Response:
-    """The same with the bytes of a small file in it, or why they cannot be read. It waits for the disk.
-
-    For the thread that found the answer: to wait for a thread once more takes longer than reading them.
-    """
-    span = response.body
-    if not isinstance(span, FileSpan) or span.length > _READ_AT_ONCE:
-        return response
-    try:
-        return replace(response, body=b"".join(files.read_span(span)))
-    except RegistryError as error:
-        _LOG.error("%s", error.message)
-        return unreadable(error)
 
 
 def _opened(span: FileSpan) -> BinaryIO:

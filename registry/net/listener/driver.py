@@ -15,7 +15,7 @@ from aiohttp import ClientError, web
 from aiohttp.http import HttpProcessingError
 
 from registry.errors import InvalidError, RegistryError
-from registry.net.listener.answers import Answerer, with_small_file
+from registry.net.listener.answers import Answerer
 from registry.net.listener.connections import Connection, Connections
 from registry.net.listener.limits import Limits
 from registry.net.listener.queues import QueueFullError, Queues, Work, work_of
@@ -33,7 +33,7 @@ _HEAD_BYTES = 16 * 1024
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,512}")
 GONE = (ClientError, ConnectionError, HttpProcessingError, TimeoutError, web.RequestPayloadError)
 
-Prompt = Callable[[Request], Response | None]
+Prompt = Callable[[Request], Response | Accept | None]
 """Answers what takes no time on the event loop; None for everything else."""
 
 Identify = Callable[[str, Headers], Context]
@@ -156,10 +156,13 @@ class _Driven:
 
     async def _asked(self, request: Request) -> Response | Accept:
         """The exchange's answer to the head."""
+        queues, work = self.driver.queues, work_of(request)
         at_once = self.driver.prompt(request)
+        if isinstance(at_once, Accept) and queues.full(work):
+            at_once.intake.close()
+            raise QueueFullError(work.value)
         if at_once is not None:
             return at_once
-        queues, work = self.driver.queues, work_of(request)
         ask = partial(self._ask, request)
         if work is not Work.HEALTH:
             return await queues.enter(work, ask)
@@ -170,12 +173,9 @@ class _Driven:
 
     def _ask(self, request: Request) -> Response | Accept:
         try:
-            answer = self.driver.exchange(request)
+            return self.driver.exchange(request)
         except RegistryError as error:
             return answer_to(error)
-        if isinstance(answer, Accept) or request.method == "HEAD":
-            return answer
-        return with_small_file(answer)
 
     # --- what comes in -----------------------------------------------------------------------------
 

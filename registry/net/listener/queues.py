@@ -63,9 +63,13 @@ class Queues:
         """How many calls of each kind wait or run."""
         return dict(self._inside)
 
+    def full(self, work: Work) -> bool:
+        """Whether one more would only wait in vain."""
+        return self._inside[work] >= self._room[work]
+
     async def enter(self, work: Work, call: Callable[[], T]) -> T:
         """`call()` in a thread, for a request that is new. QueueFullError."""
-        if self._inside[work] >= self._room[work]:
+        if self.full(work):
             raise QueueFullError(work.value)
         return await self.run(work, call)
 
