@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TextIO
 
 from cli.hints import next_step
@@ -69,9 +70,12 @@ def age(moment: float | None, now: float) -> str:
 
 def date(moment: float | None) -> str | None:
     """Unix seconds as RFC 3339 in UTC, or None."""
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(int(moment), UTC).isoformat().replace("+00:00", "Z")
+    return None if moment is None else _date(int(moment))
+
+
+@lru_cache(maxsize=8)  # a busy server's log says the same second many times
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def error_document(error: RegistryError) -> dict[str, object]:

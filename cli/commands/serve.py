@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import data_directory, extra
-from cli.allocator import keep_no_more_than_buffers
+from cli.allocator import keep_no_more_than_buffers, look_less_for_cycles
 from cli.log import Log
 from cli.options import Invocation, choices, command
 from registry.errors import InvalidError
@@ -89,6 +89,7 @@ def serve(invocation: Invocation) -> None:
     signals = _Signals()
     where = service.start()
     log.start()
+    look_less_for_cycles()
     _say_ready(invocation, where, plan.directory)
     if service.set_up_url:
         _say_set_up(invocation, service.set_up_url, as_json=as_json)

@@ -78,7 +78,8 @@ class Guard:
         known = here or self.names.first
         visitor = Visitor(place, known, address=request.context.address)
         # From here on the request is to the name we matched, whatever a proxy in front made of it.
-        request = replace(request, url=known.base + request.target)
+        url = known.base + request.target
+        request = request if request.url == url else replace(request, url=url)
         try:
             admitted = self._admit(request, visitor, row)
         except InvalidError as error:

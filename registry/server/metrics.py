@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -21,6 +22,16 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 Gauges = Callable[[], Mapping[str, tuple[str, float]]]
 """What is true now: name to (what it is, value). Asked at each scrape, in a thread that may read the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Children:
+    """What counts the requests of one route, method and status."""
+
+    requests: Counter
+    seconds: Histogram
+    received: Counter
+    sent: Counter
 
 
 class Metrics:
@@ -53,6 +64,7 @@ class Metrics:
             ("route",),
             registry=self._registry,
         )
+        self._children: dict[tuple[str, str, int], _Children] = {}  # to find them takes longer than to count
         for each in gauges:
             self._registry.register(_Now(each))
 
@@ -61,14 +73,25 @@ class Metrics:
 
     def count(self, request: AccessRecord) -> None:
         """One more; paths count by their route, so that there are only so many."""
-        route = request.route
         method = request.method if request.method in _METHODS else "other"
-        self._requests.labels(route, method, str(request.status)).inc()
-        self._seconds.labels(route, method).observe(request.seconds)
-        self._received.labels(route).inc(request.received)
-        self._sent.labels(route).inc(request.sent)
+        key = request.route, method, request.status
+        children = self._children.get(key)
+        if children is None:
+            children = self._children[key] = self._of(*key)
+        children.requests.inc()
+        children.seconds.observe(request.seconds)
+        children.received.inc(request.received)
+        children.sent.inc(request.sent)
         if not request.whole:
-            self._broken.labels(route).inc()
+            self._broken.labels(request.route).inc()
+
+    def _of(self, route: str, method: str, status: int) -> _Children:
+        return _Children(
+            self._requests.labels(route, method, str(status)),
+            self._seconds.labels(route, method),
+            self._received.labels(route),
+            self._sent.labels(route),
+        )
 
     def answer(self, _request: Request, _visitor: Visitor) -> Response:
         """What `GET /metrics` is answered beside the registry."""

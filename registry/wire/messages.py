@@ -158,15 +158,12 @@ class Request:
     @property
     def query(self) -> list[tuple[str, str]]:
         """The query's decoded pairs, in order; empty values kept."""
-        text = self.target.partition("?")[2]
-        try:
-            return parse_qsl(text, keep_blank_values=True, max_num_fields=64, errors="strict")
-        except ValueError:
-            raise InvalidError("the query cannot be read") from None
+        return list(_pairs(self.target.partition("?")[2]))
 
     def parameter(self, name: str) -> str | None:
         """The first value of a query parameter, or None."""
-        return next((value for key, value in self.query if key == name), None)
+        text = self.target.partition("?")[2]
+        return next((value for key, value in _pairs(text) if key == name), None)
 
     def with_header(self, name: str, value: str) -> Request:
         """The same request with exactly one header `name`."""
@@ -176,6 +173,14 @@ class Request:
     def replayable(self) -> bool:
         """Whether it may be sent a second time: a streamed body may not (DESIGN, rule 3)."""
         return isinstance(self.body, bytes)
+
+
+@lru_cache(maxsize=16)  # a request is asked for one parameter after the other
+def _pairs(query: str) -> tuple[tuple[str, str], ...]:
+    try:
+        return tuple(parse_qsl(query, keep_blank_values=True, max_num_fields=64, errors="strict"))
+    except ValueError:
+        raise InvalidError("the query cannot be read") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,8 @@ def _refusal(origin: Origin, where: str) -> ProtocolError:
 def shown(url: str) -> str:
     """`url` for a log or a message: what may carry a permission (user name, query, a link's path) as `…`."""
     path, question, _ = url.partition("#")[0].partition("?")
-    path = _USER.sub(r"\1…@", path)
+    if "@" in path:
+        path = _USER.sub(r"\1…@", path)
     for link in ("/v2/_capability/", "/v2/_storage/"):
         if link in path:
             return f"{path.partition(link)[0]}{link}…"
