@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import values
+from registry.disk.pipes import is_pipe, read_pipe
 from registry.errors import InvalidError, StorageError
 from registry.model.names import asked_host, split_scheme
 
@@ -155,11 +157,22 @@ def certificates(path: Path) -> str:
     return b"\n".join(found).decode("ascii")
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a FIFO, too, when nobody writes to it yet."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read(path: Path, what: str) -> bytes | None:
-    """The whole of a small file, or None if there is none. StorageError, InvalidError (too long)."""
+    """The whole of a small file or pipe, or None if there is none.
+
+    StorageError; InvalidError if it is too long, or nothing comes out of a pipe.
+    """
     try:
-        with path.open("rb") as file:
-            raw = file.read(_FILE_BYTES + 1)
+        with open(path, "rb", opener=_without_waiting) as file:
+            if is_pipe(file.fileno()):
+                raw = read_pipe(file.fileno(), _FILE_BYTES + 1, str(path))
+            else:
+                raw = file.read(_FILE_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -8,19 +8,20 @@ import stat
 from pathlib import Path
 
 from registry.disk.failures import failure
+from registry.disk.pipes import PATIENCE, is_pipe, read_pipe
 from registry.errors import DeniedError, InvalidError, Reason, StorageError
 
 _OTHERS = 0o077
 
 
-def read_secret(path: Path, limit: int) -> bytes | None:
-    """At most `limit` bytes of the file at `path`, or None if there is none.
+def read_secret(path: Path, limit: int, patience: float = PATIENCE) -> bytes | None:
+    """At most `limit` bytes of the file or pipe at `path`, or None if there is none.
 
-    DeniedError if anyone but its owner may touch it, InvalidError if it is no file or longer,
-    StorageError if it cannot be read.
+    DeniedError if anyone but its owner may touch it, InvalidError if it is neither, or longer, or a pipe out
+    of which nothing comes for `patience` seconds; StorageError if it cannot be read.
     """
     try:
-        # O_NONBLOCK: a FIFO at this place must not hang us.
+        # O_NONBLOCK: opening a FIFO that nobody writes to must not hang us.
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -32,7 +33,8 @@ def read_secret(path: Path, limit: int) -> bytes | None:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from None
     try:
         status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
+        pipe = is_pipe(handle)
+        if not pipe and not stat.S_ISREG(status.st_mode):
             raise InvalidError(f"{path} is not a file")
         if status.st_mode & _OTHERS:
             raise DeniedError(
@@ -40,7 +42,7 @@ def read_secret(path: Path, limit: int) -> bytes | None:
                 reason=Reason.SECRET_EXPOSED,
                 detail=str(path),
             )
-        data = os.read(handle, limit + 1)
+        data = read_pipe(handle, limit + 1, str(path), patience) if pipe else os.read(handle, limit + 1)
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from None
     finally:
