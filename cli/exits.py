@@ -143,6 +143,9 @@ def _bug(run: Run, error: Exception) -> int:
 
 def _leave(run: Run, code: int, why: str) -> NoReturn:
     """Say what is kept and how to go on, and end at once: threads that wait for a peer are not waited for."""
+    from cli import helpers
+
+    helpers.end_all()
     command = shlex.join(["ferry", *run.arguments])
     goes_on = f"; what arrived is kept, and this goes on: {command}" if run.goes_on else ""
     if not run.undraw() and run.terminal.err.isatty():

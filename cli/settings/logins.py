@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from cli.helpers import run
 from cli.settings import files
 from registry.auth.docker import DockerConfig, DockerLogin, Fault
-from registry.errors import InvalidError, RegistryError
+from registry.errors import RegistryError
 from registry.wire.messages import Origin
 
-_HELPER_SECONDS = 30
-_ANSWER_BYTES = 64 * 1024
-_SHOWN = 200
-# What helpers say of a host they do not know (docker-credential-helpers, `errCredentialsNotFound`).
-_UNKNOWN = "credentials not found"
 _VARIABLE = "DOCKER_AUTH_CONFIG"
 
 
@@ -59,7 +54,7 @@ def ask_helper(program: str, host: str) -> str | None:
 
     InvalidError if it cannot be run, does not end, or fails.
     """
-    return _run(program, "get", host)
+    return run(program, "get", host)
 
 
 def tell_helper(program: str, verb: str, text: str) -> None:
@@ -67,22 +62,4 @@ def tell_helper(program: str, verb: str, text: str) -> None:
 
     InvalidError as `ask_helper`.
     """
-    _run(program, verb, text)
-
-
-def _run(program: str, verb: str, text: str) -> str | None:
-    try:
-        done = subprocess.run(
-            [program, verb], input=text.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise InvalidError(f"{program} did not answer in {_HELPER_SECONDS} s") from None
-    except OSError as error:
-        raise InvalidError(f"{program} cannot be run: {error.strerror}") from None
-    said = done.stdout[:_ANSWER_BYTES].decode("utf-8", "replace")
-    if done.returncode == 0:
-        return said
-    why = (said + done.stderr[:_ANSWER_BYTES].decode("utf-8", "replace")).strip()
-    if _UNKNOWN in why.lower():
-        return None
-    raise InvalidError(f"{program} failed: {why.splitlines()[0][:_SHOWN] if why else done.returncode}")
+    run(program, verb, text)
