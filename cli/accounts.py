@@ -38,8 +38,11 @@ class AccountHost:
 
     @property
     def api(self) -> AccountApi:
-        """Its account API, asked as whom we are there."""
-        return self.api_as(self.opened.credentials.account(self.origin))
+        """Its account API, asked as whom we are there.
+
+        By a machine's key first, where a login is an API key: that one may not change what it asks for.
+        """
+        return self.api_as(self.opened.credentials.account(self.origin).keys_first)
 
     def api_as(self, account: Account) -> AccountApi:
         """Its account API, asked as `account`."""

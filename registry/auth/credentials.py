@@ -64,6 +64,11 @@ class Candidate:
     why: Why
     place: str = ""
 
+    @property
+    def signs(self) -> bool:
+        """Whether it is a key, and no secret that is itself sent."""
+        return isinstance(self.source, PrivateKey | Path)
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -94,6 +99,13 @@ class Account:
                     yield found
             else:
                 yield source
+
+    @property
+    def keys_first(self) -> Account:
+        """The same, with keys that sign before logins that are kept; what this run was given stays first."""
+        kept = (Why.OWN, Why.DOCKER)
+        last = [each for each in self.candidates if each.why in kept and not each.signs]
+        return replace(self, candidates=(*(each for each in self.candidates if each not in last), *last))
 
     def each(self) -> Iterator[tuple[Candidate, Account]]:
         """Each candidate, with the account that has no other."""

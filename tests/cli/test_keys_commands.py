@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 
 import pytest
+from login_kit import docker
 from person import Ferry
 from pretend_accounts import Credential
 from real_accounts import AnyAccounts
@@ -66,6 +68,26 @@ def test_what_is_not_there_and_what_may_not_be_done(ferry: Ferry, accounts: AnyA
     listed = program("keys", "list").well()
     assert "--key FILE" in listed.err and "machine" not in listed.out
     assert ferry("keys", "list", *at).well().err == ""
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("kept_by", ["docker", "ferry"])
+def test_a_login_that_is_an_api_key_does_not_stand_before_the_machines_key(
+    kept_by: str, ferry: Ferry, accounts: AnyAccounts
+) -> None:
+    """Which may change credentials; what the login may do, it may do with models."""
+    secret = accounts.make_api_key(accounts.ada).secret
+    if kept_by == "docker":
+        pair = base64.b64encode(f"any:{secret}".encode()).decode()
+        docker(ferry, {"auths": {accounts.host: {"auth": pair}}})
+    else:
+        ferry("login", accounts.host, "--api-key-stdin", stdin=secret).well()
+    at = ("--host", accounts.host)
+    assert "ends in" in ferry("whoami", accounts.host).well().out  # with models, it is the login that counts
+    made = ferry("keys", "create", "--note", "ci", *at, "--format", "json").well().json
+    listed = ferry("keys", "list", *at, "--format", "json").well()
+    assert made["id"] in [row["id"] for row in listed.json] and listed.err == ""
+    assert ferry("signin", accounts.host, "--page").well().out.startswith(f"http://{accounts.host}/page#")
 
 
 @pytest.mark.parametrize("scope", ["acme", "acme/*", "acme/*:", ":pull", "acme/*:pull,write", "a:b:frob"])
