@@ -25,6 +25,34 @@ _LAST_SECONDS = 1.0  # that the end of the process waits for the last lines
 _SHOWN = 4000  # characters of a complaint
 
 
+def _text(request: AccessRecord) -> str:
+    who = f"{request.user or '-'} {request.credential or '-'}"
+    cut = "" if request.whole else " cut"
+    return (
+        f"{request.address} {who} {request.method} {visible(request.path)} {request.status} "
+        f"{request.received}>{request.sent}{cut} {request.seconds:.3f}s {request.id}"
+    )
+
+
+def _fields(request: AccessRecord) -> dict[str, object]:
+    return {
+        "id": request.id,
+        "peer": request.peer,
+        "address": request.address,
+        "user": request.user,
+        "credential": request.credential,
+        "method": request.method,
+        "path": request.path,
+        "route": request.route,
+        "repository": request.repository,
+        "status": request.status,
+        "received": request.received,
+        "sent": request.sent,
+        "whole": request.whole,
+        "seconds": round(request.seconds, 4),
+    }
+
+
 class Log:
     """Lines for `write`, which may block; they are written by a thread of their own, from `start` on."""
 
@@ -36,13 +64,20 @@ class Log:
         quiet: bool = False,
         most: int = MOST_LINES,
         clock: Callable[[], float] = time.time,
+        text: Callable[[AccessRecord], str] = _text,
+        fields: Callable[[AccessRecord], dict[str, object]] = _fields,
     ) -> None:
-        """`quiet`: only complaints, no line for each request. `clock` in Unix seconds."""
+        """`quiet`: only complaints, no line for each request. `clock` in Unix seconds.
+
+        `text` and `fields` are what is told of a request, behind its time.
+        """
         self._write = write
         self._json = as_json
         self._quiet = quiet
         self._most = most
         self._clock = clock
+        self._text = text
+        self._fields = fields
         self._lines: deque[str] = deque()
         self._changed = threading.Condition()
         self._dropped = 0  # since the last line that was written
@@ -73,14 +108,9 @@ class Log:
             return
         moment = date(self._clock())
         if self._json:
-            self._put(_json_line(moment, request))
-            return
-        who = f"{request.user or '-'} {request.credential or '-'}"
-        cut = "" if request.whole else " cut"
-        self._put(
-            f"{moment} {request.address} {who} {request.method} {visible(request.path)} {request.status} "
-            f"{request.received}>{request.sent}{cut} {request.seconds:.3f}s {request.id}"
-        )
+            self._put(json.dumps({"time": moment, **self._fields(request)}))
+        else:
+            self._put(f"{moment} {self._text(request)}")
 
     def complain(self, text: str, level: str = "error") -> None:
         """A line for something that is wrong, or worth knowing; never with a secret in it."""
@@ -140,24 +170,3 @@ class _Complaints(logging.Handler):
             where = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
             text = f"{text}: {type(error).__name__}: {error} ({where})"
         self._log.complain(text, record.levelname.lower())
-
-
-def _json_line(moment: str | None, request: AccessRecord) -> str:
-    line = {
-        "time": moment,
-        "id": request.id,
-        "peer": request.peer,
-        "address": request.address,
-        "user": request.user,
-        "credential": request.credential,
-        "method": request.method,
-        "path": request.path,
-        "route": request.route,
-        "repository": request.repository,
-        "status": request.status,
-        "received": request.received,
-        "sent": request.sent,
-        "whole": request.whole,
-        "seconds": round(request.seconds, 4),
-    }
-    return json.dumps(line)

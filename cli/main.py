@@ -32,6 +32,7 @@ _SECTIONS: dict[str, Section] = {
         "logout": ("cli.commands.login:logout", "forget it"),
         "keys": ("cli.commands.keys:keys", "your API keys and machines"),
         "api": ("cli.commands.api:api", "a call with your key"),
+        "gateway": ("cli.commands.gateway:gateway", "cloud models for programs"),
         "serve": ("cli.commands.serve:serve", "run a private registry"),
         "admin": ("cli.commands.admin:admin", "its accounts and rights"),
     },

@@ -128,6 +128,10 @@ class Connections:
                 )
             return session
 
+    def network(self, origin: Origin) -> Network:
+        """How the settings say that `origin` is reached."""
+        return self._host_settings(origin.netloc).network
+
     def interrupt(self) -> None:
         """Shut every socket: a thread that waits for a peer gets a TransientError within a moment."""
         for _, http in self._pools:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +12,7 @@ from cli import data_directory, extra
 from cli.allocator import keep_no_more_than_buffers, look_less_for_cycles
 from cli.log import Log
 from cli.options import Invocation, choices, command
+from cli.serving import Signals, host_and_port
 from registry.errors import InvalidError
 from registry.wire.messages import is_loopback
 
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
 
 _LISTEN = "127.0.0.1:5050"
 _SCRUB = 30 * 86400.0
-_LOOK_EVERY = 1.0  # seconds: a signal that lands just before a wait begins does not end that wait
 
 
 @command("data", "plain_http")
@@ -86,7 +82,7 @@ def serve(invocation: Invocation) -> None:
         noted=log.note,
     )
     service = Service(plan)
-    signals = _Signals()
+    signals = Signals()
     where = service.start()
     log.start()
     look_less_for_cycles()
@@ -133,29 +129,6 @@ def _warn_of_proxy(plan: Plan, log: Log) -> None:
         )
 
 
-class _Signals:
-    """SIGTERM: running requests end, and so does the process, with 0. SIGHUP: read the certificate again."""
-
-    def __init__(self) -> None:
-        # A handler runs in the middle of anything: of all queues and events, only this may be put to there.
-        self._told: SimpleQueue[int] = SimpleQueue()
-        for each in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(each, lambda number, _frame: self._told.put(number))
-
-    def stopped(self, seconds: float, again: Callable[[], None]) -> bool:
-        """Whether SIGTERM came within `seconds`; `again()` for each SIGHUP until then."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            try:
-                told = self._told.get(timeout=min(left, _LOOK_EVERY))
-            except Empty:
-                continue
-            if told == signal.SIGTERM:
-                return True
-            again()
-        return False
-
-
 def _read_again(invocation: Invocation, address: Address, log: Log) -> None:
     """Show the certificate that is there now to connections from now on; a bad one changes nothing."""
     from registry.net.listener.address import read_again
@@ -177,7 +150,7 @@ def _address(invocation: Invocation) -> Address:
     from registry.net.listener.address import Address, tls_from
 
     settings = invocation.settings
-    host, port = _split("--listen", settings.get("listen", _LISTEN))
+    host, port = host_and_port("--listen", settings.get("listen", _LISTEN))
     certificate, key = settings.get("tls_cert"), settings.get("tls_key")
     if bool(certificate) != bool(key):
         raise InvalidError("--tls-cert and --tls-key go together", hint="give both, or neither")
@@ -199,12 +172,4 @@ def _address_of(option: str, listen: str) -> Address:
     """An address for plain HTTP. InvalidError."""
     from registry.net.listener.address import Address
 
-    return Address(*_split(option, listen))
-
-
-def _split(option: str, listen: str) -> tuple[str, int]:
-    """`HOST:PORT`, IPv6 in brackets."""
-    host, colon, port = listen.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise InvalidError(f"{option} {listen}: not HOST:PORT", hint="for example 127.0.0.1:5050")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return Address(*host_and_port(option, listen))

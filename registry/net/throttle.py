@@ -28,7 +28,7 @@ class Throttled:
         response = self.transport(request)
         if isinstance(response.body, bytes | FileSpan):
             return response
-        return replace(response, body=_Metered(response.body, self.meter))
+        return replace(response, body=_Metered(response.pieces, self.meter))
 
 
 @dataclass(frozen=True, slots=True)

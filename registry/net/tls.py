@@ -182,11 +182,17 @@ def tls_context(sockets: Sockets, *, ca: str = "", insecure: bool = False) -> Tl
     context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sockets = sockets
     context.decrypting = threading.Lock()
+    trust(context, ca=ca, insecure=insecure)
+    return context
+
+
+def trust(context: ssl.SSLContext, *, ca: str = "", insecure: bool = False) -> None:
+    """Have a client's context speak TLS 1.2 or newer and trust what `tls_context` says. InvalidError."""
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        return context
+        return
     context.load_default_certs()
     if ca:
         try:
@@ -195,4 +201,3 @@ def tls_context(sockets: Sockets, *, ca: str = "", insecure: bool = False) -> Tl
             raise InvalidError(
                 "the extra CA certificates cannot be read", reason=Reason.CA_UNREADABLE
             ) from None
-    return context

@@ -13,7 +13,6 @@ from urllib.parse import urljoin
 
 from registry.contracts import Clock, Stream
 from registry.errors import InvalidError, ProtocolError, Reason, RegistryError, TransientError
-from registry.model.spans import FileSpan
 from registry.wire import faults, links
 from registry.wire.bodies import encoding, read_body
 from registry.wire.faults import Refusal
@@ -146,10 +145,7 @@ class _Bounded:
         self._host = host
 
     def __iter__(self) -> Iterator[bytes]:
-        body = self._response.body
-        if isinstance(body, FileSpan):
-            raise TypeError("a client's answer has no file in it")
-        for chunk in (body,) if isinstance(body, bytes) else body:
+        for chunk in self._response.pieces:
             self._left -= len(chunk)
             if self._left < 0:
                 raise ProtocolError(f"{self._doing}: {self._host} sent too many bytes", host=self._host)

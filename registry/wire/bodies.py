@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 from registry.errors import ProtocolError, TransientError
-from registry.model.spans import FileSpan
 from registry.wire.headers import Headers
 from registry.wire.messages import Response
 
@@ -22,10 +21,7 @@ def encoding(headers: Headers) -> str:
 
 def read_body(response: Response, limit: int, doing: str, host: str) -> bytes:
     """The whole body of at most `limit` bytes, decoded; ProtocolError beyond, and the answer is closed."""
-    body = response.body
-    if isinstance(body, FileSpan):
-        raise TypeError("a client's answer has no file in it")
-    chunks: Iterable[bytes] = (body,) if isinstance(body, bytes) else body
+    chunks = response.pieces
     coding = encoding(response.headers)
     if coding and coding not in _GZIP:
         response.close()

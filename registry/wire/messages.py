@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Protocol
@@ -187,12 +187,13 @@ def _pairs(query: str) -> tuple[tuple[str, str], ...]:
 class Response:
     """What is answered. `length` is the body's length in bytes; None only while a peer did not say.
 
-    To a HEAD, `length` is what a GET would have, and the body is b"".
+    To a HEAD, `length` is what a GET would have, and the body is b"". An async iterable is a peer's answer
+    that is passed on as it comes, by a server only.
     """
 
     status: int
     headers: Headers = field(default_factory=Headers)
-    body: bytes | Iterable[bytes] | FileSpan = field(default=b"", repr=False)
+    body: bytes | Iterable[bytes] | AsyncIterable[bytes] | FileSpan = field(default=b"", repr=False)
     length: int | None = None
 
     def __post_init__(self) -> None:
@@ -200,6 +201,16 @@ class Response:
             object.__setattr__(self, "length", len(self.body))
         elif self.length is None and isinstance(self.body, FileSpan):
             object.__setattr__(self, "length", self.body.length)
+
+    @property
+    def pieces(self) -> Iterable[bytes]:
+        """The body of an answer that a client reads: as it came, maybe in one piece."""
+        body = self.body
+        if isinstance(body, bytes):
+            return (body,)
+        if isinstance(body, FileSpan | AsyncIterable):
+            raise TypeError("a client's answer has no file in it, and waits in no event loop")
+        return body
 
     def close(self) -> None:
         """Give up what was not read."""
@@ -235,6 +246,25 @@ class Accept:
     seconds: float | None = None
     in_memory: bool = False
     hash_more: Callable[[], bool] | None = None
+
+
+def _as_it_is(document: Response) -> Response:
+    return document
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The answer of a server that has to wait for a peer of its own, and holds no thread for it.
+
+    The driver takes a body of at most `limit` bytes into memory, within `seconds`, and awaits `answer` with
+    it on its event loop. That is cancelled when the client goes. `told` writes an error document of the
+    driver's (too much, too late, too busy) as this client reads them.
+    """
+
+    answer: Callable[[bytes], Awaitable[Response]]
+    limit: int = 0
+    seconds: float = SMALL_SECONDS
+    told: Callable[[Response], Response] = _as_it_is
 
 
 class Gathered:

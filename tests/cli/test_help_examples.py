@@ -29,8 +29,8 @@ KEYS = {
 }
 PLAIN = re.compile(r"ferry [\w ./:@,=-]+")  # means the same without a shell
 ABOUT_ACCOUNTS = ("signin", "signout", "login", "logout", "keys")  # what these do cannot be done twice
-# What test_serve_commands, test_demo and test_api run.
-RUN_BY_OTHERS = ("ferry serve", "ferry demo", "ferry api POST")
+# What test_serve_commands, test_demo, test_gateway_command and test_api run.
+RUN_BY_OTHERS = ("ferry serve", "ferry demo", "ferry gateway", "ferry api POST")
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

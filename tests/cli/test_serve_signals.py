@@ -9,14 +9,14 @@ from queue import Empty
 
 import pytest
 
-from cli.commands import serve
+from cli import serving
 
 
 @pytest.fixture
-def signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[serve._Signals]:
+def signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[serving.Signals]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setattr(serve, "_LOOK_EVERY", 0.01)
-    yield serve._Signals()
+    monkeypatch.setattr(serving, "_LOOK_EVERY", 0.01)
+    yield serving.Signals()
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -36,13 +36,13 @@ class LateQueue:
         return self.number
 
 
-def test_a_signal_that_ends_no_wait_is_noticed_by_the_next(signals: serve._Signals) -> None:
+def test_a_signal_that_ends_no_wait_is_noticed_by_the_next(signals: serving.Signals) -> None:
     signals._told = LateQueue(signal.SIGTERM)  # type: ignore[assignment]  # a signal at the worst instant
 
     assert signals.stopped(2.0, lambda: None)
 
 
-def test_sighup_reads_again_and_sigterm_ends(signals: serve._Signals) -> None:
+def test_sighup_reads_again_and_sigterm_ends(signals: serving.Signals) -> None:
     again: list[int] = []
     signal.raise_signal(signal.SIGHUP)
     signal.raise_signal(signal.SIGHUP)
@@ -52,5 +52,5 @@ def test_sighup_reads_again_and_sigterm_ends(signals: serve._Signals) -> None:
     assert again == [1, 1]
 
 
-def test_without_a_signal_the_time_passes(signals: serve._Signals) -> None:
+def test_without_a_signal_the_time_passes(signals: serving.Signals) -> None:
     assert not signals.stopped(0.03, lambda: None)

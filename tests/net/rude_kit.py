@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from registry.model.spans import FileSpan
 from registry.wire.messages import Response
 
 STALL = 1.0  # seconds: for what has to wait until patience ends
@@ -73,5 +72,5 @@ def silent_address() -> Iterator[tuple[str, int]]:
 
 def streamed(response: Response) -> Iterable[bytes]:
     """The body of an answer that came over a socket."""
-    assert not isinstance(response.body, bytes | FileSpan)
-    return response.body
+    assert not isinstance(response.body, bytes)
+    return response.pieces

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, TypeVar
@@ -122,11 +122,17 @@ class Answerer:
         return body if response.length == len(body) else None
 
     async def _send_body(
-        self, outgoing: web.StreamResponse, body: bytes | Iterable[bytes] | FileSpan, file: BinaryIO | None
+        self,
+        outgoing: web.StreamResponse,
+        body: bytes | Iterable[bytes] | AsyncIterable[bytes] | FileSpan,
+        file: BinaryIO | None,
     ) -> None:
         if isinstance(body, bytes):
             for start in range(0, len(body), _SMALL):
                 await self._write(outgoing, body[start : start + _SMALL])
+        elif isinstance(body, AsyncIterable):
+            async for piece in body:  # the next one is asked for when the peer has taken this one
+                await self._write(outgoing, piece)
         elif not isinstance(body, FileSpan):
             await self._send_pieces(outgoing, body)
         elif file is not None and self._encrypted():

@@ -24,6 +24,7 @@ class Connection:
     task: asyncio.Task[object] | None = None  # the request on it, or None while it has none
     waits: bool = False  # whether that request waits for the peer
     held: int = 0  # bytes in memory for it
+    relays: bool = False  # whether that request waits for a peer of ours, in vain once the client is gone
 
     def idle_since(self, stalled: float) -> bool:
         """Whether nothing is lost by closing it; `stalled`: when somebody has moved too long ago."""
@@ -69,6 +70,8 @@ class Connections:
         connection = self._open.pop(handler, None)
         if connection is not None:
             self.give(connection, connection.held)
+            if connection.relays and connection.task is not None:
+                connection.task.cancel()
 
     def of(self, handler: web.RequestHandler) -> Connection | None:
         """The connection of a request; None if it is gone."""

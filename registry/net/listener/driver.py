@@ -22,7 +22,7 @@ from registry.net.listener.queues import QueueFullError, Queues, Work, work_of
 from registry.net.listener.record import AccessRecord, Record
 from registry.wire.faults import answer_to, fault
 from registry.wire.headers import Headers
-from registry.wire.messages import Accept, Context, Exchange, Request, Response
+from registry.wire.messages import Accept, Context, Exchange, Later, Request, Response
 from registry.wire.redirects import shown
 
 PIECE = 1024 * 1024  # what a thread writes at once
@@ -31,10 +31,11 @@ _LARGE = (
 )  # bytes of a body in memory from which on they are taken one at a time: parsing multiplies them
 _HEAD_BYTES = 16 * 1024
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,512}")
+_NOT_WAITED = 499  # nginx's number for a client that was gone before the answer
 GONE = (ClientError, ConnectionError, HttpProcessingError, TimeoutError, web.RequestPayloadError)
 
-Prompt = Callable[[Request], Response | Accept | None]
-"""Answers what takes no time on the event loop; None for everything else."""
+Prompt = Callable[[Request], Response | Accept | Later | None]
+"""Answers what takes no time, or waits for others, on the event loop; None for everything else."""
 
 Identify = Callable[[str, Headers], Context]
 """The context of a request, from the address of the connection's other end and the request's headers."""
@@ -64,7 +65,7 @@ class Driver:
         try:
             return await _Driven(self, incoming, connection).answered()
         finally:
-            connection.task = None
+            connection.task, connection.relays = None, False
             self.connections.moved(connection)
 
     def record_unread(self, peer: str, status: int) -> None:
@@ -117,7 +118,7 @@ class _Driven:
                 response = answer_to(error)
             return await answerer.send(response, context.id)
         except asyncio.CancelledError:
-            status = 503
+            status = _NOT_WAITED if self.connection.relays else 503
             raise
         finally:
             self._tell(context, answerer.status or status, answerer, driver.clock() - began)
@@ -148,13 +149,15 @@ class _Driven:
             return busy()
         if isinstance(answer, Response):
             return answer
+        if isinstance(answer, Later):
+            return await self._relayed(answer, request)
         try:
             return await self._take(answer, request)
         finally:
             if not self.closed:
                 await self.driver.queues.run(Work.WRITING, answer.intake.close)
 
-    async def _asked(self, request: Request) -> Response | Accept:
+    async def _asked(self, request: Request) -> Response | Accept | Later:
         """The exchange's answer to the head."""
         queues, work = self.driver.queues, work_of(request)
         at_once = self.driver.prompt(request)
@@ -179,9 +182,39 @@ class _Driven:
 
     # --- what comes in -----------------------------------------------------------------------------
 
+    async def _relayed(self, later: Later, request: Request) -> Response:
+        """Take the body into memory, and wait for the answer of another until the client goes."""
+        held = later.limit if request.length is None else request.length
+        if held > later.limit:
+            return later.told(_too_much(later.limit))
+        if not self.driver.connections.take(self.connection, held):
+            return later.told(busy("too much is being sent at once"))
+        try:
+            body = await self._gathered(later) if held else b""
+            if body is None:
+                return later.told(fault("UNKNOWN", "the request's body did not arrive in time", status=408))
+            if len(body) > later.limit:
+                return later.told(_too_much(later.limit))
+            self.connection.relays = True
+            return await later.answer(body)
+        finally:
+            self.driver.connections.give(self.connection, held)
+
+    async def _gathered(self, later: Later) -> bytes | None:
+        """The body, or its beginning where it is larger than it may be; None if it did not arrive."""
+        self._go_on()
+        arriving, pieces = _Arriving(self), []
+        try:
+            async with asyncio.timeout(later.seconds):
+                while self.received <= later.limit and (data := await arriving.next()):
+                    pieces.append(data)
+        except GONE:
+            return None
+        return b"".join(pieces)
+
     async def _take(self, accept: Accept, request: Request) -> Response:
         """Feed what arrives to the intake, then ask for the answer. What came before a break is fed too."""
-        too_much = fault("SIZE_INVALID", f"this body may have at most {accept.limit} bytes", status=413)
+        too_much = _too_much(accept.limit)
         if (request.length or 0) > accept.limit:
             return too_much
         held = 0
@@ -286,6 +319,10 @@ class _Arriving:
 def busy(why: str = "the registry is busy") -> Response:
     """503, and when to ask again."""
     return fault("UNAVAILABLE", why, headers={"Retry-After": "2"})
+
+
+def _too_much(limit: int) -> Response:
+    return fault("SIZE_INVALID", f"this body may have at most {limit} bytes", status=413)
 
 
 def _write(accept: Accept, pieces: list[bytes]) -> None:

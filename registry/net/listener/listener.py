@@ -46,6 +46,10 @@ def _nothing(_request: Request) -> None:
     """For an exchange of which every answer is found by a thread."""
 
 
+async def _closed() -> None:
+    """Has nothing of its own to close."""
+
+
 class Listener:
     """Serves `exchange` at an address, from `start` to `stop`, in a thread of its own."""
 
@@ -59,11 +63,12 @@ class Listener:
         identify: Identify = identify,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
+        closing: Callable[[], Awaitable[None]] = _closed,
     ) -> None:
         """At `bound`, else a free port of the loopback.
 
         `prompt` is asked first, on the event loop. `record` is told of each request, `identify` makes its
-        context; `clock` is for the log.
+        context; `clock` is for the log. `closing` is awaited on the loop, as the last thing there.
         """
         self._bound = bound or Address().bind()
         self._limits = limits or Limits()
@@ -82,6 +87,7 @@ class Listener:
             record,
             clock,
         )
+        self._closing = closing
         self._engine: _Engine | None = None
         self._sockets: asyncio.Server | None = None
 
@@ -94,6 +100,7 @@ class Listener:
     def stop(self, patience: float = 25.0) -> None:
         """Take no new request, let those that move end for `patience` seconds, then close. Once."""
         self._call(self._drain(patience))
+        self._call(self._closing())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

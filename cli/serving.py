@@ -1,0 +1,43 @@
+"""What commands have in common that listen until they are told to stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from registry.errors import InvalidError
+
+_LOOK_EVERY = 1.0  # seconds: a signal that lands just before a wait begins does not end that wait
+
+
+class Signals:
+    """SIGTERM: running requests end, and so does the process, with 0. SIGHUP: read the certificate again."""
+
+    def __init__(self, *numbers: int) -> None:
+        # A handler runs in the middle of anything: of all queues and events, only this may be put to there.
+        self._told: SimpleQueue[int] = SimpleQueue()
+        for each in numbers or (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, lambda number, _frame: self._told.put(number))
+
+    def stopped(self, seconds: float, again: Callable[[], None] = lambda: None) -> bool:
+        """Whether SIGTERM came within `seconds`; `again()` for each SIGHUP until then."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                told = self._told.get(timeout=min(left, _LOOK_EVERY))
+            except Empty:
+                continue
+            if told == signal.SIGTERM:
+                return True
+            again()
+        return False
+
+
+def host_and_port(option: str, listen: str) -> tuple[str, int]:
+    """`HOST:PORT`, IPv6 in brackets. InvalidError."""
+    host, colon, port = listen.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise InvalidError(f"{option} {listen}: not HOST:PORT", hint="for example 127.0.0.1:5050")
+    return host.removeprefix("[").removesuffix("]"), int(port)

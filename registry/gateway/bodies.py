@@ -1,0 +1,27 @@
+"""Request bodies that come compressed (Codex sends zstd, RFC 8878), with a ceiling before and after."""
+
+from __future__ import annotations
+
+import io
+
+import zstandard
+
+from registry.errors import InvalidError
+
+MOST_BYTES = 20 * 1024 * 1024  # of a body, as it comes and as it is
+_WINDOW = 8 * 1024 * 1024  # bytes that a decoder must offer (RFC 8878 section 3.1.1.1.2)
+
+
+def plain(body: bytes, coding: str) -> bytes:
+    """`body` decoded. InvalidError for another coding than zstd, what is damaged, and what is too large."""
+    if coding != "zstd":
+        raise InvalidError(f"bodies may be compressed with zstd, not with {coding[:40]}")
+    decoder = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+    try:
+        with decoder.stream_reader(io.BytesIO(body), read_across_frames=True) as reader:
+            decoded = reader.read(MOST_BYTES + 1)
+    except zstandard.ZstdError:
+        raise InvalidError("the body is not zstd, or damaged") from None
+    if len(decoded) > MOST_BYTES:
+        raise InvalidError(f"the body has more than {MOST_BYTES} bytes once it is decoded")
+    return decoded

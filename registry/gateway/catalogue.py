@@ -1,0 +1,115 @@
+"""The cloud models there are, as the other end lists them (`GET /api/tags`), kept for a few minutes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+
+from registry.errors import NotFoundError, ProtocolError, RegistryError
+from registry.gateway import names
+from registry.gateway.relay import Question, Refused, Relay, read_whole
+
+Entry = Mapping[str, object]
+
+GOOD_FOR = 300.0  # seconds
+_BYTES = 4 * 1024 * 1024
+_MOST = 5000
+_PATH = "/api/tags"
+_SHORTEST_DIGEST = 12  # characters that `ollama list` shows of one, and breaks without
+_LONGEST_NAME = 512
+
+
+class Catalogue:
+    """The other end's models under the names that programs here know; `clock` in seconds."""
+
+    def __init__(self, relay: Relay, clock: Callable[[], float]) -> None:
+        self._relay = relay
+        self._clock = clock
+        self._entries: list[Entry] | None = None
+        self._until = 0.0
+
+    async def names(self) -> list[str]:
+        """What the models are called at the other end. RegistryError."""
+        return [str(entry["name"]) for entry in await self._all()]
+
+    async def has(self, name: str) -> bool:
+        """Whether the other end lists a model under `name`. RegistryError."""
+        return any(names.same(name, known) for known in await self.names())
+
+    async def tags(self) -> list[Entry]:
+        """One entry a model, as `/api/tags` of an Ollama server has it. RegistryError."""
+        return [self._tag(entry) for entry in await self._all()]
+
+    async def models(self) -> list[Entry]:
+        """The same as `/v1/models` has it. RegistryError."""
+        return [_model(entry) for entry in await self._all()]
+
+    async def model(self, name: str) -> Entry:
+        """One of them, under either of its names. NotFoundError, RegistryError."""
+        for entry in await self._all():
+            known = str(entry["name"])
+            if names.same(name, known) or names.same(name, names.listed(known)):
+                return _model(entry)
+        raise NotFoundError(f"there is no cloud model {name[:_LONGEST_NAME]}")
+
+    async def _all(self) -> list[Entry]:
+        """What is known, fetched when it is old; an old list is better than none."""
+        if self._entries is None or self._clock() >= self._until:
+            try:
+                self._entries = await self._fetched()
+            except RegistryError:
+                if self._entries is None:
+                    raise
+            self._until = self._clock() + GOOD_FOR
+        return self._entries
+
+    async def _fetched(self) -> list[Entry]:
+        host = self._relay.origin.netloc
+        answer = await self._relay.anonymous(_PATH)
+        if answer.status in (401, 403):
+            answer.close()
+            known = await self._relay(Question("GET", _PATH))
+            answer = answer if isinstance(known, Refused) else known
+        if answer.status != 200:
+            answer.close()
+            raise ProtocolError(f"listing the models of {host}: it answered {answer.status}", host=host)
+        try:
+            listed = json.loads(await read_whole(answer, _BYTES))["models"]
+            return [entry for entry in listed if _is_entry(entry)][:_MOST]
+        except (ValueError, TypeError, LookupError, RecursionError):
+            raise ProtocolError(f"listing the models of {host}: its answer is no such list") from None
+
+    def _tag(self, entry: Entry) -> Entry:
+        remote = str(entry["name"])
+        name = names.listed(remote)
+        digest = entry.get("digest")
+        if not isinstance(digest, str) or len(digest) < _SHORTEST_DIGEST:
+            digest = hashlib.sha256(remote.encode()).hexdigest()
+        return {
+            **entry,
+            "name": name,
+            "model": name,
+            "remote_model": remote,
+            "remote_host": str(self._relay.origin),
+            "digest": digest,
+        }
+
+
+def _is_entry(entry: object) -> bool:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME
+
+
+def _model(entry: Entry) -> Entry:
+    created = 0
+    with suppress(ValueError, OverflowError, OSError):
+        created = int(datetime.fromisoformat(str(entry.get("modified_at"))).timestamp())
+    return {
+        "id": names.listed(str(entry["name"])),
+        "object": "model",
+        "created": created,
+        "owned_by": "library",
+    }

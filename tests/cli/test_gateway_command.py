@@ -1,0 +1,158 @@
+"""How ferry gateway starts, refuses to start, writes down what passes, and ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from peers import http_call
+from person import Ferry
+from pretend_cloud import Cloud
+
+from registry.auth.keys import ensure_key
+
+SEED = bytes(range(32))
+SECRET = "sk-of-the-caller-12345"
+ASKED = b'{"model":"gpt-oss:120b-cloud","prompt":"my own words","stream":false}'
+
+
+@pytest.fixture
+def cloud(ferry: Ferry) -> Iterator[Cloud]:
+    """A pretend ollama.com that knows the person's key."""
+    key = ensure_key(ferry.home / ".ollama" / "id_ed25519", SEED)
+    with Cloud(keys={key.public.text}) as made:
+        yield made
+
+
+class Running:
+    """`ferry gateway` on a free port."""
+
+    def __init__(self, ferry: Ferry, cloud: Cloud, *words: str) -> None:
+        self.log_file = ferry.home / "log"
+        with self.log_file.open("w") as log:
+            self.process = ferry.start(
+                "gateway", "--listen", "127.0.0.1:0", "--to", cloud.spy.url, *words, stderr=log
+            )
+        self.ready = self.line()
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def end(self) -> tuple[int, str]:
+        """The exit code after SIGTERM, and the rest of its standard output."""
+        self.process.terminate()
+        out, _ = self.process.communicate(timeout=60)
+        return self.process.returncode, out
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+
+@pytest.fixture
+def run(ferry: Ferry, cloud: Cloud) -> Iterator[Any]:
+    started: list[Running] = []
+
+    def start(*words: str) -> Running:
+        started.append(Running(ferry, cloud, *words))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.wait()
+        assert one.process.stdout is not None
+        one.process.stdout.close()
+
+
+def test_it_says_when_it_is_ready_and_one_line_for_each_request(run: Any, cloud: Cloud) -> None:
+    running = run()
+    url = running.ready.split(" ready on ")[1].split(",")[0]
+    assert running.ready == f"ferry gateway: ready on {url}, for models of {cloud.spy.url}\n"
+
+    headers = {"Authorization": f"Bearer {SECRET}", "Cookie": SECRET, "X-Api-Key": SECRET}
+    assert http_call("POST", f"{url}/api/generate?q={SECRET}", ASKED, headers).status == 200
+    assert http_call("GET", f"{url}/{SECRET}").status == 404
+
+    assert running.end() == (0, "")
+    told = [line.split(" ", 1)[1] for line in running.log.splitlines() if line.startswith("20")]
+    assert told[0].startswith("POST /api/generate gpt-oss:120b-cloud 200 69>")
+    assert told[1].startswith("GET none - 404 0>")
+    assert len(told) == 2
+    assert SECRET not in running.log
+    assert "my own words" not in running.log
+    assert SECRET.encode() not in cloud.spy.everything.replace(f"q={SECRET}".encode(), b"")
+
+
+def test_as_json_everything_is_a_line_of_standard_output(run: Any, cloud: Cloud) -> None:
+    running = run("--format", "json", "--token")
+    ready = json.loads(running.ready)
+    assert ready["to"] == cloud.spy.url
+
+    assert http_call("GET", f"{ready['url']}/api/tags").status == 401
+    headers = {"Authorization": f"Bearer {ready['token']}"}
+    assert http_call("GET", f"{ready['url']}/api/tags", None, headers).status == 200
+
+    code, out = running.end()
+    told = [json.loads(line) for line in out.splitlines()]
+    assert (code, [(line["route"], line["status"]) for line in told]) == (
+        0,
+        [("/api/tags", 401), ("/api/tags", 200)],
+    )
+
+
+def test_a_token_stays_the_same(run: Any) -> None:
+    first, second = run("--token"), run("--token")
+
+    assert first.line() == second.line()
+    assert first.end()[0] == second.end()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--listen", "0.0.0.0:0"], 2, "not this machine's loopback"),
+        (["--listen", "11436"], 2, "not HOST:PORT"),
+        (["--to", "http://models.acme.example"], 2, "plain HTTP"),
+        (["--to", "https://models.acme.example"], 4, "ferry login models.acme.example --api-key-stdin"),
+        (["--to", "nonsense/with/path"], 2, "host"),
+    ],
+)
+def test_what_it_will_not_do_is_refused_at_once(ferry: Ferry, words: list[str], code: int, said: str) -> None:
+    ensure_key(ferry.home / ".ollama" / "id_ed25519", SEED)
+
+    done = ferry("gateway", *words)
+
+    assert (done.code, said in done.err) == (code, True), done.err
+
+
+def test_without_any_key_it_says_how_to_get_one(ferry: Ferry) -> None:
+    done = ferry("gateway")
+
+    assert done.code == 4
+    assert "ferry signin ollama.com" in done.err
+
+
+def test_a_port_that_is_taken_is_said(ferry: Ferry, cloud: Cloud) -> None:
+    done = ferry("gateway", "--to", cloud.spy.url, "--listen", cloud.spy.netloc)
+
+    assert (done.code, "--listen HOST:PORT" in done.err) == (2, True), done.err
+
+
+def test_cloud_models_can_be_switched_off(ferry: Ferry, run: Any, cloud: Cloud) -> None:
+    (ferry.home / ".ollama" / "server.json").write_text('{"disable_ollama_cloud": true}')
+    running = run()
+    url = running.ready.split(" ready on ")[1].split(",")[0]
+
+    answer = http_call("POST", f"{url}/v1/messages", ASKED)
+
+    assert answer.status == 403
+    assert "disable_ollama_cloud" in json.loads(answer.body)["error"]["message"]
+    assert http_call("GET", f"{url}/api/status").body.strip() == (
+        b'{"cloud": {"disabled": true, "source": "config"}}'
+    )
+    assert cloud.spy.seen == []
+    assert running.end()[0] == 0
