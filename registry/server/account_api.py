@@ -77,7 +77,7 @@ class AccountApi:
         who = visitor.principal
         known, credential = who.user or who.workload, who.credential
         assert known is not None and credential is not None  # the guard lets nobody else in
-        listed = None if credential.kind == SESSION else self.credentials.one(credential.id)
+        listed = None if credential.kind in (SESSION, PUBLISHER) else self.credentials.one(credential.id)
         document = {
             "id": known.id,
             "name": known.name,

@@ -14,7 +14,7 @@ from registry.auth.keys import PublicKey
 from registry.errors import DeniedError, Reason
 from registry.server.key_scopes import KeyScope
 from registry.server.principal import Credential, Principal, Right, User, Workload
-from registry.server.tables import API_KEYS, CREDENTIALS, KEYS, NAMESPACES, SERVICES, USERS
+from registry.server.tables import API_KEYS, CREDENTIALS, KEYS, NAMESPACES, PUBLISHERS, SERVICES, USERS
 
 # What is asked on every request is put together once: building a statement costs more than running it.
 _OWNER = USERS.alias("owner")  # of the namespace that a program belongs to
@@ -38,12 +38,14 @@ _HELD = select(
     SERVICES.c.id.label("service"),
     SERVICES.c.name.label("service_name"),
     SERVICES.c.role,
+    PUBLISHERS.c.repository,
 )
 _OWNED = (
     CREDENTIALS.outerjoin(USERS, USERS.c.id == CREDENTIALS.c.user_id)
     .outerjoin(NAMESPACES, NAMESPACES.c.id == CREDENTIALS.c.namespace)
     .outerjoin(_OWNER, _OWNER.c.id == NAMESPACES.c.owner)
     .outerjoin(SERVICES, SERVICES.c.id == CREDENTIALS.c.service)
+    .outerjoin(PUBLISHERS, PUBLISHERS.c.credential == CREDENTIALS.c.id)
 )
 _ANY_KIND = _OWNED.outerjoin(API_KEYS, API_KEYS.c.credential == CREDENTIALS.c.id)
 _BY_ID = _HELD.select_from(_ANY_KIND).where(CREDENTIALS.c.id == bindparam("one"))
@@ -54,6 +56,7 @@ _BY_HASH = _HELD.select_from(_OWNED.join(API_KEYS, API_KEYS.c.credential == CRED
     or_(API_KEYS.c.secret_hash == bindparam("one"), API_KEYS.c.old_hash == bindparam("one"))
 )
 _MARK = 16  # hex digits of a hash that tell the secrets of one API key apart
+_PUBLISHED = ("pull", "push")  # what a job may do in its repository
 _ASK = "ask the registry's administrator about it"
 
 
@@ -120,7 +123,10 @@ def _principal(row: Any, now: float, secret: str = "") -> Principal | None:
     expires = min(ends, default=None)
     if expires is not None and expires <= now:
         return None
-    credential = Credential(row.kind, row.id, Right.parse(row.cap), expires, scopes_in(row.scopes), secret)
+    scopes = scopes_in(row.scopes)
+    if row.repository is not None:
+        scopes = (KeyScope(row.repository, _PUBLISHED),)
+    credential = Credential(row.kind, row.id, Right.parse(row.cap), expires, scopes, secret)
     if row.user is not None:
         return Principal(User(row.user, row.name, row.admin, row.disabled, row.created), credential)
     workload = _workload(row)
@@ -129,6 +135,8 @@ def _principal(row: Any, now: float, secret: str = "") -> Principal | None:
 
 def _workload(row: Any) -> Workload | None:
     """The program that a credential without an account belongs to; None if that has ended."""
+    if row.namespace is not None and row.repository is not None:
+        return Workload(row.id, f"publisher:{row.id}", row.repository, Right.WRITE)
     if row.namespace is None or row.service is None:
         return None
     name = service_name(row.namespace, row.service_name)

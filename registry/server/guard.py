@@ -238,6 +238,9 @@ class Guard:
         if presented.secret:
             principal, right = self.identity.standing_by_secret(presented.secret, repository)
             return replace(visitor, principal=principal, right=right)
+        if presented.job:
+            principal, right, job = self.identity.standing_by_job(presented.job, visitor.here, repository)
+            return replace(visitor, principal=principal, right=right, access=job.access)
         said = self.identity.tokens.read(str(visitor.here.origin), presented.token)
         principal, right = self.identity.standing(said.credential, repository)
         return replace(visitor, principal=principal, right=right, access=said.access)

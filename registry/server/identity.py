@@ -5,9 +5,8 @@ Signatures are checked against text built from the server's own name, never from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote, urlencode
 
 from registry.auth import signing
 from registry.auth.api_keys import is_api_key
@@ -18,13 +17,17 @@ from registry.server.accounts import Accounts
 from registry.server.connecting import Connecting
 from registry.server.credentials import Credentials
 from registry.server.documents import STRANGERS_BYTES, STRANGERS_SECONDS, answer
+from registry.server.issuers import KeysNotYetError
+from registry.server.job_tokens import JobClaims
 from registry.server.last_use import LastUse
 from registry.server.names import Known
+from registry.server.parameters import Pairs, only, parse_form, scopes_in
 from registry.server.presented import Presented
 from registry.server.principal import ANYBODY, Principal, Right
 from registry.server.reading import date
 from registry.server.rights import Rights
-from registry.server.tokens import MOST_SCOPES, TOKEN_SECONDS, Nonces, Scope, Tokens
+from registry.server.token_exchange import TokenExchange, keys_not_yet
+from registry.server.tokens import TOKEN_SECONDS, Nonces, Scope, Tokens
 from registry.server.visitor import Visitor
 from registry.wire.faults import fault, printable
 from registry.wire.messages import Accept, Request, Response, accept_small
@@ -33,15 +36,14 @@ _CLAIM = 80  # characters of what a machine says it is called
 _NEEDED = {"pull": Right.READ, "push": Right.WRITE, "delete": Right.WRITE}
 _INVALID_TOKEN = 'Bearer error="invalid_token"'  # RFC 6750: a 401 says by what scheme; nothing to ask again
 
-Pairs = Sequence[tuple[str, str]]
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Checks signatures against the credentials that are known; `clock` in Unix seconds.
 
     `anonymous` is what anybody may do everywhere: more than NONE makes a lab registry, for as long as
-    there are no accounts. `connecting` remembers the keys that may be approved in a browser.
+    there are no accounts. `connecting` remembers the keys that may be approved in a browser;
+    `jobs` is who answers for CI jobs, where any may come.
     """
 
     accounts: Accounts
@@ -53,6 +55,7 @@ class Identity:
     clock: Clock
     anonymous: Right = Right.NONE
     connecting: Connecting | None = None
+    jobs: TokenExchange | None = None
 
     def anybody(self) -> Principal:
         """Who comes without a key. A lab registry closes by itself with its first account."""
@@ -82,6 +85,20 @@ class Identity:
         self.last_use.note(standing[0].credential_id)
         return standing
 
+    def standing_by_job(self, token: str, here: Known, repository: str) -> tuple[Principal, Right, JobClaims]:
+        """The same for a job's token, and what that says. Where it has no publisher, it is anybody's."""
+        claims = self._jobs().tokens.read(str(here.origin), token)
+        publisher = claims.publisher_of(repository)
+        if not publisher:
+            self.standing(claims.publisher_of(""), "")  # refused with its publisher, wherever it comes
+        principal, right = self.standing(publisher, repository)
+        return principal, right, claims
+
+    def _jobs(self) -> TokenExchange:
+        if self.jobs is None:
+            raise DeniedError("this registry takes no tokens of CI jobs")
+        return self.jobs
+
     def token(self, request: Request, visitor: Visitor) -> Response:
         """A token for what was asked and may be had now: for a key (signed), an API key, or for anybody.
 
@@ -92,9 +109,11 @@ class Identity:
         principal = self.anybody()
         if "Authorization" in request.headers and principal == ANYBODY:
             try:
-                principal = self._who(request, visitor.here)
+                principal, asked = self._who(request, visitor, asked)
             except DeniedError as error:
                 return _no_token(error)
+            except KeysNotYetError as error:
+                return keys_not_yet(error)
         return self._issued(request, visitor, principal, asked)
 
     def token_by_form(self, request: Request, visitor: Visitor) -> Response | Accept:
@@ -104,28 +123,42 @@ class Identity:
         """
 
         def then(body: bytes) -> Response:
-            pairs = _form(body)
+            pairs = parse_form(body)
             asked, principal = _Asked.of(pairs, visitor.here), self.anybody()
             if principal == ANYBODY:
                 try:
-                    principal = self.standing_by_secret(_granting(pairs), "")[0]
+                    presented = Presented.password(_granting(pairs))
+                    principal, asked = self._by_password(presented, visitor, asked)
                 except DeniedError as error:
                     return _no_token(error)
+                except KeysNotYetError as error:
+                    return keys_not_yet(error)
             return self._issued(request, visitor, principal, asked)
 
         return accept_small(then, STRANGERS_BYTES, STRANGERS_SECONDS)
 
-    def _who(self, request: Request, here: Known) -> Principal:
-        """Whose signature or API key a token request bears."""
+    def _who(self, request: Request, visitor: Visitor, asked: _Asked) -> tuple[Principal, _Asked]:
+        """Who asks for a token, by signature or password, and what of it they may be asking for."""
         fields = request.headers.all("Authorization")
         if len(fields) > 1:
             raise DeniedError("only one Authorization is taken")
         value = fields[0]
         if value.partition(" ")[0].lower() in ("basic", "bearer"):
             presented = Presented.parse(value)
-            if presented.secret:
-                return self.standing_by_secret(presented.secret, "")[0]
-        return self._signer(request, here)
+            if not presented.token:
+                return self._by_password(presented, visitor, asked)
+        return self._signer(request, visitor.here), asked
+
+    def _by_password(self, presented: Presented, visitor: Visitor, asked: _Asked) -> tuple[Principal, _Asked]:
+        """The same by what stands in a password's place. A job gets what its own token was asked for."""
+        if presented.secret:
+            return self.standing_by_secret(presented.secret, "")[0], asked
+        if presented.job:
+            where = next(iter(asked.repositories), "")
+            principal, _, claims = self.standing_by_job(presented.job, visitor.here, where)
+            return principal, _Asked(claims.narrowed(asked.scopes))
+        publisher = self._jobs().by_password(presented.id_token, asked.scopes, visitor)
+        return self.standing(publisher, "")[0], asked
 
     def _issued(self, request: Request, visitor: Visitor, principal: Principal, asked: _Asked) -> Response:
         replace(visitor, principal=principal).note(request.context)
@@ -192,11 +225,11 @@ class Identity:
     def _signer(self, request: Request, here: Known) -> Principal:
         """Whose signature the token request bears: fresh, right, known, not seen before, in this order."""
         signature = signing.Signature.parse(request.headers.get("Authorization"))
-        ts, now = _only(request.query, "ts"), self.clock()
+        ts, now = only(request.query, "ts"), self.clock()
         signing.check_fresh(ts, now=now)
         signature.check(signing.token_text(here.base + request.target))
         principal = self.credentials.speaker(signature.key)
-        self.nonces.spend(principal.credential_id, _only(request.query, "nonce"), int(ts))
+        self.nonces.spend(principal.credential_id, only(request.query, "nonce"), int(ts))
         return principal
 
     def _caller(self, request: Request, here: Known) -> PublicKey:
@@ -206,9 +239,9 @@ class Identity:
         then nobody can pass it on, and have a key that signed for them connected to their account here.
         """
         signature = signing.Signature.parse(request.headers.get("Authorization"))
-        signing.check_fresh(_only(request.query, "ts"), now=self.clock())
+        signing.check_fresh(only(request.query, "ts"), now=self.clock())
         signature.check(signing.call_text(request.method, request.target))
-        meant = _only(request.query, "host").lower()
+        meant = only(request.query, "host").lower()
         if meant and meant not in (here.spelled.lower(), here.origin.netloc):
             raise DeniedError("this call was signed for another server")
         return signature.key
@@ -250,40 +283,25 @@ class _Asked:
 
     scopes: tuple[Scope, ...]
 
+    @property
+    def repositories(self) -> tuple[str, ...]:
+        """The repositories among them."""
+        return tuple(each.name for each in self.scopes if each.type == "repository")
+
     @classmethod
     def of(cls, pairs: Pairs, here: Known) -> _Asked:
         """What a query or a form asks for. InvalidError, also for another server's service."""
-        if _only(pairs, "service") not in ("", here.spelled):
+        if only(pairs, "service") not in ("", here.spelled):
             raise InvalidError(f"this server's service is {here.spelled}")
-        values = (value for key, value in pairs if key == "scope")
-        scopes = [scope for value in values for scope in value.split()]
-        if len(scopes) > MOST_SCOPES:
-            raise InvalidError(f"a token is good for at most {MOST_SCOPES} scopes, not {len(scopes)}")
-        return cls(tuple(map(Scope.parse, scopes)))
-
-
-def _form(body: bytes) -> Pairs:
-    """The fields of a form (URL-encoded). InvalidError."""
-    try:
-        return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=64, errors="strict")
-    except ValueError:
-        raise InvalidError("the form cannot be read") from None
+        return cls(scopes_in(pairs))
 
 
 def _granting(pairs: Pairs) -> str:
     """The API key that a form grants a token by (RFC 6749, sections 4.3 and 6). InvalidError."""
-    by = _only(pairs, "grant_type")
+    by = only(pairs, "grant_type")
     if by not in ("password", "refresh_token"):
         raise InvalidError(f"grant_type {by[:20]!r} is not password or refresh_token")
-    return _only(pairs, by)
-
-
-def _only(pairs: Pairs, name: str) -> str:
-    """The one value of a parameter, or ""; several would let two readers read it differently."""
-    values = [value for key, value in pairs if key == name]
-    if len(values) > 1:
-        raise InvalidError(f"{name} is there {len(values)} times")
-    return values[0] if values else ""
+    return only(pairs, by)
 
 
 def _no_token(error: DeniedError) -> Response:

@@ -57,6 +57,10 @@ class Issuer:
         return cls(url, ca, jwks)
 
 
+class KeysNotYetError(TransientError):
+    """The keys of an issuer are being fetched, or could not be had."""
+
+
 # The two forges that all the world uses; every other issuer is named by an administrator first.
 WELL_KNOWN = (Issuer(GITHUB), Issuer(GITLAB))
 
@@ -84,7 +88,8 @@ class _Known:
     keys: KeySet | None = None
     fetched: float = float("-inf")  # when its keys last came,
     asked: float = float("-inf")  # when it was last asked for them,
-    busy: bool = False  # and whether it is being asked now
+    busy: bool = False  # and whether it is being asked now,
+    thread: threading.Thread | None = None  # by which thread
     trouble: str = ""  # why the last question was in vain
 
 
@@ -101,7 +106,7 @@ class Issuers:
     def verified(self, token: str, issuer: Issuer, now: float) -> IdToken:
         """What a token of that issuer says; `now` in Unix seconds. DeniedError as `id_tokens.verified`.
 
-        TransientError where its keys, or the one that the token names, are being fetched.
+        KeysNotYetError where its keys, or the one that the token names, are being fetched.
         """
         keys = self._keys(issuer)
         if keys is None:
@@ -117,6 +122,11 @@ class Issuers:
         """Have the keys of these fetched that are not fresh; called once in a while."""
         for each in issuers:
             self._keys(each)
+
+    def wait(self) -> None:
+        """Return when nobody is being asked: for those who cannot go on without, and for tests."""
+        for each in [known.thread for known in self._known.values() if known.thread]:
+            each.join()
 
     def _keys(self, issuer: Issuer) -> KeySet | None:
         """Its keys, if there are any that may be used; fetched in the background if they are not fresh."""
@@ -141,11 +151,11 @@ class Issuers:
             self._begin(issuer, known)
         return due or busy
 
-    def _not_yet(self, issuer: Issuer) -> TransientError:
+    def _not_yet(self, issuer: Issuer) -> KeysNotYetError:
         with self._lock:
             trouble = self._known[issuer].trouble
         why = f"could not be had: {trouble}" if trouble else "are being fetched"
-        return TransientError(
+        return KeysNotYetError(
             f"the keys of {issuer.url} {why}; try again",
             reason=Reason.BUSY,
             retry_after=AGAIN_SECONDS if trouble else 1.0,
@@ -158,9 +168,10 @@ class Issuers:
                 return
             known.busy = True
             known.asked = self._monotonic()
-        threading.Thread(
-            target=self._fetch, args=(issuer, known), name=f"keys of {issuer.url}", daemon=True
-        ).start()
+        name = f"keys of {issuer.url}"
+        thread = threading.Thread(target=self._fetch, args=(issuer, known), name=name, daemon=True)
+        known.thread = thread
+        thread.start()
 
     def _fetch(self, issuer: Issuer, known: _Known) -> None:
         keys, trouble = None, ""

@@ -22,6 +22,7 @@ from registry.server.immutable import ImmutableTags
 from registry.server.invitations import Invitations
 from registry.server.last_use import LastUse
 from registry.server.organisations import Organisations
+from registry.server.publishers import Publishers
 from registry.server.rights import Rights
 from registry.server.room import Room
 from registry.server.services import Services
@@ -53,6 +54,7 @@ class Registry:
     organisations: Organisations
     services: Services
     immutable: ImmutableTags
+    publishers: Publishers
 
     @classmethod
     def over(cls, directory: Path, engine: Engine, room: Room | None = None) -> Registry:
@@ -69,6 +71,7 @@ class Registry:
             Organisations(engine, time.time),
             Services(engine, time.time, new_id),
             ImmutableTags(engine, time.time),
+            Publishers(engine, time.time, new_id),
         )
 
     @classmethod

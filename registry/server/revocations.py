@@ -23,6 +23,7 @@ from registry.server.audit import record
 from registry.server.credentials import Credentials
 from registry.server.database import reading, writing
 from registry.server.principal import API_KEY, Principal, Right
+from registry.server.publishers import Publishers
 from registry.server.rights import Rights
 from registry.server.tables import AUDIT, PASSWORDS, USERS
 
@@ -33,7 +34,8 @@ _BACK = 86_400.0  # seconds by which a clock may have been put back between two 
 _BY = Actor(address="restored revocations")
 # What takes something away, and what gives it back: of two about one thing, the last one counts.
 _OF_CREDENTIALS = ("key.revoke", "key.disconnect", "apikey.revoke", "apikey.rotate", "password.set")
-_KEPT = (*_OF_CREDENTIALS, "user.remove", "user.disable", "user.enable", "grant", "visibility")
+_OF_USERS = ("user.remove", "user.disable", "user.enable")
+_KEPT = (*_OF_CREDENTIALS, *_OF_USERS, "grant", "visibility", "publisher.remove")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Withdrawals:
             query = select(USERS.c.name).join(PASSWORDS, PASSWORDS.c.user_id == USERS.c.id)
             passwords = set(database.execute(query).scalars())
         public = rights.public()
+        publishers = {each.id for each in self._publishers().listed()}
 
         def more(change: Change) -> bool:
             _, name, where = change.about
@@ -139,6 +142,7 @@ class Withdrawals:
             "apikey.revoke": lambda change: change.subject in api_keys,
             "apikey.rotate": lambda change: change.subject in api_keys,  # the copy has the old secret
             "password.set": lambda change: change.subject in passwords,  # and the old password
+            "publisher.remove": lambda change: change.subject in publishers,
             "user.remove": lambda change: change.subject in users,
             "user.disable": lambda change: change.subject in users and not users[change.subject].disabled,
             "user.enable": lambda _: False,
@@ -154,6 +158,7 @@ class Withdrawals:
             "apikey.revoke": lambda change: credentials.revoke_api_key(change.subject, _BY),
             "apikey.rotate": lambda change: credentials.revoke_api_key(change.subject, _BY),
             "password.set": lambda change: self._forget_password(change.subject),
+            "publisher.remove": lambda change: self._publishers().remove(change.subject, _BY),
             "user.remove": lambda change: accounts.remove(change.subject, _BY),
             "user.disable": lambda change: accounts.disable(change.subject, _BY),
             "grant": lambda change: rights.grant(change.about[1], change.about[2], _right(change), _BY),
@@ -166,6 +171,9 @@ class Withdrawals:
         with writing(self.engine) as database:
             database.execute(delete(PASSWORDS).where(PASSWORDS.c.user_id == mine))
             record(database, self.clock(), _BY, "password.forget", name)
+
+    def _publishers(self) -> Publishers:
+        return Publishers(self.engine, self.clock, self.new_id)
 
     def _parts(self) -> tuple[Accounts, Credentials, Rights]:
         return (

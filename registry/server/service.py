@@ -29,6 +29,8 @@ from registry.server.gauges import disk, kept, under_way
 from registry.server.guard import Guard, check_anonymous
 from registry.server.health import Health
 from registry.server.identity import Identity
+from registry.server.issuers import Issuers, TransportTo
+from registry.server.job_tokens import JobTokens
 from registry.server.links import DAY, Links
 from registry.server.metrics import Gauges, Metrics
 from registry.server.names import Names
@@ -41,11 +43,13 @@ from registry.server.person_api import PersonApi
 from registry.server.principal import Right
 from registry.server.prompt import Prompt
 from registry.server.prompt_depot import PromptDepot
+from registry.server.publisher_api import PublisherApi
 from registry.server.registry import Registry, new_id
 from registry.server.repository_api import RepositoryApi
 from registry.server.scrub import Scrub
 from registry.server.sign_in import SignIn
 from registry.server.table import prompt_table, table, with_pages
+from registry.server.token_exchange import TokenExchange
 from registry.server.tokens import Nonces, Signer, Tokens, secret_in
 from registry.wire.messages import is_loopback
 
@@ -67,7 +71,8 @@ class Plan:
     None: the default of `Room.at`. `direct_upload` offers clients that ask for it one PUT of a whole blob to
     a link (PROTOCOL section 3). `record` is told of each request. `metrics`: an address of their own for the
     metrics, which then are at no other; `gauges` are shown among them. Each blob is read again within `scrub`
-    seconds (0: never), `told` hears what is wrong with it, and `noted` the rest.
+    seconds (0: never), `told` hears what is wrong with it, and `noted` the rest. `issuer_transport`: how
+    those are asked for their keys who sign the ID tokens of CI jobs.
     """
 
     directory: Path
@@ -85,6 +90,7 @@ class Plan:
     scrub: float = 0.0
     told: Callable[[str], None] = _unheard
     noted: Callable[[str], None] = _unheard
+    issuer_transport: TransportTo | None = None
 
 
 class Service:
@@ -116,6 +122,7 @@ class Service:
         self.set_up_url = ""  # where the first administrator is made, once it has started without accounts
         self._at_once = connect_at_once(plan.directory / FILE)
         self._running: list[Listener] = []
+        self._issuers = Issuers(plan.issuer_transport, time.monotonic)
 
     def start(self) -> str:
         """Begin to listen; the URL it is ready at. InvalidError if an address is taken."""
@@ -132,6 +139,7 @@ class Service:
         self._run(Listener(shown, bound, prompt=prompt, record=self._record, identify=identify))
         if self._scrub is not None:
             self._scrub.start()
+        self.look_at_issuers()
         base = names.first.base
         note_url(plan.directory, base)
         path = self.registry.invitations.set_up() if plan.anonymous is Right.NONE else None
@@ -150,6 +158,10 @@ class Service:
         self.registry.close()
         self._lock.close()
 
+    def look_at_issuers(self) -> None:
+        """Have the keys of the issuers of ID tokens fetched that are not fresh; to be called now and then."""
+        self._issuers.look(self.registry.publishers.issuers_in_use())
+
     def _run(self, listener: Listener) -> None:
         listener.start()
         self._running.append(listener)
@@ -165,7 +177,10 @@ class Service:
         registry, plan = self.registry, self._plan
         signer = Signer(self._secret, time.time, new_id)
         links = Links(signer, plan.capability_days * DAY)
-        nonces = Nonces(registry.depot.engine, time.time, last(registry.depot.engine, "restore"))
+        restored = last(registry.depot.engine, "restore")
+        nonces = Nonces(registry.depot.engine, time.time, restored)
+        publishers = replace(registry.publishers, since=restored)
+        jobs = TokenExchange(publishers, self._issuers, JobTokens(signer, time.time), names, time.time)
         connecting = Connecting(self._secret, time.time)
         identity = Identity(
             registry.accounts,
@@ -177,6 +192,7 @@ class Service:
             time.time,
             plan.anonymous,
             connecting,
+            jobs,
         )
         app = App(registry.depot, registry.rights, links, plan.direct_upload)
         api_keys = replace(registry.api_keys, most=plan.max_key_days * DAY)
@@ -189,6 +205,7 @@ class Service:
             **PersonApi(sign_in, approval).rows(),
             **AdministrationApi(registry.depot.engine, people, health, time.time).rows(),
             **RepositoryApi(registry.depot, registry.rights, Overview(registry.depot.engine)).rows(),
+            **PublisherApi(jobs).rows(),
         }
         site = Site(
             approval,

@@ -124,6 +124,38 @@ GRANTS = Table(
     Column("permission", String(5), nullable=False),
 )
 
+# Who may sign ID tokens, as an administrator has named it: certificates (PEM) to know it by, and where its
+# keys are, each "" where it needs none.
+ISSUERS = Table(
+    "issuers",
+    METADATA,
+    Column("url", String(500), primary_key=True),
+    Column("ca", Text, nullable=False),
+    Column("jwks", String(500), nullable=False),
+)
+
+# Whose jobs publish a repository: of `issuer`, with all of `claims` (a JSON object of texts). No row of it
+# ever changes: it comes and goes with its credential's, which rights depend on.
+PUBLISHERS = Table(
+    "publishers",
+    METADATA,
+    Column("credential", _ID, ForeignKey("credentials.id", ondelete="CASCADE"), primary_key=True),
+    Column("repository", _NAME, nullable=False, index=True),
+    Column("issuer", String(500), nullable=False, index=True),
+    Column("audience", String(255), nullable=False),
+    Column("claims", Text, nullable=False),
+)
+
+# ID tokens that were used: for the one repository, or "" where they were exchanged.
+SPENT_ID_TOKENS = Table(
+    "spent_id_tokens",
+    METADATA,
+    Column("issuer", String(500), primary_key=True),
+    Column("jti", String(255), primary_key=True),
+    Column("repository", _NAME, nullable=False),
+    Column("expires", Float, nullable=False, index=True),
+)
+
 # Tags that stay where they are, once they are there; `scope` as in `grants`, `pattern` a glob.
 IMMUTABLE = Table(
     "immutable",

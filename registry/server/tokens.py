@@ -133,7 +133,7 @@ class Tokens:
         access = claims.get("access")
         if not isinstance(access, list):
             raise DeniedError("the token says nothing of access")
-        return TokenClaims(text_claim(claims, "credential"), tuple(_access(each) for each in access))
+        return TokenClaims(text_claim(claims, "credential"), tuple(parse_access(each) for each in access))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,8 @@ def text_claim(claims: Mapping[str, object], key: str) -> str:
     return value
 
 
-def _access(value: object) -> Scope:
+def parse_access(value: object) -> Scope:
+    """One `access` claim of a token of ours. DeniedError."""
     if isinstance(value, dict) and isinstance(value.get("actions"), list):
         return Scope(str(value.get("type")), str(value.get("name")), tuple(map(str, value["actions"])))
     raise DeniedError("the token's access cannot be read")

@@ -18,7 +18,8 @@ BLOB = Digest.of(LOOSE)
 
 # How a principal comes, in the order of the columns below: without anything; with a token for anybody; with a
 # token that is not good; an API key that is not good; a token for a machine's key, or one that is for other
-# repositories; with an API key; a token for one; the cookie of a session.
+# repositories; with an API key; a token for one; the cookie of a session. A `job` comes with a token of its
+# own, and has a column of its own below.
 COMES = ("nobody", "anybody", "bad token", "bad key", "machine", "astray", "key", "key token", "session")
 
 
@@ -31,6 +32,7 @@ class Who:
     user: str = ""
     may: tuple[str, str, str] = ("", "p", "")
     owns: bool = False
+    asked: str = ""  # what a job's token is for, at most: p, w, and i to read who it is
 
 
 ALL, READS = ("pwd",) * 3, ("p", "p", "")
@@ -39,6 +41,8 @@ _BAD_TOKENS = (
     *("disabled", "revoked", "disconnected", "former owner", "token over", "token not yet"),
     *("other audience", "other server", "tampered", "alg none", "public key as secret", "alg RS256"),
     *("download link", "signature as token", "garbage"),
+    *("job of a removed publisher", "job of another server", "job, its token over"),
+    *("job at another name", "job without a prefix", "job's ID token"),
 )
 _BAD_KEYS = (
     *("key revoked", "key over", "key of disabled", "key of former owner", "key replaced", "old secret over"),
@@ -60,7 +64,14 @@ _GOOD_KEYS = (
     Who("admin's acme/private:*", "key", "admin", ("pwd", "p", "")),
     Who("admin's *:pull", "key", "admin", ("p",) * 3),
 )
+_JOBS = (
+    Who("job of everything", "job", may=("pw",) * 3, asked="pw"),
+    Who("job of acme/private", "job", may=("pw", "p", ""), asked="pw"),
+    Who("job of everything, to pull", "job", may=("pw",) * 3, asked="p"),
+    Who("job of everything, who it is", "job", may=("pw",) * 3, asked="pwi"),
+)
 PRINCIPALS = (
+    *_JOBS,
     Who("nobody", "nobody"),
     Who("anybody's token", "anybody"),
     Who("stranger", "machine", "stranger"),
@@ -118,6 +129,11 @@ OWN_REPOSITORY: dict[Route, tuple[str, dict[str, Row]]] = {
     ),
     Route.SHARES: ("/api/shares/{}", {"GET": ("own", 200, 200)}),
     Route.MANIFESTS: ("/api/manifests/{}", {"GET": ("read", 200, 404)}),
+    # Without a body nothing is added, and without an identifier nothing is removed.
+    Route.PUBLISHERS: (
+        "/api/publishers/{}",
+        {"GET": ("own", 200, 200), "POST": ("own", 400, 400), "DELETE": ("own", 404, 404)},
+    ),
 }
 
 _ANY = (200,) * 9
@@ -130,6 +146,7 @@ ELSEWHERE: dict[tuple[Route, str], dict[str, tuple[int, ...]]] = {
     (Route.CATALOG, "/v2/_catalog"): {"GET": (401, 200, 401, 401, 200, 401, 200, 200, 401)},
     # A token is no signature; a form without fields asks for nothing.
     (Route.TOKEN, "/v2/token"): {"GET": (200, 403, 403, 401, 403, 403, 200, 403, 200), "POST": (400,) * 9},
+    (Route.EXCHANGE, "/oauth/token"): {"POST": (400,) * 9},
     (Route.ME, "/api/me?ts=1"): {"POST": (401,) * 9},
     (Route.SIGNOUT, "/api/signout?ts=1"): {"POST": (401,) * 9},
     (Route.HEALTH, "/healthz"): {"GET": _ANY, "HEAD": _ANY},
@@ -162,6 +179,26 @@ ELSEWHERE: dict[tuple[Route, str], dict[str, tuple[int, ...]]] = {
     },
     (Route.SESSION, "/api/sessions/MINE"): {"DELETE": (*_NO, 204, 401, 403, 403, 204)},
     (Route.SESSION, "/api/sessions/THEIRS"): {"DELETE": (*_NO, 404, 401, 403, 403, 404)},
+}
+# The same for a job, where it is not refused because it has no account (403).
+JOBS_ELSEWHERE = {
+    ("HEAD", "/"): 200,
+    ("GET", "/v2/"): 200,
+    ("HEAD", "/v2/"): 200,
+    ("GET", "/v2/_catalog"): 401,
+    ("GET", "/v2/token"): 200,
+    ("POST", "/v2/token"): 400,
+    ("POST", "/oauth/token"): 400,
+    ("POST", "/api/me?ts=1"): 401,
+    ("POST", "/api/signout?ts=1"): 401,
+    ("GET", "/healthz"): 200,
+    ("HEAD", "/healthz"): 200,
+    ("GET", "/metrics"): 200,
+    ("GET", "/v2/_capability/x"): 404,
+    ("HEAD", "/v2/_capability/x"): 404,
+    ("PUT", "/v2/_storage/x"): 403,
+    ("POST", "/api/credentials/revoke"): 202,
+    ("GET", "/api/account"): 401,
 }
 # What is for administrators, by a machine's key or a session, and their status. SOMEBODY is an account.
 ADMINISTRATION: dict[tuple[Route, str], dict[str, int]] = {
@@ -204,10 +241,19 @@ def _all_cells(who: Who) -> Iterator[Cell]:
                 status = _own_repository(who, may, needs.get(method), there)
                 yield Cell(who, method, target.format(repository), status, repository)
         for (_, target), rows in ELSEWHERE.items():
-            statuses = rows.get(method)
-            yield Cell(who, method, target, statuses[COMES.index(who.comes)] if statuses else 405)
+            yield Cell(who, method, target, _elsewhere(who, method, target, rows.get(method)))
         for (_, target), allowed in ADMINISTRATION.items():
             yield Cell(who, method, target, _administration(who, allowed.get(method)))
+
+
+def _elsewhere(who: Who, method: str, target: str, statuses: tuple[int, ...] | None) -> int:
+    if statuses is None:
+        return 405
+    if who.comes != "job":
+        return statuses[COMES.index(who.comes)]
+    if target == "/api/account" and "i" in who.asked:
+        return 200
+    return JOBS_ELSEWHERE.get((method, target), 403)
 
 
 def _in_repository(who: Who, may: str, row: Row | None, public: str, there: bool) -> int:
@@ -220,6 +266,8 @@ def _in_repository(who: Who, may: str, row: Row | None, public: str, there: bool
         return present if need in public else 401
     if need not in may:
         return 404 if need == "p" else 403
+    if who.comes == "job" and (need not in who.asked or "w" not in may):  # its token is for its own only
+        return 401
     return 401 if who.comes == "astray" else present if there else missing
 
 
@@ -227,6 +275,8 @@ def _own_repository(who: Who, may: str, row: Row | None, there: bool) -> int:
     if row is None:
         return 405
     need, present, missing = row
+    if who.comes == "job":  # where it has no publisher it is anybody
+        return 403 if "w" in may else 401
     if who.comes not in ("machine", "key", "key token", "session"):
         return 401
     if need != "read" and who.comes in ("key", "key token"):
@@ -241,6 +291,6 @@ def _own_repository(who: Who, may: str, row: Row | None, there: bool) -> int:
 def _administration(who: Who, status: int | None) -> int:
     if status is None:
         return 405
-    if who.comes not in ("machine", "key", "key token", "session"):
+    if who.comes not in ("machine", "key", "key token", "session", "job"):
         return 401
     return status if who.user == "admin" and who.comes in ("machine", "session") else 403

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import jwt
+from authorisation_jobs import tokens as jobs_tokens
 from authorisation_table import BLOB, LOOSE, REPOSITORIES, Cell
 from guarded import HOST, ORIGIN, SECRET, Door, account_rows, key, text
 
@@ -113,6 +114,8 @@ class World:
         for name, who in (("owner", "acme"), ("stranger", "stranger")):
             self._bear(f"{name}, for other repositories", door.token(KEYS[who], "repository:other/x:pull"))
         self._bear("former owner", former)
+        for name, value in jobs_tokens(door).items():
+            self._bear(name, value)
         door.now -= TOKEN_SECONDS
         self._bear("token over", door.token(KEYS["acme"], *EVERYTHING))
         door.now += TOKEN_SECONDS

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from argon2 import PasswordHasher
+from identity_provider import Provider
 from sqlalchemy import Engine
 
 from registry.auth import signing
 from registry.auth.keys import PrivateKey
 from registry.contracts import Depot
-from registry.errors import InvalidError, RegistryError
+from registry.errors import InvalidError, RegistryError, TransientError
 from registry.model.digests import Digest
 from registry.server.account_api import AccountApi
 from registry.server.accounts import Accounts
@@ -37,6 +38,8 @@ from registry.server.health import Health
 from registry.server.identity import Identity
 from registry.server.immutable import ImmutableTags
 from registry.server.invitations import Invitations
+from registry.server.issuers import Issuer, Issuers
+from registry.server.job_tokens import JobTokens
 from registry.server.key_scopes import KeyScope
 from registry.server.last_use import LastUse
 from registry.server.links import Links
@@ -48,6 +51,8 @@ from registry.server.passwords import Hashing, Passwords
 from registry.server.people import People
 from registry.server.person_api import PersonApi
 from registry.server.principal import Principal, Right
+from registry.server.publisher_api import PublisherApi
+from registry.server.publishers import Publishers
 from registry.server.repository_api import RepositoryApi
 from registry.server.rights import Rights
 from registry.server.room import Room
@@ -55,12 +60,13 @@ from registry.server.services import Services
 from registry.server.sessions import Sessions
 from registry.server.sign_in import SignIn
 from registry.server.table import Need, Table, table
+from registry.server.token_exchange import TokenExchange
 from registry.server.tokens import Nonces, Signer, Tokens
 from registry.server.visitor import Visitor
 from registry.wire import routes
 from registry.wire.faults import answer_to
 from registry.wire.headers import Headers
-from registry.wire.messages import Request, Response
+from registry.wire.messages import Origin, Request, Response, Transport
 
 NOW = 1_800_000_000.0
 HOST = "127.0.0.1:5050"
@@ -107,6 +113,7 @@ def account_rows(door: Door, depot: Depot) -> Table:
         **PersonApi(door.sign_in, door.approval).rows(),
         **AdministrationApi(door.engine, door.people, door.health, clock).rows(),
         **RepositoryApi(depot, door.rights, Overview(door.engine)).rows(),
+        **PublisherApi(door.jobs).rows(),
     }
 
 
@@ -178,6 +185,10 @@ class Door:
         self.people = People(self.accounts, passwords, self.invitations)
         self.numbers: dict[str, tuple[str, float]] = {}
         self.health = Health(Room(), lambda: self.numbers)
+        self.providers: dict[str, Provider] = {}
+        self.publishers = Publishers(self.engine, clock, fresh)
+        self.issuers = Issuers(self._transport, clock)
+        self.jobs = TokenExchange(self.publishers, self.issuers, JobTokens(signer, clock), names, clock)
         self.identity = Identity(
             self.accounts,
             self.credentials,
@@ -187,6 +198,7 @@ class Door:
             self.last_use,
             clock,
             anonymous,
+            jobs=self.jobs,
         )
         self._nonces = itertools.count(1)
         self.guard = Guard(self.passed.behind(self), names, self.identity, self.links)
@@ -198,6 +210,25 @@ class Door:
         app = App(depot, self.rights, self.links, direct_upload)
         rows = table(app, self.identity, Metrics().answer, account_rows(self, depot))
         self.guard = replace(self.guard, table=rows)
+
+    def trust(self, provider: Provider, name: str, audience: str = "", /, **claims: str) -> str:
+        """Let the jobs of a provider publish a repository; the identifier of that."""
+        self.providers[provider.url] = provider
+        issuer = Issuer(provider.url)
+        made = self.publishers.add(name, issuer, claims, audience, new_issuer=True)
+        self.issuers.look([issuer])
+        self.issuers.wait()
+        return made.id
+
+    def _transport(self, origin: Origin, _ca: str) -> Transport:
+        def transport(request: Request) -> Response:
+            provider = self.providers.get(str(origin))
+            if provider is None:
+                raise TransientError(f"nobody answers at {origin}")
+            status, body = provider.answer(request.target, "")
+            return Response(status, body=body)
+
+        return transport
 
     def readable(self, repository: str) -> bool:
         """Whether whoever was let through last may read it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -50,14 +49,7 @@ class Lab:
 
     def settled(self) -> None:
         """Wait until nothing is being fetched."""
-        until(lambda: not any(each.busy for each in self.issuers._known.values()))
-
-
-def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+        self.issuers.wait()
 
 
 @pytest.fixture
