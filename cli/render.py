@@ -121,6 +121,22 @@ class Terminal:
             self.out.write(json.dumps(_masked(value, self.mask), indent=indent) + "\n")
             self.out.flush()
 
+    def answer(self, value: object, text: str) -> None:
+        """The result: `value` if JSON was asked for, else a line of text."""
+        if self.json:
+            self.document(value)
+        else:
+            self.line(text)
+
+    def listing(
+        self, documents: Sequence[object], head: Sequence[str], rows: Sequence[Sequence[str]]
+    ) -> None:
+        """The result of a listing: `documents` if JSON was asked for, else a table."""
+        if self.json:
+            self.document(documents)
+        else:
+            self.table(head, rows)
+
     def line(self, text: str = "") -> None:
         """A line of the result as text."""
         with _writing("standard output"):

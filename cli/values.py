@@ -24,7 +24,17 @@ _FACTOR = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
 
+_LONGEST = 100 * 365 * 86400.0
+
 Check = Callable[[object], object]
+
+
+def duration(text: str, option: str, least: float) -> float:
+    """Seconds that an option says: `90d`, `24h`; at least `least`, at most 100 years."""
+    try:
+        return float(str(seconds(least, _LONGEST)(text)))
+    except InvalidError as error:
+        raise InvalidError(f"{option}: {error.message}", hint=error.hint) from None
 
 
 def rate(value: object) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from registry.errors import InvalidError
 from registry.server.directory import note_url
 from registry.server.key_scopes import parse_scopes
+from registry.server.principal import Right
 from registry.server.registry import Registry
 
 
@@ -24,3 +27,14 @@ def with_api_key(data: Path, id: str = "", user: str = "ada", scope: str = "*:pu
     made = keys.create(registry.accounts.user(user), parse_scopes([scope]), note="nightly builds")
     registry.close()
     return made.secret
+
+
+def with_a_team(data: Path, *, taken: bool = True) -> None:
+    """Ada's account, and where the names are `taken` the organisation acme and its service account ci."""
+    registry = Registry.open(data)
+    with suppress(InvalidError):
+        registry.accounts.add_user("ada")
+    if taken:
+        registry.organisations.add("acme")
+        registry.services.add("acme/ci", Right.READ)
+    registry.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from cli import data_directory
 from cli.commands.apikey import apikey
 from cli.commands.backup import backup, restore
 from cli.commands.invite import user_invite, user_reset
+from cli.commands.teams import immutable, org, service
 from cli.commands.upkeep import audit, check, gc
 from cli.groups import Group
 from cli.options import Invocation, command
@@ -82,7 +83,9 @@ def user_add(invocation: Invocation, name: str, line: str | None, is_admin: bool
     with data_directory.registry(invocation) as registry:
         made = registry.accounts.add_user(name, admin=is_admin, key=public, actor=data_directory.actor())
     document = {"name": made.name, "admin": made.admin, "fingerprint": public.fingerprint if public else None}
-    _tell(invocation, document, f"{name} has an account" + (f", with the key {public}" if public else ""))
+    invocation.terminal.answer(
+        document, f"{name} has an account" + (f", with the key {public}" if public else "")
+    )
 
 
 @command("data", name="list")
@@ -115,7 +118,7 @@ def user_list(invocation: Invocation) -> None:
         )
         for each in found
     ]
-    _list(invocation, documents, ("NAME", "ADMIN", "STATE", "CREATED"), rows)
+    invocation.terminal.listing(documents, ("NAME", "ADMIN", "STATE", "CREATED"), rows)
 
 
 @command("data", name="disable")
@@ -129,7 +132,7 @@ def user_disable(invocation: Invocation, name: str) -> None:
     """
     with data_directory.registry(invocation) as registry:
         registry.accounts.disable(name, data_directory.actor())
-    _tell(invocation, {"name": name, "disabled": True}, f"{name} is disabled")
+    invocation.terminal.answer({"name": name, "disabled": True}, f"{name} is disabled")
 
 
 @command("data", name="enable")
@@ -143,7 +146,7 @@ def user_enable(invocation: Invocation, name: str) -> None:
     """
     with data_directory.registry(invocation) as registry:
         registry.accounts.enable(name, data_directory.actor())
-    _tell(invocation, {"name": name, "disabled": False}, f"{name} is enabled")
+    invocation.terminal.answer({"name": name, "disabled": False}, f"{name} is enabled")
 
 
 @command("data", name="add")
@@ -159,7 +162,9 @@ def key_add(invocation: Invocation, name: str, line: str) -> None:
     public = _public_key(line)
     with data_directory.registry(invocation) as registry:
         registry.credentials.add_key(name, public, data_directory.actor())
-    _tell(invocation, {"user": name, "fingerprint": public.fingerprint}, f"{public} speaks for {name}")
+    invocation.terminal.answer(
+        {"user": name, "fingerprint": public.fingerprint}, f"{public} speaks for {name}"
+    )
 
 
 @command("data", name="list")
@@ -186,7 +191,7 @@ def key_list(invocation: Invocation, name: str | None) -> None:
         (each.fingerprint, each.user, str(date(each.added)), "revoked" if each.revoked else "")
         for each in found
     ]
-    _list(invocation, documents, ("KEY", "USER", "ADDED", "STATE"), rows)
+    invocation.terminal.listing(documents, ("KEY", "USER", "ADDED", "STATE"), rows)
 
 
 @command("data", name="revoke")
@@ -200,7 +205,7 @@ def key_revoke(invocation: Invocation, fingerprint: str) -> None:
     """
     with data_directory.registry(invocation) as registry:
         registry.credentials.revoke_key(fingerprint, data_directory.actor())
-    _tell(invocation, {"fingerprint": fingerprint, "revoked": True}, f"{fingerprint} is revoked")
+    invocation.terminal.answer({"fingerprint": fingerprint, "revoked": True}, f"{fingerprint} is revoked")
 
 
 @command("data", name="remove")
@@ -215,17 +220,17 @@ def user_remove(invocation: Invocation, name: str) -> None:
     with data_directory.registry(invocation) as registry:
         stays = registry.accounts.remove(name, data_directory.actor())
     said = f"; what is published below {name}/ stays, and belongs to nobody" if stays else ""
-    _tell(
-        invocation, {"name": name, "removed": True, "models": stays}, f"{name} has no account any more{said}"
+    invocation.terminal.answer(
+        {"name": name, "removed": True, "models": stays}, f"{name} has no account any more{said}"
     )
 
 
 @command("data")
 @click.argument(
     "words",
-    metavar="USER NAMESPACE[/MODEL] read|write|none | list [USER]",
+    metavar="USER NAMESPACE[/MODEL] read|write|owner|none | list [USER]",
     nargs=-1,
-    shell_complete=_completed(("list",), (), ("read", "write", "none")),
+    shell_complete=_completed(("list",), (), ("read", "write", "owner", "none")),
 )
 def grant(invocation: Invocation, words: tuple[str, ...]) -> None:
     """Say what USER may do in somebody else's namespace, or model.
@@ -238,19 +243,19 @@ def grant(invocation: Invocation, words: tuple[str, ...]) -> None:
         _list_grants(invocation, words[1] if len(words) > 1 else "")
         return
     if len(words) != 3:
-        raise InvalidError("a right is USER NAMESPACE[/MODEL] read, write or none; or: list [USER]")
+        raise InvalidError("a right is USER NAMESPACE[/MODEL] read, write, owner or none; or: list [USER]")
     name, scope, right = words
     with data_directory.registry(invocation) as registry:
         from registry.server.principal import Right
 
         there = registry.rights.grant(name, scope, Right.parse(right), data_directory.actor())
     document: Document = {"user": name, "scope": scope.lower(), "right": right.lower(), "there": there}
-    _tell(
-        invocation, document, f"{name} may {_MAY.get(right.lower(), right)} {scope}{_not_yet(scope, there)}"
+    invocation.terminal.answer(
+        document, f"{name} may {_MAY.get(right.lower(), right)} {scope}{_not_yet(scope, there)}"
     )
 
 
-_MAY = {"read": "read", "write": "read and write", "none": "do nothing in"}
+_MAY = {"read": "read", "write": "read and write", "owner": "read, write and share", "none": "do nothing in"}
 
 
 def _list_grants(invocation: Invocation, name: str) -> None:
@@ -260,7 +265,7 @@ def _list_grants(invocation: Invocation, name: str) -> None:
     documents: list[Document] = [
         {"user": user, "scope": scope, "right": right} for user, scope, right in rows
     ]
-    _list(invocation, documents, ("USER", "WHERE", "RIGHT"), rows)
+    invocation.terminal.listing(documents, ("USER", "WHERE", "RIGHT"), rows)
 
 
 def _not_yet(where: str, there: bool) -> str:
@@ -285,8 +290,8 @@ def visibility(invocation: Invocation, words: tuple[str, ...]) -> None:
     if words == ("list",):
         with data_directory.registry(invocation) as registry:
             public = registry.rights.public()
-        _list(
-            invocation, [{"repository": name} for name in public], ("PUBLIC",), [(name,) for name in public]
+        invocation.terminal.listing(
+            [{"repository": name} for name in public], ("PUBLIC",), [(name,) for name in public]
         )
         return
     if len(words) != 2 or words[1] not in ("private", "public"):
@@ -295,14 +300,14 @@ def visibility(invocation: Invocation, words: tuple[str, ...]) -> None:
     with data_directory.registry(invocation) as registry:
         there = registry.rights.set_public(repository, state == "public", data_directory.actor())
     document: Document = {"repository": repository.lower(), "visibility": state, "there": there}
-    _tell(invocation, document, f"{repository} is {state}{_not_yet(repository, there)}")
+    invocation.terminal.answer(document, f"{repository} is {state}{_not_yet(repository, there)}")
 
 
 _Commands = tuple[tuple[click.Group, tuple[click.Command, ...]], ...]
 _COMMANDS: _Commands = (
     (user, (user_add, user_invite, user_reset, user_list, user_disable, user_enable, user_remove)),
     (key, (key_add, key_list, key_revoke)),
-    (admin, (apikey, grant, visibility, gc, check, backup, restore, audit)),
+    (admin, (apikey, org, service, immutable, grant, visibility, gc, check, backup, restore, audit)),
 )
 for _group, _commands in _COMMANDS:
     for _command in _commands:
@@ -319,19 +324,3 @@ def _public_key(place: str) -> PublicKey:
     if len(data) > _KEY_BYTES:
         raise InvalidError(f"{place} is no public key: it is longer than {_KEY_BYTES} bytes")
     return PublicKey.parse_line(data.decode("utf-8", "replace"))
-
-
-def _tell(invocation: Invocation, document: Document, line: str) -> None:
-    if invocation.terminal.json:
-        invocation.terminal.document(document)
-    else:
-        invocation.terminal.line(line)
-
-
-def _list(
-    invocation: Invocation, documents: list[Document], head: Sequence[str], rows: Sequence[Sequence[str]]
-) -> None:
-    if invocation.terminal.json:
-        invocation.terminal.document(documents)
-    else:
-        invocation.terminal.table(head, rows)

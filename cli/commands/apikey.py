@@ -6,7 +6,7 @@ import time
 
 import click
 
-from cli import data_directory
+from cli import data_directory, values
 from cli.groups import Group
 from cli.options import Invocation, command
 from cli.render import date, visible
@@ -27,14 +27,16 @@ def apikey() -> None:
 def api_key_list(invocation: Invocation, name: str | None) -> None:
     """List everybody's API keys, or USER's; revoked ones too.
 
+    USER is an account, or a service account: NAMESPACE/NAME.
+
     \b
       ferry admin apikey list
-      ferry admin apikey list ada
+      ferry admin apikey list acme/ci
     """
     with data_directory.registry(invocation) as registry:
-        from registry.server.principal import API_KEY
+        from registry.server.principal import API_KEY, SERVICE
 
-        found, now = registry.credentials.listed(name or "", API_KEY), time.time()
+        found, now = registry.credentials.listed(name or "", API_KEY, SERVICE), time.time()
     documents = [
         {
             "id": each.id,
@@ -84,5 +86,36 @@ def api_key_revoke(invocation: Invocation, id: str) -> None:
         invocation.terminal.line(f"{id} is revoked")
 
 
+@command("data", name="rotate")
+@click.argument("id")
+@click.option(
+    "--overlap", default="24h", metavar="24h", help="How long the old secret is good; 0 for a leak."
+)
+def api_key_rotate(invocation: Invocation, id: str, overlap: str) -> None:
+    """Give the API key a new secret, and show it: only this once.
+
+    \b
+      ferry admin apikey rotate 5f3c9d1e-6a0b-4f7e-9a35-2b8f6f0c1d11
+      ferry admin apikey rotate 5f3c9d1e-6a0b-4f7e-9a35-2b8f6f0c1d11 --overlap 0
+    """
+    seconds = int(values.duration(overlap, "--overlap", least=0.0))
+    with data_directory.registry(invocation) as registry:
+        holder = registry.credentials.one(id).user
+        made = registry.api_keys.rotate(holder, id, seconds, data_directory.actor())
+    until = f"the old one is good until {date(made.old_until)}" if seconds else "the old one is dead"
+    if not invocation.terminal.json:
+        invocation.terminal.note(
+            f"ferry: the new secret of {id}, of {holder}; {until}; it is shown only this once"
+        )
+    document = {
+        "id": id,
+        "secret": made.secret,
+        "expires": date(made.expires),
+        "old_until": date(made.old_until),
+    }
+    invocation.terminal.answer(document, made.secret)
+
+
 apikey.add_command(api_key_list)
+apikey.add_command(api_key_rotate)
 apikey.add_command(api_key_revoke)

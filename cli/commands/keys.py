@@ -12,13 +12,11 @@ from cli import accounts, values
 from cli.groups import Group
 from cli.options import NETWORK, Invocation, command
 from cli.render import age, visible
-from cli.settings import files
 from registry.errors import InvalidError
 
 if TYPE_CHECKING:
     from registry.auth.account import Document
 
-_LONGEST = 100 * 365 * 86400.0
 _COLUMNS = ("id", "kind", "note", "shown", "last_used", "expires", "state", "scopes")
 _HEAD = ("ID", "KIND", "NOTE", "SHOWN", "USED", "EXPIRES", "STATE", "MAY")
 _SHOWN = 16  # characters of a key's fingerprint: enough to tell one's machines apart
@@ -55,7 +53,7 @@ def create(
       ferry keys create --scope 'acme/*:pull' --note ci --host models.acme.example
       ferry keys create --expires 30d --host models.acme.example
     """
-    seconds = _duration(expires, "--expires", least=1.0) if expires else None
+    seconds = values.duration(expires, "--expires", least=1.0) if expires else None
     with accounts.opened(invocation, host) as there:
         made = there.api.create(note, [_scope(scope) for scope in scopes], seconds)
     _show_secret(
@@ -113,7 +111,7 @@ def rotate(invocation: Invocation, id: str, overlap: str, host: str | None) -> N
       ferry keys rotate 7f3a --host models.acme.example
       ferry keys rotate 7f3a --overlap 0 --host models.acme.example
     """
-    seconds = _duration(overlap, "--overlap", least=0.0)
+    seconds = values.duration(overlap, "--overlap", least=0.0)
     with accounts.opened(invocation, host) as there:
         made = there.api.rotate(id, seconds)
     until = f"the old one is good until {made['old_until']}" if seconds else "the old one is dead"
@@ -163,9 +161,3 @@ def _scope(text: str) -> str:
         hint = f"actions are {', '.join(known)}; for example --scope 'acme/*:pull,push'"
         raise InvalidError(f"--scope {text}: is not REPOSITORIES:ACTIONS", hint=hint)
     return text
-
-
-def _duration(text: str, option: str, least: float) -> float:
-    found = files.checked(values.seconds(least, _LONGEST), text, option, None)
-    assert isinstance(found, float)
-    return found

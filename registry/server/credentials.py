@@ -100,14 +100,17 @@ class Credentials:
     clock: Clock
     new_id: NewId
 
-    def listed(self, user: str = "", kind: str = "") -> list[Listed]:
+    def listed(self, user: str = "", *kinds: str) -> list[Listed]:
         """The credentials of `user`, or everybody's, by account and age, revoked ones too. NotFoundError.
 
-        `kind`: only those of that kind.
+        `user` may be a service account; `kinds`: only those of these kinds.
         """
-        query = _LIST.where(CREDENTIALS.c.kind == kind) if kind else _LIST
+        query = _LIST.where(CREDENTIALS.c.kind.in_(kinds)) if kinds else _LIST
+        namespace, _, part = user.partition("/")
         with reading(self.engine) as database:
-            if user:
+            if part:
+                query = query.where(NAMESPACES.c.name == namespace, SERVICES.c.name == part)
+            elif user:
                 _check_account(database, user)
                 query = query.where(USERS.c.name == user)
             return [_listed(row) for row in database.execute(query)]

@@ -22,9 +22,12 @@ from registry.server.accounts import Accounts
 from registry.server.audit import record
 from registry.server.credentials import Credentials
 from registry.server.database import reading, writing
-from registry.server.principal import API_KEY, Principal, Right
+from registry.server.immutable import ImmutableTags
+from registry.server.organisations import Organisations
+from registry.server.principal import API_KEY, SERVICE, Principal, Right
 from registry.server.publishers import Publishers
 from registry.server.rights import Rights
+from registry.server.services import Services
 from registry.server.tables import AUDIT, PASSWORDS, USERS
 
 FILE = "revocations"
@@ -35,7 +38,8 @@ _BY = Actor(address="restored revocations")
 # What takes something away, and what gives it back: of two about one thing, the last one counts.
 _OF_CREDENTIALS = ("key.revoke", "key.disconnect", "apikey.revoke", "apikey.rotate", "password.set")
 _OF_USERS = ("user.remove", "user.disable", "user.enable")
-_KEPT = (*_OF_CREDENTIALS, *_OF_USERS, "grant", "visibility", "publisher.remove")
+_OF_TEAMS = ("org.remove", "service.revoke", "publisher.remove", "immutable.add", "immutable.remove")
+_KEPT = (*_OF_CREDENTIALS, *_OF_USERS, *_OF_TEAMS, "grant", "visibility")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Change:
             return "grant", user, where
         if self.action == "visibility":
             return "visibility", self.repository
+        if self.action.startswith("immutable"):
+            return "immutable", self.repository, self.subject
         return "disabled" if self.action.endswith("able") else self.action, self.subject
 
     @property
@@ -123,12 +129,15 @@ class Withdrawals:
         accounts, credentials, rights = self._parts()
         users = {each.name: each for each in accounts.users()}
         keys = {each.fingerprint for each in credentials.list_keys() if each.revoked is None}
-        api_keys = {each.id for each in credentials.listed(kind=API_KEY) if each.revoked is None}
+        api_keys = {each.id for each in credentials.listed("", API_KEY, SERVICE) if each.revoked is None}
         with reading(self.engine) as database:
             query = select(USERS.c.name).join(PASSWORDS, PASSWORDS.c.user_id == USERS.c.id)
             passwords = set(database.execute(query).scalars())
         public = rights.public()
         publishers = {each.id for each in self._publishers().listed()}
+        organisations = {each.name for each in self._organisations.all()}
+        services = {each.name for each in self._services.listed()}
+        patterns = {(each.scope, each.pattern) for each in self._immutable.listed()}
 
         def more(change: Change) -> bool:
             _, name, where = change.about
@@ -148,6 +157,10 @@ class Withdrawals:
             "user.enable": lambda _: False,
             "grant": more,
             "visibility": lambda change: change.subject == "private" and change.repository in public,
+            "org.remove": lambda change: change.subject in organisations,
+            "service.revoke": lambda change: change.subject in services,
+            "immutable.add": lambda change: (change.repository, change.subject) not in patterns,
+            "immutable.remove": lambda _: False,
         }
 
     def _take(self) -> Mapping[str, Callable[[Change], object]]:
@@ -163,6 +176,9 @@ class Withdrawals:
             "user.disable": lambda change: accounts.disable(change.subject, _BY),
             "grant": lambda change: rights.grant(change.about[1], change.about[2], _right(change), _BY),
             "visibility": lambda change: rights.set_public(change.repository, False, _BY),
+            "org.remove": lambda change: self._organisations.remove(change.subject, _BY),
+            "service.revoke": lambda change: self._services.revoke(change.subject, _BY),
+            "immutable.add": lambda change: self._immutable.add(change.repository, change.subject, _BY),
         }
 
     def _forget_password(self, name: str) -> None:
@@ -174,6 +190,18 @@ class Withdrawals:
 
     def _publishers(self) -> Publishers:
         return Publishers(self.engine, self.clock, self.new_id)
+
+    @property
+    def _organisations(self) -> Organisations:
+        return Organisations(self.engine, self.clock)
+
+    @property
+    def _services(self) -> Services:
+        return Services(self.engine, self.clock, self.new_id)
+
+    @property
+    def _immutable(self) -> ImmutableTags:
+        return ImmutableTags(self.engine, self.clock)
 
     def _parts(self) -> tuple[Accounts, Credentials, Rights]:
         return (

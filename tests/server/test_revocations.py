@@ -14,10 +14,11 @@ from registry.contracts import Actor
 from registry.disk.data import lock_file
 from registry.errors import DeniedError, InvalidError, StorageError
 from registry.server import revocations
-from registry.server.api_keys import ApiKeys
+from registry.server.api_keys import ApiKeys, Made
 from registry.server.audit import record
 from registry.server.backup import backup
 from registry.server.database import reading, writing
+from registry.server.immutable import TagPattern
 from registry.server.key_scopes import KeyScope
 from registry.server.passwords import put_password
 from registry.server.principal import Principal, Right
@@ -100,6 +101,50 @@ def test_what_else_people_sign_in_with_is_withdrawn_again(registry: Registry, tm
     with reading(again.depot.engine) as database:
         assert database.execute(select(PASSWORDS)).all() == []
     assert Sessions(again.depot.engine, again.depot.clock, new_id, new_id).find(cookie) is None
+    again.close()
+
+
+def test_what_was_withdrawn_in_a_team_is_withdrawn_again(registry: Registry, tmp_path: Path) -> None:
+    def key_of(name: str) -> Made:
+        return registry.api_keys.create(registry.services.one(name), [KeyScope.parse("*:*")])
+
+    for name in ("acme", "kept"):
+        registry.organisations.add(name, "grace")
+    registry.organisations.set_role("kept", "mary", Right.OWNER)
+    for name in ("kept/ci", "kept/old", "acme/ci"):
+        registry.services.add(name, Right.WRITE)
+    revoked, alive, ended, other = (key_of(name) for name in ("kept/ci", "kept/ci", "kept/old", "acme/ci"))
+    registry.immutable.add("kept", "old*")
+    backup(registry.depot.engine, tmp_path / "later.db")
+    registry.organisations.remove("acme")
+    registry.organisations.add("acme", "mary")  # anew: what was before it is over all the same
+    registry.organisations.set_role("kept", "grace", Right.NONE)
+    registry.services.revoke("kept/old")
+    registry.credentials.revoke_api_key(revoked.id)
+    registry.immutable.add("kept/tiny", "v*")
+    registry.immutable.remove("kept", "old*")
+    keep(tmp_path / "data", registry.depot.engine)
+    registry.close()
+    lose_the_database(tmp_path / "data")
+
+    done = restore(tmp_path / "later.db", tmp_path / "data", withdrawn=tmp_path / "data" / FILE)
+
+    assert {(each.action, each.subject) for each in done.withdrawn} == {
+        ("org.remove", "acme"),
+        ("grant", "grace none kept"),
+        ("service.revoke", "kept/old"),
+        ("apikey.revoke", revoked.id),
+        ("immutable.add", "v*"),
+    }
+    again = Registry.open(tmp_path / "data")
+    found = [
+        again.rights.standing_by_secret(each.secret, "kept/x") for each in (alive, revoked, ended, other)
+    ]
+    assert [each[0].name if each else None for each in found] == ["kept/ci", None, None, None]
+    assert [(each.name, dict(each.members)) for each in again.organisations.all()] == [
+        ("kept", {"mary": Right.OWNER})
+    ]
+    assert TagPattern("kept/tiny", "v*") in again.immutable.listed()
     again.close()
 
 
