@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +22,7 @@ from registry.net.throttle import Meter, Throttled
 from registry.targets.direct import Direct
 from registry.targets.methods import Methods, memory_methods
 from registry.targets.peer import Peer
+from registry.targets.refused import Refused
 from registry.targets.remote import Remote
 from registry.targets.sessions import Sessions, memory_sessions
 from registry.wire.masking import Masking
@@ -80,6 +82,7 @@ class Connections:
         self._now = now
         self._pools: list[tuple[Network, Http]] = []
         self._sessions: dict[tuple[Origin, Account], Session] = {}
+        self._refused: defaultdict[Origin, Refused] = defaultdict(Refused)
         self._lock = threading.Lock()
 
     def origin(self, name: Name) -> Origin:
@@ -104,7 +107,14 @@ class Connections:
         """The registry at `origin`, asked as whom we are in `repository` (or a namespace) there."""
         bare = self._pool(self._host_settings(origin.netloc).network)  # for storage: nobody's name, no secret
         peer = Peer(self.session(origin, repository), origin, self._now)
-        return Remote(peer, self._uploads, Direct(bare), methods=self._methods, visibility=visibility)
+        return Remote(
+            peer,
+            self._uploads,
+            Direct(bare),
+            methods=self._methods,
+            visibility=visibility,
+            refused=self._refused[origin],
+        )
 
     def session(self, origin: Origin, repository: str = "") -> Transport:
         """The transport that says to `origin` who we are in `repository`."""

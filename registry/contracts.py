@@ -210,6 +210,16 @@ class Target(Source, Destination, Protocol):
         """
 
 
+class Referring(Target, Protocol):
+    """A target where manifests may refer to others, as signatures do (OCI image specification, `subject`)."""
+
+    def referrers(self, name: Name) -> Sequence[Descriptor]:
+        """The manifests whose subject is the digest `name`."""
+
+    def refer(self, name: Name, found: Sequence[Descriptor]) -> None:
+        """Have `found`, which are there, listed as referring to the digest `name`."""
+
+
 # --- the embedded registry ---------------------------------------------------------------------------
 
 

@@ -180,6 +180,14 @@ class ProtocolError(RegistryError):
         self.garbled = garbled
 
 
+class MissingBlobsError(ProtocolError):
+    """A registry misses blobs of a manifest, `digests`, that it took before or said that it has."""
+
+    def __init__(self, message: str, digests: Sequence[object], **details: Unpack[Details]) -> None:
+        super().__init__(message, **details)
+        self.digests = frozenset(map(str, digests))
+
+
 class StorageError(RegistryError):
     """This disk, store or database is full, read-only, locked or broken."""
 

@@ -6,8 +6,7 @@ Says what is asked next; how it is signed and sent is the transport's business.
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registry.contracts import Intake, Publication, Reading
@@ -15,6 +14,7 @@ from registry.errors import (
     CorruptError,
     DeniedError,
     InvalidError,
+    MissingBlobsError,
     NotFoundError,
     ProtocolError,
     Reason,
@@ -34,11 +34,15 @@ from registry.model.manifests import (
 )
 from registry.model.names import Name
 from registry.model.spans import Span
+from registry.targets import referrers
+from registry.targets.checks import check_digest, garbled, span_of
 from registry.targets.direct import Direct
+from registry.targets.listing import PAGE, listed
 from registry.targets.methods import Methods, memory_methods
 from registry.targets.mounted import MountedIntake
 from registry.targets.peer import Peer
-from registry.targets.publications import BYTES, publications
+from registry.targets.publications import publications
+from registry.targets.refused import Refused
 from registry.targets.sessions import Sessions, memory_sessions
 from registry.targets.upload import FIRST_PART, SMALL_BYTES, UploadIntake, writing
 from registry.wire import faults, routes
@@ -51,10 +55,6 @@ _ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER
 _NO_HEAD = (400, 405, 501)  # it answers GET only, or tells nobody but who asks in another way what is wrong
 _KIND_REFUSED = (400, 405, 406, 415, 422)
 _BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
-_PAGE = 1000
-# What a list may take of memory, and what each name takes beside its letters.
-_LIST_BYTES = 24 * 1024 * 1024
-_NAME_BYTES = 110
 
 
 def reading(name: Name) -> Access:
@@ -67,8 +67,8 @@ class Remote:
     """The registry `peer`; `sessions` remembers the uploads that were begun there.
 
     With `direct`, blobs go past it to its storage where it offers that. `methods` remembers how it takes
-    bytes; `first_part` is how many of them an upload's first PATCH brings. `visibility`: "public" or
-    "private" for what is published, in force before anybody sees it; "" leaves it as it is.
+    bytes, `refused` what it does not do; `first_part` is how many bytes an upload's first PATCH brings.
+    `visibility`: "public" or "private" for what is published, in force before anybody sees it; "" leaves it.
     """
 
     peer: Peer
@@ -77,7 +77,7 @@ class Remote:
     first_part: int = FIRST_PART
     methods: Methods = field(default_factory=memory_methods)
     visibility: str = ""
-    plain_post: threading.Event = field(default_factory=threading.Event)  # mounts nothing onto itself
+    refused: Refused = field(default_factory=Refused)
 
     # --- reading -----------------------------------------------------------------------------------
 
@@ -89,8 +89,8 @@ class Remote:
         raw = self.peer.read(response, MANIFEST_BYTES, doing)
         if faults.is_web_page(raw):
             raise faults.web_page(doing, self.peer.host)
-        self._check_digest(raw, str(name.digest or ""), doing)
-        self._check_digest(raw, response.headers.get("Docker-Content-Digest"), doing)
+        check_digest(self.peer, raw, str(name.digest or ""), doing)
+        check_digest(self.peer, raw, response.headers.get("Docker-Content-Digest"), doing)
         algorithm = name.digest.algorithm if name.digest else "sha256"
         try:
             return Manifest.parse(
@@ -127,10 +127,10 @@ class Remote:
         response = self.peer.ask("GET", path, doing, ok=(200, 206, 416), access=reading(name), headers=wanted)
         if response.status == 416:
             refusal = self.peer.refusal(response, doing)
-            raise self._garbled(self.peer.error_of(refusal, doing).message)
+            raise garbled(self.peer, self.peer.error_of(refusal, doing).message)
         try:
             self.peer.check_coding(response, doing)
-            got = self._span_of(response, blob, span, doing)
+            got = span_of(self.peer, response, blob, span, doing)
         except ProtocolError:
             response.close()
             raise
@@ -141,6 +141,8 @@ class Remote:
 
         Not known (None) where it answers no HEAD, or sends it on to a link that is signed for GET.
         """
+        if (name.repository, blob.digest) in self.refused.blobs:
+            return None
         doing = f"asking for blob {blob.digest.short} of {name}"
         path = routes.blob(name.repository, blob.digest)
         try:
@@ -154,21 +156,21 @@ class Remote:
 
     def tags(self, name: Name) -> Iterator[str]:
         """Every tag of the repository, sorted."""
-        path = routes.tags(name.repository, limit=_PAGE)
-        return self._listed(path, "tags", f"listing the tags of {name.repository}", reading(name))
+        path = routes.tags(name.repository, limit=PAGE)
+        return listed(self.peer, path, "tags", f"listing the tags of {name.repository}", reading(name))
 
     def publications(self, name: Name) -> Mapping[str, Publication | None]:
         """Every tag of the repository, sorted, and what the registry says of it: most say nothing."""
         said: dict[str, Publication] = {}
-        path = routes.tags(name.repository, limit=_PAGE)
+        path = routes.tags(name.repository, limit=PAGE)
         doing = f"listing the tags of {name.repository}"
-        tags = self._listed(path, "tags", doing, reading(name), said)
+        tags = listed(self.peer, path, "tags", doing, reading(name), said)
         return {tag: said.get(tag) for tag in tags}
 
     def publication(self, name: Name) -> Publication | None:
         """What the registry says of one tag, if it is one that says such things."""
         doing = f"looking when {name} was published"
-        for page in self.peer.pages(routes.tags(name.repository, limit=_PAGE), doing, reading(name)):
+        for page in self.peer.pages(routes.tags(name.repository, limit=PAGE), doing, reading(name)):
             said = dict(publications(page))
             if name.tag in said or not said:
                 return said.get(name.tag)
@@ -176,7 +178,20 @@ class Remote:
 
     def repositories(self) -> Iterator[str]:
         """Every repository the caller may read; NotFoundError or ProtocolError without a catalogue."""
-        return self._listed(routes.catalog(limit=_PAGE), "repositories", "listing the repositories", None)
+        path = routes.catalog(limit=PAGE)
+        return listed(self.peer, path, "repositories", "listing the repositories", None)
+
+    def referrers(self, name: Name) -> Sequence[Descriptor]:
+        """What refers to the manifest `name`, a digest: by the registry's list, else by the tag for that."""
+        if not self.refused.referrers.is_set():
+            found = referrers.listed(self.peer, name)
+            if found is not None:
+                return found
+            self.refused.referrers.set()
+        try:
+            return self.resolve(referrers.fallback(name)).children
+        except NotFoundError:
+            return ()
 
     # --- writing -----------------------------------------------------------------------------------
 
@@ -203,9 +218,15 @@ class Remote:
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | None:
         """A mount where `near` is another repository here, else an upload; a remembered one goes on."""
         intake = UploadIntake(self.peer, self.sessions, self.methods, name, blob, self.first_part)
-        source = near if near is not None and near.repository != name.repository else None
+        believed = (name.repository, blob.digest) not in self.refused.blobs
+        source = near if near is not None and near.repository != name.repository and believed else None
         small = blob.size <= SMALL_BYTES
-        if small and source is None and (answer := self._mounted_onto_itself(intake, name)) is not None:
+        if (
+            small
+            and source is None
+            and believed
+            and (answer := self._mounted_onto_itself(intake, name)) is not None
+        ):
             return intake if answer.status == 202 else None
         if self.size(name, blob) is not None:
             return None
@@ -229,14 +250,14 @@ class Remote:
 
         None where the registry refuses it; in this run it is asked no more.
         """
-        if self.plain_post.is_set():
+        if self.refused.mounts_onto_itself.is_set():
             return None
         try:
             return intake.mount(name)
         except RegistryError as error:
             if isinstance(error, TransientError) and not error.answered:
                 raise
-            self.plain_post.set()
+            self.refused.mounts_onto_itself.set()
             return None
 
     def current(self, name: Name) -> Digest | None:
@@ -262,7 +283,8 @@ class Remote:
             Request("PUT", f"{self.peer.origin}{path}", headers, manifest.raw, access=writing(name))
         )
         if response.status not in (200, 201, 202):
-            raise self._unpublished(self.peer.refusal(response, doing), manifest, doing)
+            raise self._unpublished(self.peer.refusal(response, doing), name, manifest, doing)
+        self.refused.blobs.difference_update((name.repository, blob.digest) for blob in manifest.blobs())
         if self.visibility and response.headers.get(VISIBILITY) != self.visibility:
             raise ProtocolError(
                 f"{doing}: it is published, and {self.peer.host} does not say that it is {self.visibility}",
@@ -283,11 +305,17 @@ class Remote:
         again = self.peer.ask("GET", path, doing, ok=(200,), access=reading(name), headers=_ACCEPT)
         return self.peer.read(again, MANIFEST_BYTES, doing)
 
-    def _unpublished(self, refusal: Refusal, manifest: Manifest, doing: str) -> RegistryError:
-        """The error for a manifest that was refused; an OCI-only registry refuses Docker's kind so."""
+    def _unpublished(self, refusal: Refusal, name: Name, manifest: Manifest, doing: str) -> RegistryError:
+        """The error for a manifest that was refused; an OCI-only registry refuses Docker's kind so.
+
+        A blob that it misses and said that it holds (a cache that passes questions on) is not believed again.
+        """
         error = self.peer.error_of(refusal, doing, writing=True)
         if refusal.code in _BLOB_UNKNOWN:
-            return ProtocolError(f"{error.message}; it took that blob before", host=self.peer.host)
+            missing = tuple(blob.digest for blob in manifest.blobs() if str(blob.digest) in refusal.digests)
+            self.refused.blobs.update((name.repository, digest) for digest in missing)
+            message = f"{error.message}; it took that blob before, or said that it has it"
+            return MissingBlobsError(message, missing, host=self.peer.host, name=str(name))
         if refusal.status not in _KIND_REFUSED or not isinstance(error, ProtocolError):
             return error
         return ProtocolError(
@@ -296,6 +324,21 @@ class Remote:
             host=self.peer.host,
             reason=Reason.DOCKER_MANIFEST if manifest.media_type == DOCKER_MANIFEST else Reason.NONE,
         )
+
+    def refer(self, name: Name, found: Sequence[Descriptor]) -> None:
+        """Have `found`, which are here, listed as referring to `name`; most registries do that themselves."""
+        if not self.refused.referrers.is_set() and referrers.listed(self.peer, name) is None:
+            self.refused.referrers.set()
+        if not self.refused.referrers.is_set():
+            return
+        tag = referrers.fallback(name)
+        try:
+            there: Manifest | None = self.resolve(tag)
+        except NotFoundError:
+            there = None
+        index = referrers.merged(there, found)
+        if index is not None:
+            self.publish(tag, index)
 
     def remove(self, name: Name) -> None:
         """Delete the tag; where a registry deletes by digest only, the manifest with every tag of it."""
@@ -309,72 +352,3 @@ class Remote:
                 raise self.peer.error_of(refusal, doing)
             path = routes.manifest(name.repository, self.resolve(name).digest)
             self.peer.ask("DELETE", path, doing, ok=(200, 202, 204), access=deleting)
-
-    # --- checking ----------------------------------------------------------------------------------
-
-    def _span_of(self, response: Response, blob: Descriptor, span: Span, doing: str) -> Span:
-        """What the answer's bytes are, checked against what was asked (RFC 9110 section 15.3.7)."""
-        got = Span(0, blob.size)
-        if response.status == 206:
-            try:
-                first, length, size = routes.read_content_range(response.headers.get("Content-Range"))
-            except InvalidError as error:
-                raise self._garbled(f"{doing}: {self.peer.host} {error.message}") from None
-            if first != span.offset or length > span.length or size not in (None, blob.size):
-                raise self._garbled(
-                    f"{doing}: {self.peer.host} sent bytes {first}-{first + length - 1} of {size}, "
-                    f"asked for {span.offset}-{span.end - 1} of {blob.size}"
-                )
-            got = Span(first, length)
-        if response.length is not None and response.length != got.length:
-            raise self._garbled(
-                f"{doing}: {self.peer.host} has {response.length} bytes where there should be {got.length}"
-            )
-        return got
-
-    def _check_digest(self, raw: bytes, said: str, doing: str) -> None:
-        if not said:
-            return
-        try:
-            digest = Digest.parse(said)
-        except InvalidError:
-            raise self._wrong(doing, "sent a Docker-Content-Digest that is not a digest") from None
-        if Digest.of(raw, digest.algorithm) != digest:
-            raise CorruptError(
-                f"{doing}: {self.peer.host} sent bytes that are not those of {digest}",
-                host=self.peer.host,
-                hint="a proxy may have changed them; try again, or ask the registry directly",
-            )
-
-    def _listed(
-        self,
-        path: str,
-        key: str,
-        doing: str,
-        access: Access | None,
-        said: dict[str, Publication] | None = None,
-    ) -> Iterator[str]:
-        """What is listed, sorted; `said` gets what the registry says beside it."""
-        seen: set[str] = set()
-        left = _LIST_BYTES
-        for page in self.peer.pages(path, doing, access):
-            items = page.get(key) or []
-            if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-                raise self._wrong(doing, f"sent no list of {key}")
-            for item in items:
-                if item not in seen:
-                    seen.add(item)
-                    left -= len(item) + _NAME_BYTES
-            if said is not None:
-                known = len(said)
-                said.update((tag, each) for tag, each in publications(page) if tag in seen)
-                left -= BYTES * (len(said) - known)
-            if left < 0:
-                raise self._wrong(doing, f"has more than {len(seen)} {key}, too many for one list")
-        return iter(sorted(seen))
-
-    def _garbled(self, message: str) -> ProtocolError:
-        return ProtocolError(message, host=self.peer.host, reason=Reason.UNEXPECTED_ANSWER, garbled=True)
-
-    def _wrong(self, doing: str, what: str) -> ProtocolError:
-        return ProtocolError(f"{doing}: {self.peer.host} {what}", host=self.peer.host)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from registry.contracts import Destination, Source
-from registry.errors import InvalidError, RegistryError, Side
+from registry.errors import InvalidError, MissingBlobsError, RegistryError, Side
 from registry.model.manifests import Kind, Manifest
 from registry.model.names import Name
 from registry.transfer.engine import Engine
 from registry.transfer.model import BlobSource, ModelTransfer
 from registry.transfer.options import Options
-from registry.transfer.progress import BlobReport, Report
+from registry.transfer.progress import BlobReport, Report, replaced
 from registry.transfer.retry import Stopped
 from registry.transfer.schedule import move
 
@@ -49,7 +49,7 @@ def copy(
             raise Stopped from error
         raise
     finally:
-        engine.over(model)
+        engine.over(model.patience)
 
 
 def _copy(engine: Engine, model: ModelTransfer, depth: int) -> Report:
@@ -67,7 +67,15 @@ def _copy(engine: Engine, model: ModelTransfer, depth: int) -> Report:
         workers = engine.workers(model)
         reports = move(model, manifest.blobs(), workers, options)
         engine.learn(model, workers)
-    patience.retry(lambda: model.destination.publish(to, manifest, was), Side.DESTINATION)
+    try:
+        patience.retry(lambda: model.destination.publish(to, manifest, was), Side.DESTINATION)
+    except MissingBlobsError as error:  # it said that it has them: a cache that passes questions on
+        missing = [blob for blob in manifest.blobs() if str(blob.digest) in error.digests]
+        if not missing:
+            raise
+        again = move(model.disbelieving(missing), missing, engine.workers(model), options)
+        reports = replaced(reports, again)
+        patience.retry(lambda: model.destination.publish(to, manifest, was), Side.DESTINATION)
     report = Report(to, manifest, options.clock() - began, tuple(reports), was)
     options.observer.end(report)
     return report

@@ -13,14 +13,14 @@ from registry.model.names import Name
 from registry.transfer.current_blobs import CurrentBlobs
 from registry.transfer.model import BlobSource, ModelTransfer
 from registry.transfer.options import Options
-from registry.transfer.retry import HostRecord, Stopped
+from registry.transfer.retry import HostRecord, Patience, Stopped
 from registry.transfer.workers import FEWEST, MOST, Workers
 
 _Route = tuple[str, str]  # the hosts of a source and a destination
 
 
 class Engine:
-    """Moves models, one after another or several at once: `at_once` of them share the workers there may be.
+    """For models one after another, or several at once: `at_once` of them share the workers there may be.
 
     Safe from many threads. What it knows of a host is kept by the host and the side it is on.
     """
@@ -47,6 +47,13 @@ class Engine:
         nearer: tuple[BlobSource, ...] = (),
     ) -> ModelTransfer:
         """What the transfers of one model's blobs share. Stopped once the engine was."""
+        sources = (*nearer, BlobSource(source, name))
+        patience = self.patience(name, to)
+        observer, current = self.options.observer, self.current_blobs
+        return ModelTransfer(sources, destination, to, near, patience, observer, current)
+
+    def patience(self, name: Name, to: Name) -> Patience:
+        """Patience with the two hosts of a name, until `over`. Stopped once the engine was."""
         patience = self.options.patience()
         patience.hosts = {
             Side.SOURCE: self.host(Side.SOURCE, name.host),
@@ -56,15 +63,12 @@ class Engine:
             self._running.add(patience.stop)
         if self.options.stop.is_set():
             raise Stopped
-        sources = (*nearer, BlobSource(source, name))
-        return ModelTransfer(
-            sources, destination, to, near, patience, self.options.observer, self.current_blobs
-        )
+        return patience
 
-    def over(self, model: ModelTransfer) -> None:
-        """A copy ended, well or not."""
+    def over(self, patience: Patience) -> None:
+        """What was waited for ended, well or not."""
         with self._lock:
-            self._running.discard(model.patience.stop)
+            self._running.discard(patience.stop)
 
     def workers(self, model: ModelTransfer) -> Workers:
         """As many as paid between these two hosts, to begin with."""

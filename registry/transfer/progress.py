@@ -21,6 +21,12 @@ class BlobReport:
     how: How
 
 
+def replaced(reports: Sequence[BlobReport], again: Sequence[BlobReport]) -> list[BlobReport]:
+    """`reports`, with those of blobs that had to move `again` in their places."""
+    newer = {report.blob.digest: report for report in again}
+    return [newer.get(report.blob.digest, report) for report in reports]
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a copy did. `size` is the model's, `transferred` what moved in this run, in bytes.

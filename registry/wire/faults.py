@@ -41,6 +41,7 @@ _FULL = re.compile(
 )
 # CNCF's registry says it in `detail` only: as an errno of its disk (ENOSPC, EDQUOT), since v3 in its words.
 _FULL_DETAIL = re.compile(rb'"Err"\s*:\s*(?:28|122)\b|: (?:no space left on device|disk quota exceeded)"')
+_DIGEST = re.compile(rb"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})(?![0-9a-f])")
 _SHOWN = 300
 
 # The specification's codes, with the status each is sent with unless the case asks for another.
@@ -84,6 +85,7 @@ class Refusal:
     """What an unwanted answer says: its status, the first error's code and message ("" without), all fields.
 
     `page`: a web page came where a registry answers in JSON. `full`: no space is left there, by its words.
+    `digests`: every one that it names.
     """
 
     status: int
@@ -92,6 +94,7 @@ class Refusal:
     headers: Headers
     page: bool
     full: bool
+    digests: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, response: Response, body: bytes) -> Refusal:
@@ -105,6 +108,7 @@ class Refusal:
             response.headers,
             page=is_web_page(body),
             full=response.status == 507 or (spaceless and response.status != 429 and code != _TOO_MANY),
+            digests=frozenset(found.decode() for found in _DIGEST.findall(body)),
         )
 
     def __str__(self) -> str:

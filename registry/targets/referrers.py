@@ -1,0 +1,65 @@
+"""What refers to a manifest (signatures, SBOMs): the registry's own list, else an index under a tag.
+
+OCI distribution specification 1.1, "Listing Referrers" and "Referrers Tag Schema".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from registry.errors import DeniedError, InvalidError, NotFoundError, ProtocolError
+from registry.model.digests import Digest
+from registry.model.manifests import OCI_INDEX, Descriptor, Kind, Manifest
+from registry.model.names import Name
+from registry.targets.peer import Peer
+from registry.wire import routes
+from registry.wire.messages import Access
+
+_MOST = 1000  # referrers of one manifest
+
+
+def fallback(name: Name) -> Name:
+    """The tag under which clients keep the list where a registry keeps none: `sha256-<hex>`."""
+    digest = name.digest
+    if digest is None:
+        raise InvalidError(f"{name}: referrers are those of a digest")
+    return name.with_reference(f"{digest.algorithm}-{digest.hex}"[:128])
+
+
+def listed(peer: Peer, name: Name) -> list[Descriptor] | None:
+    """The registry's own list for the manifest `name`, a digest; None where it keeps none."""
+    digest = name.digest
+    if digest is None:
+        raise InvalidError(f"{name}: referrers are those of a digest")
+    doing = f"listing what refers to {digest.short} of {name.repository}"
+    found: list[Descriptor] = []
+    try:
+        for page in peer.pages(routes.referrers(name.repository, digest), doing, Access(name.repository)):
+            items = page.get("manifests")
+            if not isinstance(items, list):
+                raise ProtocolError(f"{doing}: {peer.host} sent no index", host=peer.host)
+            found += [Descriptor.parse(item, f"manifests[{at}]") for at, item in enumerate(items)]
+            if len(found) > _MOST:
+                raise ProtocolError(f"{doing}: more than {_MOST}", host=peer.host)
+    except InvalidError as error:
+        raise ProtocolError(f"{doing}: {peer.host} sent {error.message}", host=peer.host) from None
+    except (NotFoundError, DeniedError):
+        return None
+    except ProtocolError as error:
+        if found or " sent " in error.message:
+            raise
+        return None  # 400, 405: it does not know the question
+    return found
+
+
+def merged(there: Manifest | None, more: Iterable[Descriptor]) -> Manifest | None:
+    """The index that names what `there` does, and `more`; None if that is nothing new."""
+    known = list(there.children) if there is not None and there.kind is Kind.INDEX else []
+    digests: set[Digest] = {child.digest for child in known}
+    new = [each for each in more if each.digest not in digests]
+    if not new:
+        return None
+    entries: Sequence[object] = [each.fields or each.as_json() for each in (*known, *new)]
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    return Manifest.parse(json.dumps(document, separators=(",", ":")).encode())

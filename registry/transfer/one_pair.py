@@ -1,0 +1,168 @@
+"""One name of a mirror: compared, then copied with what refers to it; or only looked at."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from registry.errors import InvalidError, Side
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor, Kind, Manifest
+from registry.model.names import Name
+from registry.model.selection import attached_to
+from registry.transfer.copy import copy
+from registry.transfer.engine import Engine
+from registry.transfer.pairs import Pair
+from registry.transfer.progress import Report
+from registry.transfer.retry import Patience
+
+T = TypeVar("T")
+
+_DEEPEST = 4  # referrers of referrers, indexes in indexes
+
+
+class Referrers(StrEnum):
+    """When what refers to a manifest goes along: with what changed, for one more question each, or never."""
+
+    CHANGED = "changed"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a name is from now on; the bytes that moved for it, or would."""
+
+    digest: Digest
+    transferred: int = 0
+    would_move: int = 0
+
+
+class Work(Protocol):
+    """What is done with each name."""
+
+    def compare(self, pair: Pair) -> tuple[Digest | None, Digest | None]:
+        """What it is at its source and at its destination; None where it is not, or that is not told."""
+
+    def same(self, pair: Pair, digest: Digest) -> int:
+        """Both ends agree; the bytes that moved all the same."""
+
+    def changed(self, pair: Pair, was: Digest | None) -> Done:
+        """They do not."""
+
+
+class Looks:
+    """Compares both ends, and says what would move; a blob that several names share counts once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._counted: set[tuple[str, Digest]] = set()
+        self._lock = threading.Lock()
+
+    def compare(self, pair: Pair) -> tuple[Digest | None, Digest | None]:
+        """A question at each side, none where the lists have answered it."""
+        said, was = pair.said, pair.was
+        if said is None:
+            said = self._asked(pair, Side.SOURCE, lambda: pair.source.current(pair.name))
+        if not pair.listed:
+            was = self._asked(pair, Side.DESTINATION, lambda: pair.destination.current(pair.to))
+        return said, was
+
+    def same(self, pair: Pair, digest: Digest) -> int:
+        """Nothing."""
+        return 0
+
+    def changed(self, pair: Pair, was: Digest | None) -> Done:
+        """The sizes of the blobs that the destination has not."""
+        manifest = self._resolved(pair, pair.name)
+        size = sum(
+            blob.size
+            for blob in self._blobs(pair, manifest, 0)
+            if self._counts_first(pair, blob)
+            and self._asked(pair, Side.DESTINATION, lambda: pair.destination.size(pair.to, blob)) is None  # noqa: B023 - called at once
+        )
+        return Done(manifest.digest, would_move=size)
+
+    def _blobs(self, pair: Pair, manifest: Manifest, depth: int) -> Iterator[Descriptor]:
+        if depth > _DEEPEST:
+            raise InvalidError(f"{pair.name}: an index inside more than {_DEEPEST} others")
+        yield from manifest.blobs()
+        for child in manifest.children:
+            yield from self._blobs(
+                pair, self._resolved(pair, pair.name.with_reference(child.digest)), depth + 1
+            )
+
+    def _counts_first(self, pair: Pair, blob: Descriptor) -> bool:
+        if pair.near is not None:  # it is mounted
+            return False
+        key = (pair.to.host, blob.digest)
+        with self._lock:
+            new = key not in self._counted
+            self._counted.add(key)
+        return new
+
+    def _resolved(self, pair: Pair, name: Name) -> Manifest:
+        return self._asked(pair, Side.SOURCE, lambda: pair.source.resolve(name))
+
+    def _asked(self, pair: Pair, side: Side, question: Callable[[], T]) -> T:
+        """The answer, with patience."""
+        patience: Patience = self._engine.patience(pair.name, pair.to)
+        try:
+            return patience.retry(question, side)
+        finally:
+            self._engine.over(patience)
+
+
+class Copies(Looks):
+    """Copies what differs, and what refers to it."""
+
+    def __init__(self, engine: Engine, referrers: Referrers = Referrers.CHANGED) -> None:
+        super().__init__(engine)
+        self._referrers = referrers
+
+    def same(self, pair: Pair, digest: Digest) -> int:
+        """Nothing, unless referrers always go along."""
+        return self._referring(pair, digest, 0) if self._referrers is Referrers.ALWAYS else 0
+
+    def changed(self, pair: Pair, was: Digest | None) -> Done:
+        """The bytes that moved."""
+        report = self._copied(pair, pair.name, pair.to)
+        moved = report.transferred
+        if self._referrers is not Referrers.NEVER:
+            manifest = report.manifest
+            children = manifest.children if manifest.kind is Kind.INDEX else ()
+            for digest in (manifest.digest, *(child.digest for child in children)):
+                moved += self._referring(pair, digest, 0)
+        return Done(report.manifest.digest, moved)
+
+    def _referring(self, pair: Pair, digest: Digest, depth: int) -> int:
+        """Copy what refers to a manifest that is there, and what refers to that; the bytes moved."""
+        if depth > _DEEPEST:
+            return 0
+        name, to = pair.name.with_reference(digest), pair.to.with_reference(digest)
+        found: Sequence[Descriptor] = self._asked(pair, Side.SOURCE, lambda: pair.source.referrers(name))
+        moved = 0
+        for each in found:
+            moved += self._carried(pair, each.digest)
+            moved += self._referring(pair, each.digest, depth + 1)
+        if found:
+            self._asked(pair, Side.DESTINATION, lambda: pair.destination.refer(to, found))
+        for tag in pair.attached:
+            attached = attached_to(tag)
+            if attached == f"{digest.algorithm}-{digest.hex}"[: len(attached)] and tag != attached:
+                moved += self._carried(pair, tag)
+        return moved
+
+    def _carried(self, pair: Pair, reference: Digest | str) -> int:
+        """Copy another manifest of the same two repositories, unless it is there."""
+        name, to = pair.name.with_reference(reference), pair.to.with_reference(reference)
+        there = self._asked(pair, Side.DESTINATION, lambda: pair.destination.current(to))
+        said = name.digest or self._asked(pair, Side.SOURCE, lambda: pair.source.current(name))
+        return 0 if there is not None and there == said else self._copied(pair, name, to).transferred
+
+    def _copied(self, pair: Pair, name: Name, to: Name) -> Report:
+        near = pair.near and name
+        return copy(pair.source, pair.destination, name, to=to, near=near, engine=self._engine)

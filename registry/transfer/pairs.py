@@ -1,0 +1,65 @@
+"""What a mirror of many works with: a name at both its ends, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from registry.contracts import Referring
+from registry.errors import RegistryError
+from registry.model.digests import Digest
+from registry.model.names import Name
+
+
+class Outcome(StrEnum):
+    """What became of a name."""
+
+    COPIED = "copied"
+    PRESENT = "present"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One name at its source, and where it goes; what the two lists said of it, where they said something.
+
+    `said` is the digest at the source, `was` the one at the destination, which `listed` says is known; `near`
+    a name there that holds the blobs. `attached`: tags at the source under which clients keep what refers to
+    a manifest.
+    """
+
+    source: Referring
+    name: Name
+    destination: Referring
+    to: Name
+    near: Name | None = None
+    said: Digest | None = None
+    was: Digest | None = None
+    listed: bool = False
+    attached: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """Names that could not be told: a source's list failed."""
+
+    source: str
+    destination: str
+    error: RegistryError
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one name: the digest it has now, the one it had, and the bytes that moved.
+
+    `would_move`: the bytes that a run would move which only looks.
+    """
+
+    source: str
+    destination: str
+    outcome: Outcome
+    digest: Digest | None = None
+    was: Digest | None = None
+    transferred: int = 0
+    would_move: int = 0
+    error: RegistryError | None = None

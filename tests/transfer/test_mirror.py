@@ -1,0 +1,276 @@
+"""Many names from registry to registry: what is the same moves nothing, what fails stops only itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from faults import Chunks, Time, quick
+from goods import GRAIN, KiB, Model, get
+from mirror_kit import SOURCE, Pairing, Registry, models, outcomes
+
+from registry.contracts import Reading
+from registry.errors import CorruptError, DeniedError, TransientError
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor
+from registry.model.names import Name
+from registry.model.spans import Span
+from registry.targets.remote import Remote
+from registry.transfer.copy import Options
+from registry.transfer.engine import Engine
+from registry.transfer.mirror import AT_ONCE, Mirror
+from registry.transfer.one_pair import Copies
+from registry.transfer.pairs import Outcome, Pair, Result, Unlisted
+from registry.transfer.retry import Patience, Rule, Stopped
+from registry.wire.faults import fault
+from registry.wire.messages import Request, Response
+
+
+@pytest.fixture
+def between() -> Pairing:
+    return Pairing()
+
+
+# --- what is the same ----------------------------------------------------------------------------------
+
+
+def test_what_is_the_same_costs_one_question_at_each_side_and_writes_nothing(between: Pairing) -> None:
+    names = models(between, 20)
+    between.run(*map(between.pair, names))
+
+    results = between.run(*map(between.pair, names))
+
+    assert outcomes(results.values()) == [Outcome.PRESENT] * 20
+    for registry in (between.source, between.destination):
+        assert sorted(registry.asked) == sorted(f"HEAD /v2/acme/m{n}/manifests/1" for n in range(20))
+
+
+def test_what_the_lists_say_is_not_asked_again(between: Pairing) -> None:
+    names = models(between, 3)
+    between.run(*map(between.pair, names))
+    told = [
+        replace(
+            pair,
+            said=between.source.remote.digest(pair.name),
+            was=between.destination.remote.digest(pair.to),
+            listed=True,
+        )
+        for pair in map(between.pair, names)
+    ]
+
+    results = between.run(*told)
+
+    assert outcomes(results.values()) == [Outcome.PRESENT] * 3
+    assert not between.source.asked
+    assert not between.destination.asked
+
+
+def test_a_tag_that_moved_says_from_where_and_moves_what_is_new(between: Pairing) -> None:
+    before = Model.random(1, 50 * KiB, 5)
+    between.put("acme/tiny:1", before)
+    between.run(between.pair("acme/tiny:1"))
+    after = Model.of(*(data for data in before.blobs.values() if len(data) == 50 * KiB), b"another")
+    between.put("acme/tiny:1", after)
+
+    result = between.run(between.pair("acme/tiny:1"))["tiny:1"]
+
+    assert (result.outcome, result.was, result.digest) == (
+        Outcome.COPIED,
+        before.manifest.digest,
+        after.manifest.digest,
+    )
+    assert result.transferred == len(b"another")
+    assert get(between.destination.remote, between.destination.name("acme/tiny:1")) == after
+
+
+def test_blobs_that_many_models_share_move_once(between: Pairing) -> None:
+    shared = Model.random(2, 3 * GRAIN).manifest.layers[0]
+    data = next(data for digest, data in Model.random(2, 3 * GRAIN).blobs.items() if digest == shared.digest)
+    names = [f"acme/m{number}:1" for number in range(8)]
+    for number, name in enumerate(names):
+        between.put(name, Model.of(data, bytes([number]) * 10))
+
+    results = between.run(*map(between.pair, names))
+
+    assert outcomes(results.values()) == [Outcome.COPIED] * 8
+    assert sum(result.transferred for result in results.values()) < len(data) + 8 * 100
+    assert between.destination.moved < len(data) + 8 * 100
+
+
+def test_a_look_says_what_would_move_counting_shared_blobs_once_and_writes_nothing(between: Pairing) -> None:
+    model = Model.random(3, 50 * KiB)
+    for name in ("acme/a:1", "acme/b:1"):
+        between.put(name, model)
+
+    results = between.run(between.pair("acme/a:1"), between.pair("acme/b:1"), looks=True)
+
+    config = next(blob.size for blob in model.manifest.blobs() if blob.size < KiB)
+    assert sum(result.would_move for result in results.values()) == 50 * KiB + config
+    assert {line.split()[0] for line in between.destination.asked} == {"HEAD"}
+
+
+# --- what fails ----------------------------------------------------------------------------------------
+
+
+def refusing(words: str, *answers: Response) -> Callable[[Request], Response | None]:
+    return lambda request: answers[0] if words in request.path else None
+
+
+def test_one_bad_model_does_not_stop_the_others(between: Pairing) -> None:
+    names = models(between, 6)
+    between.source.wrong = refusing("/m3/", fault("DENIED", "no"))
+
+    results = between.run(*map(between.pair, names))
+
+    assert [name for name, result in results.items() if result.outcome is Outcome.FAILED] == ["m3:1"]
+    error = results["m3:1"].error
+    assert isinstance(error, DeniedError)
+    assert len(results) == 6
+
+
+def test_without_keep_going_nothing_is_begun_after_a_failure(between: Pairing) -> None:
+    names = models(between, 60)
+    between.source.wrong = refusing("/m0/", fault("DENIED", "no"))
+
+    results = between.run(*map(between.pair, names), keep_going=False)
+
+    assert results["m0:1"].outcome is Outcome.FAILED
+    assert len(results) < 60
+
+
+def test_a_list_that_failed_is_one_failure_among_the_results(between: Pairing) -> None:
+    names = models(between, 2)
+    error = DeniedError("listing the tags of acme: no")
+
+    results = between.run(
+        Unlisted("source.example/acme", "destination.example/acme", error), *map(between.pair, names)
+    )
+
+    assert sorted(outcomes(results.values())) == [Outcome.COPIED, Outcome.COPIED, Outcome.FAILED]
+
+
+def test_a_source_that_fails_for_minutes_does_not_end_the_run(between: Pairing) -> None:
+    """It is down until all models of another source are there, longer than patience lasts."""
+    names = models(between, 12)
+    other = Pairing(Registry("other.example"), between.destination)
+    for name in names:
+        other.put(name, Model.random(77, KiB))
+    asked = [0]
+
+    def down(_request: Request) -> Response | None:
+        asked[0] += 1
+        far = sum("PUT /v2/acme/far" in line and "manifests" in line for line in between.destination.asked)
+        if asked[0] <= 5 or far == 12:
+            return None
+        raise TransientError("refused")
+
+    between.source.wrong = down
+    time = Time()
+    options = Options(
+        lambda: Patience(Rule(give_up_after=20, first_pause=1), clock=time, sleep=time.sleep), jobs=1
+    )
+    pairs = [
+        pair for name in names for pair in (between.pair(name), other.pair(name, name.replace("/m", "/far")))
+    ]
+
+    results = between.run(*pairs, options=options)
+
+    assert len(results) == 24
+    assert outcomes(results.values()) == [Outcome.COPIED] * 24
+    assert asked[0] > 12
+
+
+def test_a_source_that_is_dead_is_waited_for_once_and_every_name_of_it_fails(between: Pairing) -> None:
+    names = models(between, 30)
+    asked: list[str] = []
+
+    def dead(request: Request) -> Response | None:
+        asked.append(request.path)
+        raise TransientError("refused", host=SOURCE)
+
+    between.source.wrong = dead
+    time = Time()
+    options = Options(
+        lambda: Patience(Rule(give_up_after=600, first_pause=1), clock=time, sleep=time.sleep), jobs=1
+    )
+
+    results = between.run(*map(between.pair, names), options=options)
+
+    assert outcomes(results.values()) == [Outcome.FAILED] * 30
+    assert all(isinstance(result.error, TransientError) for result in results.values())
+    assert len(asked) < 60
+
+
+def test_a_run_that_is_stopped_ends_and_the_next_goes_on(between: Pairing) -> None:
+    names = models(between, 10, 2 * GRAIN)
+    engine = Engine(quick(), at_once=AT_ONCE)
+    results: list[Result] = []
+
+    def tell(result: Result) -> None:
+        results.append(result)
+        engine.stop()
+
+    with pytest.raises(Stopped):
+        Mirror(engine, Copies(engine), tell).run(map(between.pair, names))
+    assert 0 < len(results) < 10
+
+    again = between.run(*map(between.pair, names))
+
+    assert {result.outcome for result in again.values()} <= {Outcome.COPIED, Outcome.PRESENT}
+    for name in names:
+        between.destination.remote.resolve(between.destination.name(name))
+
+
+def test_a_bug_is_raised_and_hides_behind_no_result(between: Pairing) -> None:
+    class Broken(Copies):
+        def compare(self, pair: Pair) -> tuple[Digest | None, Digest | None]:
+            raise ZeroDivisionError
+
+    engine = Engine(quick())
+    with pytest.raises(ZeroDivisionError):
+        Mirror(engine, Broken(engine), lambda _: None).run(map(between.pair, models(between, 3)))
+    assert threading.active_count() < 20
+
+
+# --- inside one registry ------------------------------------------------------------------------------
+
+
+def test_inside_one_registry_no_byte_of_a_blob_moves(between: Pairing) -> None:
+    names = models(between, 5, 300 * KiB)
+    source = between.source
+    source.moved = 0
+    pairs = [
+        Pair(
+            source.remote,
+            source.name(name),
+            source.remote,
+            source.name(f"copies{name[4:]}"),
+            source.name(name),
+        )
+        for name in names
+    ]
+
+    results = between.run(*pairs)
+
+    assert outcomes(results.values()) == [Outcome.COPIED] * 5
+    assert (source.moved, sum(result.transferred for result in results.values())) == (0, 0)
+
+
+def test_bytes_that_arrive_wrong_fail_one_name(between: Pairing) -> None:
+    names = models(between, 3, 2 * GRAIN)
+
+    class Flipped(Remote):
+        def open(self, name: Name, blob: Descriptor, span: Span) -> Reading:
+            reading = super().open(name, blob, span)
+            if name.model == "m1" and blob.size == 2 * GRAIN:
+                return Reading(reading.span, Chunks(iter([bytes(reading.span.length)])))
+            return reading
+
+    wrong = Flipped(between.source.remote.peer)
+    results = between.run(*(replace(between.pair(name), source=wrong) for name in names))
+
+    failed = {name: result.error for name, result in results.items() if result.outcome is Outcome.FAILED}
+    assert list(failed) == ["m1:1"]
+    assert isinstance(failed["m1:1"], CorruptError)

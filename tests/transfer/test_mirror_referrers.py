@@ -1,0 +1,182 @@
+"""What goes along with a name: children of indexes, signatures; and blobs that a registry only claims."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from goods import KiB, Model, get, put
+from mirror_kit import Pairing
+
+from registry.model.manifests import OCI_INDEX, OCI_MANIFEST, Manifest
+from registry.transfer.one_pair import Referrers
+from registry.transfer.pairs import Outcome
+from registry.wire.faults import fault
+from registry.wire.headers import Headers
+from registry.wire.messages import Request, Response
+
+
+@pytest.fixture
+def between() -> Pairing:
+    return Pairing()
+
+
+# --- a registry that says it holds what it does not serve ---------------------------------------------
+
+
+def test_a_blob_that_a_cache_only_claims_to_hold_is_sent_and_the_manifest_tried_once_more(
+    between: Pairing,
+) -> None:
+    model = Model.random(5, 500 * KiB)
+    between.put("acme/tiny:1", model)
+    blob = next(blob for blob in model.manifest.blobs() if blob.size == 500 * KiB)
+    claimed = Response(200, Headers({"Content-Length": str(blob.size)}), b"", blob.size)
+
+    def claims(request: Request) -> Response | None:
+        return claimed if request.method == "HEAD" and str(blob.digest) in request.path else None
+
+    between.destination.wrong = claims
+
+    result = between.run(between.pair("acme/tiny:1"))["tiny:1"]
+
+    assert (result.outcome, result.error) == (Outcome.COPIED, None)
+    assert result.transferred >= blob.size
+    assert sum("PUT /v2/acme/tiny/manifests" in line for line in between.destination.asked) == 2
+    between.destination.wrong = lambda _: None
+    assert get(between.destination.remote, between.destination.name("acme/tiny:1")) == model
+
+
+def test_a_manifest_that_is_refused_for_ever_is_tried_twice(between: Pairing) -> None:
+    model = Model.random(6, 500 * KiB)
+    between.put("acme/tiny:1", model)
+    digest = model.manifest.layers[0].digest
+
+    def refuses(request: Request) -> Response | None:
+        unknown = fault("MANIFEST_BLOB_UNKNOWN", f"blob {digest} unknown to registry")
+        return unknown if request.method == "PUT" and "/manifests/" in request.path else None
+
+    between.destination.wrong = refuses
+
+    result = between.run(between.pair("acme/tiny:1"))["tiny:1"]
+
+    assert result.outcome is Outcome.FAILED
+    assert str(digest) in str(result.error)
+    assert sum("PUT /v2/acme/tiny/manifests" in line for line in between.destination.asked) == 2
+
+
+# --- indexes, and what refers to a manifest -----------------------------------------------------------
+
+
+def signature(subject: Manifest, words: bytes) -> Model:
+    made = Model.of(words, media_type="application/vnd.example.signature+unheard-of")
+    document = json.loads(made.manifest.raw)
+    document |= {
+        "mediaType": OCI_MANIFEST,
+        "artifactType": "application/vnd.example.signature",
+        "subject": subject.descriptor().as_json(),
+    }
+    return replace(made, manifest=Manifest.parse(json.dumps(document).encode()))
+
+
+def signed(between: Pairing, text: str, seed: int) -> tuple[Model, Model]:
+    """A model and its signature, which is signed too."""
+    model = Model.random(seed, KiB)
+    between.put(text, model)
+    first = signature(model.manifest, b"signed by ada")
+    second = signature(first.manifest, b"countersigned")
+    for each in (first, second):
+        name = between.source.name(text).with_reference(each.manifest.digest)
+        put(between.source.remote, name, each)
+    return model, second
+
+
+def no_list_of_referrers(request: Request) -> Response | None:
+    return fault("UNSUPPORTED", "what?", status=404) if "/referrers/" in request.path else None
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_signatures_and_their_signatures_go_along(between: Pairing, plain: bool) -> None:
+    model, second = signed(between, "acme/tiny:1", 8)
+    if plain:
+        between.destination.wrong = no_list_of_referrers
+
+    between.run(between.pair("acme/tiny:1"))
+
+    to = between.destination.name("acme/tiny:1")
+    first = between.destination.remote.referrers(to.with_reference(model.manifest.digest))
+    assert len(first) == 1
+    assert get(between.destination.remote, to.with_reference(second.manifest.digest)) == second
+    assert [
+        each.digest for each in between.destination.remote.referrers(to.with_reference(first[0].digest))
+    ] == [second.manifest.digest]
+
+
+def test_a_source_without_a_list_tells_by_the_tag_for_that(between: Pairing) -> None:
+    model, _ = signed(between, "acme/tiny:1", 9)
+    name = between.source.name("acme/tiny:1").with_reference(model.manifest.digest)
+    entries = [dict(each.fields) for each in between.source.remote.referrers(name)]
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    tag = f"sha256-{model.manifest.digest.hex}"
+    between.source.remote.publish(name.with_reference(tag), Manifest.parse(json.dumps(index).encode()))
+    between.source.wrong = no_list_of_referrers
+
+    between.run(between.pair("acme/tiny:1"))
+
+    to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
+    assert [dict(each.fields)["digest"] for each in between.destination.remote.referrers(to)] == [
+        entries[0]["digest"]
+    ]
+
+
+@pytest.mark.parametrize(("mode", "arrives"), [("changed", False), ("always", True), ("never", False)])
+def test_a_signature_made_later_goes_along_where_that_was_asked_for(
+    between: Pairing, mode: str, arrives: bool
+) -> None:
+    model = Model.random(10, KiB)
+    between.put("acme/tiny:1", model)
+    between.run(between.pair("acme/tiny:1"))
+    late = signature(model.manifest, b"late")
+    put(between.source.remote, between.source.name("acme/tiny:1").with_reference(late.manifest.digest), late)
+
+    between.run(between.pair("acme/tiny:1"), referrers=Referrers(mode))
+
+    to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
+    assert bool(between.destination.remote.referrers(to)) is arrives
+    asked = [line for line in between.source.asked if "/referrers/" in line]
+    assert bool(asked) is (mode == "always")
+
+
+def test_signatures_under_tags_of_their_own_go_along(between: Pairing) -> None:
+    model = Model.random(11, KiB)
+    between.put("acme/tiny:1", model)
+    tag = f"sha256-{model.manifest.digest.hex}.sig"
+    sig = signature(model.manifest, b"cosign")
+    between.put(f"acme/tiny:{tag}", sig)
+    other = f"sha256-{'0' * 64}.sig"
+    between.put(f"acme/tiny:{other}", sig)
+
+    between.run(replace(between.pair("acme/tiny:1"), attached=(tag, other)))
+
+    there = between.destination.name("acme/tiny:1")
+    assert get(between.destination.remote, there.with_reference(tag)) == sig
+    assert other not in between.destination.remote.tags(there)
+
+
+def test_an_index_goes_along_with_its_children_byte_for_byte(between: Pairing) -> None:
+    children = [Model.random(seed, KiB) for seed in (12, 13)]
+    name = between.source.name("acme/many:1")
+    for child in children:
+        put(between.source.remote, name.with_reference(child.manifest.digest), child)
+    entries = [child.manifest.descriptor().as_json() for child in children]
+    raw = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}, indent=3).encode()
+    between.source.remote.publish(name, Manifest.parse(raw))
+    late = signature(children[0].manifest, b"of one child")
+    put(between.source.remote, name.with_reference(late.manifest.digest), late)
+
+    between.run(between.pair("acme/many:1"))
+
+    to = between.destination.name("acme/many:1")
+    assert between.destination.remote.resolve(to).raw == raw
+    first = to.with_reference(children[0].manifest.digest)
+    assert [each.digest for each in between.destination.remote.referrers(first)] == [late.manifest.digest]
