@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from registry.errors import InvalidError, RegistryError
-from registry.wire.faults import answer_to, fault
+from registry.wire.faults import answer_to
 from registry.wire.headers import Headers
 from registry.wire.messages import Accept, Response, accept_small
 
@@ -91,16 +91,11 @@ def texts_field(document: Mapping[str, object], name: str) -> list[str] | None:
     return value
 
 
-def in_a_sentence(given: Response | Accept, length: int | None = None) -> Response | Accept:
-    """The same answer, with a refusal as the account API has it: `{"error": sentence}`.
-
-    `length` is the request's: a body that is too long is refused here, before anything asks for it.
-    """
-    if isinstance(given, Accept) and (length or 0) > given.limit:
-        given = fault("SIZE_INVALID", f"this body may have at most {given.limit} bytes", status=413)
+def in_a_sentence(given: Response | Accept) -> Response | Accept:
+    """The same answer, with a refusal as the account API has it: `{"error": sentence}`."""
     if isinstance(given, Accept):
         then = given.then
-        return replace(given, then=lambda: _in_a_sentence(then()))
+        return replace(given, then=lambda: _in_a_sentence(then()), told=_in_a_sentence)
     return _in_a_sentence(given)
 
 

@@ -52,7 +52,7 @@ class Guard:
     def __call__(self, request: Request) -> Answer:
         answer = self._answer(request)
         if request.path.startswith("/api/"):
-            answer = in_a_sentence(answer, request.length)
+            answer = in_a_sentence(answer)
         if request.method == "HEAD" and isinstance(answer, Response) and isinstance(answer.body, bytes):
             return replace(answer, body=b"", length=answer.length)
         return answer

@@ -230,6 +230,10 @@ class Feed(Protocol):
     def close(self) -> None: ...
 
 
+def _as_it_is(document: Response) -> Response:
+    return document
+
+
 @dataclass(frozen=True, slots=True)
 class Accept:
     """The answer to a request that brings a body: feed `intake`, then call `then` for the response.
@@ -237,7 +241,8 @@ class Accept:
     `limit` is the most the body may have, in bytes; the driver refuses more with 413. `seconds`: the time
     for all of it, or None where only standing still is limited. `in_memory`: the intake keeps it there,
     and the driver sees to what all of them take. `hash_more` hashes some of what `then` needs hashed, in
-    bounded time, and says whether some is left: called until it says no, before `then`.
+    bounded time, and says whether some is left: called until it says no, before `then`. `told` writes
+    an error document of the driver's as this client reads them.
     """
 
     intake: Feed
@@ -246,10 +251,7 @@ class Accept:
     seconds: float | None = None
     in_memory: bool = False
     hash_more: Callable[[], bool] | None = None
-
-
-def _as_it_is(document: Response) -> Response:
-    return document
+    told: Callable[[Response], Response] = _as_it_is
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,7 +216,7 @@ class _Driven:
         """Feed what arrives to the intake, then ask for the answer. What came before a break is fed too."""
         too_much = _too_much(accept.limit)
         if (request.length or 0) > accept.limit:
-            return too_much
+            return accept.told(too_much)
         held = 0
         if accept.in_memory:
             held = accept.limit if request.length is None else request.length
@@ -229,10 +229,11 @@ class _Driven:
             if unwritten is None:
                 return fault("BLOB_UPLOAD_INVALID", "the request broke off; what arrived is kept", status=400)
             if self.received > accept.limit:
-                return too_much
+                return accept.told(too_much)
             return await self._then(accept, unwritten)
         except TimeoutError:
-            return fault("UNKNOWN", f"the body did not arrive within {accept.seconds:.0f} s", status=408)
+            late = fault("UNKNOWN", f"the body did not arrive within {accept.seconds:.0f} s", status=408)
+            return accept.told(late)
         except RegistryError as error:
             return answer_to(error)
         finally:

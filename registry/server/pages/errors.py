@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from registry.errors import RegistryError
 from registry.server.pages.html import Templates, sentence
@@ -45,7 +46,7 @@ class ForBrowsers:
             except RegistryError as error:
                 return self._shown(request, answer_to(error))
 
-        return replace(answer, then=shown)
+        return replace(answer, then=shown, told=partial(self._shown, request))
 
     def _shown(self, request: Request, answer: Response) -> Response:
         if answer.status < 400 or answer.headers.get("Content-Type") != "application/json":
