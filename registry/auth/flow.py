@@ -263,7 +263,7 @@ def _refused(response: Response, realm: Origin, asker: Asker, secret: Secret) ->
     except RegistryError:
         body = b""
     said = faults.said(body)
-    words = f": {said}" if said else ""
+    words = f": {_about_it(said, secret)}" if said else ""
     if secret is None:
         message = f"{realm.netloc} gives nothing to nobody, and there is no key or login for {asker.host}"
         return _denied(f"{message}{words}", None, asker)
@@ -273,6 +273,16 @@ def _refused(response: Response, realm: Origin, asker: Asker, secret: Secret) ->
     elif isinstance(secret, PrivateKey) and "ask the registry's administrator" in said:  # ferry serve's words
         error.reason = Reason.WITHDRAWN
     return error
+
+
+def _about_it(said: str, secret: Secret) -> str:
+    """What is said of the secret, naming neither it nor the next step twice: "it is not one …"."""
+    named = f"the {_named(secret)} "
+    code, _, rest = said.partition(" ")
+    told = rest if code.isupper() else said
+    if not told.startswith(named):
+        return said
+    return f"it {told.removeprefix(named).partition('; connect it: ')[0]}"  # ferry serve's words
 
 
 def _denied(message: str, secret: Secret, asker: Asker) -> DeniedError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl
 
@@ -12,13 +13,7 @@ import pytest
 from registry.auth.flow import ANSWER_BYTES, Asker, Grant, dance
 from registry.auth.keys import PrivateKey
 from registry.auth.secrets import ApiKey, IdentityToken, Login, Secret
-from registry.errors import (
-    DeniedError,
-    ProtocolError,
-    Reason,
-    RegistryError,
-    TransientError,
-)
+from registry.errors import DeniedError, ProtocolError, Reason, RegistryError, TransientError
 from registry.wire.challenges import Challenge, parse_challenges
 from registry.wire.messages import Origin, Request, Response
 
@@ -223,6 +218,15 @@ def test_a_refused_secret_is_named_and_never_shown(
     assert "key unknown" in caught.value.message and caught.value.reason is reason
     assert caught.value.host == "models.example"
     assert "pw" not in caught.value.message + caught.value.hint
+
+
+def test_what_a_registry_says_of_a_key_names_it_once() -> None:
+    named = f"the key {KEY.public.fingerprint}"
+    said = (
+        f'{{"error":"{named} is not one this registry knows; connect it: ferry signin (or ollama signin)"}}'
+    )
+    with pytest.raises(DeniedError, match=f"accept {re.escape(named)}: it is not one this registry knows$"):
+        drive(bearer(scope=PUSH), asker(KEY), Response(403, body=said.encode()))
 
 
 def test_a_clock_that_is_off_is_said_in_the_servers_words() -> None:
