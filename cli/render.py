@@ -168,17 +168,22 @@ class Terminal:
             self.out.buffer.write(data)
             self.out.buffer.flush()
 
-    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Columns as wide as they must be, the head in capitals; the first ones are cut to fit a terminal."""
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], below: Sequence[str] = ()) -> None:
+        """Columns as wide as they must be, the head in capitals; the first ones are cut to fit a terminal.
+
+        `below`: for each row what stands on a line of its own behind it, if anything.
+        """
         shown = [[visible(cell) for cell in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(head, *shown, strict=True)]
         if self.out.isatty():
             rest = sum(widths[1:]) + len(_GAP) * len(widths[1:])
             widths[0] = min(widths[0], max(_NARROWEST, window(self.out).columns - rest))
-        for row in (head, *shown):
+        for row, more in zip((head, *shown), ("", *(below or ("" for _ in shown))), strict=True):
             first = shortened(row[0], widths[0], "…")
             cells = (cell.ljust(width) for cell, width in zip((first, *row[1:]), widths, strict=True))
             self.line(_GAP.join(cells).rstrip())
+            if more:
+                self.line(f"{_GAP}{visible(more)}")
 
     def note(self, text: str) -> None:
         """Something worth knowing, on standard error; nothing with --quiet."""

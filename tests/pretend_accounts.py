@@ -244,8 +244,8 @@ class PretendAccounts:
         if own is None:
             return as_json(404, error="there is no such credential")
         if method == "DELETE":
-            own.revoked = True
-            return reply(204)
+            before, own.revoked = own.revoked, True
+            return as_json(200, revoked="2026-01-01T00:00:00Z") if before else reply(204)
         own.old, own.secret = own.secret, api_keys.make(os.urandom(32))
         until = moment(body["overlap"]) if body["overlap"] else None
         if not body["overlap"]:

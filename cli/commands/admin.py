@@ -23,6 +23,7 @@ from registry.errors import InvalidError
 
 if TYPE_CHECKING:
     from registry.auth.keys import PublicKey
+    from registry.server.people import Person
 
 _KEY_BYTES = 16 * 1024
 Document = dict[str, object]
@@ -97,28 +98,42 @@ def user_list(invocation: Invocation) -> None:
       ferry admin user list --format json
     """
     with data_directory.registry(invocation) as registry:
-        found = registry.accounts.users()
+        from registry.server.passwords import Passwords
+        from registry.server.people import People
+
+        passwords = Passwords(registry.depot.engine)
+        found = People(registry.accounts, passwords, registry.invitations).listed()
         keys = [key for key in registry.credentials.list_keys() if key.revoked is None]
     documents: list[Document] = [
         {
-            "name": each.name,
-            "admin": each.admin,
-            "disabled": each.disabled,
-            "created": date(each.created),
-            "keys": [key.fingerprint for key in keys if key.user == each.name],
+            "name": each.user.name,
+            "admin": each.user.admin,
+            "disabled": each.user.disabled,
+            "created": date(each.user.created),
+            "password": each.has_password,
+            "invited_until": date(each.invited),
+            "keys": [key.fingerprint for key in keys if key.user == each.user.name],
         }
         for each in found
     ]
     rows = [
         (
-            each.name,
-            "admin" if each.admin else "",
-            "disabled" if each.disabled else "",
-            str(date(each.created)),
+            each.user.name,
+            "admin" if each.user.admin else "",
+            _state_of(each),
+            "yes" if each.has_password else "no",
+            str(date(each.user.created)),
         )
         for each in found
     ]
-    invocation.terminal.listing(documents, ("NAME", "ADMIN", "STATE", "CREATED"), rows)
+    invocation.terminal.listing(documents, ("NAME", "ADMIN", "STATE", "PASSWORD", "CREATED"), rows)
+
+
+def _state_of(person: Person) -> str:
+    """Whether an account is let in, and until when its link to choose a password is good."""
+    if person.user.disabled:
+        return "disabled"
+    return f"invited until {date(person.invited)}" if person.invited is not None else "active"
 
 
 @command("data", name="disable")
@@ -204,8 +219,9 @@ def key_revoke(invocation: Invocation, fingerprint: str) -> None:
       ferry admin key list
     """
     with data_directory.registry(invocation) as registry:
-        registry.credentials.revoke_key(fingerprint, data_directory.actor())
-    invocation.terminal.answer({"fingerprint": fingerprint, "revoked": True}, f"{fingerprint} is revoked")
+        ended = registry.credentials.revoke_key(fingerprint, data_directory.actor())
+    said = f"{fingerprint} is revoked" if ended else f"{fingerprint} was revoked already"
+    invocation.terminal.answer({"fingerprint": fingerprint, "revoked": True}, said)
 
 
 @command("data", name="remove")

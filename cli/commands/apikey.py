@@ -79,11 +79,11 @@ def api_key_revoke(invocation: Invocation, id: str) -> None:
       ferry admin apikey list
     """
     with data_directory.registry(invocation) as registry:
-        registry.credentials.revoke_api_key(id, data_directory.actor())
+        ended = registry.credentials.revoke_api_key(id, data_directory.actor())
     if invocation.terminal.json:
         invocation.terminal.document({"id": id, "revoked": True})
     else:
-        invocation.terminal.line(f"{id} is revoked")
+        invocation.terminal.line(f"{id} is revoked" if ended else f"{id} was revoked already")
 
 
 @command("data", name="rotate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,14 @@ from cli.render import age, visible
 from registry.errors import InvalidError
 
 if TYPE_CHECKING:
-    from registry.auth.account import Document
+    from registry.auth.account import AccountApi, Document
 
-_COLUMNS = ("id", "kind", "note", "shown", "last_used", "expires", "state", "scopes")
-_HEAD = ("ID", "KIND", "NOTE", "SHOWN", "USED", "EXPIRES", "STATE", "MAY")
-_SHOWN = 16  # characters of a key's fingerprint: enough to tell one's machines apart
+_HEAD = ("ID", "KIND", "NOTE", "SHOWN", "USED", "EXPIRES", "STATE")
+_ID = 8  # characters of an identifier that are shown, or more where two begin so
+_WHOLE_ID = 36
+_NOTE = 14
+_SHOWN = 11  # characters of a key's fingerprint: enough to tell one's machines apart
+_OLD_SECRET = "old secret until "
 _HOST = click.option("--host", metavar="HOST", help="The registry [FERRY_REGISTRY, or the settings'].")
 
 
@@ -76,24 +80,29 @@ def list_keys(invocation: Invocation, host: str | None) -> None:
         invocation.terminal.note("ferry: an API key asked: it sees itself only; --key FILE asks as a machine")
     if invocation.terminal.json:
         invocation.terminal.document(rows)
-    else:
-        invocation.terminal.table(_HEAD, [_row(row, time.time()) for row in rows])
+        return
+    shown, now = _shortest([str(row.get("id")) for row in rows]), time.time()
+    lines = [_row(row, shown, now) for row in rows]
+    invocation.terminal.table(_HEAD, lines, [_more(row) for row in rows])
 
 
 @command(*NETWORK)
 @click.argument("id")
 @_HOST
 def revoke(invocation: Invocation, id: str, host: str | None) -> None:
-    """End a credential for good, an API key or a machine's.
+    """End a credential for good, an API key or a machine's. ID may be its beginning.
 
     \b
       ferry keys revoke 7f3a --host models.acme.example
       ferry keys revoke 7f3b --host models.acme.example --format json
     """
     with accounts.opened(invocation, host) as there:
-        there.api.revoke(id)
+        id = _whole(there.api, id)
+        ended = there.api.revoke(id)
     if invocation.terminal.json:
         invocation.terminal.document({"id": id, "state": "revoked"})
+    elif not ended:
+        invocation.terminal.line(f"{visible(id)} was revoked already")
     else:
         invocation.terminal.line(f"revoked {visible(id)}: from now on nobody gets in with it")
 
@@ -113,7 +122,7 @@ def rotate(invocation: Invocation, id: str, overlap: str, host: str | None) -> N
     """
     seconds = values.duration(overlap, "--overlap", least=0.0)
     with accounts.opened(invocation, host) as there:
-        made = there.api.rotate(id, seconds)
+        made = there.api.rotate(_whole(there.api, id), seconds)
     until = f"the old one is good until {made['old_until']}" if seconds else "the old one is dead"
     _show_secret(invocation, made, f"the new secret of the API key {made['id']}; {until}")
 
@@ -131,18 +140,45 @@ def _show_secret(invocation: Invocation, made: Document, what: str) -> None:
     invocation.terminal.note(f"ferry: {visible(what)}; it is shown only this once")
 
 
-def _row(row: Document, now: float) -> list[str]:
+def _row(row: Document, ids: Mapping[str, str], now: float) -> list[str]:
     """A credential as people read it: when it was used as an age, when it ends as a date."""
     texts = {key: str(value) for key, value in row.items() if value not in (None, "", [])}
-    scopes = row.get("scopes")
-    cells = {
-        **texts,
-        "shown": texts.get("shown", "-")[:_SHOWN],
-        "scopes": ", ".join(map(str, scopes)) if isinstance(scopes, list) and scopes else "-",
-        "last_used": age(_moment(texts.get("last_used")), now),
-        "expires": texts.get("expires", "-")[:10],
-    }
-    return [cells.get(column, "-") for column in _COLUMNS]
+    state, note = texts.get("state", "-"), texts.get("note", "-")
+    return [
+        ids[str(row.get("id"))],
+        texts.get("kind", "-"),
+        note if len(note) <= _NOTE else f"{note[: _NOTE - 1]}…",
+        texts.get("shown", "-").removeprefix("SHA256:")[:_SHOWN],
+        age(_moment(texts.get("last_used")), now),
+        texts.get("expires", "-")[:10],
+        "active" if state.startswith(_OLD_SECRET) else state,
+    ]
+
+
+def _more(row: Document) -> str:
+    """What does not fit beside it: what an API key may, and how long its old secret is good."""
+    scopes, state = row.get("scopes"), str(row.get("state"))
+    parts = [f"may {', '.join(map(str, scopes))}"] if isinstance(scopes, list) and scopes else []
+    return "; ".join([*parts, *([state] if state.startswith(_OLD_SECRET) else [])])
+
+
+def _shortest(ids: Sequence[str]) -> Mapping[str, str]:
+    """For each identifier its beginning, as long as tells it from all others."""
+    for length in range(_ID, _WHOLE_ID):
+        if len({id[:length] for id in ids}) == len(set(ids)):
+            return {id: id[:length] for id in ids}
+    return {id: id for id in ids}
+
+
+def _whole(api: AccountApi, id: str) -> str:
+    """The identifier that begins with `id`; as it was said, if none does. InvalidError if several do."""
+    if len(id) >= _WHOLE_ID:
+        return id
+    found = [str(row.get("id")) for row in api.credentials()]
+    begins = [each for each in found if each.startswith(id)]
+    if id not in found and len(begins) > 1:
+        raise InvalidError(f"{len(begins)} credentials begin with {id}", hint="say more of it")
+    return begins[0] if len(begins) == 1 else id
 
 
 def _moment(text: str | None) -> float | None:

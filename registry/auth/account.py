@@ -75,9 +75,10 @@ class AccountApi:
         path = f"{_CREDENTIALS}/{quote(id, safe='')}/rotate"
         return self._secret("POST", path, f"rotating {id}", {"overlap": int(overlap)})
 
-    def revoke(self, id: str) -> None:
-        """End a credential for good, an API key or a machine's key."""
-        self._ask("DELETE", f"{_CREDENTIALS}/{quote(id, safe='')}", f"revoking {id}")
+    def revoke(self, id: str) -> bool:
+        """End a credential for good, an API key or a machine's key; False if it was revoked before."""
+        answer = self._ask("DELETE", f"{_CREDENTIALS}/{quote(id, safe='')}", f"revoking {id}")
+        return "revoked" not in json_object(answer)
 
     def disconnect(self, key: PublicKey) -> None:
         """End what this key may do; it may be connected again later."""

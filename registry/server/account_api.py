@@ -132,12 +132,13 @@ class AccountApi:
         return answer(200, {**_made(made), "old_until": _date(made.old_until)})
 
     def revoke(self, _request: Request, visitor: Visitor) -> Response:
-        """The end of a credential of any kind, for ever; an API key may end itself."""
+        """The end of a credential of any kind, for ever; an API key may end itself. Twice is no mistake."""
         who, id = visitor.principal, visitor.place.reference
         if who.by_api_key and id != who.credential_id:
             raise DeniedError("an API key can revoke itself only")
-        self.credentials.revoke(_user(visitor).name, id, visitor.actor)
-        return Response(204)
+        if self.credentials.revoke(_user(visitor).name, id, visitor.actor):
+            return Response(204)
+        return answer(200, {"revoked": _date(self.credentials.one(id).revoked)})
 
     def disconnect(self, _request: Request, visitor: Visitor) -> Response:
         """Sign a machine out: by its own key, or by a session of the owner. It may be connected again."""

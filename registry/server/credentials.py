@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, ScalarSelect, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from registry.auth.keys import PublicKey
@@ -129,28 +129,33 @@ class Credentials:
             raise NotFoundError(f"there is no credential {id[:40]}")
         return _listed(row)
 
-    def revoke(self, user: str, id: str, actor: Actor = NOBODY) -> None:
+    def revoke(self, user: str, id: str, actor: Actor = NOBODY) -> bool:
         """A credential of any kind is refused from the next request on; `user` is whose it is, by name.
 
-        NotFoundError.
+        False if it was revoked before. NotFoundError.
         """
         found = self.one(id)
-        if found.user != user or found.revoked is not None:
+        if found.user != user:
             raise NotFoundError(f"{user} has no credential {id[:40]} to revoke")
         if found.kind == MACHINE_KEY:
-            self.revoke_key(found.shown, actor)
-        else:
-            self.revoke_api_key(id, actor)
+            return self.revoke_key(found.shown, actor)
+        return self.revoke_api_key(id, actor)
 
-    def revoke_api_key(self, id: str, actor: Actor = NOBODY) -> None:
-        """From the next request on, both secrets of an API key are refused, and what was issued to it."""
+    def revoke_api_key(self, id: str, actor: Actor = NOBODY) -> bool:
+        """From the next request on, both secrets of an API key are refused, and what was issued to it.
+
+        False if it was revoked before. NotFoundError.
+        """
         with writing(self.engine) as database:
-            mine = select(API_KEYS.c.credential).where(API_KEYS.c.credential == id).scalar_subquery()
-            if not _end(database, mine, self.clock()):
+            known = database.execute(select(API_KEYS.c.credential).filter_by(credential=id)).scalar()
+            if known is None:
                 raise NotFoundError(
                     f"there is no API key {id[:40]} to revoke", hint="ferry admin apikey list shows them"
                 )
-            record(database, self.clock(), actor, "apikey.revoke", id)
+            ended = _end(database, known, self.clock())
+            if ended:
+                record(database, self.clock(), actor, "apikey.revoke", id)
+        return ended
 
     # --- machines' keys ------------------------------------------------------------------------------
 
@@ -180,18 +185,21 @@ class Credentials:
                 query = query.where(USERS.c.name == user)
             return [Key(*row) for row in database.execute(query)]
 
-    def revoke_key(self, fingerprint: str, actor: Actor = NOBODY) -> None:
+    def revoke_key(self, fingerprint: str, actor: Actor = NOBODY) -> bool:
         """From the next request on, the key and everything issued to it are refused. NotFoundError.
 
-        It stays revoked: nobody can add it again.
+        It stays revoked: nobody can add it again. False if it was revoked before.
         """
-        mine = select(KEYS.c.credential).where(KEYS.c.fingerprint == fingerprint).scalar_subquery()
         with writing(self.engine) as database:
-            if not _end(database, mine, self.clock()):
+            known = database.execute(select(KEYS.c.credential).filter_by(fingerprint=fingerprint)).scalar()
+            if known is None:
                 raise NotFoundError(
                     f"there is no key {fingerprint[:80]} to revoke", hint="ferry admin key list shows them"
                 )
-            record(database, self.clock(), actor, "key.revoke", fingerprint)
+            ended = _end(database, known, self.clock())
+            if ended:
+                record(database, self.clock(), actor, "key.revoke", fingerprint)
+        return ended
 
     def disconnect_key(self, fingerprint: str, actor: Actor = NOBODY) -> None:
         """The same, but the key may be connected again: as a credential of its own. NotFoundError."""
@@ -252,8 +260,8 @@ def _check_account(database: Connection, name: str) -> None:
         raise no_account(name)
 
 
-def _end(database: Connection, credential: ScalarSelect[Any], now: float) -> bool:
-    """Revoke a credential; whether there was one that was not revoked yet."""
+def _end(database: Connection, credential: str, now: float) -> bool:
+    """Revoke a credential; whether it was not revoked yet."""
     mine = (CREDENTIALS.c.id == credential) & CREDENTIALS.c.revoked.is_(None)
     return database.execute(update(CREDENTIALS).where(mine).values(revoked=now)).rowcount > 0
 

@@ -32,14 +32,18 @@ def test_an_api_key_is_made_shown_once_listed_rotated_and_revoked(
     assert (made["note"], made["scopes"]) == ("ci", ["acme/*:pull", "acme/tiny:pull,push"])
     assert made["shown"] == secret[-4:] and secret not in json.dumps(rows)
     told = ferry("keys", "list", *at).well().out
-    assert machine.id in told and "acme/*:pull, acme/tiny:pull,push" in told and secret not in told
+    assert machine.id[:8] in told and "may acme/*:pull, acme/tiny:pull,push" in told and secret not in told
+    assert max(map(len, told.splitlines())) <= 80
 
     rotated = ferry("keys", "rotate", made["id"], "--overlap", "1h", *at, "--format", "json").well().json
     assert rotated["secret"] != secret and rotated["old_until"] and rotated["id"] == made["id"]
     leaked = ferry("keys", "rotate", made["id"], "--overlap", "0", *at).well()
     assert "the old one is dead" in leaked.err
 
-    assert "revoked" in ferry("keys", "revoke", made["id"], *at).well().out
+    assert "the old secret" not in ferry("keys", "list", *at).well().out
+    said = ferry("keys", "revoke", made["id"][:8], *at).well().out  # as the list shows it
+    assert said == f"revoked {made['id']}: from now on nobody gets in with it\n"
+    assert ferry("keys", "revoke", made["id"], *at).well().out == f"{made['id']} was revoked already\n"
     assert (
         ferry("whoami", accounts.host, FERRY_API_KEY=leaked.out.strip(), FERRY_REGISTRY=accounts.host).code
         == 4
@@ -95,6 +99,29 @@ def test_a_scope_that_is_none_is_refused_before_anything_is_asked(scope: str, fe
     with Spy((reply(500),)) as spy:
         done = ferry("keys", "create", "--scope", scope, "--host", spy.netloc)
         assert done.code == 2 and "REPOSITORIES:ACTIONS" in done.err and not spy.seen
+
+
+def test_a_list_is_as_short_as_tells_its_rows_apart(ferry: Ferry) -> None:
+    ids = ["7f3a9d1e-0000-4f7e-9a35-2b8f6f0c1d11", "7f3a9d1e-1111-4f7e-9a35-2b8f6f0c1d11"]
+    row: dict[str, object] = {
+        "kind": "api",
+        "note": "a note that is longer than a column",
+        "scopes": ["*:pull"],
+        "shown": "WXYZ",
+        "created": None,
+        "expires": "2026-11-30T00:00:00Z",
+        "last_used": None,
+        "state": "old secret until 2026-11-29T00:00:00Z",
+    }
+    rows = [{"id": id, **row} for id in ids]
+    with Spy((reply(200, json.dumps(rows).encode()),)) as spy:
+        at = ("--host", spy.netloc)
+        told = ferry("keys", "list", *at).well().out
+        ambiguous = ferry("keys", "revoke", "7f3a", *at)
+    assert all(f"{id[:10]}  " in told and id[:11] not in told for id in ids)
+    assert "may *:pull; old secret until 2026-11-29T00:00:00Z" in told and "a note that i…" in told
+    assert max(map(len, told.splitlines())) <= 80
+    assert ambiguous.code == 2 and "2 credentials begin with 7f3a" in ambiguous.err
 
 
 @pytest.mark.parametrize("time", ["", "0", "90x", "-1d", "1000y"])

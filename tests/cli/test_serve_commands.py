@@ -143,7 +143,9 @@ def test_invite_and_reset_print_links_to_the_server_that_is_or_was_there(ferry: 
     house = House(ferry, data=data).open()
     invited = house("user", "invite", "ada", "--admin").well().out
     assert re.search(rf"^  http://{house.host}/invitation#[\w-]{{32}}$", invited, re.MULTILINE)
-    assert house("user", "list", "--format", "json").json[0]["admin"] is True
+    [listed] = house("user", "list", "--format", "json").json
+    assert (listed["admin"], listed["password"], listed["disabled"]) == (True, False, False)
+    assert f" admin  invited until {listed['invited_until']}  no " in house("user", "list").well().out
     assert house.close() == 0
     told = house("user", "reset", "ada", "--format", "json").well().json
     assert told["name"] == "ada"
@@ -176,8 +178,9 @@ def test_accounts_keys_and_rights_are_kept_while_it_runs(
     assert told["cleo"]["disabled"] is True
     assert told["cleo"]["keys"] == [fingerprint]
     house("user", "enable", "cleo").well()
-    house("key", "revoke", fingerprint).well()
-    assert house("key", "revoke", fingerprint).code == 3
+    assert house("key", "revoke", fingerprint).well().out == f"{fingerprint} is revoked\n"
+    assert house("key", "revoke", fingerprint).well().out == f"{fingerprint} was revoked already\n"
+    assert house("key", "revoke", f"{fingerprint}x").code == 3
     keys = house("key", "list", "cleo", "--format", "json").json
     assert [(key["fingerprint"], key["revoked"] is None) for key in keys] == [(fingerprint, False)]
     house("visibility", "cleo/tiny", "public").well()

@@ -122,8 +122,11 @@ def test_a_revoked_key_is_nobody_and_stays_so(door: Door) -> None:
     assert not speaks(door)
     with pytest.raises(InvalidError, match="was revoked"):
         door.credentials.add_key("bob", BOB.public)
+    door.now += 5
+    assert not door.credentials.revoke_key(BOB.public.fingerprint)  # it was already, and stays so since then
+    assert door.credentials.list_keys()[1].revoked == door.now - 5
     with pytest.raises(NotFoundError):
-        door.credentials.revoke_key(BOB.public.fingerprint)
+        door.credentials.revoke_key("SHA256:none")
     listed = door.credentials.list_keys()
     assert [one.revoked is None for one in listed] == [True, False]
 

@@ -296,8 +296,10 @@ def test_revoking_kills_both_secrets_and_what_was_issued_by_them(door: Door) -> 
     for shown in (old.secret, new.secret, *tokens):
         assert door.ask("GET", MODEL, token=shown).status == 401
     assert door.credentials.one(old.id).state(door.now) == "revoked"
-    with pytest.raises(NotFoundError):
-        door.credentials.revoke("ada", old.id)
+    assert not door.credentials.revoke("ada", old.id)  # it was already
+    for user, id in (("ben", old.id), ("ada", "none")):
+        with pytest.raises(NotFoundError):
+            door.credentials.revoke(user, id)
 
 
 @pytest.mark.parametrize("overlap", [-1, 30 * DAY + 1])
