@@ -158,10 +158,16 @@ class Rights:
 
     def right(self, principal: Principal, repository: str) -> Right:
         """What `principal` may do in `repository` now. Whether it exists makes no difference."""
-        if principal.credential is None and principal.floor is Right.WRITE:  # there is no more
-            return Right.WRITE
+        if principal == Principal(floor=principal.floor):
+            return self._anybodys(principal.floor, repository.lower())
         with reading(self.engine) as database:
             return _right(database, principal, repository)
+
+    def _anybodys(self, floor: Right, name: str) -> Right:
+        """As `_right`, of strangers: there may be very many."""
+        if floor is Right.NONE and len(name) <= SCOPE_LENGTH:
+            return Right.READ if first(self.engine, _IS_PUBLIC, {"repository": name}) else floor
+        return floor
 
     def standing(self, credential: str, repository: str) -> tuple[Principal, Right] | None:
         """Whom a credential means, and what they may do in `repository`, now; None for nobody.

@@ -210,7 +210,7 @@ def test_a_queue_that_is_full_answers_at_once_and_says_when_to_come_again(serve:
     served = serve(answer)
     waiting = [served.connect(head("POST", "/x", "Content-Length: 0")) for _ in range(300)]
     too_many = 300 - 8 - 256  # threads, and places to wait in
-    assert [served.record().status for _ in range(too_many)] == [503] * too_many
+    assert [served.record(number).status for number in range(too_many)] == [503] * too_many
     may_end.set()
     answers = [answer_of(each) for each in waiting]
     busy = [each for each in answers if each.startswith(b"HTTP/1.1 503 ")]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from registry.errors import InvalidError, Reason
 
-BACKLOG = 1024  # connections that the system keeps until they are accepted
+BACKLOG = 4096  # connections that the system keeps until they are accepted
 
 
 @dataclass(frozen=True, slots=True)

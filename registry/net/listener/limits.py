@@ -6,6 +6,7 @@ import resource
 from dataclasses import dataclass
 
 _MOST_DESCRIPTORS = 65536
+_MOST_WAITING = 4096
 _RESERVED = 96  # descriptors for the database, files of uploads being named, and connections just accepted
 
 
@@ -25,8 +26,15 @@ class Limits:
 
     def most_connections(self) -> int:
         """How many connections there may be: each may need a second descriptor, for a file."""
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return self.connections or max(8, (min(soft, _MOST_DESCRIPTORS) - _RESERVED) // 2)
+        return self.connections or max(8, (_descriptors() - self.most_waiting()) // 2)
+
+    def most_waiting(self) -> int:
+        """How many more may have been taken from the system that are not connections yet."""
+        return max(8, min(_MOST_WAITING, _descriptors() // 4))
+
+
+def _descriptors() -> int:
+    return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], _MOST_DESCRIPTORS) - _RESERVED
 
 
 def raise_descriptor_limit() -> int:

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from registry.net.listener.address import BACKLOG, Address, Bound
+from registry.net.listener.address import Address, Bound
+from registry.net.listener.arrivals import Arrivals
 from registry.net.listener.connections import Connections
 from registry.net.listener.driver import Driver, Identify, Prompt
 from registry.net.listener.limits import Limits
@@ -28,7 +29,6 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _BUFFER = 32 * 1024  # what the engine may hold of a body: it is lost when the line breaks
 _HEAD_BYTES = 16 * 1024
-_AT_ONCE = 32  # connections that are accepted before anything else is done
 _LOOK_AGAIN = 0.2  # seconds, while it stops
 _DEAD_AFTER = (30, 10, 3)  # a line that is silent for 30 s is asked three times, every 10 s, whether it lives
 
@@ -89,7 +89,7 @@ class Listener:
         )
         self._closing = closing
         self._engine: _Engine | None = None
-        self._sockets: asyncio.Server | None = None
+        self._arrivals: Arrivals | None = None
 
     def start(self) -> int:
         """Begin to answer; the port."""
@@ -113,16 +113,18 @@ class Listener:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
 
     async def _listen(self) -> None:
-        self._engine = _Engine(self._driver, self._limits)
-        listening, tls = self._bound.socket, self._bound.address.tls
-        self._sockets = await self._loop.create_server(
-            self._engine, sock=listening, ssl=tls, backlog=_AT_ONCE
-        )
-        listening.listen(BACKLOG)  # the loop takes its own number for both
+        self._engine = engine = _Engine(self._driver, self._limits)
+        tls = self._bound.address.tls
+
+        def let_in(arrived: socket.socket) -> Awaitable[object]:
+            return self._loop.connect_accepted_socket(engine, arrived, ssl=tls)
+
+        self._arrivals = Arrivals(self._loop, self._bound.socket, let_in)
+        self._arrivals.start(self._limits.most_waiting())
 
     async def _drain(self, patience: float) -> None:
-        if self._sockets is not None:
-            self._sockets.close()
+        if self._arrivals is not None:
+            self._arrivals.close()
         if self._engine is None:
             return
         self.connections.drain()
