@@ -15,7 +15,7 @@ _WINDOW = 8 * 1024 * 1024  # bytes that a decoder must offer (RFC 8878 section 3
 def plain(body: bytes, coding: str) -> bytes:
     """`body` decoded. InvalidError for another coding than zstd, what is damaged, and what is too large."""
     if coding != "zstd":
-        raise InvalidError(f"bodies may be compressed with zstd, not with {coding[:40]}")
+        raise InvalidError(f"the body is compressed with {coding[:40]}, and only zstd is known here")
     decoder = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
     try:
         with decoder.stream_reader(io.BytesIO(body), read_across_frames=True) as reader:

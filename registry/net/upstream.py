@@ -42,8 +42,10 @@ class Upstream:
             total=None, connect=None, sock_connect=network.connect, sock_read=silence
         )
         self._silence = silence
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        trust(self._tls, ca=network.ca, insecure=network.insecure)
+        self._tls: ssl.SSLContext | bool = True
+        if origin.scheme == "https":
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            trust(self._tls, ca=network.ca, insecure=network.insecure)
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, request: Request) -> Response:

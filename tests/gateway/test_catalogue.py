@@ -1,0 +1,55 @@
+"""How long the list of cloud models is kept, and what is done when it cannot be had."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import pytest
+
+from registry.errors import TransientError
+from registry.gateway.catalogue import GOOD_FOR, Catalogue
+from registry.gateway.relay import Relay
+from registry.wire.masking import Masking
+from registry.wire.messages import Origin, Request, Response
+
+T = TypeVar("T")
+
+
+def ran(work: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that waits for nobody."""
+    try:
+        work.send(None)
+    except StopIteration as ended:
+        return ended.value  # type: ignore[no-any-return]  # what `work` returned
+    raise AssertionError("it waits")
+
+
+def test_it_is_asked_for_again_once_it_is_old_and_an_old_one_is_better_than_none() -> None:
+    now, answers = [0.0], [["a:1"], ["a:1", "b:1"]]
+
+    async def ask(_request: Request) -> Response:
+        if not answers:
+            raise TransientError("nobody answers")
+        return Response(
+            200, body=json.dumps({"models": [{"name": name} for name in answers.pop(0)]}).encode()
+        )
+
+    catalogue = Catalogue(Relay(Origin.of("https://o.example"), ask, (), "x", Masking()), lambda: now[0])
+
+    assert ran(catalogue.names()) == ["a:1"]
+    now[0] = GOOD_FOR - 1
+    assert ran(catalogue.names()) == ["a:1"]
+    now[0] = GOOD_FOR
+    assert ran(catalogue.names()) == ["a:1", "b:1"]
+    now[0] = 2 * GOOD_FOR
+    assert ran(catalogue.names()) == ["a:1", "b:1"]
+
+
+def test_without_any_list_the_reason_is_told() -> None:
+    async def ask(_request: Request) -> Response:
+        raise TransientError("nobody answers")
+
+    with pytest.raises(TransientError, match="nobody answers"):
+        ran(Catalogue(Relay(Origin.of("https://o.example"), ask, (), "x", Masking()), lambda: 0.0).names())
