@@ -72,13 +72,11 @@ class Cloud:
             self._waited(talk, answer)
             talk.socket.close()
         else:
-            self._stream(talk, answer)
+            kind = b"text/event-stream" if path.startswith("/v1/") else b"application/x-ndjson"
+            self._stream(talk, answer, kind)
 
-    def _stream(self, talk: Talk, parts: Sequence[Part]) -> None:
-        talk.send(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n"
-            b"Set-Cookie: a=b\r\nX-RateLimit-Remaining: 7\r\n\r\n"
-        )
+    def _stream(self, talk: Talk, parts: Sequence[Part], kind: bytes) -> None:
+        talk.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: %s\r\n\r\n" % kind)
         for part in parts:
             if isinstance(part, bytes):
                 talk.send(b"%x\r\n%s\r\n" % (len(part), part))

@@ -56,6 +56,8 @@ class Shape(Enum):
                 document = {"type": "error", "error": {"type": anthropic, "message": sentence}}
         if signin_url:
             document["signin_url"] = signin_url
+            if self is Shape.OLLAMA:  # its own client shows the sentence of a 401 only when it has this name
+                document["status"] = sentence
         fields = Headers((_JSON, *(headers or {}).items()))
         return Response(status, fields, json.dumps(document).encode() + b"\n")
 

@@ -123,4 +123,8 @@ def until(opened: socket.socket, mark: bytes) -> bytes:
     return read
 
 
-SECRETS = {"key": (KEY,), "api key": (ApiKey(API_KEY),), "both": (ApiKey(API_KEY), KEY)}
+SECRETS: dict[str, tuple[Secret, ...]] = {
+    "key": (KEY,),
+    "api key": (ApiKey(API_KEY),),
+    "both": (ApiKey(API_KEY), KEY),
+}
