@@ -7,7 +7,9 @@ or asked twice.
 from __future__ import annotations
 
 import asyncio
+import http.client
 import ssl
+from asyncio import sslproto
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
@@ -25,7 +27,7 @@ from registry.wire.messages import Origin, Request, Response
 T = TypeVar("T")
 
 SILENCE = 600.0  # seconds before the first byte, or between two: a model may think for long
-_BUFFER = 32 * 1024  # bytes of an answer that are read before the client takes them
+_BUFFER = 32 * 1024  # bytes of an answer that are read, or decrypted, before the client takes them
 _AT_ONCE = 64 * 1024  # bytes of a body that are sent in one piece
 _OURS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # what aiohttp would add by itself
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError)
@@ -81,6 +83,8 @@ class Upstream:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
+            # Each TLS connection keeps so much to decrypt into: asyncio's 256 KiB are too many for hundreds.
+            sslproto.SSLProtocol.max_size = _BUFFER
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -93,15 +97,27 @@ class Upstream:
         return self._session
 
     def _explained(self, error: BaseException, *, answered: bool) -> RegistryError:
-        host, proxy = self._origin.netloc, self._proxy or ""
+        host = self._origin.netloc
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             why = f"{host} could not be reached in time"
             return TransientError(why, host=host, reason=Reason.LINE_BROKE)
-        if isinstance(error, aiohttp.ClientHttpProxyError):
-            error = OSError(f"Tunnel connection failed: {error.status}")
-        elif isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
-            error = ConnectionResetError()
-        return explain(error, self._origin, proxy=proxy, answered=answered)
+        return explain(_cause(error), self._origin, proxy=self._proxy or "", answered=answered)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What aiohttp's error says, as the standard library would have said it."""
+    match error:
+        case aiohttp.ClientHttpProxyError(status=status):
+            return OSError(f"Tunnel connection failed: {status}")
+        case aiohttp.ClientConnectorCertificateError():
+            return error.certificate_error
+        case aiohttp.ClientConnectorError():
+            return error.os_error
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
+            return ConnectionResetError()
+        case aiohttp.ClientResponseError(message=message):  # what came is no head of an answer
+            return http.client.BadStatusLine(message)
+    return error
 
 
 class _Coming:
