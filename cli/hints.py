@@ -41,12 +41,16 @@ ADVICE: Mapping[Reason, str] = {
     Reason.BUSY: "the registry is busy or broken; the same command goes on where this one stopped",
     Reason.LINE_BROKE: "the same command goes on where this one stopped",
     Reason.UNEXPECTED_ANSWER: "--debug shows the requests",
+    Reason.HOST_LOST: "a proxy in front has to pass the Host on that it was asked for "
+    "(nginx: proxy_set_header Host $http_host), or the registry be told its name (ferry serve --public-url)",
     Reason.NOBODY_LISTENS: "is it running, and is the port right?",
     Reason.NO_SUCH_HOST: "check the spelling, and this machine's DNS",
     Reason.NO_REGISTRY_THERE: "is it a registry, and is the port right?",
     Reason.HTTPS_THERE: "write https:// in front of the name, and leave out --plain-http where it was said",
     Reason.NO_HTTPS_THERE: "if it is meant to speak plain HTTP: --plain-http, or http:// before the name",
     Reason.CERTIFICATE: f"for {_PRIVATE_CA}",
+    Reason.CERTIFICATE_HOST: "ask under a name that its certificate is for; "
+    "or its administrator gets one for the name that was asked for",
     Reason.CERTIFICATE_DATES: f"if its dates are right, this machine's clock is not; for {_PRIVATE_CA}",
     Reason.CA_UNREADABLE: "--tls-ca takes certificates in PEM form",
     Reason.ADDRESS_TAKEN: "another program may use that port: choose one with --listen HOST:PORT",
@@ -64,10 +68,52 @@ ADVICE: Mapping[Reason, str] = {
 }
 
 
-def next_step(error: RegistryError) -> str:
-    """The step a person can take after `error`; "" where none is known."""
-    advice = ADVICE.get(error.reason, "")
+# Where there is more to find out than an error can say.
+LOOK_CLOSER = frozenset(
+    {
+        *(Reason.UNEXPECTED_ANSWER, Reason.BUSY, Reason.LINE_BROKE, Reason.NOBODY_LISTENS),
+        *(Reason.NO_SUCH_HOST, Reason.NO_REGISTRY_THERE, Reason.HTTPS_THERE, Reason.NO_HTTPS_THERE),
+        *(
+            Reason.CERTIFICATE,
+            Reason.CERTIFICATE_HOST,
+            Reason.CERTIFICATE_DATES,
+            Reason.PROXY,
+            Reason.CLOCK,
+            Reason.HOST_LOST,
+        ),
+    }
+)
+# What to do about a hop that fails for a reason without advice.
+STEPS: Mapping[str, str] = {
+    "settings": "mend what it names; an option goes before what is set",
+    "key": "name another with --key FILE; ferry signin makes one where there is none",
+    "credential": "mend it, or move it away; ferry login keeps a new one",
+    "proxy": "check HTTPS_PROXY and NO_PROXY, and whether the proxy is well",
+    "http": "ask its administrator; ferry api GET /v2/ --host {host} shows what it answers",
+    "challenge": "ask its administrator: what it wants to see is set up wrongly",
+    "token": "ask its administrator: its tokens are set up wrongly",
+    "manifest": "push the model again, if it is yours",
+    "blob": "push the model again from where it is whole",
+    "upload": "ask its administrator what it takes",
+    "store": "choose another place: --models DIR",
+}
+
+
+def next_step(error: RegistryError, hop: str = "") -> str:
+    """The step a person can take after `error`; "" where none is known.
+
+    `hop`: where `ferry doctor` met it, which has looked closer already.
+    """
     said = {"host": error.host, "name": error.name, "detail": error.detail}
+    advice = _filled(ADVICE.get(error.reason, ""), said) or error.hint
+    if hop:
+        return advice or _filled(STEPS.get(hop, ""), said)
+    closer = error.host if error.reason in LOOK_CLOSER else ""
+    return "; ".join(filter(None, (advice, closer and f"ferry doctor {closer} looks closer")))
+
+
+def _filled(advice: str, said: Mapping[str, str]) -> str:
+    """`advice` with its gaps filled; "" where one cannot be."""
     if any(f"{{{gap}}}" in advice and not text for gap, text in said.items()):
-        advice = ""
-    return advice.format_map(said) or error.hint
+        return ""
+    return advice.format_map(said)

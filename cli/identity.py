@@ -18,7 +18,7 @@ from cli.settings import Settings, environment
 from registry.errors import DeniedError, InvalidError, Reason, RegistryError
 
 if TYPE_CHECKING:
-    from registry.auth.credentials import ApiKeyFile, Credentials, StoredLogin
+    from registry.auth.credentials import ApiKeyFile, Candidate, Credentials, StoredLogin
     from registry.auth.docker import DockerConfig
     from registry.auth.keys import PrivateKey
     from registry.auth.prefixes import Prefix
@@ -39,11 +39,7 @@ def credentials(invocation: Invocation) -> Credentials:
     from registry.auth.secrets import ApiKey
 
     settings = invocation.settings
-    if settings.empty_secret:
-        raise InvalidError(
-            f"{settings.empty_secret} is set, but empty: the secret that it should hold is missing",
-            hint="a CI withholds secrets from forks and unprotected branches; unset it to do without",
-        )
+    check_secrets(settings)
     note = _once(lambda text: invocation.terminal.note(f"ferry: {visible(text)}"))
     docker = tuple(logins.found(environment(), settings.home))
     for fault in (fault for config in docker for fault in config.faults):
@@ -63,6 +59,15 @@ def credentials(invocation: Invocation) -> Credentials:
         run_helper=logins.ask_helper,
         note=note,
     )
+
+
+def check_secrets(settings: Settings) -> None:
+    """InvalidError for a secret that is set and empty."""
+    if settings.empty_secret:
+        raise InvalidError(
+            f"{settings.empty_secret} is set, but empty: the secret that it should hold is missing",
+            hint="a CI withholds secrets from forks and unprotected branches; unset it to do without",
+        )
 
 
 def _named_by_settings(settings: Settings) -> dict[Prefix, Path | ApiKeyFile]:
@@ -170,6 +175,26 @@ def _default_key(invocation: Invocation) -> PrivateKey | None:
         told = f"asking as nobody in particular: {why}{f' → {step}' if step else ''}"
         invocation.terminal.note(f"ferry: {visible(told)}")
         return None
+
+
+def chosen(invocation: Invocation, candidate: Candidate) -> str:
+    """Where the secret was named, as a person would look for it."""
+    from registry.auth.credentials import Why
+
+    settings = invocation.settings
+    match candidate.why:
+        case Why.GIVEN:
+            named = "key" in settings.options
+            return f"the key of this run: {settings.key_file() if named else 'the text in FERRY_KEY'}"
+        case Why.API_KEY:
+            variables = ("FERRY_API_KEY", "FERRY_API_KEY_FILE", "OLLAMA_API_KEY")
+            held = [name for name in variables if environment().get(name)]
+            return f"the API key of this run, in {' or '.join(held)}"
+        case Why.OWN:
+            return f'what settings.toml and credentials.toml say of "{candidate.place}"'
+        case Why.DOCKER:
+            return f"the login in {candidate.place}"
+    return f"this machine's own key, {settings.key_file()}"
 
 
 def _once(say: Callable[[str], None]) -> Callable[[str], None]:

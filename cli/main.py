@@ -37,6 +37,7 @@ _SECTIONS: dict[str, Section] = {
         "admin": ("cli.commands.admin:admin", "its accounts and rights"),
     },
     "And": {
+        "doctor": ("cli.commands.doctor:doctor", "what is wrong, and where"),
         "demo": ("cli.commands.demo:demo", "all of it, in a minute"),
         "completion": ("cli.commands.shell:completion", "for bash, zsh or fish"),
         "version": ("cli.commands.shell:version", "which Ferry this is"),

@@ -16,7 +16,7 @@ def parse(invocation: Invocation, text: str, *, destination: bool = False) -> Na
 
     `destination`: it is where models are published, so any dotted name is a host.
     """
-    if not is_host(text, destination=destination) or _in_store(invocation, text):
+    if not is_host(text, destination=destination) or in_store(invocation, text):
         return invocation.settings.name(text)
     example = f"for example {text.rstrip('/')}/acme/tiny"
     model = "" if is_host(text) else f"; the model of that name is library/{text}"
@@ -48,7 +48,7 @@ def agree_to_host(invocation: Invocation, text: str, to: Name) -> None:
         )
 
 
-def _in_store(invocation: Invocation, text: str) -> bool:
+def in_store(invocation: Invocation, text: str) -> bool:
     """Whether the local store holds a model of this name."""
     try:
         store = Store(invocation.settings.models()[0])

@@ -15,6 +15,7 @@ from cli.exits import Run
 from cli.render import Terminal
 from cli.settings import Settings
 from cli.settings.files import KEYS
+from registry.errors import RegistryError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +26,7 @@ class Invocation:
 
     settings: Settings
     terminal: Terminal
+    fault: RegistryError | None = None  # why the settings are empty: a command that bears it was asked for
 
 
 _FLAG: dict[str, Any] = {"is_flag": True, "default": None}
@@ -84,10 +86,15 @@ MOVING = ("limit_rate", "jobs", "give_up_after", "dry_run", "progress")
 
 
 def command(
-    *names: str, name: str | None = None, goes_on: bool = False, beside: bool = False
+    *names: str,
+    name: str | None = None,
+    goes_on: bool = False,
+    beside: bool = False,
+    bears_faults: bool = False,
 ) -> Callable[[F], click.Command]:
     """Make a function a command with these options; it is called with an Invocation in their place.
 
+    `bears_faults`: it is called also where the settings cannot be read, with why.
     `beside`: it runs beside the main thread, where no signal can break it. `goes_on`: that too, and the same
     command continues what an interruption stopped.
     """
@@ -96,7 +103,13 @@ def command(
         @functools.wraps(function)
         def work(*arguments: Any, **given: Any) -> object:
             options = {key: given.pop(key) for key in tuple(given) if key in KEYS}
-            invocation = _invocation(options, goes_on)
+            try:
+                invocation = _invocation(options, goes_on)
+            except RegistryError as error:
+                run = click.get_current_context().find_object(Run)
+                if run is None or not bears_faults:
+                    raise
+                invocation = Invocation(Settings({}, {}), run.terminal, error)
             context = click.get_current_context()
             run = context.find_object(Run)
             if run is None or not (goes_on or beside):

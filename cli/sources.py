@@ -24,11 +24,12 @@ from registry.model.spans import Span
 from registry.targets.store import Store
 
 if TYPE_CHECKING:
+    from registry.auth.credentials import Credentials
     from registry.connect import Connections, HostSettings
 
 _TAGS_TOLD = 10
 
-Patience: TypeAlias = Mapping[str, Any]  # `stall`, `floor`: as `Network` has them
+Patience: TypeAlias = Mapping[str, Any]  # `stall`, `floor`, `connect`: as `Network` has them
 
 
 @contextmanager
@@ -97,8 +98,13 @@ def read(source: Source, name: Name, blob: Descriptor, limit: int) -> bytes:
 
 
 @contextmanager
-def connections(invocation: Invocation, patience: Patience | None = None) -> Iterator[Connections]:
-    """Everything the network is reached through, closed at the end; `patience` where none is set."""
+def connections(
+    invocation: Invocation, patience: Patience | None = None, known: Credentials | None = None
+) -> Iterator[Connections]:
+    """Everything the network is reached through, closed at the end.
+
+    `patience` where none is set; `known` is who we are, if that was found out already.
+    """
     from registry.connect import Connections
     from registry.targets.methods import file_methods
     from registry.targets.sessions import file_sessions
@@ -118,7 +124,7 @@ def connections(invocation: Invocation, patience: Patience | None = None) -> Ite
     )  # one look at its files, and one warning, a host
     opened = Connections(
         settings_of,
-        identity.credentials(invocation),
+        known if known is not None else identity.credentials(invocation),
         uploads=uploads,
         methods=methods,
         meter=meter,
@@ -152,7 +158,7 @@ def _host_settings(invocation: Invocation, host: str, patience: Patience) -> Hos
 
     place = invocation.settings.place(host)
     proxy = place.proxy
-    patience = {key: invocation.settings.get(key, patience.get(key)) for key in ("stall", "floor")}
+    patience = {key: invocation.settings.get(key, patience.get(key)) for key in ("stall", "floor", "connect")}
     network = Network(
         agent=f"{distribution.NAME}/{distribution.version()}",
         proxies={"http": proxy, "https": proxy} if proxy else invocation.settings.proxies,

@@ -105,16 +105,19 @@ class Connections:
 
     def remote_at(self, origin: Origin, repository: str = "", visibility: str = "") -> Remote:
         """The registry at `origin`, asked as whom we are in `repository` (or a namespace) there."""
-        bare = self._pool(self._host_settings(origin.netloc).network)  # for storage: nobody's name, no secret
         peer = Peer(self.session(origin, repository), origin, self._now)
         return Remote(
             peer,
             self._uploads,
-            Direct(bare),
+            Direct(self.bare(origin)),
             methods=self._methods,
             visibility=visibility,
             refused=self._refused[origin],
         )
+
+    def bare(self, origin: Origin) -> Transport:
+        """The transport that says to nobody who we are, over the network that leads to `origin`."""
+        return self._pool(self.network(origin))
 
     def session(self, origin: Origin, repository: str = "") -> Transport:
         """The transport that says to `origin` who we are in `repository`."""

@@ -59,9 +59,11 @@ class Reason(StrEnum):
     HTTPS_THERE = "https_there"  # it speaks HTTPS, and was asked in plain HTTP
     NO_HTTPS_THERE = "no_https_there"  # it was asked in HTTPS, and speaks none
     CERTIFICATE = "certificate"  # nobody vouches for its certificate
+    CERTIFICATE_HOST = "certificate_host"  # its certificate is for another host
     CERTIFICATE_DATES = "certificate_dates"  # its certificate is not valid today
     CA_UNREADABLE = "ca_unreadable"  # the certificates of further authorities cannot be read
     ADDRESS_TAKEN = "address_taken"  # an address to listen at is not ours, or another program listens there
+    HOST_LOST = "host_lost"  # the host does not know itself by the name it was asked for
     PROXY = "proxy"  # the proxy on the way failed, or changed what passed
 
     NOT_IN_STORE = "not_in_store"  # the local store has no such model

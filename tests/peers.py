@@ -265,8 +265,8 @@ def tls_front(place: Path, upstream: str, location: str = "") -> Iterator[Front]
         yield Front(host, place / "cert.pem", log)
 
 
-def write_certificate(place: Path, *more: str) -> None:
-    """`cert.pem` and `key.pem` in `place`, good for 127.0.0.1, localhost and `more` host names today."""
+def write_certificate(place: Path, *more: str, until: float = 1.0) -> None:
+    """`cert.pem` and `key.pem` in `place`, for this machine and `more`; good `until` days from now."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -282,8 +282,8 @@ def write_certificate(place: Path, *more: str) -> None:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now + datetime.timedelta(days=until - 2))
+        .not_valid_after(now + datetime.timedelta(days=until))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         .sign(key, hashes.SHA256())

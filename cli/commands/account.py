@@ -12,7 +12,6 @@ from cli import accounts, identity
 from cli.accounts import AccountHost
 from cli.options import NETWORK, Invocation, command
 from cli.render import visible
-from cli.settings import environment
 from registry.errors import DeniedError, NotFoundError, Reason
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def whoami(invocation: Invocation, host: str | None) -> None:
     assert isinstance(credential, dict)
     shown = str(credential.get("shown") or "")
     fingerprint = shown if shown.startswith("SHA256:") else None
-    chosen = _chosen(invocation, candidate)
+    chosen = identity.chosen(invocation, candidate)
     document = {**answer, "host": there.origin.netloc, "fingerprint": fingerprint, "chosen": chosen}
     if invocation.terminal.json:
         invocation.terminal.document(document)
@@ -136,23 +135,3 @@ def _unknown(there: AccountHost, key: PrivateKey) -> DeniedError:
 
 def _document(name: str, id: str, kind: str, shown: str) -> Document:
     return {"id": id, "name": name, "credential": {"kind": kind, "shown": shown}}
-
-
-def _chosen(invocation: Invocation, candidate: Candidate) -> str:
-    """Where the secret was named, as a person would look for it."""
-    from registry.auth.credentials import Why
-
-    settings = invocation.settings
-    match candidate.why:
-        case Why.GIVEN:
-            named = "key" in settings.options
-            return f"the key of this run: {settings.key_file() if named else 'the text in FERRY_KEY'}"
-        case Why.API_KEY:
-            variables = ("FERRY_API_KEY", "FERRY_API_KEY_FILE", "OLLAMA_API_KEY")
-            held = [name for name in variables if environment().get(name)]
-            return f"the API key of this run, in {' or '.join(held)}"
-        case Why.OWN:
-            return f'what settings.toml and credentials.toml say of "{candidate.place}"'
-        case Why.DOCKER:
-            return f"the login in {candidate.place}"
-    return f"this machine's own key, {settings.key_file()}"

@@ -57,6 +57,9 @@ class Settings:
     api_key_files: Mapping[str, Path] = field(default_factory=dict)  # the same, where a file holds it
     config: Path | None = None  # where the settings and the logins are
     empty_secret: str = ""  # the variable of a secret that is set to nothing
+    said_by: Mapping[str, str] = field(
+        default_factory=dict
+    )  # the option, variable or file of each of `chosen`
 
     def get(self, key: str, default: Any = None) -> Any:
         """What was set for a key of KEYS, or `default`."""
@@ -146,14 +149,17 @@ def resolve(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings
     config = _base(environ, "XDG_CONFIG_HOME", home, ".config")
     file, hosts = files.settings(config, home)
     chosen = dict(file)
+    said_by = dict.fromkeys(file, str(config / "settings.toml") if config else "")
     said = set()
     for key, check in KEYS.items():
         option = _OPTION.get(key, f"--{key.replace('_', '-')}")
         variable = _VARIABLE.get(key, f"FERRY_{key.upper()}")
         if given.get(key) not in (None, False, ()):
             chosen[key] = files.checked(check, given[key], option, home)
+            said_by[key] = option
         elif environ.get(variable, "").strip():
             chosen[key] = files.checked(check, environ[variable], variable, home)
+            said_by[key] = variable
         else:
             continue
         said.add(key)
@@ -172,6 +178,7 @@ def resolve(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings
         api_key_files=_api_key_files(environ),
         config=config,
         empty_secret=_empty_secret(given, environ),
+        said_by=said_by,
     )
 
 

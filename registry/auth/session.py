@@ -31,7 +31,11 @@ from registry.wire.redirects import follow
 
 _SECRET_FIELDS = ("Authorization", "Cookie", "Proxy-Authorization")
 _LINKS = ("Location", "Docker-Upload-Location", "X-Direct-Upload-URL")
-_UNTRUSTED = (Reason.CERTIFICATE, Reason.CERTIFICATE_DATES)  # it is we who refuse the host
+_UNTRUSTED = (
+    Reason.CERTIFICATE,
+    Reason.CERTIFICATE_HOST,
+    Reason.CERTIFICATE_DATES,
+)  # it is we who refuse the host
 _SENDS = 5  # of one request at most: a token that served another thread may have ended by now
 _KEPT = 0.8  # the part of its life after which a token is not begun with any more
 
@@ -114,6 +118,10 @@ class Session:
         with self._lock:
             proven = [entry.proven for entry in self._entries.values() if entry.proven is not None]
         return any(grant.refusal is None for grant in proven)
+
+    def grant(self, access: Access | None) -> Grant | None:
+        """What requests for `access` are made with now; None where nothing was wanted, or given."""
+        return self._entry(access).grant
 
     def _without_secrets(self, response: Response) -> Response:
         """A refusal whose words repeat nothing that is ours, and no link that carries a permission."""

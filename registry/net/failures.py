@@ -92,11 +92,15 @@ def _of_tls(causes: list[BaseException], origin: Origin) -> RegistryError | None
     untrusted = _first(causes, ssl.SSLCertVerificationError)
     if isinstance(untrusted, ssl.SSLCertVerificationError):
         why = printable(untrusted.verify_message or str(untrusted))[:_SHOWN].rstrip(".")
-        dated = "not yet valid" in why or "expired" in why
+        reason = Reason.CERTIFICATE
+        if "not yet valid" in why or "expired" in why:
+            reason = Reason.CERTIFICATE_DATES
+        elif "mismatch" in why:
+            reason = Reason.CERTIFICATE_HOST
         return DeniedError(
             f"{host} is not to be trusted: its certificate failed, {why}",
             host=host,
-            reason=Reason.CERTIFICATE_DATES if dated else Reason.CERTIFICATE,
+            reason=reason,
         )
     broken = _first(causes, ssl.SSLError)
     if isinstance(broken, ssl.SSLError) and broken.reason in _NOT_TLS:

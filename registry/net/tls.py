@@ -59,6 +59,10 @@ class TlsSocket(socket.socket):
         """As SSLSocket's."""
         return self._tls.getpeercert(binary_form)
 
+    def version(self) -> str | None:
+        """As SSLSocket's."""
+        return self._tls.version()
+
     # --- reading -----------------------------------------------------------------------------------
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:

@@ -182,6 +182,10 @@ class Store:
             before, self._in_use[name.folded()] = self._in_use.get(name.folded()), mark
         if before is not None:
             before.release()
+        self.room_for_rest(manifest)
+
+    def room_for_rest(self, manifest: Manifest) -> None:
+        """StorageError if what is missing of a model does not fit."""
         self.room_for(sum(self._needed(blob) for blob in manifest.blobs()))
 
     def room_for(self, needed: int) -> None:

@@ -149,6 +149,8 @@ def error_of(
     if status in (404, 410):
         reason = Reason.NO_REGISTRY_THERE if refusal.page else Reason.NAME_NOT_THERE
         return NotFoundError(message, host=host, name=name, reason=reason)
+    if status == 421:
+        return ProtocolError(message, host=host, name=name, reason=Reason.HOST_LOST)
     if passes(status):
         return _transient(refusal, message, host, name, now)
     if status in _REDIRECTS:

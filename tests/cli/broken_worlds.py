@@ -1,0 +1,297 @@
+"""Worlds in which something on the way to a model is broken, each with real sockets and files.
+
+A world is a function that is given a `Yard` to build in, and says what `ferry doctor` is run with.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from email.utils import formatdate
+
+from broken_yard import Words, Yard, asks_for_a_token, holds_a_model, silence
+from login_kit import docker
+from peers import free_port
+from person import Ferry
+from spy import Spy, reply
+
+from registry.auth import api_keys
+
+# --- what this run was told, and who it is ----------------------------------------------------------------
+
+
+def unknown_setting(yard: Yard) -> Words:
+    Ferry(yard.home).settings("registri = 'x'\n")
+    return (yard.tiny,)
+
+
+def api_key_for_nobody(yard: Yard) -> Words:
+    yard.environ["FERRY_API_KEY"] = "x"
+    return (yard.tiny,)
+
+
+def authority_not_there(yard: Yard) -> Words:
+    return (yard.tiny, "--tls-ca", "nowhere.pem")
+
+
+def proxy_that_is_no_url(yard: Yard) -> Words:
+    yard.environ["HTTPS_PROXY"] = "http://proxy:port"
+    return ("models.acme.example",)
+
+
+def empty_key(yard: Yard) -> Words:
+    yard.environ["FERRY_KEY"] = ""
+    return (yard.tiny,)
+
+
+def exposed_key(yard: Yard) -> Words:
+    yard.make_key().chmod(0o644)
+    return (yard.tiny,)
+
+
+def key_that_is_none(yard: Yard) -> Words:
+    yard.make_key().write_text("no key\n")
+    return (yard.tiny,)
+
+
+def exposed_logins(yard: Yard) -> Words:
+    path = Ferry(yard.home).settings("").with_name("credentials.toml")
+    path.write_text("")
+    path.chmod(0o644)
+    return (yard.tiny,)
+
+
+def broken_docker_config(yard: Yard) -> Words:
+    docker(Ferry(yard.home), {})
+    (yard.home / ".docker" / "config.json").write_text("{")
+    return (f"{yard.spy(holds_a_model()).netloc}/acme/tiny",)
+
+
+# --- the way there ----------------------------------------------------------------------------------------
+
+
+def no_such_host(_yard: Yard) -> Words:
+    return ("no.such.invalid/acme/tiny",)
+
+
+def refused_proxy(yard: Yard) -> Words:
+    yard.environ["HTTPS_PROXY"] = f"http://127.0.0.1:{free_port()}"
+    return ("models.acme.example/acme/tiny",)
+
+
+def proxy_that_wants_a_password(yard: Yard) -> Words:
+    yard.environ["HTTPS_PROXY"] = f"http://ada:s3cret-of-proxy@{yard.spy(reply(407)).netloc}"
+    return ("models.acme.example/acme/tiny",)
+
+
+def proxy_without_a_name(yard: Yard) -> Words:
+    yard.environ["HTTPS_PROXY"] = "http://no.such.invalid:3128"
+    return ("models.acme.example",)
+
+
+def nobody_listens(_yard: Yard) -> Words:
+    return (f"127.0.0.1:{free_port()}",)
+
+
+def silent_tls(yard: Yard) -> Words:
+    yard.environ["FERRY_STALL"] = "0.2"
+    return (f"https://{yard.spy(silence).netloc}/acme/tiny",)
+
+
+def unknown_authority(yard: Yard) -> Words:
+    return (f"https://{yard.spy(reply(200), tls='good').netloc}",)
+
+
+def expired_certificate(yard: Yard) -> Words:
+    return (f"https://{yard.spy(reply(200), tls='expired').netloc}", *yard.trust("expired"))
+
+
+def certificate_of_another_host(yard: Yard) -> Words:
+    yard.through("good", reply(200))
+    return ("models.acme.example/acme/tiny", *yard.trust("good"))
+
+
+def plain_http_where_tls_is_asked(yard: Yard) -> Words:
+    hasty = yard.stack.enter_context(Spy((silence,), greeting=reply(400)))
+    return (f"https://{hasty.netloc}",)
+
+
+def tls_where_plain_http_is_asked(yard: Yard) -> Words:
+    return (f"http://{yard.front}/acme/tiny",)
+
+
+# --- what answers -----------------------------------------------------------------------------------------
+
+
+def silent_peer(yard: Yard) -> Words:
+    yard.environ["FERRY_STALL"] = "0.2"
+    return (f"{yard.spy(silence).netloc}/acme/tiny",)
+
+
+def web_page(yard: Yard) -> Words:
+    return (yard.spy(reply(200, b"<!doctype html><title>Log in</title>")).netloc,)
+
+
+def not_http(yard: Yard) -> Words:
+    return (yard.spy(b"SSH-2.0-OpenSSH_9.6\r\n").netloc,)
+
+
+def busy_for_hours(yard: Yard) -> Words:
+    return (f"{yard.spy(reply(429, b'{}', Retry_After='7200')).netloc}/acme/tiny",)
+
+
+def down(yard: Yard) -> Words:
+    return (yard.spy(reply(503)).netloc,)
+
+
+def lost_host(yard: Yard) -> Words:
+    """nginx passes the Host on, and the registry does not know that name of its own."""
+    return (f"https://{yard.front}/lost/tiny", *yard.trust("front"))
+
+
+def wrong_clock(yard: Yard) -> Words:
+    yard.make_key()
+    past = formatdate(1_000_000_000, usegmt=True)
+    return (f"{yard.spy(asks_for_a_token(date=past)).netloc}/acme/tiny",)
+
+
+# --- who we are there, and what we may --------------------------------------------------------------------
+
+
+def nothing_is_asked_for(yard: Yard) -> Words:
+    return (f"{yard.spy(reply(401)).netloc}/acme/tiny",)
+
+
+def realm_elsewhere(yard: Yard) -> Words:
+    yard.make_key()
+    return (f"{yard.spy(asks_for_a_token('http://127.0.0.9:99/token')).netloc}/acme/tiny",)
+
+
+def realm_elsewhere_with_a_password(yard: Yard) -> Words:
+    host = yard.spy(asks_for_a_token("http://id.other.invalid/token")).netloc
+    docker(Ferry(yard.home), {"auths": {host: {"auth": b64encode(b"ada:s3cret-password").decode()}}})
+    return (f"{host}/acme/tiny",)
+
+
+def garbage_for_a_token(yard: Yard) -> Words:
+    return (f"{yard.spy(asks_for_a_token(token='{}')).netloc}/acme/tiny",)
+
+
+def no_key(yard: Yard) -> Words:
+    return (f"{yard.tiny}",)
+
+
+def unknown_key(yard: Yard) -> Words:
+    yard.make_key()
+    return (yard.house.host,)
+
+
+def revoked_key(yard: Yard) -> Words:
+    yard.be("withdrawn")
+    return (yard.tiny,)
+
+
+def bad_api_key(yard: Yard) -> Words:
+    yard.environ |= {"FERRY_API_KEY": api_keys.make(bytes(32)), "FERRY_REGISTRY": yard.house.host}
+    return (yard.tiny,)
+
+
+def private_model(yard: Yard) -> Words:
+    yard.be("ben")
+    return (yard.tiny,)
+
+
+def no_such_tag(yard: Yard) -> Words:
+    yard.be("ada")
+    return (f"{yard.tiny}:gone",)
+
+
+def push_denied(yard: Yard) -> Words:
+    yard.be("guest")
+    return (yard.tiny, "--push")
+
+
+def key_unknown_at_ollama_com(yard: Yard) -> Words:
+    yard.make_key()
+    yard.through("good", reply(401, json.dumps({"error": "unauthorized"}).encode()))
+    return ("ollama.com", *yard.trust("good"))
+
+
+# --- the bytes, and where they go -------------------------------------------------------------------------
+
+
+def no_ranges(yard: Yard) -> Words:
+    return (f"{yard.spy(holds_a_model('no ranges')).netloc}/acme/tiny",)
+
+
+def missing_blob(yard: Yard) -> Words:
+    return (f"{yard.spy(holds_a_model('missing')).netloc}/acme/tiny",)
+
+
+def damaged_blob(yard: Yard) -> Words:
+    return (f"{yard.spy(holds_a_model('damaged')).netloc}/acme/tiny",)
+
+
+def small_bodies_only(yard: Yard) -> Words:
+    return (f"https://{yard.front}/limited/tiny", "--push", *yard.trust("front"))
+
+
+def hardly_any_bodies(yard: Yard) -> Words:
+    return (f"https://{yard.front}/tight/tiny", "--push", *yard.trust("front"))
+
+
+def store_that_is_a_file(yard: Yard) -> Words:
+    (yard.home / "file").write_text("")
+    return (f"{yard.spy(holds_a_model()).netloc}/acme/tiny", "--models", str(yard.home / "file"))
+
+
+World = Callable[[Yard], Words]
+# What is broken: at which hop, how that ends, words of what was seen, words of the next step.
+WORLDS: list[tuple[World, str, int, str, str]] = [
+    (unknown_setting, "settings", 2, "registri: no such setting", "there are: registry"),
+    (api_key_for_nobody, "settings", 2, "FERRY_REGISTRY is not", "set FERRY_REGISTRY"),
+    (authority_not_there, "settings", 2, "nowhere.pem", "--tls-ca"),
+    (proxy_that_is_no_url, "settings", 2, "HTTPS_PROXY", "mend"),
+    (empty_key, "key", 2, "FERRY_KEY is set, but empty", "unset it"),
+    (exposed_key, "key", 4, "others may touch it", "chmod 600"),
+    (key_that_is_none, "key", 2, "is not an OpenSSH private key", "ssh-keygen"),
+    (exposed_logins, "credential", 4, "credentials.toml", "chmod 600"),
+    (broken_docker_config, "credential", 0, "config.json is not JSON", "mend it"),
+    (no_such_host, "dns", 6, "does not resolve", "DNS"),
+    (proxy_without_a_name, "dns", 6, "the proxy no.such.invalid", "HTTPS_PROXY"),
+    (refused_proxy, "proxy", 6, "refused the connection", "HTTPS_PROXY"),
+    (proxy_that_wants_a_password, "proxy", 4, "407", "NO_PROXY=models.acme.example"),
+    (nobody_listens, "tcp", 6, "refused the connection", "is the port right"),
+    (silent_tls, "tls", 6, "fell silent", "the same command"),
+    (unknown_authority, "tls", 4, 'issued by "ferry test"', "--tls-ca"),
+    (expired_certificate, "tls", 4, "expired", "its dates"),
+    (certificate_of_another_host, "tls", 4, "it is for localhost", "a name that its certificate is for"),
+    (plain_http_where_tls_is_asked, "tls", 7, "does not speak HTTPS", "--plain-http"),
+    (tls_where_plain_http_is_asked, "http", 7, "speaks HTTPS", "https://"),
+    (silent_peer, "http", 6, "fell silent", "the same command"),
+    (web_page, "http", 7, "a web page", "is it a registry"),
+    (not_http, "http", 7, "did not answer in HTTP", "is it a registry"),
+    (busy_for_hours, "http", 6, "left alone for 2 h", "busy"),
+    (down, "http", 6, "503", "busy"),
+    (lost_host, "http", 7, "421", "proxy_set_header Host"),
+    (wrong_clock, "clock", 4, "s before", "set this machine's clock"),
+    (nothing_is_asked_for, "challenge", 7, "does not say what it wants", "administrator"),
+    (realm_elsewhere, "token", 4, "a signature at http://127.0.0.9:99", "--realm http://127.0.0.9:99"),
+    (realm_elsewhere_with_a_password, "token", 4, "the password at http://id.other", "--realm http://id."),
+    (garbage_for_a_token, "token", 7, "no token in it", "administrator"),
+    (no_key, "token", 4, "there is no key or login for it", "ferry signin"),
+    (unknown_key, "token", 4, "does not accept the key", "ferry signin"),
+    (revoked_key, "token", 4, "does not accept the key", "another key"),
+    (bad_api_key, "token", 4, "invalid or revoked", "make a new API key"),
+    (private_model, "scope", 3, "granted nothing", "a private model looks like none"),
+    (no_such_tag, "manifest", 3, "404", "check the name"),
+    (key_unknown_at_ollama_com, "account", 4, "does not know the key", "ferry signin ollama.com"),
+    (no_ranges, "blob", 0, "no ranges", ""),
+    (missing_blob, "blob", 3, "BLOB_UNKNOWN", "check the name"),
+    (damaged_blob, "blob", 5, "is damaged", "push the model again"),
+    (push_denied, "upload", 4, "doctor-ada/tiny", "ask the owner"),
+    (small_bodies_only, "upload", 0, "took 1 MiB", "client_max_body_size"),
+    (hardly_any_bodies, "upload", 7, "no body of 1 MiB", "client_max_body_size"),
+    (store_that_is_a_file, "store", 8, "is not a directory", "another place"),
+]
