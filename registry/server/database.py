@@ -39,6 +39,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from registry.disk import files
 from registry.disk.data import DataFile
 from registry.errors import InvalidError, StorageError
+from registry.server.reserve import Reserve
 from registry.server.tables import METADATA, RIGHTS_CHANGES, TRIGGERS
 
 FILE = "registry.db"
@@ -85,7 +86,14 @@ def connect(path: Path, *, constraints: bool = True) -> Engine:
     event.listen(engine, "connect", _prepare)
     if not constraints:
         event.listen(engine, "connect", _without_constraints)
-    event.listen(engine, "begin", _begin)
+    reserve = Reserve(path.parent)
+
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("alone"):
+            reserve.give_way()
+        _begin(connection)
+
+    event.listen(engine, "begin", begin)
     return engine
 
 

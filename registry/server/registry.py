@@ -23,6 +23,7 @@ from registry.server.invitations import Invitations
 from registry.server.last_use import LastUse
 from registry.server.organisations import Organisations
 from registry.server.publishers import Publishers
+from registry.server.reserve import Reserve
 from registry.server.rights import Rights
 from registry.server.room import Room
 from registry.server.services import Services
@@ -83,6 +84,7 @@ class Registry:
     def prepare(cls, directory: Path, min_free: int | None = None) -> Registry:
         """The same for its one server: made if there is none, brought up to date if it is an older one."""
         engine = prepare(directory, time.time, new_id)
+        Reserve(directory).keep()
         return cls.over(directory, engine, Room.at(directory, min_free))
 
     def close(self) -> None:

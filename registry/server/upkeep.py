@@ -10,6 +10,7 @@ from registry.server import revocations
 from registry.server.backup import daily_copy
 from registry.server.depot import DiskDepot
 from registry.server.reclaim import Reclaim
+from registry.server.reserve import Reserve
 
 EVERY = 60.0  # seconds between two looks
 RECLAIM_EVERY = 3600.0
@@ -45,6 +46,8 @@ class Upkeep:
             full = True
             if not self._full:
                 self.told(f"{error.message}; pulls go on, and deleting and ferry admin gc make room")
+        if not full:
+            Reserve(self.depot.directory).keep()
         if self._full and not full:
             self.noted("the disk has room again")
         self._full = full

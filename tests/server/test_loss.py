@@ -19,6 +19,7 @@ from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, OCI_MANIFEST, Descriptor, image
 from registry.server.backup import backup, daily_copy
 from registry.server.check import Check, Wrong
+from registry.server.key_scopes import parse_scopes
 from registry.server.principal import Right
 from registry.server.reclaim import Reclaim, Terms
 from registry.server.registry import Registry
@@ -133,6 +134,7 @@ def test_a_real_disk_that_a_push_fills_stays_one_that_can_be_worked_with(
     registry.accounts.add_user("ada", key=key(1).public)  # the database can still write, and so
     nonces = Nonces(registry.depot.engine, registry.depot.clock)
     nonces.spend("ada", "n" * 20, nonces.clock())  # tokens can be asked for
+    whole_disk_is_full(small_disk, registry)
     registry.accounts.remove("ada")
     assert site.call("DELETE", MANIFEST).status == 202
     assert Reclaim(registry.depot, Terms.asked(0.0)).run().freed == 0  # the push may go on
@@ -143,6 +145,23 @@ def test_a_real_disk_that_a_push_fills_stays_one_that_can_be_worked_with(
     again = serve(small_disk / "data")
     assert again.published() == raw
     again.blob(bytes(4 * MIB))
+
+
+def whole_disk_is_full(disk: Path, registry: Registry) -> None:
+    """Something else takes every byte that is left: people still sign in, and end what has leaked."""
+    ada = registry.accounts.user("ada")
+    made = [registry.api_keys.create(ada, parse_scopes(["*:pull"])) for _ in range(3)]
+    with registry.depot.engine.connect() as database:  # nothing is left of what earlier changes took
+        database.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    with (disk / "other").open("wb", buffering=0) as other, pytest.raises(OSError, match="No space"):
+        while True:
+            other.write(bytes(4096))
+    assert registry.depot.room.free == 0
+    assert registry.sessions.begin(ada, "127.0.0.1")
+    assert all(registry.credentials.revoke("ada", each.id) for each in made)
+    assert registry.credentials.revoke_key(key(1).public.fingerprint)
+    registry.accounts.disable("ada")
+    (disk / "other").unlink()
 
 
 # --- blobs ------------------------------------------------------------------------------------------------
