@@ -24,8 +24,10 @@ from registry.model.spans import Span
 from registry.targets.store import Store
 
 if TYPE_CHECKING:
+    from cli.settings import Place
     from registry.auth.credentials import Credentials
     from registry.connect import Connections, HostSettings
+    from registry.net.network import ClientCertificate
 
 _TAGS_TOLD = 10
 
@@ -150,6 +152,16 @@ def forget_what_is_old(invocation: Invocation, now: float) -> None:
         methods.file_methods(state / "registries").prune(now, methods.AGE)
 
 
+def _certificate(host: str, place: Place) -> ClientCertificate | None:
+    """What we show `host`, and no place that it sends us to."""
+    from registry.net.network import ClientCertificate
+    from registry.wire.messages import Origin
+
+    if place.client_cert is None:
+        return None
+    return ClientCertificate(Origin.of(f"https://{host}"), place.client_cert, place.client_key)
+
+
 def _host_settings(invocation: Invocation, host: str, patience: Patience) -> HostSettings:
     """How the settings say that `host` is reached."""
     from registry.connect import HostSettings
@@ -165,6 +177,7 @@ def _host_settings(invocation: Invocation, host: str, patience: Patience) -> Hos
         no_proxy=() if proxy else invocation.settings.no_proxy,
         ca=files.certificates(place.tls_ca) if place.tls_ca else "",
         insecure=place.insecure_tls,
+        certificate=_certificate(host, place),
         **{key: value for key, value in patience.items() if value is not None},
     )
     if give_up_after := invocation.settings.get("give_up_after"):  # a silent peer makes no progress either

@@ -41,6 +41,9 @@ class Reason(StrEnum):
     NOT_ALLOWED = "not_allowed"  # the host knows who asks, and says no
     WITHDRAWN = "withdrawn"  # the host knows it, and takes it no more: revoked, expired, disabled
     VISIBILITY_UNSUPPORTED = "visibility_unsupported"  # a push cannot say there who may read it
+    CLIENT_CERTIFICATE = (
+        "client_certificate"  # the host wants a certificate of ours, and was shown no good one
+    )
     CREDENTIALS_NOT_ALLOWED = "credentials_not_allowed"  # the secret in use may not change credentials
     CLOCK = "clock"  # the two clocks differ too much
     NAME_NOT_THERE = "name_not_there"  # a registry has no such name, or shows it to others only

@@ -36,6 +36,8 @@ class Place:
     https: bool = False  # something was said of its certificate, so HTTPS is meant, also on the loopback
     proxy: str = field(default="", repr=False)
     realms: tuple[str, ...] = ()
+    client_cert: Path | None = None  # what we show this host alone, where it asks who is there (mutual TLS)
+    client_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,11 @@ class Settings:
         for secret in ("key", "api_key_file"):
             own.pop(secret, None)
         own["realms"] = (*own.get("realms", ()), *self.get("realms", ()))
-        said = {key for key in ("tls_ca", "insecure_tls") if key in self.options or key in own_table}
+        said = {
+            key
+            for key in ("tls_ca", "insecure_tls", "client_cert")
+            if key in self.options or key in own_table
+        }
         return Place(**own, https=any(own.get(key) for key in said))
 
     @property

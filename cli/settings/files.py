@@ -63,6 +63,8 @@ KEYS: Mapping[str, values.Check] = {
 NAMESPACE_KEYS: Mapping[str, values.Check] = {"key": KEYS["key"], "api_key_file": values.path}
 HOST_KEYS: Mapping[str, values.Check] = {
     **{key: KEYS[key] for key in ("plain_http", "tls_ca", "insecure_tls", "proxy", "realms")},
+    "client_cert": values.path,
+    "client_key": values.path,
     **NAMESPACE_KEYS,
 }
 
@@ -98,6 +100,8 @@ def _parse(path: Path, raw: bytes, home: Path | None) -> tuple[dict[str, Any], d
         where = f"{path}:{_line(text, name, next(iter(table), ''))}: host.{name}"
         checked(values.host, f"{scheme}://{host}" if scheme else host, where, home)
         keys = NAMESPACE_KEYS if namespace else HOST_KEYS
+        if "client_key" in table and "client_cert" not in table:
+            raise InvalidError(f"{where}: client_key: means nothing without client_cert beside it")
         hosts[f"{asked_host(host.lower())}{slash}{namespace}"] = _table(path, text, table, keys, name, home)
     return own, hosts
 

@@ -20,6 +20,18 @@ from registry.wire.messages import Origin
 _DEPTH = 12  # wrappers around wrappers that are looked through
 _SHOWN = 120
 _NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
+# What a server's TLS says that asks who is there, and is not content.
+_NOT_THIS_ONE = "wants to see a certificate of ours, and does not take this one"
+_WANTS_CERTIFICATE = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "wants to see a certificate of ours, and got none",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "breaks off: it may want to see a certificate of ours",  # TLS 1.2
+    "SSLV3_ALERT_BAD_CERTIFICATE": _NOT_THIS_ONE,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": _NOT_THIS_ONE,
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": _NOT_THIS_ONE,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _NOT_THIS_ONE,
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": _NOT_THIS_ONE,
+    "TLSV1_ALERT_UNKNOWN_CA": _NOT_THIS_ONE,
+}
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 _QUERY = re.compile(r"\?\S+")
 _GARBAGE = (
@@ -103,6 +115,12 @@ def _of_tls(causes: list[BaseException], origin: Origin) -> RegistryError | None
             reason=reason,
         )
     broken = _first(causes, ssl.SSLError)
+    if isinstance(broken, ssl.SSLError) and broken.reason in _WANTS_CERTIFICATE:
+        return DeniedError(
+            f"{host} {_WANTS_CERTIFICATE[broken.reason]}",
+            host=host,
+            reason=Reason.CLIENT_CERTIFICATE,
+        )
     if isinstance(broken, ssl.SSLError) and broken.reason in _NOT_TLS:
         return ProtocolError(
             f"{host} does not speak HTTPS there",

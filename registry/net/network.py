@@ -5,12 +5,26 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from registry.errors import InvalidError
 from registry.wire.messages import Origin, Request
 
 _WHOLE = 1024**3  # bytes of a body that takes as long to hash as a blob
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What this machine shows a server that asks who is there before it says anything (mutual TLS).
+
+    It goes to `origin` and to nobody else, wherever that leads. `chain` and `key` are files in PEM form;
+    without `key`, that stands in `chain` too.
+    """
+
+    origin: Origin
+    chain: Path
+    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +36,8 @@ class Network:
     think before the first byte of its answer, once it was sent a PUT or a GiB: it may hash a whole blob
     first, or what it was just sent. `proxies` has
     a proxy's URL per scheme; `no_proxy` names hosts, domains, addresses and networks reached directly.
-    `ca` is PEM text trusted besides the system's CAs; `insecure` takes any certificate.
+    `ca` is PEM text trusted besides the system's CAs; `insecure` takes any certificate; `certificate` is our
+    own, for one origin.
     """
 
     agent: str = "ferry"
@@ -36,6 +51,7 @@ class Network:
     no_proxy: tuple[str, ...] = ()
     ca: str = field(default="", repr=False)
     insecure: bool = False
+    certificate: ClientCertificate | None = None
 
     def __post_init__(self) -> None:
         if min(self.connect, self.stall, self.answer, self.floor_window) <= 0 or self.pool < 1:

@@ -168,7 +168,10 @@ class Adapter(HTTPAdapter):
         return pool
 
     def _tls_pool(self, host: str, port: int, **options: Any) -> HTTPSConnectionPool:
-        pool = HTTPSConnectionPool(host, port, **{**options, "ssl_context": self._context})
+        ours = self._network.certificate
+        shown = ours is not None and Origin("https", host, port) == ours.origin
+        context = self._with_certificate if shown else self._context
+        pool = HTTPSConnectionPool(host, port, **{**options, "ssl_context": context})
         pool.ConnectionCls = self._tls
         return pool
 
@@ -176,3 +179,11 @@ class Adapter(HTTPAdapter):
     def _context(self) -> TlsContext:
         """Made when first needed: reading the system's CAs takes a while."""
         return tls_context(self._sockets, ca=self._network.ca, insecure=self._network.insecure)
+
+    @cached_property
+    def _with_certificate(self) -> TlsContext:
+        """The same, for the one origin that is shown our own certificate."""
+        network = self._network
+        return tls_context(
+            self._sockets, ca=network.ca, insecure=network.insecure, certificate=network.certificate
+        )

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from registry.errors import InvalidError, Reason
+from registry.net.network import ClientCertificate
 from registry.net.sockets import Sockets
 
 RECEIVE_BYTES = 128 * 1024  # encrypted bytes that are asked for at once; they fit the processor's cache
@@ -178,15 +179,20 @@ class TlsContext(ssl.SSLContext):
         return wrapped
 
 
-def tls_context(sockets: Sockets, *, ca: str = "", insecure: bool = False) -> TlsContext:
+def tls_context(
+    sockets: Sockets, *, ca: str = "", insecure: bool = False, certificate: ClientCertificate | None = None
+) -> TlsContext:
     """TLS 1.2 or newer by the system's CAs and those in `ca` (PEM text); InvalidError if that is none.
 
-    `insecure` takes any certificate: the caller has warned the person.
+    `insecure` takes any certificate: the caller has warned the person. `certificate` is shown to a server
+    that asks for one; InvalidError if it cannot be used.
     """
     context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sockets = sockets
     context.decrypting = threading.Lock()
     trust(context, ca=ca, insecure=insecure)
+    if certificate is not None:
+        show(context, certificate)
     return context
 
 
@@ -205,3 +211,30 @@ def trust(context: ssl.SSLContext, *, ca: str = "", insecure: bool = False) -> N
             raise InvalidError(
                 "the extra CA certificates cannot be read", reason=Reason.CA_UNREADABLE
             ) from None
+
+
+def show(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
+    """Have `context` show our own certificate. InvalidError names the files."""
+    key = certificate.key or certificate.chain
+    try:
+        context.load_cert_chain(certificate.chain, key, _no_password)
+    except _EncryptedError:
+        raise InvalidError(
+            f"the client's key in {key} is encrypted, and nobody is asked for its password",
+            hint=f"openssl pkey -in {key} -out KEY, kept where only you read it",
+        ) from None
+    except ssl.SSLError as error:
+        mixed = error.reason == "KEY_VALUES_MISMATCH"
+        why = f"is not for the certificate in {certificate.chain}" if mixed else "cannot be used"
+        raise InvalidError(f"the client's key in {key} {why}, or one of them is not in PEM form") from None
+    except OSError as error:
+        raise InvalidError(f"the client's certificate {certificate.chain}: {error.strerror}") from None
+
+
+class _EncryptedError(Exception):
+    """The key has a password."""
+
+
+def _no_password() -> str:
+    """Instead of asking a terminal, as OpenSSL does by itself."""
+    raise _EncryptedError

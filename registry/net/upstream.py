@@ -20,7 +20,7 @@ from yarl import URL
 from registry.errors import Reason, RegistryError, TransientError
 from registry.net.failures import explain
 from registry.net.network import Network
-from registry.net.tls import trust
+from registry.net.tls import show, trust
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response
 
@@ -48,6 +48,9 @@ class Upstream:
         if origin.scheme == "https":
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             trust(self._tls, ca=network.ca, insecure=network.insecure)
+            ours = network.certificate
+            if ours is not None and ours.origin == origin and not (self._proxy or "").startswith("https:"):
+                show(self._tls, ours)  # an encrypted proxy would see it too
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, request: Request) -> Response:

@@ -18,7 +18,7 @@ from registry.connect import Connections, HostSettings
 from registry.errors import RegistryError
 from registry.model.names import Name
 from registry.model.spans import Span
-from registry.net.network import Network
+from registry.net.network import ClientCertificate, Network
 from registry.wire.headers import Headers
 from registry.wire.messages import Access, Origin, Request
 
@@ -41,6 +41,7 @@ class World:
     place: str
     tls: ssl.SSLContext
     seen: list[tuple[str, Seen]] = field(default_factory=list)
+    shown: list[tuple[str, bool]] = field(default_factory=list)  # whether each host saw our certificate
 
     def __post_init__(self) -> None:
         self._told: dict[int, str] = {}
@@ -52,6 +53,8 @@ class World:
             self._told[id(talk)] = f"https://{seen.target}"
             talk.send(b"HTTP/1.1 200 OK\r\n\r\n")
             talk.encrypt(self.tls)
+            assert isinstance(talk.socket, ssl.SSLSocket)
+            self.shown.append((f"https://{seen.target}", bool(talk.socket.getpeercert())))
             return
         place = self._told.get(id(talk)) or seen.target
         self.seen.append((place, seen))
@@ -109,11 +112,17 @@ def everywhere(world: World) -> Iterator[Spy]:
 
 
 def visit(
-    world: World, proxy: str, credentials: Credentials, realms: tuple[str, ...], writes: bool
+    world: World,
+    proxy: str,
+    credentials: Credentials,
+    realms: tuple[str, ...],
+    writes: bool,
+    certificate: ClientCertificate,
 ) -> list[str]:
     """Do what leads a client to where the registry sends it; the trace of it. How it ends does not matter."""
     trace: list[str] = []
-    network = Network(proxies={"http": proxy, "https": proxy}, insecure=True)
+    proxies = {"http": proxy, "https": proxy}
+    network = Network(proxies=proxies, insecure=True, certificate=certificate)
     allowed = tuple(Origin.of(realm) for realm in realms)
     opened = Connections(lambda _host: HostSettings(network, realms=allowed), credentials, trace=trace.append)
     try:

@@ -21,6 +21,7 @@ from registry.auth.keys import PrivateKey
 from registry.auth.prefixes import Prefix
 from registry.auth.secrets import ApiKey, IdentityToken, Login
 from registry.errors import InvalidError
+from registry.net.network import ClientCertificate
 from registry.wire.messages import Origin
 
 KEY = PrivateKey(bytes(range(32)))
@@ -193,11 +194,20 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    folder: Path = tmp_path_factory.mktemp("world")
-    write_certificate(folder)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a certificate, which every host has, and which ours is too."""
+    made: Path = tmp_path_factory.mktemp("world")
+    write_certificate(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def tls(folder: Path) -> ssl.SSLContext:
+    """Every host asks for a certificate of ours, and takes none too."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    context.load_verify_locations(folder / "cert.pem")
+    context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 
@@ -230,14 +240,15 @@ def test_the_table_is_as_long_as_it_should_be() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_every_place_gets_what_it_may(row: Row, kind: str, tls: ssl.SSLContext) -> None:
+def test_every_place_gets_what_it_may(row: Row, kind: str, tls: ssl.SSLContext, folder: Path) -> None:
     registry = Origin.of(row.registry)
+    ours = ClientCertificate(registry, folder / "cert.pem", folder / "key.pem")
     with Spy((reply(200, b'{"token":"the-token"}'),)) as machine:
         place = row.place.format(port=machine.port)
         allowed = tuple(realm.format(port=machine.port) for realm in row.allowed)
         world = World(registry, row.via, place, tls)
         with everywhere(world) as proxy:
-            trace = visit(world, proxy.url, credentials(kind, registry), allowed, row.writes)
+            trace = visit(world, proxy.url, credentials(kind, registry), allowed, row.writes, ours)
         assert machine.connections == 0
 
     there = origin_of(place, registry)
@@ -257,4 +268,5 @@ def test_every_place_gets_what_it_may(row: Row, kind: str, tls: ssl.SSLContext) 
         if Origin.of(at.lower()) not in trusted:
             assert not [mark for mark in MARKS if mark.encode() in seen.head + seen.body], at
     assert world.at(registry), "the registry itself was asked"
+    assert world.shown and all(shown is (Origin.of(at) == registry) for at, shown in world.shown)
     assert not [mark for mark in MARKS if mark in "\n".join(trace)]

@@ -263,3 +263,20 @@ def test_the_line_of_a_wrong_key_is_the_one_on_which_it_stands(tmp_path: Path, t
 )
 def test_times_are_seconds_unless_they_say_otherwise(tmp_path: Path, text: str, seconds: float) -> None:
     assert told(tmp_path, {"give_up_after": text}).get("give_up_after") == seconds
+
+
+def test_a_client_certificate_is_a_hosts_own(tmp_path: Path) -> None:
+    """In the table of its host, and there only: what is said of all hosts would be shown to all."""
+    written(tmp_path, '[host."a.example"]\nclient_cert = "~/a.pem"\nclient_key = "/a.key"')
+    settings = told(tmp_path)
+    place = settings.place("a.example")
+    assert (place.client_cert, place.client_key, place.https) == (tmp_path / "a.pem", Path("/a.key"), True)
+    assert settings.place("b.example").client_cert is None
+    for text, why in (
+        ('client_cert = "/a.pem"', "no such setting"),
+        ('[host."a.example"]\nclient_key = "/a.key"', "client_key: means nothing without client_cert"),
+        ('[host."a.example/team"]\nclient_cert = "/a.pem"', "no such setting"),
+    ):
+        written(tmp_path, text)
+        with pytest.raises(InvalidError, match=why):
+            told(tmp_path)
