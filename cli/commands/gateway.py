@@ -5,17 +5,20 @@ from __future__ import annotations
 import platform
 import secrets
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from cli import extra, sources, values
+from cli.allocator import keep_no_more_than_buffers, look_less_for_cycles
 from cli.options import Invocation, command
-from cli.render import visible
+from cli.render import Terminal, visible
 from cli.serving import Signals, host_and_port
 from cli.settings import cloud, environment
-from registry.errors import DeniedError, InvalidError, Reason
+from registry.errors import DeniedError, InvalidError, Reason, StorageError
 from registry.model.names import split_scheme
 from registry.wire.messages import Origin, is_loopback
 
@@ -51,14 +54,15 @@ def gateway(invocation: Invocation, listening: str, to: str, wants_token: bool) 
       ferry gateway
       ferry gateway --token --listen 127.0.0.1:8080
     """
-    extra.need_server("ferry gateway")
+    extra.need_server("ferry gateway", ("aiohttp",))
     from cli.log import Log
     from registry.connect_gateway import GatewayServer
     from registry.net.listener.limits import raise_descriptor_limit
 
     terminal = invocation.terminal
     raise_descriptor_limit()
-    write = terminal.say if terminal.json else terminal.complain
+    keep_no_more_than_buffers()
+    write = _unless_nobody_reads(terminal) if terminal.json else terminal.complain
     log = Log(write, as_json=terminal.json, quiet=terminal.quiet, text=_text, fields=_fields)
     with sources.connections(invocation) as connections:
         plan = _plan_of(invocation, connections, listening, to, log)
@@ -68,6 +72,7 @@ def gateway(invocation: Invocation, listening: str, to: str, wants_token: bool) 
     running = GatewayServer(plan)
     url = running.start()
     log.start()
+    look_less_for_cycles()
     _say_ready(invocation, url, plan)
     while not signals.stopped(_FOR_EVER):
         pass
@@ -162,12 +167,22 @@ def _say_ready(invocation: Invocation, url: str, plan: GatewayPlan) -> None:
         terminal.complain(f"ferry: cloud models are switched off by {plan.disabled}: nothing is passed on")
 
 
+def _unless_nobody_reads(terminal: Terminal) -> Callable[[str], None]:
+    """Lines of standard output that go on to be written where nobody reads them any more."""
+
+    def write(text: str) -> None:
+        with suppress(OSError, StorageError):
+            terminal.say(text)
+
+    return write
+
+
 def _text(request: AccessRecord) -> str:
     """A line for a request: nothing of anybody's but the model's name."""
-    model = visible(request.repository[:_SHOWN]) or "-"
+    model = visible(request.repository[:_SHOWN]).replace(" ", "\\x20") or "-"
     cut = "" if request.whole else " cut"
     return (
-        f"{request.method} {request.route} {model} {request.status} "
+        f"{request.method or '-'} {request.route} {model} {request.status} "
         f"{request.received}>{request.sent}{cut} {request.seconds:.3f}s"
     )
 

@@ -168,13 +168,13 @@ class Gateway:
 
     def me(self, request: Request) -> Later:
         """Who we are at the other end."""
-        return self._later(request, partial(self._me, request), _SMALL)
+        return self._later(request, partial(self._me, request))
 
     def signout(self, request: Request) -> Response | Later:
         """Have the other end forget this machine's key."""
         if self.machine is None:
             return Shape.OLLAMA.refusal(400, "this gateway signs with no key, so it cannot sign out")
-        return self._later(request, partial(self._signout, self.machine), _SMALL)
+        return self._later(request, partial(self._signout, self.machine))
 
     async def _inference(self, request: Request, keys: tuple[str, ...], body: bytes) -> Response:
         named = await self._named(request, await self._plain(request, body), keys)
@@ -231,7 +231,7 @@ class Gateway:
     # --- refusals -----------------------------------------------------------------------------------------
 
     def _later(
-        self, request: Request, answer: Callable[[bytes], Awaitable[Response]], limit: int = 0
+        self, request: Request, answer: Callable[[bytes], Awaitable[Response]], limit: int = _SMALL
     ) -> Later:
         """`answer`, with what it raises told as the program reads it."""
         shape = Shape.of(request.path)

@@ -76,12 +76,14 @@ def test_it_says_when_it_is_ready_and_one_line_for_each_request(run: Any, cloud:
     headers = {"Authorization": f"Bearer {SECRET}", "Cookie": SECRET, "X-Api-Key": SECRET}
     assert http_call("POST", f"{url}/api/generate?q={SECRET}", ASKED, headers).status == 200
     assert http_call("GET", f"{url}/{SECRET}").status == 404
+    assert http_call("POST", f"{url}/v1/messages", b'{"model":"a 200\\n\\u001b[1m:x-cloud"}').status == 200
 
     assert running.end() == (0, "")
     told = [line.split(" ", 1)[1] for line in running.log.splitlines() if line.startswith("20")]
     assert told[0].startswith("POST /api/generate gpt-oss:120b-cloud 200 69>")
     assert told[1].startswith("GET none - 404 0>")
-    assert len(told) == 2
+    assert told[2].startswith("POST /v1/messages a\\x20200\\n\\x1b[1m:x-cloud 200 ")
+    assert len(told) == 3
     assert SECRET not in running.log
     assert "my own words" not in running.log
     assert SECRET.encode() not in cloud.spy.everything.replace(f"q={SECRET}".encode(), b"")

@@ -14,8 +14,9 @@ from cli.hints import ADVICE, next_step
 from cli.main import app
 from registry.errors import DeniedError, Reason
 
-# Where sentences name commands: the command line, and what the server says to clients of any kind.
-SPEAKERS = [path for room in ("cli", "registry/server") for path in sorted((ROOT / room).rglob("*.py"))]
+# Where sentences name commands: the command line, and what servers say to clients of any kind.
+ROOMS = ("cli", "registry/server", "registry/gateway")
+SPEAKERS = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 TEMPLATES = sorted((ROOT / "registry/server/pages/templates").glob("*.html"))
 

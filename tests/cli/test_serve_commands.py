@@ -293,11 +293,11 @@ def test_where_there_are_no_pages_an_administrator_is_told_the_whole_command(
 
 
 def test_without_the_servers_libraries_one_sentence_says_what_to_install(ferry: Ferry) -> None:
-    for words in (["serve"], ["demo"], ["admin", "user", "list"]):
-        program = f"import sys\nsys.modules['sqlalchemy'] = None\nfrom cli import main\nmain.main({words!r})"
+    for words in (["serve"], ["demo"], ["admin", "user", "list"], ["gateway"]):
+        program = f"import sys\nsys.modules['aiohttp'] = None\nfrom cli import main\nmain.main({words!r})"
         done = subprocess.run(
             [sys.executable, "-c", program], env=ferry.env(), capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 2
-        assert "sqlalchemy is not installed" in done.stderr
+        assert "aiohttp is not installed" in done.stderr
         assert "pipx install -f '.[server]'" in done.stderr

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from registry.errors import TransientError
+from registry.errors import ProtocolError, TransientError
 from registry.gateway.catalogue import GOOD_FOR, Catalogue
 from registry.gateway.relay import Relay
 from registry.wire.masking import Masking
@@ -45,6 +45,23 @@ def test_it_is_asked_for_again_once_it_is_old_and_an_old_one_is_better_than_none
     assert ran(catalogue.names()) == ["a:1", "b:1"]
     now[0] = 2 * GOOD_FOR
     assert ran(catalogue.names()) == ["a:1", "b:1"]
+
+
+def test_where_it_is_not_public_it_is_asked_for_as_whom_we_are() -> None:
+    async def ask(request: Request) -> Response:
+        if request.headers.get("Authorization") != "Bearer key":
+            return Response(401)
+        return Response(200, body=b'{"models":[{"name":"a:1"}]}')
+
+    class WithKey:
+        def signed(self, _method: str, path: str, _query: object) -> tuple[str, str]:
+            return path, "Bearer key"
+
+    relay = Relay(Origin.of("https://o.example"), ask, (WithKey(),), "x", Masking())
+    assert ran(Catalogue(relay, lambda: 0.0).names()) == ["a:1"]
+    nobody = Relay(Origin.of("https://o.example"), ask, (), "x", Masking())
+    with pytest.raises(ProtocolError, match="answered 401"):
+        ran(Catalogue(nobody, lambda: 0.0).names())
 
 
 def test_without_any_list_the_reason_is_told() -> None:
