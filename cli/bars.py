@@ -43,7 +43,7 @@ class Bars:
         self._lock = threading.RLock()  # the ticking thread draws too
         self._over = threading.Event()
 
-    def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
+    def begin(self, name: Name | str, blobs: Sequence[Descriptor]) -> None:
         with self._lock:
             self._block.clear()
             self._model += 1
@@ -55,14 +55,14 @@ class Bars:
             threading.Thread(target=self._tick, args=(self._over,), daemon=True).start()
             self._draw()
 
-    def at(self, name: Name, blob: Descriptor, done: int) -> None:
+    def at(self, name: Name | str, blob: Descriptor, done: int) -> None:
         with self._lock:
             self._counts.at(blob, done, self._clock())
             self._running[blob.digest] = blob
             if self._clock() - self._drawn >= _DRAWN_EVERY:
                 self._draw()
 
-    def done(self, name: Name, blob: Descriptor, how: How) -> None:
+    def done(self, name: Name | str, blob: Descriptor, how: How) -> None:
         with self._lock:
             self._counts.at(blob, blob.size, self._clock())
             self._running.pop(blob.digest, None)

@@ -22,6 +22,7 @@ _SECTIONS: dict[str, Section] = {
         "show": ("cli.commands.show:show", "what a model is made of"),
         "cp": ("cli.commands.store:cp", "give a second name"),
         "rm": ("cli.commands.store:rm", "remove models"),
+        "verify": ("cli.commands.verify:verify", "read every byte"),
         "prune": ("cli.commands.store:prune", "remove what is left over"),
     },
     "Registries": {

@@ -16,7 +16,7 @@ from registry.contracts import How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
-from registry.transfer.progress import Observer, Report, Silent
+from registry.transfer.progress import Observer, Report
 
 _PLAIN_EVERY = 5.0
 _JSON_EVERY = 0.5
@@ -33,12 +33,12 @@ class Plain:
         self._counts = Counts((), 0.0)
         self._spoke = 0.0
 
-    def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
+    def begin(self, name: Name | str, blobs: Sequence[Descriptor]) -> None:
         self._spoke = self._clock()
         self._name = str(name)
         self._counts = Counts(blobs, self._spoke)
 
-    def at(self, name: Name, blob: Descriptor, done: int) -> None:
+    def at(self, name: Name | str, blob: Descriptor, done: int) -> None:
         now = self._clock()
         self._counts.at(blob, done, now)
         if now - self._spoke < _PLAIN_EVERY:
@@ -52,7 +52,7 @@ class Plain:
             speed = "waiting"
         self._terminal.note(f"{self._name}: {percent}%, {size(counts.done)} of {size(counts.total)}, {speed}")
 
-    def done(self, name: Name, blob: Descriptor, how: How) -> None:
+    def done(self, name: Name | str, blob: Descriptor, how: How) -> None:
         self._counts.at(blob, blob.size, self._clock())
 
     def note(self, text: str) -> None:
@@ -70,21 +70,21 @@ class JsonLines:
     def __init__(self, stream: TextIO, clock: Clock = time.monotonic) -> None:
         self._stream = stream
         self._clock = clock
-        self._counts: dict[Name, Counts] = {}  # of the models that are on their way
-        self._spoke: dict[tuple[Name, Digest], float] = {}
+        self._counts: dict[Name | str, Counts] = {}  # of the models that are on their way
+        self._spoke: dict[tuple[Name | str, Digest], float] = {}
 
-    def begin(self, name: Name, blobs: Sequence[Descriptor]) -> None:
+    def begin(self, name: Name | str, blobs: Sequence[Descriptor]) -> None:
         self._counts[name] = Counts(blobs, self._clock())
         self._say("begin", name, None)
 
-    def at(self, name: Name, blob: Descriptor, done: int) -> None:
+    def at(self, name: Name | str, blob: Descriptor, done: int) -> None:
         now, key = self._clock(), (name, blob.digest)
         self._of(name).at(blob, done, now)
         if now - self._spoke.get(key, float("-inf")) >= _JSON_EVERY:
             self._spoke[key] = now
             self._say("progress", name, blob)
 
-    def done(self, name: Name, blob: Descriptor, how: How) -> None:
+    def done(self, name: Name | str, blob: Descriptor, how: How) -> None:
         self._of(name).at(blob, blob.size, self._clock())
         self._spoke.pop((name, blob.digest), None)
         self._say("done", name, blob, how=str(how))
@@ -99,13 +99,13 @@ class JsonLines:
     def close(self) -> bool:
         return False
 
-    def _of(self, name: Name | None) -> Counts:
+    def _of(self, name: Name | str | None) -> Counts:
         """The counts of a model; of a remark that names none, those of the one that began last."""
         if name is None:
             name = next(reversed(self._counts), None)
         return self._counts.get(name) or _NO_COUNTS if name else _NO_COUNTS
 
-    def _say(self, event: str, name: Name | None, blob: Descriptor | None, **more: str) -> None:
+    def _say(self, event: str, name: Name | str | None, blob: Descriptor | None, **more: str) -> None:
         counts = self._of(name)
         known = name or next(reversed(self._counts), None)
         line = {
@@ -125,14 +125,30 @@ class JsonLines:
 
 
 class Watcher(Observer, Protocol):
-    """What this run shows of its transfers."""
+    """What this run shows of its transfers, or of what else it does to many bytes: `name` says what."""
+
+    def begin(self, name: Name | str, blobs: Sequence[Descriptor]) -> None: ...
+
+    def at(self, name: Name | str, blob: Descriptor, done: int) -> None: ...
+
+    def done(self, name: Name | str, blob: Descriptor, how: How) -> None: ...
 
     def close(self) -> bool:
         """Take away what is drawn, until a model begins; whether there was something. May come twice."""
 
 
-class _Nothing(Silent):
+class Nothing:
     """Shows nothing."""
+
+    def begin(self, name: Name | str, blobs: Sequence[Descriptor]) -> None: ...
+
+    def at(self, name: Name | str, blob: Descriptor, done: int) -> None: ...
+
+    def done(self, name: Name | str, blob: Descriptor, how: How) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def end(self, report: Report) -> None: ...
 
     def close(self) -> bool:
         return False
@@ -150,4 +166,4 @@ def observer(terminal: Terminal, wish: str, models: int = 1) -> Watcher:
         from cli.bars import Bars  # tqdm is loaded where something is drawn
 
         return Bars(terminal, models)
-    return _Nothing() if wish == "none" else Plain(terminal)
+    return Nothing() if wish == "none" else Plain(terminal)

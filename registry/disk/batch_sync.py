@@ -6,6 +6,7 @@ from registry.disk.coverage import Coverage
 from registry.disk.data import DataFile
 from registry.disk.files import sync_directory
 from registry.disk.journal import Journal
+from registry.disk.overlay import Overlay, OverlayJournal
 from registry.disk.sums import Sum
 from registry.errors import RegistryError
 
@@ -13,7 +14,9 @@ from registry.errors import RegistryError
 class BatchSync:
     """What was written to `data` and is not noted in `journal` yet."""
 
-    def __init__(self, data: DataFile, journal: Journal, coverage: Coverage) -> None:
+    def __init__(
+        self, data: DataFile | Overlay, journal: Journal | OverlayJournal, coverage: Coverage
+    ) -> None:
         self._data = data
         self._journal = journal
         self._coverage = coverage

@@ -136,6 +136,10 @@ class DataFile:
             raise failure(error, f"locking {self.path}") from None
         return True
 
+    def take_name(self, to: Path, owner: Owner | None, durably: bool) -> None:
+        """Get the name `to`, in the place of what had it."""
+        move(self.path, to, owner, durably)
+
     def close(self) -> None:
         """Let go of it and of its lock, once every call in progress has ended. May come twice."""
         with self._lock:

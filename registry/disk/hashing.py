@@ -5,11 +5,12 @@ from __future__ import annotations
 from registry.disk.coverage import Coverage
 from registry.disk.data import DataFile
 from registry.disk.files import CHUNK
+from registry.disk.overlay import Overlay
 from registry.errors import CorruptError, StorageError
 from registry.model.digests import Digest
 
 
-def hash_while_it_arrives(data: DataFile, digest: Digest, size: int, coverage: Coverage) -> int:
+def hash_while_it_arrives(data: DataFile | Overlay, digest: Digest, size: int, coverage: Coverage) -> int:
     """Hash all `size` bytes, waiting for those that are missing; the epoch of `coverage` that was proven.
 
     Takes what the writer at the front queues, and reads the rest from the page cache. CorruptError if the

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from registry.disk.data import DataFile
+from registry.disk.files import move
 from registry.disk.sums import PATTERN, Sum, Sums
 from registry.model.digests import Digest
 from registry.model.spans import Span
@@ -129,3 +130,11 @@ class Journal:
     def empty(self) -> bool:
         """Whether nothing was ever noted."""
         return not self._end
+
+    def keep_as(self, path: Path, _sums: Sequence[Sum]) -> None:
+        """Keep what is noted in the file `path`, for as long as the blob lives."""
+        move(self.file.path, path, durably=False)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.file.close()

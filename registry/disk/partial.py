@@ -7,17 +7,18 @@ before. One process at a time owns a partial; the others may watch how far it is
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from registry.disk.batch_sync import BatchSync
 from registry.disk.coverage import Coverage
 from registry.disk.data import DataFile
-from registry.disk.files import CHUNK, FILE_MODE, Owner, make_directory, move, remove
+from registry.disk.files import CHUNK, FILE_MODE, Owner, inside, make_directory, remove
 from registry.disk.hashing import hash_while_it_arrives
 from registry.disk.journal import Journal
+from registry.disk.overlay import Overlay, OverlayJournal, open_to_mend
 from registry.disk.partial_files import Busy, data_path, hold
-from registry.disk.sums import Sum, Summer, new_summer, spans_of
+from registry.disk.sums import Sum, Summer, Sums, new_summer, spans_of
 from registry.errors import InvalidError, ProtocolError, StorageError
 from registry.model.digests import Digest
 from registry.model.spans import Span, Spans
@@ -32,8 +33,8 @@ class Partial:
         self,
         digest: Digest,
         size: int,
-        data: DataFile,
-        journal: Journal,
+        data: DataFile | Overlay,
+        journal: Journal | OverlayJournal,
         sums: list[Sum],
         grain: int,
         owner: Owner | None,
@@ -70,6 +71,52 @@ class Partial:
             sums = _make_room(data, size, journal.read())
             undo.pop_all()
         return cls(digest, size, data, journal, sums, grain, owner)
+
+    @classmethod
+    def over(
+        cls,
+        directory: Path,
+        digest: Digest,
+        size: int,
+        damaged: Path,
+        good: Sequence[Sum],
+        sums: Path,
+        *,
+        grain: int = GRAIN,
+        owner: Owner | None = None,
+    ) -> Partial | Busy:
+        """The partial that mends the file `damaged`, of which the spans of `good` are right.
+
+        It takes what is missing, and what earlier runs fetched of it; the file itself is written when all is
+        proven. What turns out to be right in it is noted in `sums`. NotFoundError if it is
+        gone; StorageError.
+        """
+        lock = hold(directory, digest, size, owner)
+        if isinstance(lock, Busy):
+            return lock
+        with contextlib.ExitStack() as undo:
+            undo.callback(lock.close)
+            base = open_to_mend(damaged)
+            undo.callback(base.close)
+            patch = DataFile.open(data_path(directory, digest), owner=owner)
+            undo.callback(patch.close)
+            known = inside(sums.parent, owner, lambda: DataFile.open(sums, owner=owner))
+            undo.callback(known.close)
+            journal, kept = Journal(lock, digest, size), Journal(known, digest, size)
+            there = patch.status().size
+            fetched = [each for each in journal.read() if each.span.end <= there]
+            if not (kept.read() and good):
+                known.truncate(0)
+                kept = Journal(known, digest, size)
+            right = spans_of(good)
+            fetched = [each for each in fetched if any(True for _ in right.gaps(each.span))]
+            whole = Sums()
+            for piece in (*good, *fetched):
+                whole.add(piece)
+            overlay = Overlay(base, patch, [each.span for each in fetched], size)
+            undo.pop_all()
+        both = OverlayJournal(overlay, journal, kept)
+        return cls(digest, size, overlay, both, list(whole), grain, owner)
 
     # --- writing -----------------------------------------------------------------------------------
 
@@ -206,7 +253,7 @@ class Partial:
         except StorageError as error:
             self._coverage.broke(error)
             raise
-        move(self._data.path, to, self._owner, durably)
+        self._data.take_name(to, self._owner, durably)
         self._promoted = True
         if sums is not None and not self._journal.empty:
             make_directory(sums.parent, self._owner)
@@ -216,17 +263,17 @@ class Partial:
         """Let go; what was received stays for a later run. May come twice."""
         if not self._coverage.close():
             return
-        worthless = not self._promoted and self._coverage.empty
+        worthless = not self._promoted and (self._coverage.empty or self._journal.empty)
         try:
             if worthless:
                 remove(self._data.path)
             if self._keep_sums_as is not None:
-                move(self._journal.file.path, self._keep_sums_as, durably=False)
+                self._journal.keep_as(self._keep_sums_as, self._coverage.sums)
             elif worthless or self._promoted:
                 remove(self._journal.file.path)
         finally:
             self._data.close()
-            self._journal.file.close()
+            self._journal.close()
 
 
 def _make_room(data: DataFile, size: int, sums: list[Sum]) -> list[Sum]:

@@ -7,20 +7,17 @@ a line of it, costs one more hash.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from registry.disk.data import DataFile, wait_for_lock
-from registry.disk.failures import attempt
 from registry.disk.files import (
     CHUNK,
     Owner,
     Status,
     make_directory,
-    open_for_reading,
     status,
     write_atomic,
 )
@@ -37,22 +34,7 @@ _WORTH = 30.0  # seconds that writing to the record is worth waiting for
 _TOGETHER = 64  # small files whose lines are written in one go
 
 _Mark = tuple[int, int, int]
-
-
-def prove_file(path: Path, digest: Digest) -> Status | None:
-    """What was proven, if the file's bytes are those of `digest` and nobody changed it meanwhile; else None.
-
-    What was proven is made durable too: a record must not outlive its bytes.
-    """
-    hasher = digest.hasher()
-    buffer = memoryview(bytearray(CHUNK))
-    with open_for_reading(path) as file, attempt(f"reading {path}"):
-        before = Status.of(os.fstat(file.fileno()))
-        while length := file.readinto(buffer):  # type: ignore[attr-defined]
-            hasher.update(buffer[:length])
-        os.fsync(file.fileno())
-        after = Status.of(os.fstat(file.fileno()))
-    return after if _mark(before) == _mark(after) and digest.matches(hasher) else None
+_NO_FILE: _Mark = (0, 0, 0)  # the time and inode of no file
 
 
 class Proven:
@@ -92,6 +74,15 @@ class Proven:
             self._marks[str(digest)] = _mark(found)
             self._unwritten.append(_line(str(digest), _mark(found)))
             if found.size >= CHUNK or len(self._unwritten) >= _TOGETHER:
+                self._write()
+
+    def forget(self, digest: Digest) -> None:
+        """No longer take any file for proven to have `digest`."""
+        with self._lock:
+            self._read()
+            if str(digest) in self._marks:
+                self._marks[str(digest)] = _NO_FILE
+                self._unwritten.append(_line(str(digest), _NO_FILE))
                 self._write()
 
     def flush(self) -> None:

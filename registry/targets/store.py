@@ -25,17 +25,17 @@ from registry.disk.files import (
     same_filesystem,
     status,
     sync_directory,
-    touch,
     write_atomic,
 )
 from registry.disk.partial import GRAIN, Partial
 from registry.disk.partial_files import Busy, held, hold
-from registry.disk.proven import Proven, prove_file
+from registry.disk.proven import Proven
 from registry.errors import InvalidError, NotFoundError, Reason, RegistryError, StorageError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import FileSpan, Span
+from registry.targets.blob_checks import BlobChecks
 from registry.targets.in_use import InUse
 from registry.targets.intake import SMALL, PartialIntake, SmallIntake
 from registry.targets.manifest_tree import ManifestTree
@@ -48,9 +48,8 @@ from registry.targets.ollama import (
     said_of_older_names,
 )
 from registry.targets.sweep import Pruned, Sweep, blob_path
-
-_AGED = 600.0  # seconds: a blob older than this is touched while its manifest is not written
-_LOOK_AGAIN = 60.0  # seconds between two looks at the blobs' ages
+from registry.targets.verify import Verify
+from registry.targets.young import ReliedOn
 
 
 def say_nothing(_text: str) -> None:
@@ -87,15 +86,16 @@ class Store:
         # No method of this object is handed on, so that it ends with its last user, and its marks in use too.
         place = functools.partial(blob_path, self.blobs)
         self._proven = Proven(own / "proven", place, self._drafts, self._owner)
+        self._checks = BlobChecks(place, self._sums, self._drafts, self._proven, self._owner, grain)
+        self._relied_on = ReliedOn(place, self._proven, clock)  # here, but no manifest of ours names them yet
         self._tree = ManifestTree(models / "manifests", self._drafts, self._owner, clock, pause)
         self._sweep = Sweep(
             self._tree, self.blobs, self._partials, self._sums, self._users, self._drafts, self._proven
         )
+        self.verify = Verify(self._tree, self._checks, self.blobs, self._users)
         self._in_use: dict[tuple[str, ...], InUse] = {}
         self._to_read: dict[tuple[str, ...], frozenset[Digest]] = {}
-        self._relied_on: set[Digest] = set()  # here, but no manifest of ours names them yet
         self._said_older = False
-        self._looked = 0.0
         self._mutex = threading.Lock()
 
     # --- reading -----------------------------------------------------------------------------------
@@ -132,12 +132,13 @@ class Store:
         if there is None or not there.is_file or there.size != blob.size:
             return None
         if not self._proven.knows(blob.digest, there):
-            proven = prove_file(self._path(blob.digest), blob.digest)
-            if proven is None:
+            if self._checks.damage(blob.digest, there) is not None:
+                return None
+            found = self._checks.read(blob)
+            if found is None or not found.proven:
                 self._note(f"blob {blob.digest.short} in {self.models} is not what its name says")
                 return None
-            self._proven.note(blob.digest, proven)
-        self._rely_on(blob.digest)
+        self._relied_on.add(blob.digest)
         return blob.size
 
     def entries(self) -> Iterator[Entry]:
@@ -242,8 +243,8 @@ class Store:
                 sync_directory(self.blobs)
             self._tree.write(name, manifest.raw)
         self._proven.flush()
+        self._relied_on.release(blob.digest for blob in blobs)
         with self._mutex:
-            self._relied_on -= {blob.digest for blob in blobs}
             mark = self._in_use.pop(name.folded(), None)
         if mark is not None:
             mark.release()
@@ -329,10 +330,25 @@ class Store:
             mark.release()
 
     def _resumed(self, blob: Descriptor) -> PartialIntake | Busy:
-        partial = Partial.open(self._partials, blob.digest, blob.size, grain=self._grain, owner=self._owner)
+        partial = self._mending(blob) or Partial.open(
+            self._partials, blob.digest, blob.size, grain=self._grain, owner=self._owner
+        )
         if isinstance(partial, Busy):
             return partial
-        return PartialIntake(partial, self._grain, self._promote, self._stay_young)
+        return PartialIntake(partial, self._grain, self._promote, self._relied_on.stay_young)
+
+    def _mending(self, blob: Descriptor) -> Partial | Busy | None:
+        """What mends a damaged blob, of which only what is wrong need come; None if none is there."""
+        path = self._path(blob.digest)
+        there = status(path)
+        damage = self._checks.damage(blob.digest, there) if there is not None else None
+        if damage is None:
+            return None
+        sums = self._checks.sums_of(blob.digest)
+        places = (self._partials, blob.digest, blob.size, path, damage.good, sums)
+        with contextlib.suppress(NotFoundError):  # removed meanwhile
+            return Partial.over(*places, grain=self._grain, owner=self._owner)
+        return None
 
     def _small(self, blob: Descriptor) -> SmallIntake | Busy:
         held = hold(self._partials, blob.digest, blob.size, self._owner)
@@ -353,27 +369,7 @@ class Store:
         there = status(self._path(digest))
         if there is not None:
             self._proven.note(digest, there)
-        self._rely_on(digest)
-
-    def _rely_on(self, digest: Digest) -> None:
-        with self._mutex:
-            self._relied_on.add(digest)
-        self._stay_young()
-
-    def _stay_young(self) -> None:
-        """Touch blobs before Ollama, starting meanwhile, takes them for an hour-old leftover."""
-        now = self._clock()
-        with self._mutex:
-            if now - self._looked < _LOOK_AGAIN:
-                return
-            self._looked = now
-            digests = list(self._relied_on)
-        for digest in digests:
-            there = status(self._path(digest))
-            if there is None or now - there.modified < _AGED or not self._proven.knows(digest, there):
-                continue
-            if touch(self._path(digest)) and (there := status(self._path(digest))) is not None:
-                self._proven.note(digest, there)
+        self._relied_on.add(digest)
 
     @functools.cached_property
     def _older_names(self) -> frozenset[str]:

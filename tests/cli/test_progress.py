@@ -11,13 +11,12 @@ import pytest
 
 from cli.bars import Bars
 from cli.counts import Counts, clock_face
-from cli.progress import JsonLines, Plain, observer
+from cli.progress import JsonLines, Nothing, Plain, observer
 from cli.render import Terminal
 from registry.contracts import How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
-from registry.transfer.progress import Silent
 
 NAME = Name.parse("tiny:1.0")
 BLOBS = [
@@ -109,8 +108,8 @@ def test_a_note_of_a_peer_cannot_paint_the_terminal() -> None:
         ("auto", False, Plain),
         ("plain", False, Plain),
         ("json", False, JsonLines),
-        ("none", False, Silent),
-        ("auto", True, Silent),
+        ("none", False, Nothing),
+        ("auto", True, Nothing),
         ("json", True, JsonLines),
         ("bar", False, Bars),
     ],

@@ -12,10 +12,8 @@ from steps import steps
 
 from registry.disk import proven as module
 from registry.disk.files import Status, status
-from registry.disk.proven import Proven, prove_file
-from registry.model.digests import Digest, Hasher
-
-DATA = b"what a file has in it"
+from registry.disk.proven import Proven
+from registry.model.digests import Digest
 
 
 @pytest.fixture
@@ -38,65 +36,6 @@ def made(place: Callable[[Digest], Path], number: int) -> tuple[Digest, Status]:
     path = place(Digest.of(data))
     path.write_bytes(data)
     return Digest.of(data), looked_at(path)
-
-
-# --- hashing -------------------------------------------------------------------------------------------
-
-
-def test_a_file_of_the_right_bytes_is_proven(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(DATA)
-
-    assert prove_file(tmp_path / "file", Digest.of(DATA)) == looked_at(tmp_path / "file")
-    assert prove_file(tmp_path / "file", Digest.of(b"other")) is None
-
-
-def test_what_is_proven_is_durable_before_it_is_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Somebody else wrote it: after a power loss the record would vouch for bytes that are gone."""
-    (tmp_path / "file").write_bytes(DATA)
-    durable: list[int] = []
-    fsync = os.fsync
-
-    def recorded(descriptor: int) -> None:
-        fsync(descriptor)
-        durable.append(os.fstat(descriptor).st_ino)
-
-    monkeypatch.setattr(os, "fsync", recorded)
-
-    proven = prove_file(tmp_path / "file", Digest.of(DATA))
-
-    assert proven is not None and durable == [proven.inode]
-
-
-@pytest.mark.parametrize("change", ["written", "touched"])
-def test_a_file_that_was_changed_while_it_was_hashed_is_not_proven(
-    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its bytes were right when they were read; what is there now is not known."""
-    path = tmp_path / "file"
-    path.write_bytes(DATA)
-    os.utime(path, ns=(10**18, 10**18))
-
-    class Hashing:
-        def __init__(self, inner: Hasher) -> None:
-            self._inner = inner
-
-        def update(self, data: bytes | memoryview) -> None:
-            self._inner.update(data)
-            if change == "written":
-                path.write_bytes(DATA[::-1])
-            else:
-                os.utime(path)
-
-        def hexdigest(self) -> str:
-            return self._inner.hexdigest()
-
-    digest = Digest.of(DATA)
-    plain = Digest.hasher
-    monkeypatch.setattr(Digest, "hasher", lambda self: Hashing(plain(self)))
-
-    assert prove_file(path, digest) is None
 
 
 # --- remembering ---------------------------------------------------------------------------------------
@@ -196,3 +135,16 @@ def test_lines_that_are_torn_or_foreign_cost_what_they_said(
     fresh = record(tmp_path, place)
 
     assert fresh.knows(*one) and fresh.knows(*two)
+
+
+def test_what_is_forgotten_is_known_to_nobody(tmp_path: Path, place: Callable[[Digest], Path]) -> None:
+    one, other = record(tmp_path, place), record(tmp_path, place)
+    digest, there = made(place, 1)
+    one.note(digest, there)
+    one.flush()
+    assert other.knows(digest, there)
+
+    one.forget(digest)
+
+    assert not one.knows(digest, there)
+    assert not record(tmp_path, place).knows(digest, there)

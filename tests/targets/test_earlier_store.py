@@ -23,6 +23,7 @@ from registry.targets.sessions import UploadSession, file_sessions
 from registry.targets.store import Store
 from registry.transfer.copy import copy
 
+CHECK_FILE = "registry.targets.blob_checks.check_file"
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "store-0.1.tar.xz"
 
 
@@ -97,7 +98,7 @@ def test_bytes_of_a_half_pulled_blob_that_rotted_since_are_found(models: Path) -
 
 
 def test_what_was_proven_is_not_hashed_again(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry.targets.store.prove_file", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr(CHECK_FILE, lambda *_, **_kw: pytest.fail("hashed again"))
     store = Store(models)
 
     sizes = {blob.digest: store.size(earlier.WHOLE_NAME, blob) for blob in earlier.WHOLE.manifest.blobs()}

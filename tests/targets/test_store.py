@@ -24,6 +24,8 @@ from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.store import Store
 
+CHECK_FILE = "registry.targets.blob_checks.check_file"
+
 # --- the layout ----------------------------------------------------------------------------------------
 
 
@@ -170,7 +172,7 @@ def test_a_blob_of_ollamas_is_hashed_once_and_then_remembered(
     blob_path(models, blob.digest).write_bytes(data)
 
     assert store.size(NAME, blob) == len(data)
-    monkeypatch.setattr("registry.targets.store.prove_file", lambda *_: pytest.fail("hashed twice"))
+    monkeypatch.setattr(CHECK_FILE, lambda *_, **_kw: pytest.fail("hashed twice"))
 
     assert store.size(NAME, blob) == len(data)
     store.close()
@@ -186,7 +188,7 @@ def test_a_large_blob_is_known_to_others_at_once(
     blob_path(models, blob.digest).write_bytes(data)
 
     assert store.size(NAME, blob) == len(data)
-    monkeypatch.setattr("registry.targets.store.prove_file", lambda *_: pytest.fail("hashed twice"))
+    monkeypatch.setattr(CHECK_FILE, lambda *_, **_kw: pytest.fail("hashed twice"))
     assert Store(models).size(NAME, blob) == len(data)
 
 

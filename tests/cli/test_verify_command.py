@@ -1,0 +1,108 @@
+"""`ferry verify`: what it says of a store, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from person import Ferry
+from shelf import LAYERS, put_blob, put_model
+
+from registry.model.digests import Digest
+
+WEIGHTS = Digest.of(LAYERS["model"])
+
+
+def blob(ferry: Ferry, digest: Digest = WEIGHTS) -> Path:
+    return ferry.models / "blobs" / f"sha256-{digest.hex}"
+
+
+def flip(path: Path, at: int = 10) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def stocked(ferry: Ferry) -> Ferry:
+    put_model(ferry.models)
+    return ferry
+
+
+def test_a_good_store_is_said_to_be_good_in_one_line(stocked: Ferry) -> None:
+    done = stocked("verify").well()
+
+    assert done.out == "6 blobs of 1 model, 4.3 KB: 6 good\n"
+    assert {row["state"] for row in stocked("verify", "--format", "json").well().json} == {"good"}
+    assert stocked("verify", "tiny").well().out == done.out
+
+
+def test_damage_is_exit_5_and_named_with_the_models_it_is_in(stocked: Ferry) -> None:
+    put_model(stocked.models, "models.example/acme/tiny/1.0")
+    flip(blob(stocked))
+
+    done = stocked("verify")
+    rows = stocked("verify", "--format", "json")
+
+    assert done.code == rows.code == 5
+    assert f"damaged  {WEIGHTS.short}" in done.out and "tiny:latest" in done.out
+    assert [row for row in rows.json if row["state"] != "good"] == [
+        {
+            "name": "models.example/acme/tiny:1.0",
+            "digest": str(WEIGHTS),
+            "state": "damaged",
+            "spans": [],
+            "size": len(LAYERS["model"]),
+            "names": ["models.example/acme/tiny:1.0", "tiny:latest"],
+        }
+    ]
+
+
+def test_what_is_missing_alone_is_exit_3_and_with_damage_5(stocked: Ferry) -> None:
+    blob(stocked).unlink()
+    assert stocked("verify").code == 3
+
+    flip(blob(stocked, Digest.of(LAYERS["license"])))
+
+    assert stocked("verify").code == 5
+
+
+def test_what_no_model_needs_is_said_and_no_failure(stocked: Ferry) -> None:
+    extra = put_blob(stocked.models, b"extra")
+
+    done = stocked("verify", "--format", "json").well()
+
+    rows = [row for row in done.json if row["state"] == "extra"]
+    assert [(row["digest"], row["name"], row["spans"]) for row in rows] == [(extra, None, [])]
+    assert "ferry prune removes it" in stocked("verify").well().out
+
+
+def test_a_manifest_that_cannot_be_read_is_damage(stocked: Ferry) -> None:
+    (stocked.models / "manifests" / "registry.ollama.ai" / "library" / "tiny" / "latest").write_bytes(b"{")
+
+    done = stocked("verify")
+    rows = stocked("verify", "--format", "json")
+
+    assert done.code == rows.code == 5
+    assert "manifest of tiny:latest" in done.out
+    row = next(row for row in rows.json if row["digest"] is None)
+    assert (row["name"], row["state"], row["error"]["class"]) == ("tiny:latest", "damaged", "InvalidError")
+
+
+def test_a_model_that_is_not_here_is_exit_3(stocked: Ferry) -> None:
+    assert stocked("verify", "nothing").code == 3
+
+
+def test_how_far_it_is_never_runs_backwards(ferry: Ferry) -> None:
+    put_model(ferry.models, weights=bytes(5 * 1024 * 1024))
+
+    done = ferry("verify", "--progress", "json").well()
+
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    dones: dict[str | None, int] = {}
+    for line in lines:
+        assert line["done"] >= dones.get(line["digest"], 0)
+        assert line["done"] <= line["total"]
+        dones[line["digest"]] = line["done"]
+    assert lines[0]["event"] == "begin" and lines[-1]["done"] == lines[-1]["total"]
