@@ -23,10 +23,17 @@ from registry.errors import RegistryError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
+from registry.targets.origins import Origin
+from registry.targets.store import Store
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
 from registry.transfer.options import Options
+from registry.transfer.progress import Report
 from registry.transfer.retry import Patience, Rule, Stopped
+
+
+def nobody(_report: Report) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class PlannedCopy:
     """A model's name where it is and where it goes.
 
     `route` says both to people. `near` is what is known to hold the blobs at the destination already.
+    `arrived` is told when it is there.
     """
 
     source: Target
@@ -42,6 +50,7 @@ class PlannedCopy:
     to: Name
     route: str
     near: Name | None = None
+    arrived: Callable[[Report], None] = nobody
 
 
 def route(name: str, to: str) -> str:
@@ -56,6 +65,15 @@ def watcher(invocation: Invocation, models: int = 1) -> Watcher:
     if run is not None:
         run.undraw = made.close
     return made
+
+
+def pulled(opened: Connections, store: Store, name: Name, to: Name) -> PlannedCopy:
+    """From a registry into the store, which remembers from where."""
+
+    def remember(report: Report) -> None:
+        store.origins.put(to, Origin(name, report.manifest.digest))
+
+    return PlannedCopy(opened.remote(name), name, store, to, route(str(name), str(to)), arrived=remember)
 
 
 def between(opened: Connections, name: Name, to: Name) -> PlannedCopy:
@@ -109,9 +127,11 @@ class _Copies:
             return _would_do(planned)
         source, destination = planned.source, planned.destination
         try:
-            return document(
-                copy(source, destination, planned.name, to=planned.to, near=planned.near, engine=self.engine)
+            report = copy(
+                source, destination, planned.name, to=planned.to, near=planned.near, engine=self.engine
             )
+            planned.arrived(report)
+            return document(report)
         finally:
             self._watcher.close()
 

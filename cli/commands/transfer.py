@@ -29,7 +29,7 @@ def pull(invocation: Invocation, names: tuple[str, ...], other: str | None) -> i
         def fetch(name: Name) -> PlannedCopy:
             to = naming.parse(invocation, other) if other else name
             sources.storable(invocation, to, "give it a name of its own here: --as NAME")
-            return PlannedCopy(opened.remote(name), name, store, to, transfers.route(str(name), str(to)))
+            return transfers.pulled(opened, store, name, to)
 
         return transfers.copy_each(
             invocation, [naming.parse(invocation, name) for name in names], fetch, watcher, opened

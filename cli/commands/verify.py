@@ -1,46 +1,55 @@
-"""Whether the local store is what it says: every byte of it read, and what is wrong named."""
+"""Whether the local store is what it says: every byte of it read, what is wrong named, or mended."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import click
 
-from cli import naming, sources, transfers
+from cli import naming, repairs, sources, transfers
 from cli.batch import Document
-from cli.options import STORE, Invocation, command
+from cli.options import NETWORK, STORE, Invocation, command
 from cli.progress import Watcher
-from cli.render import complain, error_document, size, visible
+from cli.render import Terminal, complain, error_document, size, visible
+from cli.repairs import Found, Verified
 from registry.contracts import How
-from registry.errors import CorruptError, NotFoundError, RegistryError, exit_code
+from registry.errors import CorruptError, InvalidError, RegistryError, exit_code
 from registry.model.names import Name
 from registry.targets.store import Store
-from registry.targets.verify import Finding, Held, Inventory, State
+from registry.targets.verify import Finding, Held, Inventory, State, Unreadable
 from registry.transfer.side_by_side import processors, side_by_side
 
 _TOLD_SPANS = 3
 _COLOURS = {State.DAMAGED: "red", State.MISSING: "red", State.EXTRA: "yellow", State.GOOD: "green"}
 
 
-@command(*STORE, "progress", beside=True)
+@command(*STORE, *NETWORK, "limit_rate", "jobs", "give_up_after", "progress", goes_on=True)
 @click.argument("names", metavar="[NAME...]", nargs=-1)
-def verify(invocation: Invocation, names: tuple[str, ...]) -> int:
-    """Read every byte of these models, or of the whole store.
-
-    What is damaged, missing, or needed by no model is named.
+@click.option("--repair", is_flag=True, help="Fetch what is wrong from where it came from.")
+@click.option("--from", "place", metavar="HOST/NAME", help="Fetch it from there instead.")
+def verify(invocation: Invocation, names: tuple[str, ...], repair: bool, place: str | None) -> int:
+    """Read every byte of these models, or of the whole store, and name what is wrong.
 
     \b
       ferry verify
-      ferry verify tiny --format json
+      ferry verify tiny --repair --from models.acme.example/acme/tiny:1.0
     """
     wanted = [naming.parse(invocation, name) for name in names]
+    if place and not repair:
+        raise InvalidError("--from says where to repair from", hint=f"ferry verify --repair --from {place}")
+    if place and len(wanted) != 1:
+        raise InvalidError("--from is for one model", hint="name the model that is to be repaired")
     watcher = transfers.watcher(invocation)
     with sources.store(invocation, watcher.note) as store:
         inventory = store.verify.inventory(wanted)
-        results = _looked(store, inventory, watcher, _label(wanted, inventory))
-    return _tell(invocation, inventory, results)
+        found = _looked(store, inventory, watcher, _label(wanted, inventory))
+        verified = Verified(inventory, found)
+        if repair and verified.wrong:
+            source = naming.parse(invocation, place) if place else None
+            verified = repairs.made(invocation, store, verified, source, watcher)
+    return _tell(invocation, verified)
 
 
 class _Shown:
@@ -63,25 +72,23 @@ def _label(wanted: Sequence[Name], inventory: Inventory) -> str:
     return str(wanted[0]) if len(wanted) == 1 else f"{inventory.models} models"
 
 
-def _looked(
-    store: Store, inventory: Inventory, watcher: Watcher, label: str
-) -> list[Finding | RegistryError]:
+def _looked(store: Store, inventory: Inventory, watcher: Watcher, label: str) -> list[Found]:
     """What became of each blob, in the inventory's order; all processors read and hash."""
     lock = threading.Lock()
     watcher.begin(label, [held.blob for held in inventory.blobs])
 
-    def look(number: int, held: Held) -> tuple[int, Finding | RegistryError | None]:
+    def look(number: int, held: Held) -> tuple[int, Found | None]:
         shown = _Shown(watcher, label, lock, held)
+        error = None
         try:
-            found: Finding | RegistryError | None = store.verify.look(held, shown)
-        except RegistryError as error:
-            error.name = error.name or str(held.names[0])
-            found = error
+            found = store.verify.look(held, shown)
+        except RegistryError as failed:
+            found, error = Finding(held, State.DAMAGED), failed
         with lock:
             watcher.done(label, held.blob, How.PRESENT)
-        return number, found
+        return number, Found(found, error) if found is not None else None
 
-    results: dict[int, Finding | RegistryError] = {}
+    results: dict[int, Found] = {}
     tasks = [partial(look, number, held) for number, held in enumerate(inventory.blobs)]
     for result in side_by_side(tasks, processors()):
         if isinstance(result, Exception):
@@ -92,80 +99,80 @@ def _looked(
     return [results[number] for number in sorted(results)]
 
 
-def _tell(invocation: Invocation, inventory: Inventory, results: Sequence[Finding | RegistryError]) -> int:
+def _tell(invocation: Invocation, verified: Verified) -> int:
     """Say what was found; the exit code."""
-    extra = [Finding(held, State.EXTRA) for held in inventory.extra]
-    findings = [*(each for each in results if isinstance(each, Finding)), *extra]
-    errors = [each for each in results if isinstance(each, RegistryError)]
-    if invocation.terminal.json:
-        rows: list[Document] = [_row(each) for each in findings]
-        rows += [{"name": each.name, "digest": None, **error_document(each)} for each in errors]
-        rows += [
-            {
-                "name": str(each.name),
-                "digest": None,
-                "state": "damaged",
-                "spans": [],
-                **error_document(each.error),
-            }
-            for each in inventory.unreadable
-        ]
-        invocation.terminal.document(rows)
+    terminal, inventory = invocation.terminal, verified.inventory
+    found = [*verified.found, *(Found(Finding(held, State.EXTRA)) for held in inventory.extra)]
+    if terminal.json:
+        manifests = [_manifest_row(each, verified.fetched) for each in inventory.unreadable]
+        terminal.document([*map(_row, found), *manifests])
     else:
-        _tell_text(invocation, inventory, findings)
-    for error in errors:
-        complain(error, invocation.terminal, short=invocation.terminal.json)
-    codes = [error.exit for error in errors]
-    codes += [CorruptError.exit for _ in inventory.unreadable]
-    codes += [_EXITS[each.state] for each in findings if each.state in _EXITS]
-    return exit_code(codes)
+        for each in inventory.unreadable:
+            state = "repaired" if each.name in verified.fetched else "damaged"
+            terminal.line(f"{terminal.paint(f'{state:<8}', 'red')} manifest of {visible(str(each.name))}")
+            terminal.note(f"ferry: {visible(each.error.message)}")
+        for each_found in found:
+            if each_found.was or each_found.state is not State.GOOD or invocation.settings.on("verbose"):
+                terminal.line(_line(terminal, each_found))
+        terminal.line(_summary(verified, found))
+    for error in [each.error for each in found if each.error is not None] + verified.failures:
+        complain(error, terminal, short=terminal.json)
+    if verified.wrong:
+        repairing = "NAME --repair --from HOST/NAME" if verified.failures else "--repair"
+        terminal.note(f"ferry: ferry verify {repairing} fetches what is wrong")
+    codes = [CorruptError.exit for each in inventory.unreadable if each.name not in verified.fetched]
+    return exit_code(codes + [each.exit for each in found if each.exit])
 
 
-_EXITS = {State.DAMAGED: CorruptError.exit, State.MISSING: NotFoundError.exit}
-
-
-def _row(found: Finding) -> Document:
-    held = found.held
+def _row(found: Found) -> Document:
+    held = found.finding.held
     return {
         "name": str(held.names[0]) if held.names else None,
         "digest": str(held.blob.digest),
         "state": str(found.state),
-        "spans": [[span.offset, span.length] for span in found.spans],
+        "spans": [[span.offset, span.length] for span in found.finding.spans],
         "size": held.blob.size,
         "names": [str(name) for name in held.names],
+        **({"was": str(found.was)} if found.was else {}),
+        **(error_document(found.error) if found.error else {}),
     }
 
 
-def _tell_text(invocation: Invocation, inventory: Inventory, findings: Sequence[Finding]) -> None:
-    terminal = invocation.terminal
-    for unreadable in inventory.unreadable:
-        terminal.line(f"{terminal.paint('damaged', 'red')}  manifest of {visible(str(unreadable.name))}")
-        terminal.note(f"ferry: {visible(unreadable.error.message)}")
-    for found in findings:
-        if found.state is not State.GOOD or invocation.settings.on("verbose"):
-            terminal.line(_line(found, terminal.paint(f"{found.state:<8}", _COLOURS[found.state])))
-    terminal.line(_summary(inventory, findings))
+def _manifest_row(unreadable: Unreadable, fetched: Collection[Name]) -> Document:
+    """A manifest is no blob, so that its digest is not known."""
+    good = unreadable.name in fetched
+    row: Document = {"name": str(unreadable.name), "digest": None, "spans": []}
+    if good:
+        return {**row, "state": "good", "was": "damaged"}
+    return {**row, "state": "damaged", **error_document(unreadable.error)}
 
 
-def _line(found: Finding, state: str) -> str:
-    users = ", ".join(map(str, found.held.names)) or "no model needs it: ferry prune removes it"
-    text = f"{state} {found.held.blob.digest.short}  {size(found.held.blob.size):>7}  {visible(users)}"
-    if not found.spans:
+def _line(terminal: Terminal, found: Found) -> str:
+    held, spans = found.finding.held, found.finding.spans
+    word = "repaired" if found.was else str(found.state)
+    state = terminal.paint(f"{word:<8}", _COLOURS[found.state])
+    users = ", ".join(map(str, held.names)) or "no model needs it: ferry prune removes it"
+    text = f"{state} {held.blob.digest.short}  {size(held.blob.size):>7}  {visible(users)}"
+    if not spans:
         return text
-    told = ", ".join(f"{span.offset}-{span.end}" for span in found.spans.items[:_TOLD_SPANS])
-    more = len(found.spans.items) - _TOLD_SPANS
+    told = ", ".join(f"{span.offset}-{span.end}" for span in spans.items[:_TOLD_SPANS])
+    more = len(spans.items) - _TOLD_SPANS
     return f"{text}  bytes {told}{f' and {more} more spans' if more > 0 else ''}"
 
 
-def _summary(inventory: Inventory, findings: Sequence[Finding]) -> str:
+def _summary(verified: Verified, found: Sequence[Found]) -> str:
     """`12 blobs of 3 models, 9.1 GB: 11 good, 1 damaged`."""
-    counts = {state: sum(each.state is state for each in findings) for state in State}
-    whole = sum(each.held.blob.size for each in findings if each.state is not State.EXTRA)
-    needed = len(findings) - counts[State.EXTRA]
+    counts = {state: sum(each.state is state for each in found) for state in State}
+    whole = sum(each.finding.held.blob.size for each in found if each.state is not State.EXTRA)
     told = [f"{count} {state}" for state, count in counts.items() if count]
-    if inventory.unreadable:
-        told.append(f"{len(inventory.unreadable)} manifest{'s' * (len(inventory.unreadable) > 1)} unreadable")
-    blobs, models = (
-        f"{n} {what}{'s' * (n != 1)}" for n, what in ((needed, "blob"), (inventory.models, "model"))
-    )
-    return f"{blobs} of {models}, {size(whole)}: {', '.join(told) or 'nothing to verify'}"
+    lost = sum(each.name not in verified.fetched for each in verified.inventory.unreadable)
+    if lost:
+        told.append(f"{lost} manifest{'s' * (lost > 1)} unreadable")
+    blobs = _counted(len(found) - counts[State.EXTRA], "blob")
+    models = _counted(verified.inventory.models, "model")
+    moved = f"; {size(verified.moved)} moved to repair it" if verified.moved else ""
+    return f"{blobs} of {models}, {size(whole)}: {', '.join(told) or 'nothing to verify'}{moved}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"

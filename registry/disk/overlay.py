@@ -39,14 +39,17 @@ class Overlay:
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
         """All of `data` at `offset`; what the damaged file has right is not written again. StorageError."""
-        span = Span(offset, len(data))
-        if self._base_has(data, offset):
+        view, there = memoryview(data), self._there(len(data), offset)
+        for span in Span(offset, len(data)).cut(_COMPARED):
+            part = slice(span.offset - offset, span.end - offset)
+            right = there[part] == view[part]
+            if not right:
+                self._patch.write(view[part], span.offset)
             with self._lock:
-                self._patched.discard(span)
-            return
-        self._patch.write(data, offset)
-        with self._lock:
-            self._patched.add(span)
+                if right:
+                    self._patched.discard(span)
+                else:
+                    self._patched.add(span)
 
     def read(self, length: int, offset: int) -> bytes:
         """At most `length` bytes from `offset`; fewer only at the end. StorageError."""
@@ -120,18 +123,19 @@ class Overlay:
         self._base.close()
         self._patch.close()
 
-    def _base_has(self, data: bytes | memoryview, offset: int) -> bool:
+    def _there(self, length: int, offset: int) -> bytes:
+        """What the damaged file has; nothing where a sector of it cannot be read."""
         try:
-            return self._base.read(len(data), offset) == data
-        except RegistryError:  # a sector that cannot be read has nothing right
-            return False
+            return self._base.read(length, offset)
+        except RegistryError:
+            return b""
 
     def _mend(self) -> None:
         """Write what is patched in its place, as far as it differs; durable when this returns."""
         for piece, patched in self.parts(Span(0, self._size)):
             for part in piece.cut(_COMPARED) if patched else ():
                 right = self._patch.read(part.length, part.offset)
-                if not self._base_has(right, part.offset):
+                if self._there(part.length, part.offset) != right:
                     self._base.write(right, part.offset)
         self._base.truncate(self._size)
         self._base.sync()

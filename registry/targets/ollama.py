@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from registry.disk.files import names
 from registry.errors import InvalidError, Reason, StorageError
+from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, OLLAMA, Descriptor, Kind, Manifest
 from registry.model.names import Name
 
@@ -66,20 +69,30 @@ def another_kind(manifest: Manifest) -> str:
     return f"an artifact of type {(manifest.artifact_type or config or 'unknown')[:80]}"
 
 
-def older_names(blobs: Path) -> frozenset[str]:
-    """The blobs that are there by the names that old versions of Ollama gave them: their digests."""
-    try:
-        return frozenset(name for name in names(blobs) if name.startswith("sha256:"))
-    except StorageError:  # a directory that may be used and not listed
-        return frozenset()
+class OlderNames:
+    """The blobs of a store that are there by the names that old versions of Ollama gave them."""
 
+    def __init__(self, blobs: Path, note: Callable[[str], None]) -> None:
+        self._blobs = blobs
+        self._note = note
+        self._said = False
 
-def said_of_older_names(blobs: Path) -> str:
-    """The sentence about blobs with such names."""
-    return (
-        f"blobs in {blobs} are named sha256:… as by an old Ollama, and count as missing: "
-        "Ollama gives them their new names when it starts"
-    )
+    def look_for(self, digest: Digest) -> None:
+        """Say once if a blob that is missing is there by such a name."""
+        if str(digest) in self._names and not self._said:
+            self._said = True
+            self._note(
+                f"blobs in {self._blobs} are named sha256:… as by an old Ollama, and count as missing: "
+                "Ollama gives them their new names when it starts"
+            )
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """Looked for once, when the first blob is missing."""
+        try:
+            return frozenset(name for name in names(self._blobs) if name.startswith("sha256:"))
+        except StorageError:  # a directory that may be used and not listed
+            return frozenset()
 
 
 def missing(name: Name, blob: Descriptor) -> InvalidError:

@@ -40,13 +40,13 @@ from registry.targets.in_use import InUse
 from registry.targets.intake import SMALL, PartialIntake, SmallIntake
 from registry.targets.manifest_tree import ManifestTree
 from registry.targets.ollama import (
+    OlderNames,
     another_kind,
     check_kind,
     check_name,
     missing,
-    older_names,
-    said_of_older_names,
 )
+from registry.targets.origins import Origins
 from registry.targets.sweep import Pruned, Sweep, blob_path
 from registry.targets.verify import Verify
 from registry.targets.young import ReliedOn
@@ -93,9 +93,10 @@ class Store:
             self._tree, self.blobs, self._partials, self._sums, self._users, self._drafts, self._proven
         )
         self.verify = Verify(self._tree, self._checks, self.blobs, self._users)
+        self.origins = Origins(own / "origins", self._drafts, self._owner)
         self._in_use: dict[tuple[str, ...], InUse] = {}
         self._to_read: dict[tuple[str, ...], frozenset[Digest]] = {}
-        self._said_older = False
+        self._older = OlderNames(self.blobs, note)
         self._mutex = threading.Lock()
 
     # --- reading -----------------------------------------------------------------------------------
@@ -113,7 +114,7 @@ class Store:
         path = self._path(blob.digest)
         there = status(path)
         if there is None:
-            self._look_for_older_name(blob.digest)
+            self._older.look_for(blob.digest)
         if there is None or not there.is_file or there.size != blob.size or span.end > blob.size:
             raise NotFoundError(
                 f"blob {blob.digest.short} of {name} is not in {self.models}",
@@ -128,7 +129,7 @@ class Store:
             return None
         there = status(self._path(blob.digest))
         if there is None:
-            self._look_for_older_name(blob.digest)
+            self._older.look_for(blob.digest)
         if there is None or not there.is_file or there.size != blob.size:
             return None
         if not self._proven.knows(blob.digest, there):
@@ -242,8 +243,12 @@ class Store:
             if blobs:
                 sync_directory(self.blobs)
             self._tree.write(name, manifest.raw)
+        self.release(name, manifest)
+
+    def release(self, name: Name, manifest: Manifest) -> None:
+        """What `prepare` marked as in use is named by a manifest now."""
         self._proven.flush()
-        self._relied_on.release(blob.digest for blob in blobs)
+        self._relied_on.release(blob.digest for blob in manifest.blobs())
         with self._mutex:
             mark = self._in_use.pop(name.folded(), None)
         if mark is not None:
@@ -277,6 +282,7 @@ class Store:
                 )
                 return 0
             self._tree.remove(path)
+            self.origins.forget(name)
             self._stop_reading(name)
             dropped = self._sweep.drop(blob.digest for blob in manifest.blobs())
         if dropped.kept:
@@ -370,17 +376,6 @@ class Store:
         if there is not None:
             self._proven.note(digest, there)
         self._relied_on.add(digest)
-
-    @functools.cached_property
-    def _older_names(self) -> frozenset[str]:
-        """Looked for once, when the first blob is missing."""
-        return older_names(self.blobs)
-
-    def _look_for_older_name(self, digest: Digest) -> None:
-        """Say once if a blob that is missing is there by the name that an old Ollama gave it."""
-        if str(digest) in self._older_names and not self._said_older:
-            self._said_older = True
-            self._note(said_of_older_names(self.blobs))
 
     def _needed(self, blob: Descriptor) -> int:
         there = status(self._path(blob.digest))

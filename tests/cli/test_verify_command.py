@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from invariants import check_store
+from peers import Registry, ferry_server
 from person import Ferry
 from shelf import LAYERS, put_blob, put_model
 
 from registry.model.digests import Digest
 
+BIG = b"GGUF" + bytes(range(256)) * 4096
 WEIGHTS = Digest.of(LAYERS["model"])
 
 
@@ -106,3 +110,85 @@ def test_how_far_it_is_never_runs_backwards(ferry: Ferry) -> None:
         assert line["done"] <= line["total"]
         dones[line["digest"]] = line["done"]
     assert lines[0]["event"] == "begin" and lines[-1]["done"] == lines[-1]["total"]
+
+
+# --- repair --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with ferry_server(tmp_path_factory.mktemp("registry")) as server:
+        yield server
+
+
+@pytest.fixture
+def pulled(ferry: Ferry, registry: Registry) -> str:
+    """The name of a model that was pulled."""
+    name = f"{registry.host}/acme/tiny:1.0"
+    put_model(ferry.models, name.replace(":1.0", "/1.0"), weights=BIG)
+    ferry("push", name).well()
+    ferry("rm", name).well()
+    ferry("pull", name).well()
+    return name
+
+
+@pytest.mark.usefixtures("pulled")
+def test_repair_fetches_what_is_wrong_from_where_it_came_from(ferry: Ferry) -> None:
+    flip(blob(ferry, Digest.of(BIG)))
+    blob(ferry, Digest.of(LAYERS["license"])).unlink()
+    assert ferry("verify").code == 5
+
+    done = ferry("verify", "--repair", "--format", "json").well()
+
+    assert sorted(row["was"] for row in done.json if "was" in row) == ["damaged", "missing"]
+    assert {row["state"] for row in done.json} == {"good"}
+    assert ferry("verify").well().out.startswith("6 blobs of 1 model")
+    check_store(ferry.models)
+
+
+def test_a_model_that_was_pulled_under_another_name_is_repaired_from_where_it_was(
+    ferry: Ferry, pulled: str
+) -> None:
+    ferry("pull", pulled, "--as", "mine").well()
+    ferry("rm", pulled).well()
+    flip(blob(ferry, Digest.of(BIG)))
+
+    assert "repaired" in ferry("verify", "mine", "--repair").well().out
+
+
+def test_a_manifest_that_cannot_be_read_is_fetched_again(ferry: Ferry, pulled: str) -> None:
+    path = ferry.models / "manifests" / pulled.replace(":1.0", "/1.0")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:30])
+
+    assert "repaired manifest" in ferry("verify", "--repair").well().out
+
+    assert path.read_bytes() == whole
+
+
+def test_what_its_own_registry_has_not_comes_from_another_place(ferry: Ferry, pulled: str) -> None:
+    """A model that was made here: nothing but --from knows where it is too."""
+    put_model(ferry.models, "127.0.0.1:1/acme/mine/latest", weights=BIG)
+    ferry("rm", pulled).well()
+    flip(blob(ferry, Digest.of(BIG)))
+
+    failed = ferry("verify", "127.0.0.1:1/acme/mine", "--repair")
+    assert failed.code == 5 and "--from HOST/NAME" in failed.err
+
+    ferry("verify", "127.0.0.1:1/acme/mine", "--repair", "--from", pulled).well()
+    check_store(ferry.models)
+
+
+@pytest.mark.usefixtures("pulled")
+def test_a_blob_of_several_models_comes_from_the_one_that_has_it(ferry: Ferry) -> None:
+    put_model(ferry.models, "127.0.0.1:1/acme/mine/latest", weights=BIG)
+    flip(blob(ferry, Digest.of(BIG)))
+
+    ferry("verify", "--repair").well()
+
+    check_store(ferry.models)
+
+
+def test_from_without_repair_or_for_many_is_a_mistake(ferry: Ferry, pulled: str) -> None:
+    assert ferry("verify", "--from", pulled).code == 2
+    assert ferry("verify", "--repair", "--from", pulled).code == 2

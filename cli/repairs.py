@@ -1,0 +1,157 @@
+"""What was found wrong with the local store, brought from where it came from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from cli import sources, transfers
+from cli.options import Invocation
+from cli.progress import Watcher
+from registry.connect import Connections
+from registry.errors import CorruptError, NotFoundError, RegistryError
+from registry.model.names import Name
+from registry.targets.origins import Origin
+from registry.targets.repair import Repair
+from registry.targets.store import Store
+from registry.targets.verify import Finding, Inventory, State
+from registry.transfer.copy import copy
+from registry.transfer.engine import Engine
+from registry.transfer.model import BlobSource
+from registry.transfer.retry import Stopped
+
+_EXITS = {State.DAMAGED: CorruptError.exit, State.MISSING: NotFoundError.exit}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One blob: what was found, whether it was repaired since, and why it could not be read."""
+
+    finding: Finding
+    error: RegistryError | None = None
+    repaired: bool = False
+
+    @property
+    def state(self) -> State:
+        """What it is by now."""
+        return State.GOOD if self.repaired else self.finding.state
+
+    @property
+    def was(self) -> State | None:
+        """What it was before it was repaired."""
+        return self.finding.state if self.repaired else None
+
+    @property
+    def exit(self) -> int:
+        """What it does to the exit code; 0 for nothing."""
+        return self.error.exit if self.error else _EXITS.get(self.state, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A store as it was found, and what a repair did.
+
+    `fetched` are the names whose manifests were fetched again, `moved` is how many bytes that took, and
+    `failures` why others were not repaired.
+    """
+
+    inventory: Inventory
+    found: Sequence[Found]
+    fetched: frozenset[Name] = frozenset()
+    moved: int = 0
+    failures: list[RegistryError] = field(default_factory=list)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether there is something to repair."""
+        lost = any(each.name not in self.fetched for each in self.inventory.unreadable)
+        return lost or any(each.exit for each in self.found)
+
+
+def made(
+    invocation: Invocation, store: Store, verified: Verified, place: Name | None, watcher: Watcher
+) -> Verified:
+    """Repair what is wrong, model by model; one that fails does not stop the others.
+
+    Each is asked for where it came from, and then where the others did that have the blob too; or at `place`.
+    """
+    wrong = [each.finding for each in verified.found if each.exit and each.error is None]
+    with sources.connections(invocation) as opened:
+        engine = transfers.engine(invocation, watcher, opened)
+        transfers.stopped_by(engine)
+        repair = _Repair(store, opened, engine, place)
+        for unreadable in verified.inventory.unreadable:
+            repair.fetch_manifest(unreadable.name)
+        for name in dict.fromkeys(name for each in wrong for name in each.held.names):
+            repair.mend(name, [each for each in wrong if name in each.held.names])
+        watcher.close()
+    found = [
+        replace(each, repaired=each.finding in wrong and repair.is_right(each.finding))
+        for each in verified.found
+    ]
+    return Verified(verified.inventory, found, frozenset(repair.fetched), repair.moved, repair.failures)
+
+
+class _Repair:
+    """The repairs of one run, and what became of them."""
+
+    def __init__(self, store: Store, opened: Connections, engine: Engine, place: Name | None) -> None:
+        self.fetched: set[Name] = set()
+        self.moved = 0
+        self.failures: list[RegistryError] = []
+        self._store = store
+        self._opened = opened
+        self._engine = engine
+        self._place = place
+
+    def fetch_manifest(self, name: Name) -> None:
+        """Fetch a model anew whose manifest cannot be read."""
+        with self._noted(name):
+            origin = self._origin(name)
+            report = copy(self._opened.remote(origin), self._store, origin, to=name, engine=self._engine)
+            self._store.origins.put(name, Origin(origin, report.manifest.digest))
+            self.moved += report.transferred
+            self.fetched.add(name)
+
+    def mend(self, name: Name, wrong: Sequence[Finding]) -> None:
+        """Bring what is `wrong` of a model, as far as it still is."""
+        wrong = [each for each in wrong if not self.is_right(each)]
+        if not wrong:
+            return
+        with self._noted(name):
+            manifest = self._store.verify.manifest(name)
+            others = (other for each in wrong for other in each.held.names)
+            *nearer, last = dict.fromkeys(map(self._origin, (name, *others)))
+            report = copy(
+                self._opened.remote(last),
+                Repair(self._store, manifest),
+                last,
+                to=name,
+                manifest=manifest,
+                nearer=[BlobSource(self._opened.remote(each), each) for each in nearer],
+                engine=self._engine,
+            )
+            self.moved += report.transferred
+
+    def is_right(self, finding: Finding) -> bool:
+        """Whether the blob is here and proven by now."""
+        held = finding.held
+        return self._store.size(held.names[0], held.blob) is not None
+
+    def _origin(self, name: Name) -> Name:
+        if self._place is not None:
+            return self._place
+        known = self._store.origins.get(name)
+        return known.name if known is not None else name
+
+    @contextlib.contextmanager
+    def _noted(self, name: Name) -> Iterator[None]:
+        """An error is for the end; the other models are not kept waiting by it."""
+        try:
+            yield
+        except RegistryError as error:
+            if self._engine.options.stop.is_set():
+                raise Stopped from error
+            error.name = error.name or str(name)
+            self.failures.append(error)

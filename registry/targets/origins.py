@@ -1,0 +1,70 @@
+"""Where a model of the store was fetched from, and what it was then.
+
+So that a tag which moved here is told from one that moved there. A hint: losing it costs a question.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.disk.files import Owner, read_bounded, remove, write_atomic
+from registry.errors import RegistryError
+from registry.model.digests import Digest
+from registry.model.names import Name
+
+_LONGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The name that was asked for a model at its registry, and the digest it stood for."""
+
+    name: Name
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """What is remembered in `directory`, one small file a name; drafts of them lie in `drafts`."""
+
+    directory: Path
+    drafts: Path
+    owner: Owner | None
+
+    def get(self, name: Name) -> Origin | None:
+        """Where the model called `name` here came from; None where that is not known."""
+        try:
+            told = json.loads(read_bounded(self._path(name), _LONGEST))
+            if told["name"] != _key(name):
+                return None
+            return Origin(Name.parse(told["origin"]), Digest.parse(told["digest"]))
+        except (RegistryError, ValueError, TypeError, KeyError, RecursionError):
+            return None
+
+    def put(self, name: Name, origin: Origin) -> None:
+        """Remember it; where that is not possible, nothing fails."""
+        told = {"name": _key(name), "origin": origin.name.text, "digest": str(origin.digest)}
+        with contextlib.suppress(RegistryError):
+            write_atomic(
+                self._path(name),
+                json.dumps(told).encode(),
+                scratch=self.drafts,
+                owner=self.owner,
+                durably=False,
+            )
+
+    def forget(self, name: Name) -> None:
+        """No longer remember it."""
+        with contextlib.suppress(RegistryError):
+            remove(self._path(name))
+
+    def _path(self, name: Name) -> Path:
+        return self.directory / hashlib.sha256(_key(name).encode()).hexdigest()[:40]
+
+
+def _key(name: Name) -> str:
+    return "/".join(name.folded())
