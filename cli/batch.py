@@ -13,13 +13,19 @@ T = TypeVar("T")
 Document = dict[str, object]
 
 
-def each(invocation: Invocation, items: Sequence[T], act: Callable[[T], tuple[Document, str]]) -> int:
+def each(
+    invocation: Invocation,
+    items: Sequence[T],
+    act: Callable[[T], tuple[Document, str]],
+    *,
+    listed: bool = False,
+) -> int:
     """Do it to each item; the exit code. `act` answers with what was done, as a document and as text.
 
     One item: its document, and its error is raised. Several: the list of documents and errors, or the
-    text of each and a table of what failed.
+    text of each and a table of what failed; so for one too that stands in a list of any number (`listed`).
     """
-    if len(items) == 1:
+    if len(items) == 1 and not listed:
         document, text = _named(items[0], act)
         if invocation.terminal.json:
             invocation.terminal.document(document)

@@ -16,6 +16,8 @@ _SECTIONS: dict[str, Section] = {
         "pull": ("cli.commands.transfer:pull", "fetch into the local store"),
         "push": ("cli.commands.transfer:push", "publish at a registry"),
         "mirror": ("cli.commands.transfer:mirror", "from registry to registry"),
+        "outdated": ("cli.commands.outdated:outdated", "what moved there since"),
+        "update": ("cli.commands.outdated:update", "fetch what moved there"),
         "create": ("cli.commands.create:create", "a model from a Modelfile"),
         "list": ("cli.commands.listing:list_models", "what is here, or there"),
         "tags": ("cli.commands.listing:tags", "a model's tags"),

@@ -91,7 +91,7 @@ def copy_each(
 ) -> int:
     """Make the copy of each name, or with --dry-run say what it would move; the exit code."""
     keep_buffers()
-    copies = _Copies(invocation, watcher, opened)
+    copies = Copies(invocation, watcher, opened)
     stopped_by(copies.engine)
     began = time.monotonic()
     code = each(invocation, names, lambda name: copies.made(name, planned_of))
@@ -100,7 +100,7 @@ def copy_each(
     return code
 
 
-class _Copies:
+class Copies:
     """The copies of one run, made one after another; once its engine is stopped, each ends with Stopped."""
 
     def __init__(self, invocation: Invocation, watcher: Watcher, opened: Connections) -> None:

@@ -188,7 +188,7 @@ class Store:
 
     def room_for_rest(self, manifest: Manifest) -> None:
         """StorageError if what is missing of a model does not fit."""
-        self.room_for(sum(self._needed(blob) for blob in manifest.blobs()))
+        self.room_for(sum(self.needed(blob) for blob in manifest.blobs()))
 
     def room_for(self, needed: int) -> None:
         """StorageError if `needed` more bytes do not fit."""
@@ -377,7 +377,8 @@ class Store:
             self._proven.note(digest, there)
         self._relied_on.add(digest)
 
-    def _needed(self, blob: Descriptor) -> int:
+    def needed(self, blob: Descriptor) -> int:
+        """How many bytes of a blob are not here; what is here counts by its size."""
         there = status(self._path(blob.digest))
         if there is not None and there.size == blob.size:
             return 0

@@ -1,0 +1,161 @@
+"""Which models of the local store are others by now at their registries, and bringing them up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from cli import naming, sources, standings, transfers
+from cli.batch import Document, each
+from cli.options import MOVING, NETWORK, STORE, Invocation, command
+from cli.render import complain, error_document, size, visible
+from cli.standings import Compared, Failed, Row
+from registry.connect import Connections
+from registry.errors import InvalidError, NotFoundError, exit_code
+from registry.model.standing import Standing
+from registry.targets.store import Store
+from registry.transfer.retry import Stopped
+
+_QUIET = (Standing.CURRENT, Standing.ONLY_HERE, Standing.CLOUD)
+_SENTENCES = {
+    Standing.CURRENT: "{name} is up to date",
+    Standing.ONLY_HERE: "{name} is only here: {host} has no {origin}",
+    Standing.CLOUD: "{name} runs in the cloud, and nothing of it is kept here",
+    Standing.CHANGED: "{name} was changed here since it was pulled",
+    Standing.DIVERGED: "{name} was changed here and at {host} since it was pulled",
+    Standing.UNKNOWN: "{name} is another at {host}, and nothing tells which of the two was changed",
+}
+
+
+@command(*STORE, *NETWORK, beside=True)
+@click.argument("names", metavar="[NAME...]", nargs=-1)
+def outdated(invocation: Invocation, names: tuple[str, ...]) -> int:
+    """Compare models with their registries: digests only, nothing is fetched.
+
+    COST is what an update would fetch.
+
+    \b
+      ferry outdated models.acme.example/acme/tiny:1.0
+      ferry outdated models.acme.example/acme/tiny:1.0 --format json
+    """
+    wanted = [naming.parse(invocation, name) for name in names]
+    with sources.store(invocation) as store, sources.connections(invocation) as opened:
+        rows = standings.compared(invocation, store, opened, wanted or standings.every(store))
+    errors = [row.error for row in rows if isinstance(row, Failed)]
+    if invocation.terminal.json:
+        invocation.terminal.document([_document(row) for row in rows])
+    else:
+        _tell(invocation, rows, whole=bool(wanted) or invocation.settings.on("verbose"))
+    for error in errors:
+        complain(error, invocation.terminal, short=invocation.terminal.json)
+    return exit_code([error.exit for error in errors])
+
+
+@command(*STORE, *NETWORK, *MOVING, goes_on=True)
+@click.argument("names", metavar="[NAME...]", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every model of the local store.")
+def update(invocation: Invocation, names: tuple[str, ...], everything: bool) -> int:
+    """Fetch what moved at the registry since it was pulled; what moved here is left alone.
+
+    \b
+      ferry update models.acme.example/acme/tiny:1.0 --dry-run
+      ferry update models.acme.example/acme/tiny:1.0
+    """
+    if bool(names) == everything:
+        raise InvalidError(
+            "several names, or --all" if names else "which models? name them, or say --all",
+            hint="ferry outdated shows what an update would fetch",
+        )
+    wanted = [naming.parse(invocation, name) for name in names]
+    watcher = transfers.watcher(invocation)
+    with sources.store(invocation, watcher.note) as store, sources.connections(invocation) as opened:
+        copies = transfers.Copies(invocation, watcher, opened)
+        transfers.stopped_by(copies.engine)
+        rows = standings.compared(invocation, store, opened, wanted or standings.every(store))
+
+        def act(row: Row) -> tuple[Document, str]:
+            if copies.engine.options.stop.is_set():
+                raise Stopped
+            if isinstance(row, Failed):
+                raise row.error
+            if row.standing is Standing.OUTDATED:
+                return copies.made(row.name, lambda _: _planned(store, opened, row))
+            return _left_alone(row, asked=bool(wanted))
+
+        if everything and not invocation.terminal.json and not invocation.settings.on("verbose"):
+            rows = [row for row in rows if isinstance(row, Failed) or row.standing not in _QUIET]
+            if not rows:
+                invocation.terminal.line("every model is up to date")
+                return 0
+        return each(invocation, rows, act, listed=everything)
+
+
+def _planned(store: Store, opened: Connections, row: Compared) -> transfers.PlannedCopy:
+    """The copy that updates it, unless somebody changed it here since it was compared."""
+    if store.current(row.name) != row.here:
+        raise InvalidError(f"{row.name} was changed here just now", hint="run the same command again")
+    return transfers.pulled(opened, store, row.origin, row.name)
+
+
+def _left_alone(row: Compared, *, asked: bool) -> tuple[Document, str]:
+    """What is said of a model that is not updated; an error where it was asked for, and differs."""
+    sentence = _sentence(row)
+    if asked and row.standing is Standing.ONLY_HERE:
+        raise NotFoundError(sentence, host=row.origin.host)
+    if asked and row.standing not in _QUIET:
+        raise InvalidError(
+            sentence, hint=f"ferry pull {_pulled(row)} takes the one at {row.origin.host} instead"
+        )
+    return _document(row), visible(sentence)
+
+
+def _sentence(row: Compared) -> str:
+    said = {"name": str(row.name), "host": row.origin.host, "origin": row.origin.repository}
+    return _SENTENCES[row.standing].format_map(said)
+
+
+def _pulled(row: Compared) -> str:
+    return str(row.name) if row.origin == row.name else f"{row.origin} --as {row.name}"
+
+
+def _document(row: Row) -> Document:
+    if isinstance(row, Failed):
+        return error_document(row.error)
+    return {
+        "name": str(row.name),
+        "state": str(row.standing),
+        "digest": str(row.here),
+        "there": str(row.there) if row.there else None,
+        "origin": str(row.origin),
+        "cost": row.cost,
+    }
+
+
+def _tell(invocation: Invocation, rows: Sequence[Row], *, whole: bool) -> None:
+    good = [row for row in rows if isinstance(row, Compared)]
+    shown = [row for row in good if whole or row.standing not in _QUIET]
+    if shown:
+        invocation.terminal.table(
+            ("NAME", "HERE", "THERE", "STATE", "COST"),
+            [
+                (
+                    str(row.name),
+                    row.here.short,
+                    row.there.short if row.there else "-",
+                    str(row.standing),
+                    size(row.cost) if row.cost is not None else "-",
+                )
+                for row in shown
+            ],
+        )
+    late = [row for row in good if row.standing is Standing.OUTDATED]
+    models = f"{len(good)} model{'s' * (len(good) != 1)}"
+    if not late:
+        invocation.terminal.line(f"{models}, none is outdated")
+        return
+    cost = sum(row.cost or 0 for row in late)
+    invocation.terminal.line(f"{models}, {len(late)} outdated: ferry update --all fetches {size(cost)}")
+    changed = len(shown) - len(late)
+    if changed and not whole:
+        invocation.terminal.note(f"ferry: what was changed here, {changed}, is left alone")

@@ -1,0 +1,151 @@
+"""The local store's models compared with their registries: one question each, several at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from cli import sources
+from cli.options import Invocation
+from registry.connect import Connections
+from registry.errors import NotFoundError, RegistryError, Side, TransientError
+from registry.model.digests import Digest
+from registry.model.manifests import DOCKER_CONFIG, Manifest
+from registry.model.names import Name
+from registry.model.standing import Standing, standing
+from registry.targets.origins import Origin
+from registry.targets.store import Store
+from registry.transfer.retry import Patience, Rule
+from registry.transfer.side_by_side import side_by_side
+
+T = TypeVar("T")
+
+_AT_ONCE = 8
+_PATIENCE = Rule(give_up_after=30.0)
+_COSTING = (Standing.OUTDATED, Standing.DIVERGED, Standing.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One model: what it is here and there, and the bytes that fetching it would cost.
+
+    `origin` is the name it has at its registry.
+    """
+
+    name: Name
+    origin: Name
+    here: Digest
+    there: Digest | None = None
+    standing: Standing = Standing.CLOUD
+    cost: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """One model that could not be compared, and why."""
+
+    name: Name
+    error: RegistryError
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+Row = Compared | Failed
+
+
+def every(store: Store) -> list[Name]:
+    """Every model that is here."""
+    return sorted((entry.name for entry in store.entries()), key=str)
+
+
+def compared(invocation: Invocation, store: Store, opened: Connections, names: Sequence[Name]) -> list[Row]:
+    """Each of `names`, in their order; what cannot be told of one is its error, and stops no other."""
+    compare = _Comparison(invocation, store, opened)
+    rows: dict[int, Row] = {}
+    tasks = [partial(compare.numbered, number, name) for number, name in enumerate(names)]
+    for result in side_by_side(tasks, _AT_ONCE):
+        if isinstance(result, Exception):
+            raise result
+        rows[result[0]] = result[1]
+    return [rows[number] for number in sorted(rows)]
+
+
+class _Comparison:
+    """Asks the registries; one that nobody reaches is asked once."""
+
+    def __init__(self, invocation: Invocation, store: Store, opened: Connections) -> None:
+        self._store = store
+        self._opened = opened
+        self._unreachable: dict[str, TransientError] = {}
+        self._patience: dict[str, Patience] = {}
+        self._lock = threading.Lock()
+        wish = invocation.settings.get("give_up_after")
+        self._rule = Rule(give_up_after=min(wish, _PATIENCE.give_up_after)) if wish else _PATIENCE
+
+    def numbered(self, number: int, name: Name) -> tuple[int, Row]:
+        """The row of a name, and its number."""
+        try:
+            return number, self._row(name)
+        except RegistryError as error:
+            error.name = error.name or str(name)
+            return number, Failed(name, error)
+
+    def _row(self, name: Name) -> Compared:
+        with sources.telling_tags(self._store, name):
+            manifest = self._store.resolve(name)
+        known = self._store.origins.get(name)
+        origin = known.name if known else name
+        if _runs_in_the_cloud(manifest):
+            return Compared(name, origin, manifest.digest)
+        remote = self._opened.remote(origin)
+        there = self._asked(origin.host, lambda: _digest(lambda: remote.digest(origin)))
+        here = manifest.digest
+        was_there = origin.with_reference(here)
+        found = standing(
+            here,
+            known.digest if known else None,
+            there,
+            lambda: self._asked(origin.host, lambda: _digest(lambda: remote.digest(was_there))) is not None,
+        )
+        if found is Standing.CURRENT and (known is None or known.digest != here):
+            self._store.origins.put(name, Origin(origin, here))
+        cost = None
+        if found in _COSTING:
+            newer = self._asked(origin.host, lambda: remote.resolve(origin))
+            cost = sum(self._store.needed(blob) for blob in newer.blobs())
+        return Compared(name, origin, here, there, found, cost)
+
+    def _asked(self, host: str, call: Callable[[], T]) -> T:
+        """What a registry answers, with some patience; one that was not reached before gets none."""
+        with self._lock:
+            patience = self._patience.setdefault(host, Patience(self._rule))
+            before = self._unreachable.get(host)
+        if before is not None:
+            raise TransientError(before.message, **before.details)
+        try:
+            return patience.retry(call, Side.SOURCE)
+        except TransientError as error:
+            with self._lock:
+                self._unreachable[host] = error
+            raise
+
+
+def _digest(ask: Callable[[], Digest]) -> Digest | None:
+    """What `ask` answers; None where there is no such name."""
+    try:
+        return ask()
+    except NotFoundError:
+        return None
+
+
+def _runs_in_the_cloud(manifest: Manifest) -> bool:
+    """Whether it is a name for a model that runs elsewhere: Ollama keeps no layers of those."""
+    config = manifest.config
+    return not manifest.layers and config is not None and config.media_type == DOCKER_CONFIG

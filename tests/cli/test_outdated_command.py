@@ -1,0 +1,159 @@
+"""`ferry outdated` and `ferry update`: what moved there is fetched, what moved here is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from invariants import check_store
+from peers import Registry, ferry_server
+from person import Ferry
+from shelf import LAYERS, put_model
+
+Publish = Callable[[bytes], None]
+
+OLD, NEW = LAYERS["model"] * 60, LAYERS["model"] * 61
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with ferry_server(tmp_path_factory.mktemp("registry")) as server:
+        yield server
+
+
+@pytest.fixture
+def name(registry: Registry, request: pytest.FixtureRequest) -> str:
+    """A name of its own for this test."""
+    return f"{registry.host}/acme/{request.node.name[5:60].replace('_', '-')}:1.0"
+
+
+@pytest.fixture
+def publish(ferry: Ferry, name: str, tmp_path: Path) -> Publish:
+    def publish(weights: bytes) -> None:
+        models = tmp_path / "publisher"
+        put_model(models, name.replace(":1.0", "/1.0"), weights)
+        ferry("push", name, "--models", models).well()
+
+    return publish
+
+
+@pytest.fixture
+def pulled(ferry: Ferry, name: str, publish: Publish) -> str:
+    publish(OLD)
+    ferry("pull", name).well()
+    return name
+
+
+def states(ferry: Ferry, *words: str) -> dict[str, str]:
+    return {row["name"]: row["state"] for row in ferry("outdated", *words, "--format", "json").well().json}
+
+
+def weights(ferry: Ferry, name: str) -> int:
+    layers = ferry("show", name, "--format", "json").well().json["layers"]
+    return int(max(layer["size"] for layer in layers))
+
+
+def test_what_moved_there_is_outdated_and_updated(ferry: Ferry, pulled: str, publish: Publish) -> None:
+    assert states(ferry) == {pulled: "current"}
+    publish(NEW)
+
+    row = ferry("outdated", "--format", "json").well().json[0]
+    assert (row["state"], row["cost"]) == ("outdated", len(NEW))
+    assert row["digest"] != row["there"]
+    assert "1 outdated: ferry update --all fetches" in ferry("outdated").well().out
+
+    dry = ferry("update", "--all", "--dry-run", "--format", "json").well().json
+    assert dry[0]["would_transfer"] == len(NEW)
+    assert weights(ferry, pulled) == len(OLD)
+
+    assert ferry("update", "--all", "--format", "json").well().json[0]["tag"] == "moved"
+    assert weights(ferry, pulled) == len(NEW)
+    assert states(ferry) == {pulled: "current"}
+    assert "up to date" in ferry("update", "--all").well().out
+    check_store(ferry.models)
+
+
+def test_what_moved_here_is_never_overwritten_unasked(ferry: Ferry, pulled: str, publish: Publish) -> None:
+    put_model(ferry.models, "registry.ollama.ai/library/mine/latest")
+    ferry("cp", "mine", pulled).well()
+    ferry("rm", "mine").well()
+    assert states(ferry) == {pulled: "changed"}
+    publish(NEW)
+    assert states(ferry) == {pulled: "diverged"}
+
+    left = ferry("update", "--all").well()
+    asked = ferry("update", pulled)
+
+    assert "was changed here" in left.out
+    assert asked.code == 2 and f"ferry pull {pulled}" in asked.err
+    assert weights(ferry, pulled) == len(LAYERS["model"])
+    ferry("pull", pulled).well()
+    assert states(ferry) == {pulled: "current"}
+
+
+def test_a_model_that_ollama_pulled_is_outdated_where_the_registry_knows_it(
+    ferry: Ferry,
+    pulled: str,
+    publish: Publish,
+) -> None:
+    for path in (ferry.models / ".ferry" / "origins").iterdir():
+        path.unlink()
+    publish(NEW)
+    assert states(ferry) == {pulled: "outdated"}
+
+    put_model(ferry.models, pulled.replace(":1.0", "/1.0"), b"GGUF made here")
+    assert states(ferry) == {pulled: "unknown"}
+    assert ferry("update", pulled).code == 2
+
+
+def test_a_model_with_another_name_here_is_compared_with_where_it_came_from(
+    ferry: Ferry,
+    pulled: str,
+    publish: Publish,
+) -> None:
+    ferry("pull", pulled, "--as", "mine").well()
+    ferry("rm", pulled).well()
+    publish(NEW)
+    assert states(ferry) == {"mine:latest": "outdated"}
+
+    ferry("update", "mine").well()
+
+    assert states(ferry) == {"mine:latest": "current"}
+    assert weights(ferry, "mine") == len(NEW)
+
+
+@pytest.mark.usefixtures("pulled")
+def test_one_that_fails_does_not_stop_the_others(ferry: Ferry, publish: Publish) -> None:
+    publish(NEW)
+    for number in range(3):
+        put_model(ferry.models, f"127.0.0.1:1/acme/gone{number}/latest")
+
+    told = ferry("outdated", "--format", "json")
+    done = ferry("update", "--all", "--format", "json")
+
+    assert told.code == done.code == 6
+    assert sorted(str(row.get("state")) for row in told.json) == ["None"] * 3 + ["outdated"]
+    assert [row["tag"] for row in done.json if "tag" in row] == ["moved"]
+    assert all(row["error"]["host"] == "127.0.0.1:1" for row in told.json if "error" in row)
+
+
+def test_what_is_only_here_and_what_runs_in_the_cloud_is_said(ferry: Ferry, registry: Registry) -> None:
+    only = f"{registry.host}/acme/only-here:1.0"
+    put_model(ferry.models, only.replace(":1.0", "/1.0"))
+    path = ferry.models / "manifests" / "registry.ollama.ai" / "library" / "big" / "cloud"
+    path.parent.mkdir(parents=True)
+    whole = (ferry.models / "manifests" / only.replace(":1.0", "/1.0")).read_text()
+    head, _, _ = whole.partition('"layers"')
+    path.write_text(head + '"layers":null}')
+
+    assert states(ferry) == {only: "only here", "big:cloud": "cloud"}
+    assert "runs in the cloud" in ferry("update", "big:cloud").well().out
+    asked = ferry("update", only)
+    assert asked.code == 3 and "is only here" in asked.err
+
+
+def test_update_wants_names_or_all(ferry: Ferry) -> None:
+    assert ferry("update").code == 2
+    assert ferry("update", "tiny", "--all").code == 2
+    assert ferry("outdated", "nothing").code == 3
