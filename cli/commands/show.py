@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import modelfile, naming, sources
+from cli import modelfile, naming, sources, weights
 from cli.options import NETWORK, REMOTE, STORE, Invocation, command
-from cli.render import columns, date, shortened, size, visible
+from cli.render import Terminal, columns, date, shortened, size, visible
 from cli.screen import window
 from registry.contracts import Publication, Source, Target
 from registry.errors import InvalidError, RegistryError
@@ -82,7 +82,7 @@ def _show(
     elif form == "modelfile":
         return _tell_modelfile(invocation, name, manifest, _modelfile(source, name, manifest, place))
     elif invocation.terminal.json:
-        invocation.terminal.document(_document(source, name, manifest, published()))
+        invocation.terminal.document(_document(invocation.terminal, source, name, manifest, published()))
     else:
         _tell(invocation, source, name, manifest, published() if form is None else None, whole=form is None)
     return None
@@ -102,14 +102,18 @@ def _tell_modelfile(invocation: Invocation, name: Name, manifest: Manifest, foun
     return InvalidError.exit if found.lost else 0
 
 
-def _document(source: Source, name: Name, manifest: Manifest, said: Publication | None) -> dict[str, object]:
+def _document(
+    terminal: Terminal, source: Source, name: Name, manifest: Manifest, said: Publication | None
+) -> dict[str, object]:
     known = {"modified": date(said.moved), "by": said.by or None} if said else {}
+    found = weights.of(terminal, source, name, manifest)
     return {
         "name": str(name),
         "digest": str(manifest.digest),
         "config": _config(source, name, manifest),
         "layers": [dict(layer.fields) for layer in manifest.layers],
         **known,
+        **({"weights": weights.document(found)} if found is not None else {}),
     }
 
 
@@ -128,7 +132,9 @@ def _tell(
         if said is not None:
             about.append(("pushed", f"{date(said.moved)}{f' by {said.by}' if said.by else ''}"))
         width = window(terminal.out).columns if terminal.out.isatty() else None
-        for group in (about, columns(_config(source, name, manifest))):
+        found = weights.of(terminal, source, name, manifest)
+        inside = weights.rows(found) if found is not None else []
+        for group in (about, columns(_config(source, name, manifest)), inside):
             for line in beside(group, width):
                 terminal.line(line)
         terminal.line()

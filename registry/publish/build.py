@@ -22,15 +22,6 @@ from registry.publish.gguf import Gguf, GgufKind
 from registry.publish.modelfile import Modelfile
 from registry.publish.parameters import Parameters
 
-# `general.file_type` as Ollama names it.
-_FILE_TYPES = {
-    1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
-    13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS",
-    20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S",
-    27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0",
-    38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0",
-}  # fmt: skip
-
 # Architectures that are run by a renderer and parser of Ollama's own: (both, stop unless one is given).
 _RENDERED = {
     "gemma4": ("gemma4", "<turn|>"),
@@ -239,7 +230,7 @@ def _config(head: Gguf, renderer: str, parser: str, requires: str) -> dict[str, 
         "model_family": head.architecture,
         "model_families": [head.architecture],
         "model_type": human_number(head.elements),
-        "file_type": _FILE_TYPES.get(head.file_type, "unknown"),
+        "file_type": head.quantization,
         **{key: value for key, value in optional.items() if value},
         "architecture": "amd64",
         "os": "linux",

@@ -41,6 +41,15 @@ _BLOCKS = {
     34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36),
 }  # fmt: skip
 
+# `general.file_type` as Ollama names it.
+_FILE_TYPES = {
+    1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
+    13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS",
+    20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S",
+    27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0",
+    38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0",
+}  # fmt: skip
+
 Value = bool | int | float | str | list["Value"] | None
 """A metadata value; a table of more than a few elements is None."""
 
@@ -92,6 +101,21 @@ class Gguf:
     def file_type(self) -> int:
         """`general.file_type`, 0 if it is not said."""
         return self._number("general.file_type")
+
+    @property
+    def context_length(self) -> int:
+        """How many tokens it was made for, 0 if it is not said."""
+        return self._number(f"{self.architecture}.context_length")
+
+    @property
+    def embedding_length(self) -> int:
+        """How wide its layers are, 0 if it is not said."""
+        return self._number(f"{self.architecture}.embedding_length")
+
+    @property
+    def quantization(self) -> str:
+        """What `file_type` is called, as Ollama calls it."""
+        return _FILE_TYPES.get(self.file_type, "unknown")
 
     @property
     def chat_template(self) -> str:
@@ -234,14 +258,28 @@ class _Reader:
         if length <= _KEPT_ELEMENTS:
             return [self.value(kind, key, depth) for _ in range(length)]
         if kind == _STRING:
-            for _ in range(length):
-                self.skip(self.count(_STRING_BYTES, f"length in {key}"), key)
+            self._skip_strings(length, key)
         elif kind == _ARRAY:
             for _ in range(length):
                 self._table(key, depth + 1)
         else:
             self.skip(length * struct.calcsize(self._code(kind, key)), key)
         return None
+
+    def _skip_strings(self, length: int, key: str) -> None:
+        """Pass over the words of a vocabulary: hundreds of thousands, and nothing is made of them."""
+        read, seek, size_of = self._file.read, self._file.seek, struct.Struct("<Q").unpack
+        for _ in range(length):
+            raw = read(8)
+            if len(raw) < 8:
+                raise InvalidError(f"it is cut off in {key[:80]}")
+            (bytes_of_it,) = size_of(raw)
+            if bytes_of_it > _STRING_BYTES:
+                raise InvalidError(
+                    f"its length in {key[:80]} is {bytes_of_it}, more than the {_STRING_BYTES} allowed"
+                )
+            self._reach(8 + bytes_of_it, key)
+            seek(bytes_of_it, 1)
 
     def tensor(self) -> Tensor:
         """One tensor's description."""
