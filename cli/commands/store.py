@@ -11,8 +11,8 @@ from cli import naming, sources
 from cli.batch import Document, each
 from cli.options import NETWORK, REMOTE, STORE, Invocation, command
 from cli.render import date, size, visible
-from registry.errors import InvalidError
-from registry.model.names import Name
+from registry.errors import InvalidError, NotFoundError, Reason
+from registry.model.names import Name, is_pattern, matches
 from registry.targets.store import Store
 from registry.targets.sweep import Pruned, Waiting
 
@@ -58,21 +58,67 @@ def _copy_at_registry(invocation: Invocation, name: Name, to: Name) -> int:
         )
 
 
-@command(*STORE, *NETWORK)
+@command(*STORE, *NETWORK, "dry_run")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @REMOTE
 def rm(invocation: Invocation, names: tuple[str, ...], remote: bool) -> int:
-    """Remove models, and the blobs that no other model needs.
+    """Remove models, and the blobs that no other model needs. A quoted 'acme/*' is all of those.
 
     \b
       ferry rm tiny
       ferry rm --remote --yes models.acme.example/acme/old:1.0
     """
-    models = [naming.parse(invocation, name) for name in names]
+    patterns = [name for name in names if is_pattern(name)]
     if remote:
-        return _remove_at_registry(invocation, models)
+        if patterns or invocation.settings.on("dry_run"):
+            what = f"{patterns[0]} is a pattern" if patterns else "--dry-run"
+            raise InvalidError(
+                f"{what}: that is for the local store", hint="ferry tags NAME lists a registry's"
+            )
+        return _remove_at_registry(invocation, [naming.parse(invocation, name) for name in names])
     with sources.store(invocation) as store:
-        return each(invocation, models, lambda name: _remove(store, name))
+        models = [model for name in names for model in _meant(invocation, store, name)]
+        models = list(dict.fromkeys(models))
+        if invocation.settings.on("dry_run"):
+            return _would_remove(invocation, store, models)
+        if patterns:
+            _agree(invocation, store, models)
+        return each(invocation, models, lambda name: _remove(store, name), listed=bool(patterns))
+
+
+def _meant(invocation: Invocation, store: Store, name: str) -> list[Name]:
+    """The model of that name, or all those of a pattern. NotFoundError where none is."""
+    if not is_pattern(name):
+        return [naming.parse(invocation, name)]
+    found = [entry.name for entry in store.entries() if matches(entry.name, name)]
+    if not found:
+        raise NotFoundError(f"no model here is called {name}", reason=Reason.NOT_IN_STORE)
+    return sorted(found, key=str)
+
+
+def _agree(invocation: Invocation, store: Store, models: Sequence[Name]) -> None:
+    """Go on only with --yes or an answer, all that would be removed being named; InvalidError without."""
+    if invocation.settings.on("yes"):
+        return
+    for name in models:
+        invocation.terminal.complain(f"  {visible(str(name))}")
+    count = f"{len(models)} model{'s' * (len(models) > 1)}"
+    told = f"{count} would be removed, {size(store.would_free(models))} freed"
+    if not invocation.terminal.interactive or not click.confirm(f"{told}. Remove?", err=True):
+        raise InvalidError(f"{told}; nothing was removed", hint="say --yes to remove them")
+
+
+def _would_remove(invocation: Invocation, store: Store, models: Sequence[Name]) -> int:
+    """Say what would be removed and freed."""
+    freed = store.would_free(models)
+    if invocation.terminal.json:
+        rows = [{"name": str(name), "digest": str(store.resolve(name).digest)} for name in models]
+        invocation.terminal.document({"freed": 0, "would_free": freed, "models": rows})
+        return 0
+    for name in models:
+        invocation.terminal.line(f"{visible(str(name))} would be removed")
+    invocation.terminal.line(f"{size(freed)} would be freed")
+    return 0
 
 
 @command(*STORE, "dry_run")

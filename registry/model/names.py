@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from registry.errors import InvalidError
 from registry.model.digests import Digest
@@ -190,6 +191,17 @@ class Name:
 
 
 _FORM = "a name is [host/][namespace/]model[:tag], for example models.acme.example/acme/tiny:1.0"
+
+
+def is_pattern(text: str) -> bool:
+    """Whether `text` stands for any number of names: `acme/*`, `tiny:v?`. No name has such signs."""
+    return any(sign in text for sign in "*?[")
+
+
+def matches(name: Name, pattern: str) -> bool:
+    """Whether `name`, as it is shown or written out whole, is one of `pattern`; whatever its case."""
+    spelled = (name.shortest, name.text, name.shortest.removesuffix(f":{DEFAULT_TAG}"))
+    return any(fnmatchcase(each.lower(), pattern.lower()) for each in spelled)
 
 
 def is_host(text: str, *, destination: bool = False) -> bool:

@@ -6,7 +6,7 @@ the same tree at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,11 +105,13 @@ class ManifestTree:
             raise NotFoundError(f"{path} is gone already")
         remove_empty(path.parent, self.root)
 
-    def named(self) -> Named:
-        """What all manifests together name."""
+    def named(self, but: Collection[Path] = ()) -> Named:
+        """What all manifests together name, without those in the files `but`."""
         digests: set[Digest] = set()
         unreadable = []
         for path in self._files():
+            if path in but:
+                continue
             try:
                 manifest = self.read(path)
             except NotFoundError:

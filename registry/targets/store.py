@@ -11,7 +11,7 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from registry.contracts import BusyElsewhere, Clock, Entry, Intake, Reading
@@ -288,6 +288,11 @@ class Store:
         if dropped.kept:
             self._note(dropped.kept)
         return dropped.freed
+
+    def would_free(self, names: Iterable[Name]) -> int:
+        """How many bytes `remove` would free, of all `names` together. NotFoundError."""
+        with self._locked():
+            return self._sweep.would_drop([self._tree.find(name) for name in names])
 
     def prune(self, now: float, *, dry_run: bool = False, at_once: bool = False) -> Pruned:
         """Reclaim what nothing names and what broken transfers left, if it is older than an hour.

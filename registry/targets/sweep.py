@@ -6,6 +6,7 @@ what is younger than an hour. While one manifest cannot be read, no blob goes: i
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from registry.disk.files import Status, names, remove, status
 from registry.disk.partial_files import is_held, leftovers, reclaim
 from registry.disk.proven import Proven
-from registry.errors import InvalidError
+from registry.errors import InvalidError, NotFoundError
 from registry.model.digests import Digest
 from registry.targets.in_use import blobs_in_use
 from registry.targets.manifest_tree import ManifestTree
@@ -109,6 +110,20 @@ class Sweep:
                     freed += there.held
                 remove(self.sums / file_name(digest))
         return Dropped(freed)
+
+    def would_drop(self, files: Iterable[Path]) -> int:
+        """The bytes of disk space that go when the manifests in `files` are taken away."""
+        leaving = set(files)
+        staying = self.tree.named(but=leaving)
+        if staying.unreadable:
+            return 0
+        needed = staying.digests | blobs_in_use(self.users)
+        gone: set[Digest] = set()
+        for path in leaving:
+            with contextlib.suppress(NotFoundError, InvalidError):
+                gone.update(blob.digest for blob in self.tree.read(path).blobs())
+        found = (status(blob_path(self.blobs, digest)) for digest in gone - needed)
+        return sum(there.held for there in found if there is not None)
 
     def prune(self, now: float, *, dry_run: bool, at_once: bool) -> Pruned:
         """Remove everything that is left over and older than an hour; with `dry_run` only say what.
