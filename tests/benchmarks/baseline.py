@@ -2,8 +2,9 @@
 
 `baseline.py pull URL DIGEST FILE` reads, hashes and writes in one thread with requests; `baseline.py push URL
 DIGEST FILE` sends the file in one PUT. `baseline.py loop URL DIGEST FILE` is the bare loop: `recv_into` from
-one socket, TLS or not, a hash in a thread beside it, and a write. No resuming, no retries, no ranges,
-no sync. The certificates of `$SSL_CERT_FILE` are trusted.
+one socket, TLS or not, a hash in a thread beside it, and a write. `baseline.py send URL DIGEST FILE` is the
+bare loop of a push: the file by `sendfile`, or over TLS read into one buffer and encrypted from it. No
+resuming, no retries, no ranges, no sync. The certificates of `$SSL_CERT_FILE` are trusted.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 import threading
 from pathlib import Path
 from typing import Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 
@@ -38,11 +39,16 @@ def pull(session: requests.Session, url: str, digest: str, path: Path) -> None:
         sys.exit("the bytes are not the digest's")
 
 
-def loop(_session: requests.Session, url: str, digest: str, path: Path) -> None:
-    parts = urlsplit(url)
+def connected(parts: SplitResult) -> socket.socket:
     connection: socket.socket = socket.create_connection((parts.hostname or "", parts.port or 443))
     if parts.scheme == "https":
         connection = ssl.create_default_context().wrap_socket(connection, server_hostname=parts.hostname)
+    return connection
+
+
+def loop(_session: requests.Session, url: str, digest: str, path: Path) -> None:
+    parts = urlsplit(url)
+    connection = connected(parts)
     connection.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
     held = b""
     while b"\r\n\r\n" not in held:
@@ -94,11 +100,37 @@ class Hasher:
                 return
 
 
-def push(session: requests.Session, url: str, digest: str, path: Path) -> None:
+def begun(session: requests.Session, url: str, digest: str) -> str:
+    """Where the whole blob is put."""
     began = session.post(url)
     began.raise_for_status()
     location = urljoin(url, began.headers["Location"])
-    location += ("&" if "?" in location else "?") + f"digest={digest}"
+    return location + ("&" if "?" in location else "?") + f"digest={digest}"
+
+
+def send(session: requests.Session, url: str, digest: str, path: Path) -> None:
+    location = begun(session, url, digest)
+    parts, size = urlsplit(location), path.stat().st_size
+    target = location.removeprefix(f"{parts.scheme}://{parts.netloc}")
+    connection = connected(parts)
+    connection.sendall(
+        f"PUT {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        f"Content-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n".encode()
+    )
+    with path.open("rb", buffering=0) as file:
+        if parts.scheme == "http":
+            connection.sendfile(file)
+        else:
+            buffer = memoryview(bytearray(PIECE))
+            while count := file.readinto(buffer):
+                connection.sendall(buffer[:count])
+    answer = connection.recv(PIECE)
+    if not answer.startswith(b"HTTP/1.1 201 "):
+        sys.exit(answer.decode("latin-1"))
+
+
+def push(session: requests.Session, url: str, digest: str, path: Path) -> None:
+    location = begun(session, url, digest)
     with path.open("rb") as file:
         session.put(
             location, data=file, headers={"Content-Type": "application/octet-stream"}
@@ -110,7 +142,7 @@ def main() -> None:
     session = requests.Session()
     session.trust_env = False
     session.verify = os.environ.get("SSL_CERT_FILE", True)
-    {"pull": pull, "loop": loop, "push": push}[verb](session, url, digest, Path(path))
+    {"pull": pull, "loop": loop, "push": push, "send": send}[verb](session, url, digest, Path(path))
 
 
 if __name__ == "__main__":

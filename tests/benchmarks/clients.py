@@ -143,6 +143,11 @@ def baseline_push(task: Task) -> Job | None:
     return _baseline(task, "push", uploads_url(task), task.load.file(task.load.biggest))
 
 
+def loop_push(task: Task) -> Job | None:
+    """The bare loop of a push."""
+    return _baseline(task, "send", uploads_url(task), task.load.file(task.load.biggest))
+
+
 def _baseline(task: Task, verb: str, url: str, file: Path) -> Job | None:
     if len(task.load.blobs) != 2:
         return None
@@ -194,5 +199,6 @@ PUSH = {
     "crane": crane_push,
     "curl": curl_push,
     "baseline": baseline_push,
+    "loop": loop_push,
     "ollama": ollama_push,
 }
