@@ -109,6 +109,7 @@ def connections(
     """
     from registry.connect import Connections
     from registry.targets.methods import file_methods
+    from registry.targets.records import ReadOnce
     from registry.targets.sessions import file_sessions
 
     settings = invocation.settings
@@ -120,7 +121,7 @@ def connections(
     trace = (lambda line: invocation.terminal.complain(visible(line))) if settings.on("debug") else None
     state = settings.state
     uploads = file_sessions(state / "uploads") if state else None
-    methods = file_methods(state / "registries") if state else None
+    methods = ReadOnce(file_methods(state / "registries")) if state else None
     settings_of = cache(
         lambda host: _host_settings(invocation, host, patience or {})
     )  # one look at its files, and one warning, a host

@@ -54,6 +54,28 @@ class MemoryRecords(Generic[Record]):
             self._records.pop(key, None)
 
 
+class ReadOnce(Generic[Record]):
+    """`records` of which each is asked for again and again, once for every blob: it is read once."""
+
+    def __init__(self, records: Records[Record]) -> None:
+        self._records = records
+        self._known: dict[str, Record | None] = {}
+
+    def get(self, key: str) -> Record | None:
+        """As it was when somebody first asked, or as it was put since."""
+        if key not in self._known:
+            self._known[key] = self._records.get(key)
+        return self._known[key]
+
+    def put(self, key: str, record: Record) -> None:
+        self._known[key] = record
+        self._records.put(key, record)
+
+    def forget(self, key: str) -> None:
+        self._known[key] = None
+        self._records.forget(key)
+
+
 @dataclass(frozen=True, slots=True)
 class FileRecords(Generic[Record]):
     """Remembers in `directory`, one file a record; what cannot be remembered is not, and nothing fails.

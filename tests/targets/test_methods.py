@@ -19,6 +19,7 @@ from registry.model.spans import Span
 from registry.targets.method_choice import LEAST_CHUNK, MOST_CHUNK, MethodChoice
 from registry.targets.methods import AGE, Learned, Method, Methods, file_methods, memory_methods
 from registry.targets.peer import Peer
+from registry.targets.records import ReadOnce
 from registry.targets.remote import Remote
 from registry.wire.messages import Request, Response
 
@@ -74,6 +75,20 @@ def test_a_damaged_memory_is_none(tmp_path: Path, text: str) -> None:
     assert methods.get(KEY) is None
     file.write_text(f"{{{FIELDS}}}")
     assert methods.get(KEY) == Learned(Method.PATCH, MiB, 1)
+
+
+def test_one_command_reads_a_lesson_once_and_knows_what_it_learned_itself(tmp_path: Path) -> None:
+    stored = file_methods(tmp_path)
+    methods = ReadOnce(stored)
+    assert methods.get(KEY) is None
+    stored.put(KEY, LEARNED)  # by another command
+    assert methods.get(KEY) is None
+
+    methods.put(KEY, LEARNED)
+    assert methods.get(KEY) == stored.get(KEY) == LEARNED
+    methods.forget(KEY)
+    assert methods.get(KEY) is stored.get(KEY) is None
+    assert ReadOnce(stored).get(KEY) is None
 
 
 def test_a_registry_as_usual_teaches_nothing() -> None:
