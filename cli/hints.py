@@ -15,6 +15,10 @@ ADVICE: Mapping[Reason, str] = {
     Reason.LOGIN_REFUSED: "log in again: ferry login {host} (or docker login {host})",
     Reason.API_KEY_REFUSED: "make a new API key where {host} shows them, and put it where the old one was",
     Reason.API_KEY_WANTED: "make one at https://{host}/settings/keys and put it into OLLAMA_API_KEY",
+    Reason.JOB_REFUSED: (
+        "who owns the model says whose jobs publish it, on its page or by ferry admin publisher add; "
+        "ferry admin audit shows what differed"
+    ),
     Reason.FOREIGN_REALM: "if that is right: --realm {detail}, or in the settings "
     '[host."{host}"] realms = ["{detail}"]',
     Reason.SECRET_EXPOSED: "chmod 600 {detail}; where it cannot be changed (a mounted secret), "

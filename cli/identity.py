@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.hints import next_step
+from cli.job import identities
 from cli.options import Invocation
 from cli.render import visible
 from cli.settings import Settings, environment
@@ -45,6 +46,7 @@ def credentials(invocation: Invocation) -> Credentials:
     for fault in (fault for config in docker for fault in config.faults):
         note(fault.message)
     stored = kept.logins(settings.config)
+    jobs, jobless = identities(settings)
     _mask(invocation, docker, stored.values())
     return Credentials(
         key=_default_key(invocation),
@@ -56,6 +58,8 @@ def credentials(invocation: Invocation) -> Credentials:
         keys=_named_by_settings(settings),
         logins=stored,
         docker=docker,
+        jobs=jobs,
+        jobless=jobless,
         run_helper=logins.ask_helper,
         note=note,
     )
@@ -194,6 +198,8 @@ def chosen(invocation: Invocation, candidate: Candidate) -> str:
             return f'what settings.toml and credentials.toml say of "{candidate.place}"'
         case Why.DOCKER:
             return f"the login in {candidate.place}"
+        case Why.JOB:
+            return "the CI job's own identity"
     return f"this machine's own key, {settings.key_file()}"
 
 

@@ -126,7 +126,7 @@ class Connections:
     def session_as(self, origin: Origin, account: Account) -> Session:
         """The transport that says to `origin` that we are `account`."""
         settings = self._host_settings(origin.netloc)
-        transport = self._pool(settings.network)
+        transport = self._transport(settings.network, account.provider)
         with self._lock:
             session = self._sessions.get((origin, account))
             if session is None:
@@ -154,6 +154,14 @@ class Connections:
         """Close what is idle."""
         for _, http in self._pools:
             http.close()
+
+    def _transport(self, network: Network, provider: Origin | None) -> Transport:
+        """Over `network`, but over its own to where the CI system of this job gives ID tokens."""
+        pool = self._pool(network)
+        if provider is None:
+            return pool
+        other = self._pool(self._host_settings(provider.netloc).network)
+        return lambda request: (other if request.origin == provider else pool)(request)
 
     def _pool(self, network: Network) -> Transport:
         with self._lock:

@@ -48,6 +48,8 @@ def whoami(invocation: Invocation, host: str | None) -> None:
 def _told(document: Document, credential: Document, shown: str) -> Iterator[str]:
     name = document["name"] or "somebody (it does not say who)"
     kind = "the key" if document["fingerprint"] else "the API key that ends in" if shown else "a login"
+    if credential.get("kind") == "publisher":
+        kind = "the identity of this CI job"
     yield f"{name} at {document['host']}, with {kind} {shown}".rstrip()
     if credential.get("id"):
         note = f" ({credential['note']})" if credential.get("note") else ""
@@ -68,8 +70,8 @@ def _known(invocation: Invocation, there: AccountHost) -> tuple[Document, Candid
         try:
             found = _asked(there, account)
         except DeniedError as error:
-            if error.reason is not Reason.KEY_UNKNOWN:  # any other says nothing of the next secret
-                raise
+            if error.reason not in (Reason.KEY_UNKNOWN, Reason.JOB_REFUSED):
+                raise  # those two say nothing of the next secret
             unknown = unknown or error
             continue
         if found is not None:

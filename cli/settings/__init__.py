@@ -24,6 +24,11 @@ SERVICE_STORE = Path("/usr/share/ollama/.ollama/models")  # where Ollama's Linux
 # Spelled otherwise in the environment: OLLAMA_MODELS is the store, FERRY_KEY the key's text.
 _VARIABLE = {"models": "OLLAMA_MODELS", "key": "FERRY_KEY_FILE"}
 _OPTION = {"realms": "--realm"}
+# How CI systems tell a job who it is; FERRY_REGISTRY is the registry that its identity is for.
+_OF_JOBS = (
+    *("FERRY_REGISTRY", "FERRY_ID_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
+    *("GITHUB_ACTIONS", "FORGEJO_ACTIONS", "GITEA_ACTIONS", "GITLAB_CI"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class Settings:
     said_by: Mapping[str, str] = field(
         default_factory=dict
     )  # the option, variable or file of each of `chosen`
+    job: Mapping[str, str] = field(default_factory=dict, repr=False)  # what a CI system tells its job
 
     def get(self, key: str, default: Any = None) -> Any:
         """What was set for a key of KEYS, or `default`."""
@@ -92,8 +98,8 @@ class Settings:
         for key in ("plain_http", "tls_ca", "insecure_tls", "proxy"):
             if key in self.chosen and (key in self.options or key not in own):
                 own[key] = self.chosen[key]
-        for secret in ("key", "api_key_file"):
-            own.pop(secret, None)
+        for about_us in ("key", "api_key_file", "ci"):
+            own.pop(about_us, None)
         own["realms"] = (*own.get("realms", ()), *self.get("realms", ()))
         said = {
             key
@@ -185,6 +191,7 @@ def resolve(given: Mapping[str, object], environ: Mapping[str, str]) -> Settings
         config=config,
         empty_secret=_empty_secret(given, environ),
         said_by=said_by,
+        job={name: environ[name].strip() for name in _OF_JOBS if environ.get(name, "").strip()},
     )
 
 
@@ -265,6 +272,6 @@ def _whom_for(variable: str, environ: Mapping[str, str]) -> str:
 
 def _empty_secret(given: Mapping[str, object], environ: Mapping[str, str]) -> str:
     """The variable that should say who we are and holds nothing: a CI's secret that is missing."""
-    api_keys = ("FERRY_API_KEY", "FERRY_API_KEY_FILE")
+    api_keys = ("FERRY_API_KEY", "FERRY_API_KEY_FILE", "FERRY_ID_TOKEN")
     asked = api_keys if given.get("key") else ("FERRY_KEY", "FERRY_KEY_FILE", *api_keys)
     return next((name for name in asked if name in environ and not environ[name].strip()), "")

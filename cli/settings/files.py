@@ -66,6 +66,7 @@ HOST_KEYS: Mapping[str, values.Check] = {
     "client_cert": values.path,
     "client_key": values.path,
     **NAMESPACE_KEYS,
+    "ci": values.flag,
 }
 
 

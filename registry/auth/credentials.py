@@ -1,8 +1,7 @@
 """Which secrets are for which repository. What was read from files and the environment is handed in as data.
 
 In this order: the key that was given for this run, an API key bound to the origin, what Ferry's own settings
-and logins name, what docker or Podman know, the key of this machine. The CI job's own identity will stand
-before that last one.
+and logins name, what docker or Podman know, the CI job's own identity, the key of this machine.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias, TypeGuard
 
+from registry.auth.ci import JobIdentity
 from registry.auth.docker import DockerConfig, DockerLogin, RunHelper
 from registry.auth.keys import PrivateKey, load_key
 from registry.auth.prefixes import Prefix, longest
@@ -43,7 +43,7 @@ class ApiKeyFile:
         return ApiKey(text)
 
 
-_Source: TypeAlias = PrivateKey | StoredLogin | ApiKeyFile | Path | DockerLogin
+_Source: TypeAlias = PrivateKey | StoredLogin | ApiKeyFile | Path | DockerLogin | JobIdentity
 
 
 class Why(Enum):
@@ -53,7 +53,8 @@ class Why(Enum):
     API_KEY = 2  # an API key of this run
     OWN = 3  # Ferry's own settings and logins; `place` is what for
     DOCKER = 4  # docker's or Podman's logins; `place` is the file
-    MACHINE = 5  # the key of this machine
+    JOB = 5  # the CI job's own identity
+    MACHINE = 6  # the key of this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,12 @@ class Account:
         last = [each for each in self.candidates if each.why in kept and not each.signs]
         return replace(self, candidates=(*(each for each in self.candidates if each not in last), *last))
 
+    @property
+    def provider(self) -> Origin | None:
+        """Where the CI system gives ID tokens, if one of the secrets is such a job's."""
+        jobs = (each.source for each in self.candidates if isinstance(each.source, JobIdentity))
+        return next((job.provider for job in jobs), None)
+
     def each(self) -> Iterator[tuple[Candidate, Account]]:
         """Each candidate, with the account that has no other."""
         for candidate in self.candidates:
@@ -127,8 +134,11 @@ class Account:
 class Credentials:
     """Everything that says who a person is.
 
-    `given` is the key of this run, `key` the one of this machine; `keys` are files. `note` is told, once
-    each time it is met, what cannot be used. A place reached in plain HTTP over a network gets no login of
+    `given` is the key of this run, `key` the one of this machine; `keys` are files. `jobs` is the CI job that
+    this is, for the registries where it may say so, `jobless` why it has no identity there. `note` is told,
+    once each time it is met, what cannot be used.
+
+    A place reached in plain HTTP over a network gets no login of
     docker's, and none that was not stored for exactly that.
     """
 
@@ -138,6 +148,8 @@ class Credentials:
     keys: Mapping[Prefix, Path | ApiKeyFile] = field(default_factory=dict)
     logins: Mapping[Prefix, StoredLogin] = field(default_factory=dict, repr=False)
     docker: tuple[DockerConfig, ...] = ()
+    jobs: Mapping[Origin, JobIdentity] = field(default_factory=dict)
+    jobless: Mapping[Origin, str] = field(default_factory=dict)
     run_helper: RunHelper = field(default=lambda _program, _host: None, repr=False)
     note: Note = field(default=lambda _text: None, repr=False)
 
@@ -148,7 +160,7 @@ class Credentials:
             Candidate(self.api_keys[origin], Why.API_KEY) if origin in self.api_keys else None,
             self._own(origin, repository),
             *(Candidate(login, Why.DOCKER, login.where) for login in self._docker(origin, repository)),
-            Candidate(self.key, Why.MACHINE) if self.key else None,
+            Candidate(self.jobs[origin], Why.JOB) if origin in self.jobs else None,
         )
         faults = [
             fault.message
@@ -156,8 +168,12 @@ class Credentials:
             for fault in config.faults
             if fault.prefix is None or fault.prefix.fits(origin, repository)
         ]
-        present = tuple(candidate for candidate in candidates if candidate is not None)
-        return Account(present, tuple(faults), self.run_helper, self.note)
+        present = [candidate for candidate in candidates if candidate is not None]
+        if not present and origin in self.jobless:
+            faults.append(self.jobless[origin])
+        if self.key is not None:
+            present.append(Candidate(self.key, Why.MACHINE))
+        return Account(tuple(present), tuple(faults), self.run_helper, self.note)
 
     def signing_key(self, origin: Origin) -> PrivateKey | Path | None:
         """The key, or its file, that signs for us at `origin`."""

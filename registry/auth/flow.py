@@ -10,7 +10,8 @@ from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from registry.auth import signing
+from registry.auth import ci, signing
+from registry.auth.ci import JobIdentity
 from registry.auth.keys import PrivateKey
 from registry.auth.scopes import Scopes, Wanted
 from registry.auth.secrets import ApiKey, IdentityToken, Login, Secret
@@ -43,7 +44,8 @@ class Grant:
 
     `scopes` is what it was asked for; None: it says who we are, and is good for whatever we may do.
     `refusal` is why it is nobody's in particular: the error to raise where that does not suffice.
-    `unaccepted` is the error to raise where a registry does not take it at all.
+    `unaccepted` is the error to raise where a registry does not take it at all. `told`: what a person may
+    want to know of it.
     """
 
     authorization: str = field(repr=False)
@@ -51,6 +53,7 @@ class Grant:
     refusal: DeniedError | None = None
     scopes: Scopes | None = None
     unaccepted: DeniedError | None = None
+    told: str = ""
 
     def serves(self, needed: Scopes) -> bool:
         """Whether it was asked for all that is `needed`."""
@@ -119,11 +122,18 @@ def _basic(asker: Asker) -> Grant:
 def _bearer(challenge: Challenge, asker: Asker, wanted: Wanted) -> Dance:
     """With the first secret that fits; where it may not go there, or no key is known, as nobody.
 
-    A key that is not known says nothing of the next secret; any other that is refused ends it.
+    A key that is not known says nothing of the next secret, nor does a CI job that may not do this; any other
+    that is refused ends it.
     """
     tries = wanted.tries(challenge.get("scope"))
     refusal: DeniedError | None = None
     for secret in asker.secrets:
+        if isinstance(secret, JobIdentity):
+            found = yield from _as_job(secret, asker, tries, wanted)
+            if isinstance(found, Grant):
+                return found
+            refusal = found
+            continue
         if not challenge.get("realm") and isinstance(secret, ApiKey):
             refused = _denied(f"{asker.host} does not accept the {_named(secret)}", secret, asker)
             return Grant(f"Bearer {secret.text}", unaccepted=refused)
@@ -139,6 +149,22 @@ def _bearer(challenge: Challenge, asker: Asker, wanted: Wanted) -> Dance:
         if not isinstance(secret, PrivateKey):
             raise refusal or _distrusted(realm, asker, secret)
     return (yield from _nameless(challenge, asker, tries[-1] | wanted.needed, refusal))
+
+
+def _as_job(
+    job: JobIdentity, asker: Asker, tries: Sequence[Scopes], wanted: Wanted
+) -> Generator[Request, Response, Grant | DeniedError]:
+    """By the job's own identity, at the registry itself whatever its challenge names; or why not."""
+    refusal = _denied(f"{asker.host} gives this job nothing", job, asker)
+    with job.lock:
+        for scopes in tries:
+            response = yield from ci.exchanged(job, asker.origin, scopes.texts)
+            if not ci.refused(response):
+                grant = _granted(response, asker.origin, asker, scopes | wanted.needed)
+                job.kept.keep(grant.authorization.removeprefix("Bearer "))
+                return replace(grant, told=f"{asker.host} knows this {job.system} job by its own identity")
+            refusal = _refused(response, asker.origin, asker, job)
+    return refusal
 
 
 def _nameless(challenge: Challenge, asker: Asker, scopes: Scopes, refusal: DeniedError | None) -> Dance:
@@ -192,6 +218,8 @@ def _request(challenge: Challenge, secret: Secret, asker: Asker, scopes: Sequenc
             body = urlencode({**form, "client_id": "ferry", "refresh_token": text}).encode()
             headers = Headers({"Content-Type": "application/x-www-form-urlencoded"})
             return Request("POST", realm.partition("#")[0], headers, body)
+        case JobIdentity():
+            raise TypeError("a job's identity is exchanged at the registry itself")
         case None:
             return _anonymous(challenge, scopes)
 
@@ -294,6 +322,8 @@ def _denied(message: str, secret: Secret, asker: Asker) -> DeniedError:
             reason = Reason.LOGIN_REFUSED
         case ApiKey():
             reason = Reason.API_KEY_REFUSED
+        case JobIdentity():
+            reason = Reason.JOB_REFUSED
         case None:
             reason = Reason.NOT_SIGNED_IN
     return DeniedError(message, reason=reason, host=asker.host)
@@ -310,6 +340,8 @@ def _named(secret: Secret) -> str:
             return "API key: it is invalid or revoked"
         case IdentityToken():
             return "identity token of the stored login"
+        case JobIdentity(system=system):
+            return f"identity of this {system} job"
         case None:
             return "question of nobody in particular"
 
@@ -321,7 +353,7 @@ def _distrusted(realm: Origin, asker: Asker, secret: Secret) -> DeniedError:
             what = "a signature"
         case Login():
             what = "the password"
-        case ApiKey() | IdentityToken():
+        case ApiKey() | IdentityToken() | JobIdentity():
             what = "the stored key"
         case None:
             what = "a token"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 
+from registry.auth.ci import JobIdentity
 from registry.auth.keys import PrivateKey
 from registry.errors import InvalidError
 
@@ -57,11 +58,13 @@ def shown_as(secret: Secret) -> tuple[str, ...]:
             return (password, f"{user}:{password}")
         case ApiKey(text=text) | IdentityToken(text=text):
             return (text,)
+        case JobIdentity(request_token=asking, id_token=text):
+            return tuple(filter(None, (asking, text)))
         case None:
             return ()
 
 
-Secret = PrivateKey | Login | ApiKey | IdentityToken | None
+Secret = PrivateKey | Login | ApiKey | IdentityToken | JobIdentity | None
 """None: nobody in particular."""
 
 

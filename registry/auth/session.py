@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from registry.auth import ci
 from registry.auth.credentials import Account
 from registry.auth.flow import Asker, Dance, Grant, dance
 from registry.auth.scopes import Scopes, Wanted
@@ -211,6 +212,8 @@ class Session:
             raise
         finally:
             entry.fetches += 1
+        if grant.told:
+            self._account.note(grant.told)
         entry.grant = grant
         entry.good_until = float("inf") if grant.seconds is None else now + grant.seconds * _KEPT
         entry.asked |= grant.scopes or Scopes()
@@ -235,7 +238,7 @@ class Session:
 
     def _exchange(self, request: Request) -> Response:
         """Send it; what says who we are in it, and where the answer leads, is not to be shown."""
-        self._mask.passing(*re.split("[ :]", request.headers.get("Authorization"))[1:])
+        self._mask.passing(*re.split("[ :]", request.headers.get("Authorization"))[1:], *ci.told_in(request))
         response = self._transport(request)
         for name in _LINKS:
             self._mask.link(response.headers.get(name))
@@ -315,6 +318,8 @@ class Session:
         except StopIteration as done:
             grant: Grant = done.value
             return grant
+        finally:
+            steps.close()  # it may hold a lock that others wait for
 
 
 def _asks_for_more(challenges: Sequence[Challenge], entry: _Entry, grant: Grant | None) -> bool:

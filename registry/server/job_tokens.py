@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from registry.contracts import Clock
 from registry.errors import DeniedError
 from registry.server.tokens import Scope, Signer, parse_access
+from registry.wire.exchange import PATH
 
 PREFIX = "fry_tp_"
 TOKEN_SECONDS = 900
@@ -87,4 +88,4 @@ class JobTokens:
 
 
 def _audience(origin: str) -> str:
-    return f"{origin}/oauth/token"
+    return f"{origin}{PATH}"

@@ -23,12 +23,10 @@ from registry.server.publishers import Publisher, Publishers, differing_in_words
 from registry.server.throttle import Throttle
 from registry.server.tokens import MOST_SCOPES, Scope
 from registry.server.visitor import Visitor
+from registry.wire.exchange import ACCESS_TOKEN, GRANT, ID_TOKEN
 from registry.wire.faults import answer_to, fault
 from registry.wire.messages import Accept, Request, Response, accept_small
 
-GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
-ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
-ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 _LATER = "temporarily_unavailable"
 _CODES = {400: "invalid_request", 403: "access_denied", 429: _LATER, 503: _LATER}  # RFC 6749's words
 _ACTIONS = frozenset({"pull", "push"})

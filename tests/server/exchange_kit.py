@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from guarded import ORIGIN, Door, document, key, text
 from identity_provider import Provider
 
-from registry.server.token_exchange import GRANT, ID_TOKEN
+from registry.wire.exchange import GRANT, ID_TOKEN
 from registry.wire.messages import Response
 
 CLAIMS = {"repository": "acme/ml", "repository_owner_id": "65", "ref": "refs/heads/main"}

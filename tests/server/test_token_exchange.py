@@ -14,7 +14,7 @@ from identity_provider import Provider, rsa_key
 from registry.server import audit
 from registry.server.depot_memory import MemoryDepot
 from registry.server.job_tokens import PREFIX, RENEWED_SECONDS, TOKEN_SECONDS
-from registry.server.token_exchange import ACCESS_TOKEN, GRANT
+from registry.wire.exchange import ACCESS_TOKEN, GRANT
 
 
 @pytest.fixture
