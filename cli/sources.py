@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from registry.auth.credentials import Credentials
     from registry.connect import Connections, HostSettings
     from registry.net.network import ClientCertificate
+    from registry.wire.messages import Origin, Transport
 
 _TAGS_TOLD = 10
+_ISSUER_SECONDS = 10.0  # without a byte from an issuer of ID tokens
 
 Patience: TypeAlias = Mapping[str, Any]  # `stall`, `floor`, `connect`: as `Network` has them
 
@@ -123,7 +125,7 @@ def connections(
     uploads = file_sessions(state / "uploads") if state else None
     methods = ReadOnce(file_methods(state / "registries")) if state else None
     settings_of = cache(
-        lambda host: _host_settings(invocation, host, patience or {})
+        lambda host: host_settings(invocation, host, patience or {})
     )  # one look at its files, and one warning, a host
     opened = Connections(
         settings_of,
@@ -140,15 +142,32 @@ def connections(
         opened.close()
 
 
+def to_issuers(invocation: Invocation) -> Callable[[Origin, str], Transport]:
+    """How `ferry serve` reaches those who sign ID tokens: as the settings say of their hosts, with
+    certificates (PEM) of their own trusted too, and with little patience.
+    """
+    from registry.connect import transport
+
+    @cache
+    def reached(origin: Origin, ca: str) -> Transport:
+        network = host_settings(invocation, origin.netloc, {"stall": _ISSUER_SECONDS}).network
+        trusted = "\n".join(filter(None, (network.ca, ca)))
+        return transport(replace(network, ca=trusted, answer=_ISSUER_SECONDS))
+
+    return reached
+
+
 def forget_what_is_old(invocation: Invocation, now: float) -> None:
     """Forget uploads that no registry knows any more, and what was learned of registries long ago.
 
     `now` is Unix seconds.
     """
+    from registry.auth import ci
     from registry.targets import methods, sessions
 
     state = invocation.settings.state
     if state is not None:
+        ci.forget(state / "ci", now - ci.AGE)
         sessions.file_sessions(state / "uploads").prune(now, sessions.AGE)
         methods.file_methods(state / "registries").prune(now, methods.AGE)
 
@@ -163,7 +182,7 @@ def _certificate(host: str, place: Place) -> ClientCertificate | None:
     return ClientCertificate(Origin.of(f"https://{host}"), place.client_cert, place.client_key)
 
 
-def _host_settings(invocation: Invocation, host: str, patience: Patience) -> HostSettings:
+def host_settings(invocation: Invocation, host: str, patience: Patience) -> HostSettings:
     """How the settings say that `host` is reached."""
     from registry.connect import HostSettings
     from registry.net.network import Network

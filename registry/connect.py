@@ -172,6 +172,11 @@ class Connections:
         return Throttled(http, self._meter) if self._meter else http
 
 
+def transport(network: Network) -> Transport:
+    """Sockets over `network`, without anybody's name: for what is no registry."""
+    return Http(network)
+
+
 def in_process(exchange: Exchange) -> Transport:
     """A whole system without a socket: the driver that the listener is on one, for requests made here."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import data_directory, extra
+from cli import data_directory, extra, sources
 from cli.allocator import keep_no_more_than_buffers, look_less_for_cycles
 from cli.log import Log
 from cli.options import Invocation, choices, command
@@ -80,6 +80,7 @@ def serve(invocation: Invocation) -> None:
         scrub=settings.get("scrub", _SCRUB),
         told=log.complain,
         noted=log.note,
+        issuer_transport=sources.to_issuers(invocation),
     )
     service = Service(plan)
     signals = Signals()
@@ -91,7 +92,7 @@ def serve(invocation: Invocation) -> None:
         _say_set_up(invocation, service.set_up_url, as_json=as_json)
         log.complain("nobody has an account yet: open the link, or ferry admin user add --help", "warning")
     _warn_of_proxy(plan, log)
-    more = (service.registry.last_use.write,)
+    more = (service.registry.last_use.write, service.look_at_issuers)
     upkeep = Upkeep(service.registry.depot, log.complain, log.note, more)
     while not signals.stopped(EVERY, lambda: _read_again(invocation, address, log)):
         upkeep.step()
