@@ -29,6 +29,10 @@ class Group(click.Group):
             ctx.exit(2)
         return super().parse_args(ctx, args)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands are what there is to say; --help was found."""
+        self.format_commands(ctx, formatter)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -57,10 +61,6 @@ class LazyGroup(Group):
         command = getattr(importlib.import_module(module), function)
         assert isinstance(command, click.Command)
         return command
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands are what there is to say; --help was found."""
-        self.format_commands(ctx, formatter)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """A section's commands in two columns, read downwards: all of them fit a screen."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from registry.errors import InvalidError
 from registry.server.directory import note_url
+from registry.server.issuers import Issuer
 from registry.server.key_scopes import parse_scopes
 from registry.server.principal import Right
 from registry.server.registry import Registry
@@ -27,6 +28,14 @@ def with_api_key(data: Path, id: str = "", user: str = "ada", scope: str = "*:pu
     made = keys.create(registry.accounts.user(user), parse_scopes([scope]), note="nightly builds")
     registry.close()
     return made.secret
+
+
+def with_publisher(data: Path, id: str) -> None:
+    """A trusted publisher of that identifier, of acme/tiny."""
+    registry = Registry.open(data)
+    publishers = replace(registry.publishers, new_id=lambda: id)
+    publishers.add("acme/tiny", Issuer("https://gitlab.com"), {"project_id": "74"})
+    registry.close()
 
 
 def with_a_team(data: Path, *, taken: bool = True) -> None:

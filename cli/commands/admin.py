@@ -13,6 +13,7 @@ from cli import data_directory
 from cli.commands.apikey import apikey
 from cli.commands.backup import backup, restore
 from cli.commands.invite import user_invite, user_reset
+from cli.commands.publisher import publisher
 from cli.commands.teams import immutable, org, service
 from cli.commands.upkeep import audit, check, gc
 from cli.groups import Group
@@ -323,7 +324,10 @@ _Commands = tuple[tuple[click.Group, tuple[click.Command, ...]], ...]
 _COMMANDS: _Commands = (
     (user, (user_add, user_invite, user_reset, user_list, user_disable, user_enable, user_remove)),
     (key, (key_add, key_list, key_revoke)),
-    (admin, (apikey, org, service, immutable, grant, visibility, gc, check, backup, restore, audit)),
+    (
+        admin,
+        (apikey, org, service, publisher, immutable, grant, visibility, gc, check, backup, restore, audit),
+    ),
 )
 for _group, _commands in _COMMANDS:
     for _command in _commands:

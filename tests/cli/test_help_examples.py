@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
-from data_directory import prepared, with_a_team, with_api_key
+from data_directory import prepared, with_a_team, with_api_key, with_publisher
 from house import House
 from person import Ferry
 from pretend_accounts import PretendAccounts
@@ -143,6 +143,8 @@ def test_help_fits_a_screen_and_its_two_examples_work(
         shell("ferry admin backup monday.tar --with-blobs").check_returncode()
     if path == ("admin", "key", "revoke"):
         shell("ferry admin key add ada ada.pub").check_returncode()
+    if path == ("admin", "publisher", "remove"):
+        with_publisher(tmp_path / "home" / "served", "5f3c9d1e-6a0b-4f7e-9a35-2b8f6f0c1d11")
     if path[:2] == ("admin", "apikey"):
         with_api_key(tmp_path / "home" / "served", "5f3c9d1e-6a0b-4f7e-9a35-2b8f6f0c1d11")
     if path[:2] in (("admin", "org"), ("admin", "service")) and len(path) == 3:
