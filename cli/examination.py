@@ -104,8 +104,8 @@ class _Examination:
             yield from self._looked_at(*reaching.hops, *asking.hops, *self._upload())
         finally:
             probe.close()
-        models = self.invocation.settings.models()[0]
-        yield from self._looked_at(("store", lambda: here.store(models, asking.found)))
+        models = self.invocation.settings.models
+        yield from self._looked_at(("store", lambda: here.store(models()[0], asking.found)))
         yield from self._looked_at(("ollama", self._ollama))
 
     def _looked_at(self, *hops: tuple[str, Look]) -> Iterator[Finding]:

@@ -55,6 +55,8 @@ class LocalHops:
         if settings.key_text:
             key = PrivateKey.parse(settings.key_text, "the key in FERRY_KEY")
             return ok("key", f"the text in FERRY_KEY, {key.public.fingerprint}")
+        if settings.home is None and not settings.get("key"):
+            return note("key", "none: this user has no home directory that it would be in")
         path = settings.key_file()
         try:
             if not settings.get("key") and not path.exists():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from registry.auth import signing
+from registry.auth.call_credentials import KeySigned
 from registry.auth.credentials import OLLAMA_API, Account
 from registry.auth.keys import PrivateKey
 from registry.auth.secrets import ApiKey, Secret
@@ -116,8 +117,7 @@ def _at_ollama(call: ApiCall, secrets: Iterator[Secret], now: float) -> Prepared
 
 
 def _signed(call: ApiCall, origin: Origin, key: PrivateKey, query: signing.Pairs, now: float) -> Prepared:
-    target = signing.call_target(call.path, [pair for pair in query if pair[0] != "ts"], now=now)
-    value = signing.authorization(key, signing.call_text(call.method, target))
+    target, value = KeySigned(key, lambda: now).signed(call.method, call.path, query)
     return Prepared(_request(call, f"{origin}{target}", value), Reason.KEY_UNKNOWN)
 
 

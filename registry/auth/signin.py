@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from registry.auth import signing
+from registry.auth.call_credentials import KeySigned
 from registry.auth.credentials import OLLAMA_API
 from registry.auth.keys import PrivateKey
 from registry.auth.secrets import ApiKey
@@ -57,8 +58,7 @@ class Caller:
 
     def call(self, method: str, path: str, query: signing.Pairs = ()) -> Response:
         """The answer to one signed call."""
-        target = signing.call_target(path, query, now=self.now())
-        signed = signing.authorization(self.key, signing.call_text(method, target))
+        target, signed = KeySigned(self.key, self.now).signed(method, path, query)
         return self.transport(Request(method, f"{self.origin}{target}", Headers({"Authorization": signed})))
 
     def me(self, query: signing.Pairs = ()) -> Me:

@@ -242,9 +242,8 @@ def compared(answer: Response, origin: Origin, now: float, key_signs: bool) -> F
     apart = abs(theirs - now)
     if apart <= _FAR_APART:
         return ok("clock", f"as that of {origin.netloc}, within {_FAR_APART:.0f} s")
-    message = (
-        f"this machine's clock is {apart:.0f} s {'behind' if theirs > now else 'before'} {origin.netloc}'s"
-    )
+    which = "behind" if theirs > now else "ahead of"
+    message = f"this machine's clock is {apart:.0f} s {which} that of {origin.netloc}"
     error = DeniedError(message, host=origin.netloc, reason=Reason.CLOCK)
     if key_signs and apart > FRESH_SECONDS:
         return failed("clock", error, f"{message}; a signature is good for {FRESH_SECONDS} s")

@@ -32,7 +32,9 @@ class Reaching:
         found = self._probe.resolve()
         more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         beyond = f"; the proxy looks {self._probe.origin.host} up" if self._probe.proxy else ""
-        return ok("dns", f"{self._probe.first} is {', '.join(found[:_TOLD])}{more}{beyond}")
+        name = self._probe.first
+        told = f"{name} is {', '.join(found[:_TOLD])}{more}" if found != [name] else f"{name} needs none"
+        return ok("dns", f"{told}{beyond}")
 
     def proxy(self) -> Finding:
         """Whether one is on the way, and passes us on."""

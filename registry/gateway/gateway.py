@@ -244,7 +244,9 @@ class Gateway:
             except NotFoundError as error:
                 return shape.refusal(404, error.message)
             except RegistryError as error:
-                return shape.refusal(502, self.relay.masking(error.message))
+                said = self.relay.masking(error.message)
+                closer = f"ferry doctor {self.relay.origin.netloc} looks closer"
+                return shape.refusal(502, f"{said}; {closer}")
 
         return Later(told, limit, told=shape.told)
 

@@ -275,7 +275,7 @@ WORLDS: list[tuple[World, str, int, str, str]] = [
     (busy_for_hours, "http", 6, "left alone for 2 h", "busy"),
     (down, "http", 6, "503", "busy"),
     (lost_host, "http", 7, "421", "proxy_set_header Host"),
-    (wrong_clock, "clock", 4, "s before", "set this machine's clock"),
+    (wrong_clock, "clock", 4, "s ahead of", "set this machine's clock"),
     (nothing_is_asked_for, "challenge", 7, "does not say what it wants", "administrator"),
     (realm_elsewhere, "token", 4, "a signature at http://127.0.0.9:99", "--realm http://127.0.0.9:99"),
     (realm_elsewhere_with_a_password, "token", 4, "the password at http://id.other", "--realm http://id."),

@@ -155,6 +155,16 @@ def test_an_api_key_goes_to_its_own_host_and_no_other(ferry: Ferry) -> None:
         )
 
 
+def test_what_says_who_we_are_does_not_follow_a_redirect_to_another_host(ferry: Ferry) -> None:
+    with Spy((as_json(200),)) as other, Spy((reply(307, Location=f"{other.url}/x"),)) as mine:
+        person = Ferry(ferry.home, {"FERRY_API_KEY": "fry-secret", "FERRY_REGISTRY": mine.netloc})
+        person("api", "GET", "/x").well()
+        assert mine.seen[-1].header("Authorization") == "Bearer fry-secret"
+        assert other.seen[-1].header("Authorization") is None and b"fry-secret" not in other.everything
+        assert person("api", "POST", "/x", "-d", "{}").code == 7  # and only what reads is followed at all
+        assert len(other.seen) == 1
+
+
 def test_a_real_account_api_is_called_with_a_token_and_with_an_api_key(house: House, ferry: Ferry) -> None:
     house.welcome(ferry, "caller")
     at = ("--host", house.host)

@@ -83,6 +83,8 @@ class Life:
         self.do("whoami", at, "--format", "json", key=key).well()
         self.do("login", f"{at}/ada", "--api-key-stdin", stdin=key).well()
         self.do("tags", f"{at}/ada/tiny").well()
+        self.do("doctor", f"{at}/ada/tiny:1.0").well()
+        self.do("api", "GET", "/api/account", "--host", at, "--format", "json", key=key).well()
         rows = self.do("keys", "list", "--host", at, "--format", "json").well().json
         (ci,) = [row["id"] for row in rows if row["note"] == "ci"]
         self.do("keys", "rotate", ci, "--overlap", "0", "--host", at, hidden=True).well()

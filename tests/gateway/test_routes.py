@@ -72,6 +72,7 @@ def test_a_catalogue_that_is_no_list_is_said_and_asked_for_again(door: House, cl
         cloud.answers["/api/tags"] = reply(200, wrong)
         answer = door.ask("GET", "/v1/models")
         assert (answer.status, answer.json["error"]["type"]) == (502, "api_error")
+        assert "ferry doctor" in answer.json["error"]["message"]
     cloud.answers["/api/tags"] = reply(
         200, b'{"models":[{"name":"a"},{"name":7},{},{"name":"b:1","digest":"ab"}]}'
     )
