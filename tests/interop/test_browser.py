@@ -103,6 +103,15 @@ def test_from_an_empty_directory_to_a_revoked_key(
     assert f"ollama pull --insecure {registry.host}/ben/tiny:v1" in ben.read()
     ben.examine("model")
 
+    # Everything of hers is shared; fields that stand side by side stand on one line.
+    ben.page.get_by_role("link", name="Who may read and write in all of ben").click()
+    ben.fill(user="ada")
+    ben.press("Share")
+    tops = "[...document.querySelectorAll('.row.end label')].map(each => each.getBoundingClientRect().top)"
+    lines = ben.page.evaluate(tops)
+    assert max(lines) - min(lines) < 1  # pixel
+    ben.examine("shares")
+
     # An API key, made in the page, opens the model to crane and skopeo until it is revoked.
     ben.go("/keys")
     ben.fill(note="nightly")
