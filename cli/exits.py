@@ -32,6 +32,7 @@ class Run:
     debug: bool = False
     arguments: Sequence[str] = ()
     goes_on: bool = False  # whether the same command continues what an interruption stopped
+    service: bool = False  # whether SIGTERM is how it ends, with 0
     undraw: Callable[[], bool] = lambda: False  # takes away what is drawn, before the end is spoken of
     stop: Callable[[], bool] = lambda: False  # ends what is under way; whether that is worth waiting for
     signals: Signals = field(default_factory=Signals)
@@ -63,7 +64,7 @@ def of(run: Run, call: Callable[[], object]) -> int:
             raise KeyboardInterrupt
     except BaseException as error:
         if run.signals.arrived == signal.SIGTERM:
-            _leave(run, TERMINATED, "told to stop")
+            _leave(run, 0 if run.service else TERMINATED, "told to stop")
         if run.signals.arrived is None and not isinstance(error, KeyboardInterrupt):
             raise
         _leave(run, INTERRUPTED, "interrupted")

@@ -15,7 +15,7 @@ _SECTIONS: dict[str, Section] = {
     "Models": {
         "pull": ("cli.commands.transfer:pull", "fetch into the local store"),
         "push": ("cli.commands.transfer:push", "publish at a registry"),
-        "mirror": ("cli.commands.transfer:mirror", "from registry to registry"),
+        "mirror": ("cli.commands.mirror:mirror", "from registry to registry"),
         "outdated": ("cli.commands.outdated:outdated", "what moved there since"),
         "update": ("cli.commands.outdated:update", "fetch what moved there"),
         "create": ("cli.commands.create:create", "a model from a Modelfile"),

@@ -69,6 +69,13 @@ _COMMON: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 # Options that share a row of a help text, and what is said of them there.
 _ROWS: dict[tuple[str, ...], tuple[str, str]] = {
     ("tls_cert", "tls_key"): ("--tls-cert FILE, --tls-key FILE", "Speak HTTPS (PEM files)."),
+    ("tags", "exclude", "newest"): ("--tags P, --exclude P, --newest N", "Which of a repository's tags."),
+    ("keep_going", "delete_extraneous"): (
+        "--keep-going, --delete-extraneous",
+        "Past failures; also what is to go.",
+    ),
+    ("file", "summary"): ("--file SYNC.TOML, --summary FILE", "Many; what was done, as Markdown."),
+    ("watch", "metrics"): ("--watch 15m, --metrics-listen H:P", "For ever; numbers for Prometheus."),
     ("visibility",): ("--private, --public", "Who may read it there, from the start."),
     ("limit_rate", "jobs"): ("--limit-rate 20M, --jobs N", "Bytes a second; transfers at once."),
     ("quiet", "verbose", "debug", "yes"): (

@@ -154,6 +154,16 @@ class Nothing:
         return False
 
 
+class _Remarks(Nothing):
+    """Shows nothing but what a person would like to know."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def note(self, text: str) -> None:
+        self._terminal.note(f"ferry: {visible(text)}")
+
+
 def observer(terminal: Terminal, wish: str, models: int = 1) -> Watcher:
     """What watches the transfers of so many models, as `--progress` wishes."""
     if wish == "auto":
@@ -166,4 +176,6 @@ def observer(terminal: Terminal, wish: str, models: int = 1) -> Watcher:
         from cli.bars import Bars  # tqdm is loaded where something is drawn
 
         return Bars(terminal, models)
+    if wish == "remarks":
+        return _Remarks(terminal)
     return Nothing() if wish == "none" else Plain(terminal)

@@ -27,7 +27,9 @@ from registry.targets.origins import Origin
 from registry.targets.store import Store
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
+from registry.transfer.one_pair import Copies
 from registry.transfer.options import Options
+from registry.transfer.pairs import Pair, Referrers
 from registry.transfer.progress import Report
 from registry.transfer.retry import Patience, Rule, Stopped
 
@@ -51,6 +53,7 @@ class PlannedCopy:
     route: str
     near: Name | None = None
     arrived: Callable[[Report], None] = nobody
+    pair: Pair | None = None  # where what refers to the model goes along
 
 
 def route(name: str, to: str) -> str:
@@ -76,10 +79,18 @@ def pulled(opened: Connections, store: Store, name: Name, to: Name) -> PlannedCo
     return PlannedCopy(opened.remote(name), name, store, to, route(str(name), str(to)), arrived=remember)
 
 
-def between(opened: Connections, name: Name, to: Name) -> PlannedCopy:
+def watcher_of_many(invocation: Invocation) -> Watcher:
+    """What shows a run of many models at once: remarks only, or JSON lines."""
+    wish = invocation.settings.get("progress", "auto")
+    return progress.observer(invocation.terminal, wish if wish in ("json", "none") else "remarks")
+
+
+def between(opened: Connections, name: Name, to: Name, referrers: Referrers = Referrers.NEVER) -> PlannedCopy:
     """From registry to registry; inside one, the blobs are mounted."""
     near = name if opened.origin(name) == opened.origin(to) else None
-    return PlannedCopy(opened.remote(name), name, opened.remote(to), to, route(name.text, to.text), near)
+    source, destination = opened.remote(name), opened.remote(to)
+    pair = Pair(source, name, destination, to, near, referrers=referrers)
+    return PlannedCopy(source, name, destination, to, route(name.text, to.text), near, pair=pair)
 
 
 def copy_each(
@@ -131,6 +142,8 @@ class Copies:
                 source, destination, planned.name, to=planned.to, near=planned.near, engine=self.engine
             )
             planned.arrived(report)
+            if planned.pair is not None and report.was != report.manifest.digest:
+                Copies(self.engine).follow(planned.pair, report.manifest)
             return document(report)
         finally:
             self._watcher.close()

@@ -68,27 +68,6 @@ def push(invocation: Invocation, names: tuple[str, ...], place: str | None, visi
         return transfers.copy_each(invocation, list(pairs), publish, watcher, opened)
 
 
-@command(*NETWORK, *MOVING, goes_on=True)
-@click.argument("source")
-@click.argument("destination")
-def mirror(invocation: Invocation, source: str, destination: str) -> int:
-    """Copy SOURCE from its registry to another, or within it; nothing is kept here.
-
-    \b
-      ferry mirror models.acme.example/acme/tiny:1.0 other.example/acme/tiny
-      ferry mirror models.acme.example/acme/tiny other.example/acme/tiny --dry-run
-    """
-    name = naming.parse(invocation, source)
-    to = naming.published(invocation, destination, name)
-    watcher = transfers.watcher(invocation)
-    with sources.connections(invocation) as opened:
-
-        def across(to: Name) -> PlannedCopy:
-            return transfers.between(opened, name, to)
-
-        return transfers.copy_each(invocation, [to], across, watcher, opened)
-
-
 def _pairs(invocation: Invocation, names: tuple[str, ...], place: str | None) -> dict[Name, Name]:
     """What each destination is to hold."""
     if place is None and len(names) > 2:

@@ -77,10 +77,11 @@ def settings(folder: Path | None, home: Path | None) -> tuple[dict[str, Any], di
     return ({}, {}) if path is None or raw is None else _parse(path, raw, home)
 
 
-def _parse(path: Path, raw: bytes, home: Path | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def toml(path: Path, raw: bytes) -> tuple[str, dict[str, Any]]:
+    """A TOML file's text, and what it says. InvalidError names file and line."""
     try:
         text = raw.decode()
-        document = tomllib.loads(text)
+        return text, tomllib.loads(text)
     except UnicodeDecodeError:
         raise InvalidError(f"{path}: not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
@@ -88,6 +89,10 @@ def _parse(path: Path, raw: bytes, home: Path | None) -> tuple[dict[str, Any], d
         line = found[1] if found else str(text.count("\n") + 1)
         why = _LINE_OF_ERROR.sub("", str(error)).replace("(at end of document)", "").strip()
         raise InvalidError(f"{path}:{line}: not TOML: {why}") from None
+
+
+def _parse(path: Path, raw: bytes, home: Path | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    text, document = toml(path, raw)
     tables = document.pop("host", {})
     own = _table(path, text, document, KEYS, "", home)
     if not isinstance(tables, dict):
@@ -138,6 +143,7 @@ def _line(text: str, host: str, key: str) -> int:
 
 
 def checked(check: values.Check, value: object, where: str, home: Path | None) -> object:
+    """The checked value; an error says `where` it stood."""
     try:
         return _expanded(check(value), home)
     except InvalidError as error:
@@ -186,3 +192,12 @@ def read(path: Path, what: str) -> bytes | None:
     if len(raw) > _FILE_BYTES:
         raise InvalidError(f"{path}: longer than the {_FILE_BYTES} bytes that {what} may have")
     return raw
+
+
+def write_summary(path: Path, text: str) -> None:
+    """Add `text` to a file for people, as CI jobs collect them ($GITHUB_STEP_SUMMARY). StorageError."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise StorageError(f"writing the summary to {path}: {error.strerror}") from None

@@ -340,15 +340,20 @@ class Remote:
         if index is not None:
             self.publish(tag, index)
 
+    def untag(self, name: Name) -> bool:
+        """Delete the tag alone; False where the registry deletes by digest only. NotFoundError."""
+        doing = f"deleting {name}"
+        path = routes.manifest(name.repository, name.reference)
+        deleting = Access(name.repository, ("delete",))
+        response = self.peer.ask("DELETE", path, doing, ok=(200, 202, 204, 400, 405), access=deleting)
+        if response.status < 400:
+            return True
+        refusal = self.peer.refusal(response, doing)
+        if name.digest is not None:
+            raise self.peer.error_of(refusal, doing)
+        return False
+
     def remove(self, name: Name) -> None:
         """Delete the tag; where a registry deletes by digest only, the manifest with every tag of it."""
-        doing = f"deleting {name}"
-        deleting = Access(name.repository, ("delete",))
-        path = routes.manifest(name.repository, name.reference)
-        response = self.peer.ask("DELETE", path, doing, ok=(200, 202, 204, 400, 405), access=deleting)
-        if response.status >= 400:
-            refusal = self.peer.refusal(response, doing)
-            if name.digest is not None:
-                raise self.peer.error_of(refusal, doing)
-            path = routes.manifest(name.repository, self.resolve(name).digest)
-            self.peer.ask("DELETE", path, doing, ok=(200, 202, 204), access=deleting)
+        if not self.untag(name):
+            self.untag(name.with_reference(self.resolve(name).digest))

@@ -89,6 +89,12 @@ class Engine:
         with self._lock:
             return self._hosts.setdefault((side, host), HostRecord())
 
+    def forgive(self) -> None:
+        """A new round: hosts that were given up get all the patience there is once more."""
+        with self._lock:
+            for host in self._hosts.values():
+                host.given_up = False
+
     def stop(self) -> None:
         """End every copy at once, with Stopped; the connections can be used again."""
         self.options.stop.set()

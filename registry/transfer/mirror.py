@@ -111,11 +111,17 @@ class Mirror:
         digest, was = work.compare(pair)
         if digest is not None and digest == was:
             moved = work.same(pair, digest)
-            return Result(str(pair.name), pair.to.text, Outcome.PRESENT, digest, was, moved)
+            return Result(pair.at_source, pair.at_destination, Outcome.PRESENT, digest, was, moved)
         with self._copying:
             done = work.changed(pair, was)
         return Result(
-            str(pair.name), pair.to.text, Outcome.COPIED, done.digest, was, done.transferred, done.would_move
+            pair.at_source,
+            pair.at_destination,
+            Outcome.COPIED,
+            done.digest,
+            was,
+            done.transferred,
+            done.would_move,
         )
 
     # --- what failed ---------------------------------------------------------------------------------
@@ -133,8 +139,10 @@ class Mirror:
         return None
 
     def _failure(self, pair: Pair, error: RegistryError) -> None:
-        error.name = error.name or str(pair.name)
-        self._done(Result(str(pair.name), pair.to.text, Outcome.FAILED, pair.said, pair.was, error=error))
+        error.name = error.name or pair.at_source
+        self._done(
+            Result(pair.at_source, pair.at_destination, Outcome.FAILED, pair.said, pair.was, error=error)
+        )
 
     def _done(self, result: Result) -> None:
         with self._telling:

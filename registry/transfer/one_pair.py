@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from registry.errors import InvalidError, Side
@@ -15,21 +14,13 @@ from registry.model.names import Name
 from registry.model.selection import attached_to
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
-from registry.transfer.pairs import Pair
+from registry.transfer.pairs import Pair, Referrers
 from registry.transfer.progress import Report
 from registry.transfer.retry import Patience
 
 T = TypeVar("T")
 
 _DEEPEST = 4  # referrers of referrers, indexes in indexes
-
-
-class Referrers(StrEnum):
-    """When what refers to a manifest goes along: with what changed, for one more question each, or never."""
-
-    CHANGED = "changed"
-    ALWAYS = "always"
-    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +110,22 @@ class Looks:
 class Copies(Looks):
     """Copies what differs, and what refers to it."""
 
-    def __init__(self, engine: Engine, referrers: Referrers = Referrers.CHANGED) -> None:
-        super().__init__(engine)
-        self._referrers = referrers
-
     def same(self, pair: Pair, digest: Digest) -> int:
         """Nothing, unless referrers always go along."""
-        return self._referring(pair, digest, 0) if self._referrers is Referrers.ALWAYS else 0
+        return self._referring(pair, digest, 0) if pair.referrers is Referrers.ALWAYS else 0
 
     def changed(self, pair: Pair, was: Digest | None) -> Done:
         """The bytes that moved."""
         report = self._copied(pair, pair.name, pair.to)
-        moved = report.transferred
-        if self._referrers is not Referrers.NEVER:
-            manifest = report.manifest
-            children = manifest.children if manifest.kind is Kind.INDEX else ()
-            for digest in (manifest.digest, *(child.digest for child in children)):
-                moved += self._referring(pair, digest, 0)
-        return Done(report.manifest.digest, moved)
+        return Done(report.manifest.digest, report.transferred + self.follow(pair, report.manifest))
+
+    def follow(self, pair: Pair, manifest: Manifest) -> int:
+        """Copy what refers to a manifest that was copied, and to its children; the bytes that moved."""
+        if pair.referrers is Referrers.NEVER:
+            return 0
+        children = manifest.children if manifest.kind is Kind.INDEX else ()
+        digests = (manifest.digest, *(child.digest for child in children))
+        return sum(self._referring(pair, digest, 0) for digest in digests)
 
     def _referring(self, pair: Pair, digest: Digest, depth: int) -> int:
         """Copy what refers to a manifest that is there, and what refers to that; the bytes moved."""

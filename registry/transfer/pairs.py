@@ -19,6 +19,14 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+class Referrers(StrEnum):
+    """When what refers to a manifest goes along: with what changed, for one more question each, or never."""
+
+    CHANGED = "changed"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One name at its source, and where it goes; what the two lists said of it, where they said something.
@@ -37,6 +45,17 @@ class Pair:
     was: Digest | None = None
     listed: bool = False
     attached: tuple[str, ...] = ()
+    referrers: Referrers = Referrers.CHANGED
+
+    @property
+    def at_source(self) -> str:
+        """For people and programs: `HOST/REPOSITORY:TAG`."""
+        return _shown(self.name)
+
+    @property
+    def at_destination(self) -> str:
+        """For people and programs: `HOST/REPOSITORY:TAG`."""
+        return _shown(self.to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +82,8 @@ class Result:
     transferred: int = 0
     would_move: int = 0
     error: RegistryError | None = None
+
+
+def _shown(name: Name) -> str:
+    reference = f"@{name.digest}" if name.digest else f":{name.tag}"
+    return f"{name.host}/{name.repository}{reference}"

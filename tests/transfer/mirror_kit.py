@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from faults import quick
 from goods import KiB, Model, put
@@ -18,8 +18,8 @@ from registry.targets.remote import Remote
 from registry.transfer.copy import Options
 from registry.transfer.engine import Engine
 from registry.transfer.mirror import AT_ONCE, Mirror
-from registry.transfer.one_pair import Copies, Looks, Referrers
-from registry.transfer.pairs import Outcome, Pair, Result, Unlisted
+from registry.transfer.one_pair import Copies, Looks
+from registry.transfer.pairs import Outcome, Pair, Referrers, Result, Unlisted
 from registry.wire.messages import Origin, Request, Response
 
 SOURCE, DESTINATION = "source.example", "destination.example"
@@ -77,9 +77,11 @@ class Pairing:
         self.source.asked.clear()
         self.destination.asked.clear()
         engine = Engine(options or quick(), at_once=AT_ONCE)
-        work = Looks(engine) if looks else Copies(engine, referrers)
+        work = Looks(engine) if looks else Copies(engine)
         results: list[Result] = []
-        Mirror(engine, work, results.append, keep_going=keep_going).run(iter(pairs))
+        Mirror(engine, work, results.append, keep_going=keep_going).run(
+            replace(pair, referrers=referrers) if isinstance(pair, Pair) else pair for pair in pairs
+        )
         return {result.destination.rpartition("/")[2]: result for result in results}
 
 

@@ -10,8 +10,7 @@ from goods import KiB, Model, get, put
 from mirror_kit import Pairing
 
 from registry.model.manifests import OCI_INDEX, OCI_MANIFEST, Manifest
-from registry.transfer.one_pair import Referrers
-from registry.transfer.pairs import Outcome
+from registry.transfer.pairs import Outcome, Referrers
 from registry.wire.faults import fault
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response

@@ -1,0 +1,286 @@
+"""Which names a mirror means: a name, a digest, a repository's tags, all repositories of a namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from cli.options import Invocation
+from cli.settings.sync_file import Entry
+from registry.connect import Connections
+from registry.contracts import Publication
+from registry.errors import InvalidError, NotFoundError, RegistryError, Side, TransientError
+from registry.model.names import DEFAULT_TAG, Name, is_host, split_scheme
+from registry.model.selection import Selection, attached_to
+from registry.targets.remote import Remote
+from registry.transfer.engine import Engine
+from registry.transfer.pairs import Pair, Referrers, Unlisted
+
+T = TypeVar("T")
+
+_WORTH_A_LIST = 4  # names in one repository for which its list is asked for
+_Repository = tuple[str, str]  # host and path
+
+
+@dataclass
+class Mirrored:
+    """One repository at the destination: the tags it is to have, and who says so."""
+
+    remote: Remote
+    name: Name
+    expected: set[str] = field(default_factory=set)
+    sources: list[tuple[Remote, Name, Selection]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """An entry, or one repository of it: what is tried once more at the end if its list fails."""
+
+    entry: Entry
+    repository: Name | None = None
+
+
+class Names:
+    """The names of one run, told one after another as the lists come in.
+
+    `mirrored` is what was told: each repository at a destination. `incomplete`: a list failed.
+    """
+
+    def __init__(
+        self, invocation: Invocation, opened: Connections, engine: Engine, entries: Sequence[Entry]
+    ) -> None:
+        self.mirrored: dict[_Repository, Mirrored] = {}
+        self.incomplete = False
+        self._invocation = invocation
+        self._opened = opened
+        self._engine = engine
+        self._entries = entries
+        self._remotes: dict[tuple[str, str, str], Remote] = {}
+        self._there: dict[_Repository, Mapping[str, Publication | None] | None] = {}
+        self._tells: dict[str, bool] = {}  # whether a host's lists give digests
+        self._sources: dict[Name, Name] = {}  # of each destination
+
+    def pairs(self) -> Iterator[Pair | Unlisted]:
+        """Every name; a list that fails is one result, and the others go on."""
+        for pair in self._all():
+            self.incomplete = self.incomplete or isinstance(pair, Unlisted)
+            yield pair
+
+    def _all(self) -> Iterator[Pair | Unlisted]:
+        again: list[_Task] = []
+        for entry in self._entries:
+            for task in self._tasks(entry, again):
+                yield from self._of(task, again)
+        last, again = again, []
+        for task in last:  # their hosts failed for a while; by now they may be back
+            if task.repository is not None:
+                yield from self._of(task, None)
+                continue
+            for each in self._tasks(task.entry, None):
+                yield from self._of(each, None)
+
+    # --- what an entry means -------------------------------------------------------------------------
+
+    def _tasks(self, entry: Entry, again: list[_Task] | None) -> Iterator[_Task | Unlisted]:
+        """An entry as one task a repository."""
+        try:
+            base = place(self._invocation, entry.source)
+            if is_exact(entry.source):
+                yield _Task(entry, base)
+                return
+            found = list(self._repositories(entry, base))
+        except TransientError as error:
+            if again is None:
+                yield Unlisted(entry.source, entry.destination, error)
+            else:
+                again.append(_Task(entry))
+        except RegistryError as error:
+            yield Unlisted(entry.source, entry.destination, error)
+        else:
+            yield from (_Task(entry, repository) for repository in found)
+
+    def _repositories(self, entry: Entry, base: Name) -> Iterator[Name]:
+        """`base`, if it is a repository that has tags; else those below it, where there is a catalogue."""
+        try:
+            if self._tags(base):
+                yield base
+                return
+        except NotFoundError:
+            pass
+        origin = self._opened.origin(base)
+        catalogue = self._opened.remote_at(origin, base.repository)
+        try:
+            listed = self._asked(base, Side.SOURCE, lambda: list(catalogue.repositories()))
+        except TransientError:
+            raise
+        except RegistryError as error:
+            raise NotFoundError(
+                f"{entry.source} is no repository with tags, and {base.host} lists none below it "
+                f"({error.message})",
+                host=base.host,
+                name=entry.source,
+            ) from None
+        below = [path for path in listed if path.lower().startswith(f"{base.repository.lower()}/")]
+        if not below:
+            raise NotFoundError(
+                f"{entry.source} is no repository with tags, and there is none below it at {base.host}",
+                host=base.host,
+                name=entry.source,
+            )
+        yield from (Name(base.host, path, scheme=base.scheme) for path in below)
+
+    def _of(self, task: _Task | Unlisted, again: list[_Task] | None) -> Iterator[Pair | Unlisted]:
+        if isinstance(task, Unlisted):
+            yield task
+            return
+        entry, name = task.entry, task.repository
+        assert name is not None
+        try:
+            pairs = self._one(entry, name) if is_exact(entry.source) else self._repository(entry, name)
+        except TransientError as error:
+            if again is None:
+                yield Unlisted(name.text.rpartition(":")[0], entry.destination, error)
+            else:
+                again.append(task)
+        except RegistryError as error:
+            yield Unlisted(name.text.rpartition(":")[0], entry.destination, error)
+        else:
+            yield from pairs
+
+    # --- names ---------------------------------------------------------------------------------------
+
+    def _one(self, entry: Entry, name: Name) -> list[Pair | Unlisted]:
+        return [self._pair(entry, name, name, None, ())]
+
+    def _repository(self, entry: Entry, repository: Name) -> list[Pair | Unlisted]:
+        base = place(self._invocation, entry.source)
+        said = self._tags(repository)
+        chosen = entry.selection.chosen({tag: each.moved if each else None for tag, each in said.items()})
+        attached = tuple(tag for tag in said if attached_to(tag)) if entry.referrers != "never" else ()
+        pairs: list[Pair | Unlisted] = []
+        more = attached if entry.selection.everything else ()
+        for tag in (*chosen, *more):
+            name = repository.with_reference(tag)
+            pairs.append(self._pair(entry, base, name, said[tag], attached))
+        for pair in pairs:
+            if isinstance(pair, Pair):
+                kept = self.mirrored.setdefault(
+                    (pair.to.host, pair.to.repository), Mirrored(self._remote(pair.to), pair.to)
+                )
+                kept.expected.add(pair.to.tag)
+                source = (self._remote(repository), repository, entry.selection)
+                if source not in kept.sources:
+                    kept.sources.append(source)
+        return self._compared(pairs)
+
+    def _pair(
+        self, entry: Entry, base: Name, name: Name, said: Publication | None, attached: tuple[str, ...]
+    ) -> Pair | Unlisted:
+        to = target(self._invocation, entry.destination, base, name)
+        if self._sources.setdefault(to, name) != name:
+            other = self._sources[to]
+            return Unlisted(name.text, to.text, InvalidError(f"{other.text} goes to {to.text} too"))
+        near = name if self._opened.origin(name) == self._opened.origin(to) else None
+        digest = said.digest if said else None
+        mode = Referrers(entry.referrers)
+        return Pair(
+            self._remote(name), name, self._remote(to), to, near, digest, attached=attached, referrers=mode
+        )
+
+    def _compared(self, pairs: list[Pair | Unlisted]) -> list[Pair | Unlisted]:
+        """The pairs with what the destination's lists say, where one list saves many questions."""
+        counts: dict[_Repository, int] = {}
+        for pair in pairs:
+            if isinstance(pair, Pair):
+                key = (pair.to.host, pair.to.repository)
+                counts[key] = counts.get(key, 0) + 1
+        done: list[Pair | Unlisted] = []
+        for pair in pairs:
+            if isinstance(pair, Pair) and counts[pair.to.host, pair.to.repository] >= _WORTH_A_LIST:
+                there = self._list_there(pair)
+                if there is not None:
+                    was = there.get(pair.to.tag)
+                    known = pair.to.tag not in there or was is not None
+                    pair = replace(pair, was=was.digest if was else None, listed=known)
+            done.append(pair)
+        return done
+
+    def _list_there(self, pair: Pair) -> Mapping[str, Publication | None] | None:
+        """What the destination's repository has; None where it does not say, or its lists give no digests."""
+        key = (pair.to.host, pair.to.repository)
+        if key not in self._there:
+            found: Mapping[str, Publication | None] | None = None
+            if self._tells.get(pair.to.host, True):
+                remote = self._remote(pair.to)
+                try:
+                    found = self._asked(pair.to, Side.DESTINATION, lambda: remote.publications(pair.to))
+                except NotFoundError:
+                    found = {}
+                except RegistryError:
+                    found = None
+                if found:
+                    self._tells[pair.to.host] = any(each is not None for each in found.values())
+            self._there[key] = found
+        return self._there[key]
+
+    # --- asking --------------------------------------------------------------------------------------
+
+    def _tags(self, repository: Name) -> Mapping[str, Publication | None]:
+        remote = self._remote(repository)
+        return self._asked(repository, Side.SOURCE, lambda: remote.publications(repository))
+
+    def _remote(self, name: Name) -> Remote:
+        key = (name.scheme, name.host, name.repository)
+        if key not in self._remotes:
+            self._remotes[key] = self._opened.remote(name)
+        return self._remotes[key]
+
+    def _asked(self, name: Name, side: Side, question: Callable[[], T]) -> T:
+        """The answer, with the engine's patience."""
+        patience = self._engine.patience(name, name)
+        try:
+            return patience.retry(question, side)
+        finally:
+            self._engine.over(patience)
+
+
+def is_exact(text: str) -> bool:
+    """Whether a tag or digest is said, so that one name is meant."""
+    return "@" in text or ":" in text.rpartition("/")[2]
+
+
+def place(invocation: Invocation, text: str) -> Name:
+    """The name or repository that `text` says; HOST/NAMESPACE too, with one part behind the host."""
+    if is_host(text):
+        raise InvalidError(f"{text} is a host; add NAMESPACE or NAMESPACE/MODEL")
+    scheme, rest = split_scheme(text)
+    first, _, path = rest.strip("/").partition("/")
+    if not is_exact(text) and path and "/" not in path and (scheme or looks_like_host(first)):
+        return Name(first, path, DEFAULT_TAG, scheme=scheme)
+    return invocation.settings.name(text.rstrip("/"))
+
+
+def looks_like_host(part: str) -> bool:
+    """Whether the first of two parts can only be a host."""
+    return ":" in part or is_host(part, destination=True)
+
+
+def target(invocation: Invocation, template: str, base: Name, name: Name) -> Name:
+    """Where `name`, which is `base` or below it, goes: the same path below `template`, or as it says."""
+    scheme, rest = split_scheme(template)
+    head, slash, last = rest.rstrip("/").rpartition("/")
+    model, colon, tag = last.partition(":")
+    path = f"{head}{slash}{model}"
+    below = name.repository[len(base.repository) :].strip("/")
+    if "{repository}" in path:
+        path = path.replace("{repository}", name.model)
+    elif below:
+        path = f"{path}/{below}"
+    path = path.replace("{tag}", name.tag or "untagged")
+    made = place(invocation, f"{scheme}://{path}" if scheme else path)
+    if colon:
+        return made.with_reference(
+            tag.replace("{tag}", name.tag or DEFAULT_TAG).replace("{repository}", name.model)
+        )
+    return made.with_reference(name.digest or name.tag)

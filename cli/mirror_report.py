@@ -1,0 +1,153 @@
+"""What a mirror of many did, for programs (CLI.md), as a table, and as Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cli.batch import Document
+from cli.render import Terminal, error_document, size, visible
+from registry.errors import exit_code
+from registry.model.digests import Digest
+from registry.transfer.pairs import Outcome, Result
+
+_SHORT = 12  # digits of a digest
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One run over all names: what became of each, in how many seconds; which tags were deleted.
+
+    `dry_run`: it only looked, and would have.
+    """
+
+    results: Sequence[Result]
+    seconds: float
+    dry_run: bool = False
+    deleted: Sequence[str] = ()
+
+    def count(self, outcome: Outcome) -> int:
+        """How many names ended so."""
+        return sum(result.outcome is outcome for result in self.results)
+
+    @property
+    def transferred(self) -> int:
+        """The bytes that moved."""
+        return sum(result.transferred for result in self.results)
+
+    @property
+    def would_move(self) -> int:
+        """The bytes that would move."""
+        return sum(result.would_move for result in self.results)
+
+    @property
+    def exit(self) -> int:
+        """The exit code of the run."""
+        return exit_code([result.error.exit for result in self.results if result.error])
+
+
+def row(result: Result) -> Document:
+    """One name, for programs."""
+    known: Document = {
+        "source": result.source,
+        "destination": result.destination,
+        "digest": str(result.digest) if result.digest else None,
+        "how": str(result.outcome),
+        "tag": _tag(result),
+        "was": str(result.was) if result.was else None,
+        "transferred": result.transferred,
+    }
+    if result.would_move:
+        known["would_transfer"] = result.would_move
+    if result.error:
+        known["error"] = error_document(result.error)["error"]
+    return known
+
+
+def planned(result: Result) -> Document:
+    """One name of a run that only looked."""
+    how = None if result.outcome is Outcome.COPIED else str(result.outcome)
+    return {**row(result), "how": how, "would_transfer": result.would_move}
+
+
+def documents(done: Round) -> list[Document]:
+    """Every name, one row a tag, in the order of the destinations; then those that were deleted."""
+    gone: list[Document] = [
+        {"source": None, "destination": each, "digest": None, "how": _gone(done), "tag": "deleted"}
+        for each in done.deleted
+    ]
+    return [planned(result) if done.dry_run else row(result) for result in _ordered(done.results)] + gone
+
+
+def show(terminal: Terminal, done: Round, *, verbose: bool) -> None:
+    """The table of what changed or failed (of all, with `verbose`), and one line for the whole."""
+    shown = [result for result in _ordered(done.results) if verbose or result.outcome is not Outcome.PRESENT]
+    if shown:
+        rows = [(result.destination, *_cells(result, done.dry_run)) for result in shown]
+        terminal.table(("DESTINATION", "RESULT", "MOVES" if done.dry_run else "MOVED", ""), rows)
+    for each in done.deleted:
+        terminal.line(visible(f"{each}  {_gone(done)}"))
+    terminal.line(line(done))
+
+
+def line(done: Round) -> str:
+    """The whole run in one line."""
+    counts = Counter(_word(result, done.dry_run) for result in done.results)
+    words = ("new", "moved", "same", "failed") if done.dry_run else ("copied", "present", "failed")
+    said = ", ".join(f"{counts[word]} {word}" for word in words)
+    deleted = f", {len(done.deleted)} {_gone(done)}" if done.deleted else ""
+    if done.dry_run:
+        return f"{said}{deleted}; {size(done.would_move)} would move"
+    return f"{said}{deleted}; {size(done.transferred)} moved in {done.seconds:.1f} s"
+
+
+def markdown(done: Round) -> str:
+    """The same as a Markdown document, as CI jobs show it."""
+    lines = ["### ferry mirror", "", line(done), ""]
+    shown = [result for result in _ordered(done.results) if result.outcome is not Outcome.PRESENT]
+    if shown:
+        lines += ["| destination | result | bytes | |", "| --- | --- | --: | --- |"]
+    for result in shown:
+        what, moved, why = _cells(result, done.dry_run)
+        lines.append(f"| {_cell(result.destination)} | {what} | {moved} | {_cell(why)} |")
+    lines += [f"- {_cell(each)}: {_gone(done)}" for each in done.deleted]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _gone(done: Round) -> str:
+    return "would be deleted" if done.dry_run else "deleted"
+
+
+def _cells(result: Result, dry_run: bool) -> tuple[str, str, str]:
+    moved = size(result.would_move if dry_run else result.transferred)
+    if result.error:
+        return "failed", moved, result.error.message
+    about = f"from {_digits(result.was)}" if result.was and result.outcome is Outcome.COPIED else ""
+    return _word(result, dry_run), moved, about
+
+
+def _word(result: Result, dry_run: bool) -> str:
+    if not dry_run or result.outcome is Outcome.FAILED:
+        return str(result.outcome)
+    return {"created": "new", "moved": "moved", "unchanged": "same"}.get(str(_tag(result)), "new")
+
+
+def _tag(result: Result) -> str | None:
+    if result.outcome is Outcome.FAILED:
+        return None
+    if result.was is None:
+        return "created"
+    return "unchanged" if result.was == result.digest else "moved"
+
+
+def _ordered(results: Iterable[Result]) -> list[Result]:
+    return sorted(results, key=lambda result: result.destination)
+
+
+def _digits(digest: Digest | None) -> str:
+    return digest.hex[:_SHORT] if digest else ""
+
+
+def _cell(text: str) -> str:
+    return visible(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

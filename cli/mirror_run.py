@@ -1,0 +1,115 @@
+"""A mirror of many names: one round of it, shown while it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cli import mirror_extraneous, transfers
+from cli.allocator import keep_buffers
+from cli.mirror_names import Names
+from cli.mirror_report import Round
+from cli.options import Invocation
+from cli.progress import Watcher
+from cli.render import size
+from cli.settings.sync_file import Entry
+from registry.errors import InvalidError, RegistryError
+from registry.transfer.mirror import AT_ONCE, Mirror
+from registry.transfer.one_pair import Copies, Looks
+from registry.transfer.pairs import Outcome, Result
+
+if TYPE_CHECKING:
+    from registry.connect import Connections
+
+_SAID_EVERY = 5.0  # seconds between two lines on how far it is
+
+
+class Rounds:
+    """What every round of one mirror shares: the connections, and what was learned of hosts.
+
+    `keep_going`: one name that fails ends nothing. `delete`: tags that a source has no more go.
+    """
+
+    def __init__(
+        self,
+        invocation: Invocation,
+        opened: Connections,
+        watcher: Watcher,
+        entries: Sequence[Entry],
+        *,
+        keep_going: bool,
+        delete: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        keep_buffers()
+        at_once = min(AT_ONCE, invocation.settings.get("jobs") or AT_ONCE)
+        self.engine = transfers.engine(invocation, watcher, opened, at_once)
+        self._invocation = invocation
+        self._opened = opened
+        self._watcher = watcher
+        self._entries = entries
+        self._keep_going = keep_going
+        self._delete = delete
+        self._clock = clock
+
+    def round(self) -> Round:
+        """All names once. Stopped when the engine is."""
+        began = self._clock()
+        dry_run = self._invocation.settings.on("dry_run")
+        results: list[Result] = []
+        self.engine.forgive()
+        names = Names(self._invocation, self._opened, self.engine, self._entries)
+        work = Looks(self.engine) if dry_run else Copies(self.engine)
+        try:
+            mirror = Mirror(self.engine, work, self._told(results), keep_going=self._keep_going)
+            mirror.run(names.pairs())
+            deleted = self._deleted(names, results, dry_run=dry_run) if self._delete else ()
+        finally:
+            self._watcher.close()
+        return Round(results, self._clock() - began, dry_run, deleted)
+
+    def _told(self, results: list[Result]) -> Callable[[Result], None]:
+        """What takes down each result, and says once in a while how far it is."""
+        said = self._clock()
+
+        def tell(result: Result) -> None:
+            nonlocal said
+            results.append(replace(result))
+            if self._clock() - said >= _SAID_EVERY:
+                said = self._clock()
+                moved = size(sum(each.transferred for each in results))
+                failed = sum(each.outcome is Outcome.FAILED for each in results)
+                told = f"{len(results)} names done, {failed} failed, {moved} moved"
+                self._invocation.terminal.note(f"ferry: {told}")
+
+        return tell
+
+    def _deleted(self, names: Names, results: list[Result], *, dry_run: bool) -> list[str]:
+        """The tags that went, or would; one that could not is a failure among the results."""
+        if names.incomplete:
+            self._invocation.terminal.complain("ferry: a list failed, so nothing is deleted")
+            return []
+        found = mirror_extraneous.find(names.mirrored.values(), results)
+        if not found:
+            return []
+        if dry_run:
+            return [row for each in found for row in each.rows()]
+        gone: list[str] = []
+
+        def done(destination: str, error: RegistryError | None) -> None:
+            if error is None:
+                gone.append(destination)
+            else:
+                results.append(Result("", destination, Outcome.FAILED, error=error))
+
+        try:
+            agreed = mirror_extraneous.agreed(self._invocation, found)
+        except InvalidError as error:  # what was mirrored is told all the same
+            for each in found:
+                results.append(Result("", each.where, Outcome.FAILED, error=error))
+            return []
+        if agreed:
+            mirror_extraneous.delete(found, done)
+        return gone

@@ -1,0 +1,112 @@
+"""What `ferry mirror --file` reads: sources, destinations, filters; a wrong line is named (CLI.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cli import values
+from cli.settings import files
+from registry.errors import InvalidError, NotFoundError
+from registry.model.selection import Selection
+
+REFERRERS = ("changed", "always", "never")
+_TEMPLATE = re.compile(r"\{([^{}]*)\}")
+_TABLE = re.compile(r"\s*\[\[\s*mirror\s*\]\]")
+_MOST = 10_000  # tables of one file
+
+
+def destination(value: object) -> str:
+    """Where a mirror goes; `{repository}` and `{tag}` may stand in it."""
+    text = values.text(value)
+    odd = [word for word in _TEMPLATE.findall(text) if word not in ("repository", "tag")]
+    if odd or "{" in _TEMPLATE.sub("", text) or "}" in _TEMPLATE.sub("", text):
+        raise InvalidError("may have {repository} and {tag} in it, and no other braces")
+    return text
+
+
+_FILE: Mapping[str, values.Check] = {"limit_rate": values.rate}
+_MIRROR: Mapping[str, values.Check] = {
+    "source": values.text,
+    "destination": destination,
+    "tags": values.list_of(values.text),
+    "exclude": values.list_of(values.text),
+    "newest": values.whole(1, 1_000_000),
+    "referrers": values.choice(*REFERRERS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One source and where it goes. `where` is what messages call it: file and line, or ""."""
+
+    source: str
+    destination: str
+    selection: Selection = field(default_factory=Selection)
+    referrers: str = "changed"
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncFile:
+    """What is to be mirrored, and how fast it may go (bytes a second, None: as the settings say)."""
+
+    entries: tuple[Entry, ...]
+    limit_rate: int | None = None
+
+
+def read(path: Path) -> SyncFile:
+    """The file's entries. NotFoundError; InvalidError names file, line and key."""
+    raw = files.read(path, "what to mirror")
+    if raw is None:
+        raise NotFoundError(f"{path} is not there", hint="ferry mirror --file FILE names what to mirror")
+    text, document = files.toml(path, raw)
+    tables = document.pop("mirror", [])
+    head = _checked(path, text, document, _FILE, -1)
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InvalidError(f"{path}:{_line(text, -1, 'mirror')}: mirror: must be tables, [[mirror]]")
+    if not tables:
+        raise InvalidError(f"{path}: there is nothing to mirror", hint="each source is a table, [[mirror]]")
+    if len(tables) > _MOST:
+        raise InvalidError(f"{path}: more than {_MOST} tables")
+    return SyncFile(
+        tuple(_entry(path, text, table, at) for at, table in enumerate(tables)), head.get("limit_rate")
+    )
+
+
+def _entry(path: Path, text: str, table: Mapping[str, object], at: int) -> Entry:
+    own = _checked(path, text, table, _MIRROR, at)
+    where = f"{path}:{_line(text, at, 'source')}"
+    for key in ("source", "destination"):
+        if not own.get(key):
+            raise InvalidError(f"{path}:{_line(text, at, '')}: mirror: has no {key}")
+    selection = Selection(own.get("tags") or ("*",), own.get("exclude", ()), own.get("newest"))
+    return Entry(own["source"], own["destination"], selection, own.get("referrers", "changed"), where)
+
+
+def _checked(
+    path: Path, text: str, table: Mapping[str, object], keys: Mapping[str, values.Check], at: int
+) -> dict[str, Any]:
+    own = {}
+    for key, value in table.items():
+        where = f"{path}:{_line(text, at, key)}: {'mirror.' if at >= 0 else ''}{key}"
+        if key not in keys:
+            raise InvalidError(f"{where}: no such key", hint=f"there are: {', '.join(keys)}")
+        own[key] = files.checked(keys[key], value, where, None)
+    return own
+
+
+def _line(text: str, table: int, key: str) -> int:
+    """The line on which `key` of the so-manieth table stands (-1: above all); of "" the table's own."""
+    inside, begins = -1, 1
+    wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]")
+    for number, line in enumerate(text.splitlines(), 1):
+        if _TABLE.match(line):
+            inside += 1
+            begins = number if inside == table else begins
+        if key and inside == table and wanted.match(line):
+            return number
+    return begins

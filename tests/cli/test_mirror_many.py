@@ -1,0 +1,313 @@
+"""ferry mirror of many names: what is meant, what is told, what is deleted; between real registries."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from goods import Model, put
+from peers import Registry
+from person import Done, Ferry
+
+from registry.auth.credentials import Credentials
+from registry.connect import Connections, HostSettings
+from registry.model.names import Name
+
+VERSIONS = ("v1", "v2", "v10", "latest")
+
+
+@pytest.fixture
+def connections() -> Iterator[Connections]:
+    opened = Connections(lambda _: HostSettings(), Credentials())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def fill(connections: Connections) -> Callable[..., None]:
+    """Publish models under these tags of a repository, each another one."""
+
+    def publish(repository: str, *tags: str, size: int = 3000) -> None:
+        for number, tag in enumerate(tags):
+            name = Name.parse(f"{repository}:{tag}")
+            put(connections.remote(name), name, Model.random(number + 10 * sum(repository.encode()), size))
+
+    return publish
+
+
+@pytest.fixture
+def team(docker_registry: Registry, fill: Callable[..., None], request: pytest.FixtureRequest) -> str:
+    """A namespace of its own with two repositories of four tags."""
+    namespace = f"{docker_registry.host}/{request.node.name[5:60].replace('_', '-').strip('-')}"
+    for model in ("one", "two"):
+        fill(f"{namespace}/{model}", *VERSIONS)
+    return namespace
+
+
+def there(lab: Registry, team: str) -> str:
+    return f"{lab.host}/{team.partition('/')[2]}"
+
+
+def rows(done: Done) -> dict[str, str]:
+    return {row["destination"].partition("/")[2]: row["how"] for row in done.json}
+
+
+def tags(ferry: Ferry, repository: str) -> list[str]:
+    return [row["tag"] for row in ferry("tags", repository, "--format", "json").well().json]
+
+
+def asked(done: Done, host: str) -> list[str]:
+    return [line for line in done.err.splitlines() if line.startswith("> ") and host in line]
+
+
+def test_a_namespace_arrives_whole_and_the_second_time_costs_a_question_a_tag(
+    team: str, lab_registry: Registry, docker_registry: Registry, ferry: Ferry
+) -> None:
+    to = there(lab_registry, team)
+
+    first = ferry("mirror", team, to).well()
+    again = ferry("mirror", team, to, "--debug", "--format", "json").well()
+
+    assert first.out.splitlines()[-1].startswith("8 copied, 0 present, 0 failed; ")
+    assert set(rows(again).values()) == {"present"}
+    assert (
+        len(asked(again, docker_registry.host)) == 8 + 4
+    )  # the catalogue, and a list for three repositories
+    assert len(asked(again, lab_registry.host)) == 2  # its lists give digests
+    assert not any("> PUT" in line or "> POST" in line for line in again.err.splitlines())
+    assert sorted(tags(ferry, f"{to}/one")) == sorted(VERSIONS)
+    assert not (ferry.home / ".ollama").exists()
+
+
+def test_a_look_says_what_is_new_the_same_and_moved_from_where(
+    team: str, lab_registry: Registry, ferry: Ferry, fill: Callable[..., None]
+) -> None:
+    to = there(lab_registry, team)
+    ferry("mirror", f"{team}/one", f"{to}/one", "--tags", "*").well()
+    before = ferry("tags", f"{to}/one", "--format", "json").well().json
+    fill(f"{team}/one", "v1", "new", size=4000)  # v1 is another model now
+
+    said = (
+        ferry("mirror", f"{team}/one", f"{to}/one", "--tags", "v*", "--tags", "new", "--dry-run").well().out
+    )
+    told = ferry("mirror", f"{team}/one", f"{to}/one", "--tags", "v1", "--dry-run", "--format", "json").well()
+
+    digest = next(row["digest"] for row in before if row["tag"] == "v1")
+    assert re.search(rf"one:v1 +moved +4\.0 KB +from {digest[7:19]}\n", said)
+    assert said.splitlines()[-1].startswith("1 new, 1 moved, 2 same, 0 failed; ")
+    assert (told.json[0]["tag"], told.json[0]["was"], told.json[0]["how"]) == ("moved", digest, None)
+    assert told.json[0]["would_transfer"] > 0
+    assert "new" not in tags(ferry, f"{to}/one")
+
+
+def test_filters_choose_among_the_tags(team: str, lab_registry: Registry, ferry: Ferry) -> None:
+    to = there(lab_registry, team)
+
+    ferry("mirror", f"{team}/one", f"{to}/few", "--tags", "v*", "--exclude", "v2", "--newest", "1").well()
+
+    assert tags(ferry, f"{to}/few") == ["v10"]
+
+
+def test_a_digest_and_one_name_go_as_they_always_did(team: str, lab_registry: Registry, ferry: Ferry) -> None:
+    digest = ferry("tags", f"{team}/one", "--format", "json").well().json[0]["digest"]
+    to = there(lab_registry, team)
+
+    done = ferry("mirror", f"{team}/one@{digest}", f"{to}/one", "--format", "json").well()
+
+    assert done.json["name"] == f"{to}/one@{digest}"
+    assert ferry("mirror", f"{team}/one:v1", f"{to}/one", "--format", "json").well().json["tag"] == "created"
+
+
+def test_a_file_says_many_sources_with_names_by_template_and_goes_on_past_failures(
+    team: str, lab_registry: Registry, ferry: Ferry, tmp_path: Path
+) -> None:
+    to = there(lab_registry, team)
+    sync = tmp_path / "sync.toml"
+    sync.write_text(f"""\
+limit_rate = "900M"
+[[mirror]]
+source = "{team}/one"
+destination = "{to}/by/{{repository}}-{{tag}}:stable"
+tags = ["v*"]
+exclude = ["v2"]
+[[mirror]]
+source = "{team}/nothing"
+destination = "{to}/nothing"
+[[mirror]]
+source = "{team}/two:v1"
+destination = "{to}/two:best"
+""")
+
+    stopped = ferry(
+        "mirror", "--file", sync, "--format", "json", "--keep-going", "--summary", tmp_path / "s.md"
+    )
+
+    path = to.partition("/")[2]
+    assert stopped.code == 3
+    assert rows(stopped) == {
+        f"{path}/by/one-v1:stable": "copied",
+        f"{path}/by/one-v10:stable": "copied",
+        f"{path}/nothing": "failed",
+        f"{path}/two:best": "copied",
+    }
+    failed = next(row for row in stopped.json if row["how"] == "failed")
+    assert failed["error"]["class"] == "NotFoundError"
+    summary = (tmp_path / "s.md").read_text()
+    assert "3 copied, 0 present, 1 failed" in summary
+    assert f"| {to}/two:best | copied |" in summary
+
+
+def test_two_sources_of_one_destination_are_told_apart(
+    team: str, lab_registry: Registry, ferry: Ferry
+) -> None:
+    to = there(lab_registry, team)
+
+    done = ferry("mirror", team, f"{to}/all", "--tags", "v1", "--dry-run").well()
+    clash = ferry("mirror", team, f"{to}/all/same:1", "--tags", "v1", "--tags", "v2", "--keep-going")
+
+    assert "2 new" in done.out
+    assert clash.code == 2
+    assert "too" in clash.out
+
+
+def test_inside_one_registry_no_blob_moves(team: str, docker_registry: Registry, ferry: Ferry) -> None:
+    done = ferry("mirror", f"{team}/one", f"{team}/copy", "--tags", "*", "--format", "json", "--debug").well()
+
+    assert {row["transferred"] for row in done.json} == {0}
+    assert not [line for line in asked(done, docker_registry.host) if "> PATCH" in line]
+
+
+# --- what is deleted -----------------------------------------------------------------------------------
+
+
+def extraneous(team: str, to: str, *more: str) -> list[str]:
+    return ["mirror", f"{team}/one", f"{to}/one", "--tags", "v*", "--delete-extraneous", *more]
+
+
+def test_what_the_source_has_no_more_goes_after_an_answer_only_and_what_filters_do_not_mean_stays(
+    team: str, lab_registry: Registry, ferry: Ferry, fill: Callable[..., None]
+) -> None:
+    to = there(lab_registry, team)
+    fill(f"{to}/one", "v0", "nightly")
+
+    look = ferry(*extraneous(team, to, "--dry-run")).well()
+    nobody = ferry(*extraneous(team, to))
+    kept = tags(ferry, f"{to}/one")
+    done = ferry(*extraneous(team, to, "--yes", "--format", "json")).well()
+
+    assert f"{to}/one:v0  would be deleted" in look.out
+    assert nobody.code == 2
+    assert "nobody is here to ask" in nobody.out
+    assert "v0" in kept
+    assert {"destination": f"{to}/one:v0", "how": "deleted"}.items() <= done.json[-1].items()
+    assert sorted(tags(ferry, f"{to}/one")) == ["nightly", "v1", "v10", "v2"]
+
+
+def test_nothing_is_deleted_where_the_source_has_nothing_or_its_list_fails(
+    team: str, lab_registry: Registry, ferry: Ferry, fill: Callable[..., None]
+) -> None:
+    to = there(lab_registry, team)
+    fill(f"{to}/gone", "v1")
+
+    missing = ferry("mirror", f"{team}/gone", f"{to}/gone", "--tags", "*", "--delete-extraneous", "--yes")
+    none_meant = ferry("mirror", f"{team}/one", f"{to}/gone", "--tags", "w*", "--delete-extraneous", "--yes")
+
+    assert missing.code == 3
+    assert none_meant.code == 0
+    assert tags(ferry, f"{to}/gone") == ["v1"]
+
+
+def test_where_only_manifests_can_be_deleted_none_goes_that_a_tag_needs_which_stays(
+    team: str, ferry: Ferry
+) -> None:
+    """Debian's registry deletes by digest: `old` is the same manifest as v1."""
+    ferry("mirror", f"{team}/one:v1", f"{team}/copy:old").well()
+    ferry("mirror", f"{team}/two:v2", f"{team}/copy:other").well()
+
+    done = ferry("mirror", f"{team}/one", f"{team}/copy", "--tags", "*", "--delete-extraneous", "--yes")
+
+    assert done.code == 2
+    assert "deletes whole manifests only, and v1 is the same one" in done.out
+    assert f"{team}/copy:other  deleted" in done.out
+    assert sorted(tags(ferry, f"{team}/copy")) == sorted((*VERSIONS, "old"))
+
+
+# --- what is refused -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[mirror]]\nsource = 'a/b'\n", "sync.toml:1: mirror: has no destination"),
+        (
+            "[[mirror]]\nsource='a/b'\ndestination='c.example/b'\n\ntag=['x']\n",
+            "sync.toml:5: mirror.tag: no such key",
+        ),
+        (
+            "[[mirror]]\nsource='a/b'\ndestination='c.example/b'\n[[mirror]]\nsource='x/y'\n"
+            "destination='c.example/b'\nnewest=0\n",
+            "sync.toml:7: mirror.newest: must be between 1",
+        ),
+        (
+            "[[mirror]]\nsource='a/b'\ndestination='c.example/{model}'\n",
+            "sync.toml:3: mirror.destination: may have",
+        ),
+        ("limit='1M'\n[[mirror]]\n", "sync.toml:1: limit: no such key"),
+        ("[mirror]\nsource='a/b'\n", "sync.toml:1: mirror: must be tables"),
+        ("[[mirror]\n", "sync.toml:1: not TOML"),
+        ("", "there is nothing to mirror"),
+        ("[[mirror]]\nsource='a/b'\ndestination='c.example'\n", "sync.toml:2: c.example is a host"),
+        ("[[mirror]]\nsource='a/b'\ndestination='c/b'\n", "sync.toml:2: c/b names no host"),
+        (
+            "[[mirror]]\nsource='a/b'\ndestination='c.example/b'\nreferrers='some'\n",
+            "sync.toml:4: mirror.referrers",
+        ),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused_with_its_line(
+    text: str, said: str, ferry: Ferry, tmp_path: Path
+) -> None:
+    (tmp_path / "sync.toml").write_text(text)
+
+    done = ferry("mirror", "--file", tmp_path / "sync.toml")
+
+    assert done.code == 2
+    assert said in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "needs SOURCE and DESTINATION"),
+        (("a.example/b",), "needs SOURCE and DESTINATION"),
+        (("a.example/b/c:1", "d.example/b", "--tags", "*"), "is one name"),
+        (("a.example/b", "d.example/b", "--file", "x.toml"), "stand in it"),
+        (("a.example/b", "d.example/b", "--newest", "none"), "--newest: must be a whole number"),
+        (("a.example/b", "d.example/b", "--metrics-listen", "127.0.0.1:1"), "goes on: --watch"),
+        (("a.example/b", "d.example/b", "--watch", "soon"), "--watch: must be a time"),
+        (("a.example/b", "d.example/b", "--watch", "1h", "--delete-extraneous"), "asks nobody"),
+        (("a.example/b/c", "d.example/{tag}", "--tags", "*", "--delete-extraneous"), "cannot tell"),
+        (("localhost:1", "d.example/b", "--tags", "*"), "is a host"),
+        (("--file", "/nowhere/sync.toml"), "is not there"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_asked(
+    words: tuple[str, ...], said: str, ferry: Ferry
+) -> None:
+    done = ferry("mirror", *words)
+
+    assert done.code in (2, 3)
+    assert said in done.err
+
+
+def test_json_is_one_document_also_where_everything_fails(lab_registry: Registry, ferry: Ferry) -> None:
+    done = ferry(
+        "mirror", "127.0.0.1:1/team", f"{lab_registry.host}/team", "--format", "json", "--give-up-after", "1"
+    )
+
+    assert done.code == 6
+    (row,) = json.loads(done.out)
+    assert (row["how"], row["error"]["exit"]) == ("failed", 6)
