@@ -17,7 +17,7 @@ from cli.render import size
 from cli.settings.sync_file import Entry
 from registry.errors import InvalidError, RegistryError
 from registry.transfer.mirror import AT_ONCE, Mirror
-from registry.transfer.one_pair import Copies, Looks
+from registry.transfer.one_pair import Copying, Looking
 from registry.transfer.pairs import Outcome, Result
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Rounds:
         results: list[Result] = []
         self.engine.forgive()
         names = Names(self._invocation, self._opened, self.engine, self._entries)
-        work = Looks(self.engine) if dry_run else Copies(self.engine)
+        work = Looking(self.engine) if dry_run else Copying(self.engine)
         try:
             mirror = Mirror(self.engine, work, self._told(results), keep_going=self._keep_going)
             mirror.run(names.pairs())

@@ -27,7 +27,7 @@ from registry.targets.origins import Origin
 from registry.targets.store import Store
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
-from registry.transfer.one_pair import Copies
+from registry.transfer.one_pair import Copying
 from registry.transfer.options import Options
 from registry.transfer.pairs import Pair, Referrers
 from registry.transfer.progress import Report
@@ -138,12 +138,12 @@ class Copies:
             return _would_do(planned)
         source, destination = planned.source, planned.destination
         try:
+            if planned.pair is not None:
+                return document(Copying(self.engine).report(planned.pair))
             report = copy(
                 source, destination, planned.name, to=planned.to, near=planned.near, engine=self.engine
             )
             planned.arrived(report)
-            if planned.pair is not None and report.was != report.manifest.digest:
-                Copies(self.engine).follow(planned.pair, report.manifest)
             return document(report)
         finally:
             self._watcher.close()

@@ -45,7 +45,7 @@ class Work(Protocol):
         """They do not."""
 
 
-class Looks:
+class Looking:
     """Compares both ends, and says what would move; a blob that several names share counts once."""
 
     def __init__(self, engine: Engine) -> None:
@@ -107,20 +107,30 @@ class Looks:
             self._engine.over(patience)
 
 
-class Copies(Looks):
-    """Copies what differs, and what refers to it."""
+class Copying(Looking):
+    """Copying what differs, and what refers to it."""
 
     def same(self, pair: Pair, digest: Digest) -> int:
         """Nothing, unless referrers always go along."""
         return self._referring(pair, digest, 0) if pair.referrers is Referrers.ALWAYS else 0
 
     def changed(self, pair: Pair, was: Digest | None) -> Done:
-        """The bytes that moved."""
-        report = self._copied(pair, pair.name, pair.to)
-        return Done(report.manifest.digest, report.transferred + self.follow(pair, report.manifest))
+        """First what refers to it, then the name, so that the next run sees one that broke."""
+        manifest = self._resolved(pair, pair.name)
+        moved = self.bring_referrers(pair, manifest)
+        report = self._copied(pair, pair.name, pair.to, manifest)
+        return Done(manifest.digest, moved + report.transferred)
 
-    def follow(self, pair: Pair, manifest: Manifest) -> int:
-        """Copy what refers to a manifest that was copied, and to its children; the bytes that moved."""
+    def report(self, pair: Pair) -> Report:
+        """Copy one name, whatever is there; what refers to it goes along where the name changes."""
+        manifest = self._resolved(pair, pair.name)
+        was = self._asked(pair, Side.DESTINATION, lambda: pair.destination.current(pair.to))
+        if was != manifest.digest:
+            self.bring_referrers(pair, manifest)
+        return self._copied(pair, pair.name, pair.to, manifest)
+
+    def bring_referrers(self, pair: Pair, manifest: Manifest) -> int:
+        """Copy what refers to a manifest, and to its children; the bytes that moved."""
         if pair.referrers is Referrers.NEVER:
             return 0
         children = manifest.children if manifest.kind is Kind.INDEX else ()
@@ -128,7 +138,7 @@ class Copies(Looks):
         return sum(self._referring(pair, digest, 0) for digest in digests)
 
     def _referring(self, pair: Pair, digest: Digest, depth: int) -> int:
-        """Copy what refers to a manifest that is there, and what refers to that; the bytes moved."""
+        """Copy what refers to a manifest, and what refers to that; the bytes moved."""
         if depth > _DEEPEST:
             return 0
         name, to = pair.name.with_reference(digest), pair.to.with_reference(digest)
@@ -152,6 +162,8 @@ class Copies(Looks):
         said = name.digest or self._asked(pair, Side.SOURCE, lambda: pair.source.current(name))
         return 0 if there is not None and there == said else self._copied(pair, name, to).transferred
 
-    def _copied(self, pair: Pair, name: Name, to: Name) -> Report:
+    def _copied(self, pair: Pair, name: Name, to: Name, manifest: Manifest | None = None) -> Report:
         near = pair.near and name
-        return copy(pair.source, pair.destination, name, to=to, near=near, engine=self._engine)
+        return copy(
+            pair.source, pair.destination, name, to=to, near=near, manifest=manifest, engine=self._engine
+        )

@@ -18,7 +18,7 @@ from registry.targets.remote import Remote
 from registry.transfer.copy import Options
 from registry.transfer.engine import Engine
 from registry.transfer.mirror import AT_ONCE, Mirror
-from registry.transfer.one_pair import Copies, Looks
+from registry.transfer.one_pair import Copying, Looking
 from registry.transfer.pairs import Outcome, Pair, Referrers, Result, Unlisted
 from registry.wire.messages import Origin, Request, Response
 
@@ -77,7 +77,7 @@ class Pairing:
         self.source.asked.clear()
         self.destination.asked.clear()
         engine = Engine(options or quick(), at_once=AT_ONCE)
-        work = Looks(engine) if looks else Copies(engine)
+        work = Looking(engine) if looks else Copying(engine)
         results: list[Result] = []
         Mirror(engine, work, results.append, keep_going=keep_going).run(
             replace(pair, referrers=referrers) if isinstance(pair, Pair) else pair for pair in pairs

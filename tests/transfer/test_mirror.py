@@ -21,7 +21,7 @@ from registry.targets.remote import Remote
 from registry.transfer.copy import Options
 from registry.transfer.engine import Engine
 from registry.transfer.mirror import AT_ONCE, Mirror
-from registry.transfer.one_pair import Copies
+from registry.transfer.one_pair import Copying
 from registry.transfer.pairs import Outcome, Pair, Result, Unlisted
 from registry.transfer.retry import Patience, Rule, Stopped
 from registry.wire.faults import fault
@@ -213,7 +213,7 @@ def test_a_run_that_is_stopped_ends_and_the_next_goes_on(between: Pairing) -> No
         engine.stop()
 
     with pytest.raises(Stopped):
-        Mirror(engine, Copies(engine), tell).run(map(between.pair, names))
+        Mirror(engine, Copying(engine), tell).run(map(between.pair, names))
     assert 0 < len(results) < 10
 
     again = between.run(*map(between.pair, names))
@@ -224,7 +224,7 @@ def test_a_run_that_is_stopped_ends_and_the_next_goes_on(between: Pairing) -> No
 
 
 def test_a_bug_is_raised_and_hides_behind_no_result(between: Pairing) -> None:
-    class Broken(Copies):
+    class Broken(Copying):
         def compare(self, pair: Pair) -> tuple[Digest | None, Digest | None]:
             raise ZeroDivisionError
 

@@ -9,6 +9,7 @@ import pytest
 from goods import KiB, Model, get, put
 from mirror_kit import Pairing
 
+from registry.errors import NotFoundError
 from registry.model.manifests import OCI_INDEX, OCI_MANIFEST, Manifest
 from registry.transfer.pairs import Outcome, Referrers
 from registry.wire.faults import fault
@@ -109,6 +110,23 @@ def test_signatures_and_their_signatures_go_along(between: Pairing, plain: bool)
     assert [
         each.digest for each in between.destination.remote.referrers(to.with_reference(first[0].digest))
     ] == [second.manifest.digest]
+
+
+def test_a_name_comes_after_what_refers_to_it(between: Pairing) -> None:
+    """Else a run that breaks in between is never mended: the name is the same from then on."""
+    model, _ = signed(between, "acme/tiny:1", 14)
+    no = fault("DENIED", "no")
+    between.source.wrong = lambda request: no if "/manifests/sha256" in request.path else None
+
+    broken = between.run(between.pair("acme/tiny:1"))["tiny:1"]
+    with pytest.raises(NotFoundError):
+        between.destination.remote.resolve(between.destination.name("acme/tiny:1"))
+    between.source.wrong = lambda _: None
+    between.run(between.pair("acme/tiny:1"))
+
+    assert broken.outcome is Outcome.FAILED
+    to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
+    assert len(between.destination.remote.referrers(to)) == 1
 
 
 def test_a_source_without_a_list_tells_by_the_tag_for_that(between: Pairing) -> None:

@@ -1,0 +1,122 @@
+"""Rounds of a mirror that goes on: none begins before the last has ended, chance is an argument."""
+
+from __future__ import annotations
+
+import io
+import threading
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cli.mirror_report import Round
+from cli.mirror_watch import Numbers, watch
+from cli.options import Invocation
+from cli.render import Terminal
+from cli.settings import Settings
+from registry.errors import TransientError
+from registry.transfer.pairs import Outcome, Result
+from registry.transfer.retry import Stopped
+
+FINE = Result("a.example/x:1", "b.example/x:1", Outcome.COPIED, transferred=5)
+LOST = Result("c.example/y:1", "b.example/y:1", Outcome.FAILED, error=TransientError("c.example refused"))
+
+
+class Stop(threading.Event):
+    """Remembers for how long it was waited for."""
+
+    def __init__(self, time: list[float]) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+        self._time = time
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.pauses.append(timeout or 0.0)
+        self._time[0] += timeout or 0.0
+        return self.is_set()
+
+
+@dataclass
+class Rounds:
+    """So many rounds, of so many seconds each, and then a signal in the middle of one."""
+
+    takes: list[float]
+    results: list[Result] = field(default_factory=lambda: [FINE])
+    time: list[float] = field(default_factory=lambda: [0.0])
+    begun: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.stop = Stop(self.time)
+        self.engine = SimpleNamespace(options=SimpleNamespace(stop=self.stop))
+
+    def round(self) -> Round:
+        self.begun.append(self.time[0])
+        if not self.takes:
+            self.stop.set()
+            raise Stopped
+        seconds = self.takes.pop(0)
+        self.time[0] += seconds
+        return Round(self.results, seconds)
+
+
+def watched(rounds: Any, every: float, chance: float = 0.5, json: bool = False) -> tuple[str, str, Numbers]:
+    out, err, numbers = io.StringIO(), io.StringIO(), Numbers()
+    invocation = Invocation(Settings({}, {}), Terminal(out, err, json=json))
+    code = watch(
+        invocation,
+        rounds,
+        every,
+        numbers,
+        clock=lambda: rounds.time[0],
+        now=lambda: 1_800_000_000.0 + rounds.time[0],
+        chance=lambda: chance,
+    )
+    assert code == 0
+    return out.getvalue(), err.getvalue(), numbers
+
+
+def test_a_round_begins_when_the_time_has_come_and_the_one_before_has_ended() -> None:
+    rounds = Rounds([10.0, 200.0, 10.0])
+
+    watched(rounds, 60.0)
+
+    assert rounds.begun == [0.0, 60.0, 260.0, 320.0]
+
+
+def test_the_pause_is_a_little_more_or_less_by_chance() -> None:
+    sooner, later = Rounds([0.0]), Rounds([0.0])
+
+    watched(sooner, 100.0, chance=0.0)
+    watched(later, 100.0, chance=1.0)
+
+    assert [sooner.stop.pauses, later.stop.pauses] == [[pytest.approx(90.0)], [pytest.approx(110.0)]]
+
+
+def test_a_round_is_one_line_and_what_failed_is_said_beside_it() -> None:
+    out, err, _ = watched(Rounds([1.0, 2.0], [FINE, LOST]), 60.0)
+
+    assert len(out.splitlines()) == 2
+    assert out.startswith("2027-01-15T08:00:01Z  1 copied, 0 present, 1 failed; 5 B moved in 1.0 s\n")
+    assert err.splitlines()[0] == "ferry: b.example/y:1: c.example refused"
+
+
+def test_the_numbers_tell_when_each_source_last_went_well() -> None:
+    rounds = Rounds([1.0], [FINE, LOST])
+
+    _, _, numbers = watched(rounds, 60.0)
+    numbers.take(Round([LOST], 1.0), 1_900_000_000.0)
+
+    text = numbers.text()
+    assert 'ferry_mirror_last_success_timestamp_seconds{source="a.example/x"} 1800000001.0\n' in text
+    assert 'ferry_mirror_failed_names{source="c.example/y"} 1\n' in text
+    assert 'last_success_timestamp_seconds{source="c.example/y"}' not in text
+    assert "ferry_mirror_rounds_total 2\n" in text
+    assert "ferry_mirror_moved_bytes_total 5\n" in text
+
+
+def test_what_a_peer_calls_itself_breaks_no_line_of_the_numbers() -> None:
+    numbers = Numbers()
+    numbers.take(Round([Result('a"b\n# x/y:1', "b.example/y:1", Outcome.PRESENT)], 1.0), 5.0)
+
+    assert 'source="a\\"b\\\\n# x/y"' in numbers.text()
