@@ -146,7 +146,7 @@ def _row(row: Document, ids: Mapping[str, str], now: float) -> list[str]:
     state, note = texts.get("state", "-"), texts.get("note", "-")
     return [
         ids[str(row.get("id"))],
-        texts.get("kind", "-"),
+        " ".join(texts[key] for key in ("kind", "service") if key in texts) or "-",
         note if len(note) <= _NOTE else f"{note[: _NOTE - 1]}…",
         texts.get("shown", "-").removeprefix("SHA256:")[:_SHOWN],
         age(_moment(texts.get("last_used")), now),

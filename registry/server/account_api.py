@@ -26,8 +26,10 @@ from registry.server.documents import (
 )
 from registry.server.key_scopes import KeyScope, parse_scopes
 from registry.server.last_use import LastUse
+from registry.server.namespaces import namespace_of
 from registry.server.principal import API_KEY, MACHINE_KEY, PUBLISHER, SERVICE, SESSION, User
 from registry.server.reading import date
+from registry.server.rights import Rights
 from registry.server.table import Need, Row, Table
 from registry.server.throttle import Throttle
 from registry.server.visitor import Visitor
@@ -54,6 +56,7 @@ class AccountApi:
 
     credentials: Credentials
     api_keys: ApiKeys
+    rights: Rights
     last_use: LastUse
     clock: Clock
     throttle: Throttle = field(default_factory=lambda: Throttle(_TOLD, _TOLD))
@@ -95,10 +98,18 @@ class AccountApi:
         return answer(200, document)
 
     def listed(self, _request: Request, visitor: Visitor) -> Response:
-        """The credentials of the account, revoked ones too; to an API key only itself."""
-        found, who = self.credentials.listed(_user(visitor).name), visitor.principal
-        mine = [each for each in found if not who.by_api_key or each.id == who.credential_id]
-        return answer(200, [self._document(each) for each in mine])
+        """The credentials of the account, revoked ones too, and of the service accounts in what it owns.
+
+        To an API key only itself.
+        """
+        user, who = _user(visitor), visitor.principal
+        found = self.credentials.listed(user.name)
+        if who.by_api_key:
+            found = [each for each in found if each.id == who.credential_id]
+        else:
+            found += self.credentials.of_services(self.rights.owned(user))
+        known, now = self.last_use.known, self.clock()
+        return answer(200, [credential_document(each, known, now) for each in found])
 
     def create(self, _request: Request, visitor: Visitor) -> Accept:
         """A new API key, whose secret is shown this once."""
@@ -114,7 +125,7 @@ class AccountApi:
             note=text_field(asked, "note"),
             actor=visitor.actor,
         )
-        return answer(201, {**_made(made), "scopes": _texts(made.scopes)})
+        return answer(201, {**made_document(made), "scopes": _texts(made.scopes)})
 
     def rotate(self, _request: Request, visitor: Visitor) -> Accept:
         """A new secret for an API key; the one before is good for a while yet, or not at all."""
@@ -124,21 +135,31 @@ class AccountApi:
         check_known(asked, "overlap")
         overlap = number_field(asked, "overlap")
         made = self.api_keys.rotate(
-            _user(visitor).name,
+            self._holder(visitor),
             visitor.place.reference,
             USUAL_OVERLAP if overlap is None else overlap,
             visitor.actor,
         )
-        return answer(200, {**_made(made), "old_until": _date(made.old_until)})
+        return answer(200, {**made_document(made), "old_until": _date(made.old_until)})
 
     def revoke(self, _request: Request, visitor: Visitor) -> Response:
         """The end of a credential of any kind, for ever; an API key may end itself. Twice is no mistake."""
         who, id = visitor.principal, visitor.place.reference
         if who.by_api_key and id != who.credential_id:
             raise DeniedError("an API key can revoke itself only")
-        if self.credentials.revoke(_user(visitor).name, id, visitor.actor):
+        if self.credentials.revoke(self._holder(visitor), id, visitor.actor):
             return Response(204)
         return answer(200, {"revoked": _date(self.credentials.one(id).revoked)})
+
+    def _holder(self, visitor: Visitor) -> str:
+        """Whose the credential has to be: their own, or a service account's in what they own.
+
+        NotFoundError.
+        """
+        found = self.credentials.one(visitor.place.reference)
+        if found.kind == SERVICE and self.rights.owns(visitor.principal, namespace_of(found.user)):
+            return found.user
+        return _user(visitor).name
 
     def disconnect(self, _request: Request, visitor: Visitor) -> Response:
         """Sign a machine out: by its own key, or by a session of the owner. It may be connected again."""
@@ -165,28 +186,32 @@ class AccountApi:
         self.api_keys.revoke_by_secret(secret, actor)
         return answer(202, {})
 
-    def _document(self, each: Listed) -> dict[str, object]:
-        return {
-            "id": each.id,
-            "kind": KINDS[each.kind],
-            "note": each.note,
-            "scopes": _texts(each.scopes),
-            "created": _date(each.created),
-            "expires": _date(each.expires),
-            "last_used": _date(self.last_use.known.get(each.id, each.last_used)),
-            "shown": each.shown,
-            "state": each.state(self.clock()),
-        }
+
+def credential_document(each: Listed, known: Mapping[str, float], now: float) -> dict[str, object]:
+    """A credential as its owner sees it; `known`: last uses that are not written down yet."""
+    return {
+        "id": each.id,
+        "kind": KINDS[each.kind],
+        "service": each.user if each.kind == SERVICE else None,
+        "note": each.note,
+        "scopes": _texts(each.scopes),
+        "created": _date(each.created),
+        "expires": _date(each.expires),
+        "last_used": _date(known.get(each.id, each.last_used)),
+        "shown": each.shown,
+        "state": each.state(now),
+    }
+
+
+def made_document(made: Made) -> dict[str, object]:
+    """A secret that was just made."""
+    return {"id": made.id, "secret": made.secret, "expires": _date(made.expires)}
 
 
 def _user(visitor: Visitor) -> User:
     user = visitor.principal.user
     assert user is not None  # the guard lets nobody else in
     return user
-
-
-def _made(made: Made) -> dict[str, object]:
-    return {"id": made.id, "secret": made.secret, "expires": _date(made.expires)}
 
 
 def _texts(scopes: tuple[KeyScope, ...] | None) -> list[str] | None:

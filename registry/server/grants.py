@@ -46,6 +46,4 @@ def check_an_owner_stays(database: Connection, namespace: str) -> None:
         )
     )
     if database.execute(owner).first() is None:
-        raise DeniedError(
-            f"{namespace} would have no owner any more", hint="make somebody else its owner first"
-        )
+        raise DeniedError(f"{namespace} would have no owner any more: make somebody else its owner first")

@@ -90,14 +90,15 @@ class ImmutableTags:
         with reading(self.engine) as database:
             return sorted(TagPattern(*row) for row in database.execute(query))
 
-    def check_all(self, repository: str) -> None:
-        """ProtocolError if a tag of `repository` is not to be deleted."""
-        query = select(TAGS.c.tag, TAGS.c.digest).join(REPOSITORIES, REPOSITORIES.c.id == TAGS.c.repository)
-        with reading(self.engine) as database:
-            found = patterns_of(database, repository)
-            rows = database.execute(query.where(REPOSITORIES.c.name == repository.lower())) if found else ()
-            for tag, digest in rows:
-                check_stays(found, repository, tag, digest)
+
+def check_none_stays(engine: Engine, repository: str) -> None:
+    """ProtocolError if a tag of `repository` is not to be deleted; StorageError."""
+    query = select(TAGS.c.tag, TAGS.c.digest).join(REPOSITORIES, REPOSITORIES.c.id == TAGS.c.repository)
+    with reading(engine) as database:
+        found = patterns_of(database, repository)
+        rows = database.execute(query.where(REPOSITORIES.c.name == repository.lower())) if found else ()
+        for tag, digest in rows:
+            check_stays(found, repository, tag, digest)
 
 
 def patterns_of(database: Connection, repository: str) -> list[TagPattern]:

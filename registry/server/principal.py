@@ -119,6 +119,11 @@ class Principal:
         return known.name if known else ""
 
     @property
+    def is_admin(self) -> bool:
+        """Whether it is an administrator's account."""
+        return self.user is not None and self.user.admin
+
+    @property
     def credential_id(self) -> str:
         """The credential's identifier, "" for anybody."""
         return self.credential.id if self.credential else ""

@@ -10,6 +10,7 @@ from contextlib import suppress
 from registry.contracts import Actor, Depot
 from registry.errors import InvalidError, NotFoundError
 from registry.model.digests import Digest
+from registry.server.immutable import check_none_stays
 from registry.server.overview import Overview
 from registry.server.rights import Rights
 
@@ -17,8 +18,10 @@ from registry.server.rights import Rights
 def delete_model(depot: Depot, overview: Overview, rights: Rights, name: str, actor: Actor) -> None:
     """Delete `name` for `actor`: without a manifest left, it cannot be pulled by a digest either.
 
-    Nor is it public any more: what is pushed under its name later may be something else. StorageError.
+    Nor is it public any more: what is pushed under its name later may be something else. ProtocolError if
+    one of its tags is to stay where it is, and then nothing is done; StorageError.
     """
+    check_none_stays(overview.engine, name)
     rights.set_public(name, False, actor)
     gone = True
     while gone and (digests := overview.digests(name)):

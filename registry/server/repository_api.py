@@ -120,13 +120,15 @@ class RepositoryApi:
         check_known(asked, "right")
         right = Right.parse(text_field(asked, "right", "nothing"))
         place = visitor.place
-        self.rights.grant(place.reference, place.repository, right, visitor.actor)
+        by_admin = visitor.principal.is_admin
+        self.rights.grant(place.reference, place.repository, right, visitor.actor, ownerless=by_admin)
         return Response(204)
 
     def take_back(self, _request: Request, visitor: Visitor) -> Response:
         """Forget what was said of somebody there; then what is said of the namespace holds."""
         place = visitor.place
-        self.rights.ungrant(place.reference, place.repository, visitor.actor)
+        by_admin = visitor.principal.is_admin
+        self.rights.ungrant(place.reference, place.repository, visitor.actor, ownerless=by_admin)
         return Response(204)
 
     def _shares(self, who: Principal, name: str) -> bool:

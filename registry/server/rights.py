@@ -20,7 +20,7 @@ from registry.server.credentials import no_account
 from registry.server.database import first, reading, writing
 from registry.server.grants import check_an_owner_stays, put_grant
 from registry.server.namespaces import SCOPE_LENGTH, ensure, namespace_of, scope, scopes_of
-from registry.server.principal import Principal, Right
+from registry.server.principal import Principal, Right, User
 from registry.server.tables import GRANTS, NAMESPACES, PUBLIC, REPOSITORIES, RIGHTS_CHANGES, USERS
 from registry.server.visibility import set_visibility
 
@@ -206,6 +206,18 @@ class Rights:
             return False
         with reading(self.engine) as database:
             return _granted(database, principal, where.lower()) is Right.OWNER
+
+    def owned(self, user: User) -> list[str]:
+        """The namespaces that are an account's own, and those it has the role of an owner in, by name."""
+        own = select(NAMESPACES.c.name).where(NAMESPACES.c.owner == user.id)
+        role = (
+            select(NAMESPACES.c.name)
+            .join(GRANTS, GRANTS.c.namespace == NAMESPACES.c.id)
+            .where(GRANTS.c.user_id == user.id, GRANTS.c.scope == NAMESPACES.c.name)
+            .where(GRANTS.c.permission == Right.OWNER.name.lower())
+        )
+        with reading(self.engine) as database:
+            return sorted(database.execute(own.union(role)).scalars())
 
     def reader(self, principal: Principal) -> Callable[[str], bool]:
         """Whether `principal` may read a repository, for asking about very many at one moment."""

@@ -49,6 +49,7 @@ from registry.server.repository_api import RepositoryApi
 from registry.server.scrub import Scrub
 from registry.server.sign_in import SignIn
 from registry.server.table import prompt_table, table, with_pages
+from registry.server.team_api import TeamApi
 from registry.server.token_exchange import TokenExchange
 from registry.server.tokens import Nonces, Signer, Tokens, secret_in
 from registry.wire.messages import is_loopback
@@ -201,7 +202,18 @@ class Service:
         people = People(registry.accounts, sign_in.passwords, registry.invitations)
         health = Health(registry.depot.room, self._numbers)
         rows = {
-            **AccountApi(registry.credentials, api_keys, registry.last_use, time.time).rows(),
+            **AccountApi(
+                registry.credentials, api_keys, registry.rights, registry.last_use, time.time
+            ).rows(),
+            **TeamApi(
+                registry.organisations,
+                registry.services,
+                registry.immutable,
+                registry.rights,
+                registry.credentials,
+                api_keys,
+                registry.last_use,
+            ).rows(),
             **PersonApi(sign_in, approval).rows(),
             **AdministrationApi(registry.depot.engine, people, health, time.time).rows(),
             **RepositoryApi(registry.depot, registry.rights, Overview(registry.depot.engine)).rows(),

@@ -15,6 +15,7 @@ from registry.errors import InvalidError
 from registry.model.digests import Digest
 
 _REPOSITORY = r"(?P<repository>[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*)"
+_NAMESPACE = r"(?P<repository>[A-Za-z0-9_][A-Za-z0-9_.-]*)"
 _REFERENCE = r"(?P<reference>[^/]{1,255})"
 _ACCOUNT = r"(?P<reference>[a-z0-9_-]{1,80})"
 _CREDENTIAL = r"/api/credentials/(?P<reference>[A-Za-z0-9-]{1,64})"
@@ -45,6 +46,13 @@ class Route(Enum):
     USER_LINK = rf"/api/users/{_ACCOUNT}/link"
     AUDIT = r"/api/audit"
     SYSTEM = r"/api/system"
+    ORGANISATIONS = r"/api/organisations"
+    ORGANISATION = rf"/api/organisations/{_NAMESPACE}"
+    MEMBER = rf"/api/organisations/{_NAMESPACE}/members/{_ACCOUNT}"
+    SERVICES = rf"/api/services/{_NAMESPACE}"
+    SERVICE = rf"/api/services/{_NAMESPACE}/{_ACCOUNT}"
+    SERVICE_KEYS = rf"/api/services/{_NAMESPACE}/{_ACCOUNT}/keys"
+    IMMUTABLE = rf"/api/immutable/{_REPOSITORY}"
     PUBLISHERS = rf"/api/publishers/{_REPOSITORY}"
     REPOSITORIES = r"/api/repositories"
     SHARES = rf"/api/shares/{_REPOSITORY}"

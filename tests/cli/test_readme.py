@@ -137,6 +137,29 @@ def test_an_api_key_is_made_used_kept_and_revoked_and_other_clients_take_it(tmp_
         house.close()
 
 
+def test_a_team_has_an_organisation_a_service_account_and_tags_that_stay(bare: dict[str, str]) -> None:
+    home = Path(bare["HOME"])
+    (home / "ben.pub").write_text(BEN)
+    house = House(Ferry(home), data=home / "registry").open()
+    try:
+        sign_in(house, f"ferry signin {house.host}", home, bare)
+        put_model(home / ".ollama" / "models", f"{house.host}/acme/tiny/v1")
+        script = f"set -e\nferry admin user add ben --key ben.pub --data registry\n{recipe('team')}"
+        done = bash(script.replace("127.0.0.1:5050", house.host), home, bare, 120)
+        assert done.returncode == 0, done.stderr
+        assert "acme  ada (owner)" in done.stdout
+        put_model(home / ".ollama" / "models", f"{house.host}/acme/tiny/v1", b"other weights")
+        secret = (home / "ci-key").read_text().strip()
+        assert secret.startswith("fry_sa_")
+        asks = {**bare, "FERRY_REGISTRY": house.host, "FERRY_API_KEY": secret}
+        again = bash(f"ferry push {house.host}/acme/tiny:v1", home, asks)
+        assert (again.returncode, "the tags 'v*' of acme are immutable" in again.stderr) == (7, True)
+        who = bash(f"ferry whoami {house.host}", home, asks)
+        assert f"acme/ci at {house.host}" in who.stdout, who.stderr
+    finally:
+        house.close()
+
+
 def test_pull_on_a_laptop_that_runs_ollama(
     bare: dict[str, str], house: House, people: Callable[[str], Ferry]
 ) -> None:

@@ -8,90 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from authorisation_teams import team_cells
+from authorisation_who import COMES, PRINCIPALS, PUBLIC, Who
+
 from registry.model.digests import Digest
 from registry.wire.routes import Route
+
+__all__ = ["PRINCIPALS", "Who"]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW")
 REPOSITORIES = ("acme/private", "acme/public", "acme/missing")
 LOOSE = b"a blob that no manifest names"
 BLOB = Digest.of(LOOSE)
-
-# How a principal comes, in the order of the columns below: without anything; with a token for anybody; with a
-# token that is not good; an API key that is not good; a token for a machine's key, or one that is for other
-# repositories; with an API key; a token for one; the cookie of a session. A `job` comes with a token of its
-# own, and has a column of its own below.
-COMES = ("nobody", "anybody", "bad token", "bad key", "machine", "astray", "key", "key token", "session")
-
-
-@dataclass(frozen=True)
-class Who:
-    """A principal: how they come, and as which account. `may`: p pull, w push, d delete, by repository."""
-
-    name: str
-    comes: str
-    user: str = ""
-    may: tuple[str, str, str] = ("", "p", "")
-    owns: bool = False
-    asked: str = ""  # what a job's token is for, at most: p, w, and i to read who it is
-
-
-ALL, READS = ("pwd",) * 3, ("p", "p", "")
-PUBLIC = ("", "p", "")
-_BAD_TOKENS = (
-    *("disabled", "revoked", "disconnected", "former owner", "token over", "token not yet"),
-    *("other audience", "other server", "tampered", "alg none", "public key as secret", "alg RS256"),
-    *("download link", "signature as token", "garbage"),
-    *("job of a removed publisher", "job of another server", "job, its token over"),
-    *("job at another name", "job without a prefix", "job's ID token"),
-)
-_BAD_KEYS = (
-    *("key revoked", "key over", "key of disabled", "key of former owner", "key replaced", "old secret over"),
-    *("key of another server", "key mistyped"),
-)
-# API keys that are good, by account and what may be done with them; the name says their scopes.
-_GOOD_KEYS = (
-    Who("owner's acme/*:*", "key", "acme", ALL),
-    Who("owner's acme/*:pull", "key", "acme", ("p",) * 3),
-    Who("owner's acme/*:push", "key", "acme", ("pw",) * 3),
-    Who("owner's acme/*:delete", "key", "acme", ("pd",) * 3),
-    Who("owner's acme/private:push", "key", "acme", ("pw", "p", "")),
-    Who("owner's elsewhere/*:*", "key", "acme", PUBLIC),
-    Who("owner's old secret", "key", "acme", ALL),
-    Who("reader's *:*", "key", "reader", READS),
-    Who("writer's *:*", "key", "writer", ALL),
-    Who("stranger's *:*", "key", "stranger", PUBLIC),
-    Who("heir's *:*", "key", "heir", PUBLIC),
-    Who("admin's acme/private:*", "key", "admin", ("pwd", "p", "")),
-    Who("admin's *:pull", "key", "admin", ("p",) * 3),
-)
-_JOBS = (
-    Who("job of everything", "job", may=("pw",) * 3, asked="pw"),
-    Who("job of acme/private", "job", may=("pw", "p", ""), asked="pw"),
-    Who("job of everything, to pull", "job", may=("pw",) * 3, asked="p"),
-    Who("job of everything, who it is", "job", may=("pw",) * 3, asked="pwi"),
-)
-PRINCIPALS = (
-    *_JOBS,
-    Who("nobody", "nobody"),
-    Who("anybody's token", "anybody"),
-    Who("stranger", "machine", "stranger"),
-    Who("reader", "machine", "reader", READS),
-    Who("writer", "machine", "writer", ALL),
-    Who("owner", "machine", "acme", ALL, owns=True),
-    Who("admin", "machine", "admin", ALL, owns=True),
-    Who("heir", "machine", "heir"),  # could write before the namespace was removed, and made again
-    Who("owner, for other repositories", "astray", "acme", ALL),
-    Who("stranger, for other repositories", "astray", "stranger"),
-    *(Who(name, "bad token") for name in _BAD_TOKENS),
-    *(Who(f"{name}, {how}", "bad key") for name in _BAD_KEYS for how in ("Bearer", "Basic")),
-    *(Who(f"{each.name}, Bearer", "key", each.user, each.may) for each in _GOOD_KEYS),
-    *(Who(f"{each.name}, Basic", "key", each.user, each.may) for each in _GOOD_KEYS),
-    *(Who(f"{each.name}, token", "key token", each.user, each.may) for each in _GOOD_KEYS),
-    Who("session of stranger", "session", "stranger"),
-    Who("session of reader", "session", "reader", READS),
-    Who("session of owner", "session", "acme", ALL, owns=True),
-    Who("session of admin", "session", "admin", ALL, owns=True),
-)
 
 Row = tuple[str, int, int]
 
@@ -224,8 +152,13 @@ class Cell:
 
 
 def cells(who: Who) -> Iterator[Cell]:
-    """Every request of a principal. What a route does not have is refused before anybody is looked at."""
+    """Every request of a principal. What a route does not have is refused before anybody is looked at.
+
+    An API key that comes as docker sends it is another way to say the same: it is tried where docker asks.
+    """
     for cell in _all_cells(who):
+        if who.name.endswith(", Basic") and not cell.target.startswith("/v2/"):
+            continue
         if cell.status != 405 or who.name in ("nobody", "owner", "garbage"):
             yield cell
 
@@ -244,11 +177,17 @@ def _all_cells(who: Who) -> Iterator[Cell]:
             yield Cell(who, method, target, _elsewhere(who, method, target, rows.get(method)))
         for (_, target), allowed in ADMINISTRATION.items():
             yield Cell(who, method, target, _administration(who, allowed.get(method)))
+        for target, status in team_cells(who, method):
+            yield Cell(who, method, target, status)
 
 
 def _elsewhere(who: Who, method: str, target: str, statuses: tuple[int, ...] | None) -> int:
     if statuses is None:
         return 405
+    if who.comes.startswith("service"):
+        own = target.startswith("/api/") and statuses[0] == 401 and "?ts=" not in target
+        column = statuses[COMES.index(who.comes.replace("service", "key"))]
+        return 403 if own and target != "/api/account" else column
     if who.comes != "job":
         return statuses[COMES.index(who.comes)]
     if target == "/api/account" and "i" in who.asked:
@@ -277,6 +216,8 @@ def _own_repository(who: Who, may: str, row: Row | None, there: bool) -> int:
     need, present, missing = row
     if who.comes == "job":  # where it has no publisher it is anybody
         return 403 if "w" in may else 401
+    if who.comes.startswith("service"):
+        return 403
     if who.comes not in ("machine", "key", "key token", "session"):
         return 401
     if need != "read" and who.comes in ("key", "key token"):
@@ -291,6 +232,6 @@ def _own_repository(who: Who, may: str, row: Row | None, there: bool) -> int:
 def _administration(who: Who, status: int | None) -> int:
     if status is None:
         return 405
-    if who.comes not in ("machine", "key", "key token", "session", "job"):
+    if who.comes not in ("machine", "key", "key token", "session", "job", "service", "service token"):
         return 401
     return status if who.user == "admin" and who.comes in ("machine", "session") else 403

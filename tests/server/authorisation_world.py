@@ -14,6 +14,7 @@ from pathlib import Path
 import jwt
 from authorisation_jobs import tokens as jobs_tokens
 from authorisation_table import BLOB, LOOSE, REPOSITORIES, Cell
+from authorisation_teams import OF_TEAMS, PEOPLE, body_for_team, mend_teams, with_teams
 from guarded import HOST, ORIGIN, SECRET, Door, account_rows, key, text
 
 from registry.auth import api_keys, signing
@@ -94,6 +95,11 @@ class World:
             door.rights.grant(name, "acme", Right.WRITE)
         for repository in ("acme/private", "acme/public"):
             door.rights.grant("reader", repository, Right.READ)
+        tokens, keys = with_teams(door, former["service"])  # after `friend` has joined
+        for name, token in tokens.items():
+            world._bear(name, token)
+        for name, secret in keys.items():
+            world._show(name, secret)
         world._give_tokens(former["token"])
         world._give_keys(former["key"])
         world._give_sessions()
@@ -174,7 +180,7 @@ class World:
         self._show("key mistyped", api_keys.make(bytes(range(32)))[:-1] + "-")
 
     def _give_sessions(self) -> None:
-        for name in ("stranger", "reader", "owner", "admin"):
+        for name in ("stranger", "reader", "owner", "admin", *PEOPLE):
             user = self.door.accounts.user("acme" if name == "owner" else name)
             secret = self.sessions.begin(user, "127.0.0.1")
             found = self.sessions.find(secret)
@@ -220,6 +226,8 @@ class World:
         """Make again what the other cells need, after it was deleted."""
         if target == "/api/sessions":
             self._give_sessions()
+        elif target.startswith(OF_TEAMS):
+            mend_teams(self.door)
         elif target in ("/api/repositories/acme/private", "/api/repositories/acme/public"):
             self.uploads = fill(self.depot)
             self.door.rights.set_public("acme/public", True)
@@ -259,6 +267,8 @@ class World:
     def _body(self, cell: Cell) -> bytes:
         if cell.method == "PUT" and "/manifests/" in cell.target:
             return MANIFEST
+        if cell.target.startswith(OF_TEAMS):
+            return body_for_team(cell.method, cell.target, next(self.numbers))
         if cell.target.endswith("/revoke"):
             return json.dumps({"secret": self._key("friend", "*:pull").secret}).encode()
         if cell.target.startswith("/api/users"):
@@ -296,8 +306,9 @@ def _with_a_former_owner(door: Door) -> dict[str, str]:
     door.rights.grant("heir", "acme", Right.WRITE)
     token = door.token(KEYS["former owner"], *EVERYTHING)
     made = door.api_keys.create(door.accounts.user("acme"), parse_scopes(["*:*"]))
+    service = door.service_key("acme/writes", Right.WRITE)
     door.accounts.remove("acme")
-    return {"token": token, "key": made.secret}
+    return {"token": token, "key": made.secret, "service": service}
 
 
 def _encoded(part: dict[str, object]) -> str:

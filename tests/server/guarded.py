@@ -60,6 +60,7 @@ from registry.server.services import Services
 from registry.server.sessions import Sessions
 from registry.server.sign_in import SignIn
 from registry.server.table import Need, Table, table
+from registry.server.team_api import TeamApi
 from registry.server.token_exchange import TokenExchange
 from registry.server.tokens import Nonces, Signer, Tokens
 from registry.server.visitor import Visitor
@@ -109,7 +110,16 @@ def account_rows(door: Door, depot: Depot) -> Table:
     """The account API over what `depot` keeps."""
     clock = lambda: door.now  # noqa: E731
     return {
-        **AccountApi(door.credentials, door.api_keys, door.last_use, clock).rows(),
+        **AccountApi(door.credentials, door.api_keys, door.rights, door.last_use, clock).rows(),
+        **TeamApi(
+            door.organisations,
+            door.services,
+            door.immutable,
+            door.rights,
+            door.credentials,
+            door.api_keys,
+            door.last_use,
+        ).rows(),
         **PersonApi(door.sign_in, door.approval).rows(),
         **AdministrationApi(door.engine, door.people, door.health, clock).rows(),
         **RepositoryApi(depot, door.rights, Overview(door.engine)).rows(),

@@ -129,6 +129,7 @@ def test_a_key_is_made_listed_and_used(door: Door) -> None:
     assert listed[2] == {
         "id": said["id"],
         "kind": "api",
+        "service": None,
         "note": "nightly",
         "scopes": ["ada/*:pull,push"],
         "created": "2027-01-15T08:00:00Z",

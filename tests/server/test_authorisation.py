@@ -22,6 +22,7 @@ from authorisation_table import (
     Who,
     cells,
 )
+from authorisation_teams import TEAM
 from authorisation_world import KEYS, OTHER, World
 from guarded import ORIGIN, Door, text
 
@@ -62,12 +63,13 @@ def test_every_request_of_a_principal_has_the_status_of_the_table(world: World, 
 
 
 def test_the_table_is_large_enough_to_mean_something() -> None:
-    assert sum(1 for who in PRINCIPALS for _ in cells(who)) >= 1600
+    assert sum(1 for who in PRINCIPALS for _ in cells(who)) >= 2400
 
 
 def test_every_route_has_a_row() -> None:
     elsewhere = {route for route, _ in (*ELSEWHERE, *ADMINISTRATION)}
-    assert {*IN_REPOSITORY, *OWN_REPOSITORY, *elsewhere} == set(Route) - PAGES
+    team = {route for route, _, _ in TEAM}
+    assert {*IN_REPOSITORY, *OWN_REPOSITORY, *elsewhere, *team} == set(Route) - PAGES
 
 
 # --- where a signature or a link says who one is -------------------------------------------------------

@@ -180,6 +180,9 @@ def test_a_client_is_answered_412_with_the_tag_its_digest_and_the_pattern(tmp_pa
         assert (name, status) == (name, 412)
         assert '"code": "PRECONDITION"' in body
         assert f"acme/tiny:v1 stays {first.digest}: the tags 'v*' of acme/tiny are immutable" in body
+    account = door.token(key(1), "registry:account:*")
+    assert door.ask("DELETE", "/api/repositories/acme/tiny", token=account).status == 412
+    assert depot.manifest("acme/tiny", first.digest) is not None
     assert ask("PUT", "v1", first)[0] == 201
     assert ask("PUT", "v2", other)[0] == 201
     assert tags(depot) == ["v1", "v2"]

@@ -65,6 +65,10 @@ def door(tmp_path: Path) -> PagesDoor:
     door.join("bob", key(3))
     door.invitations.invite("bob")
     door.rights.grant("bob", "ada/tiny", Right.READ)
+    door.organisations.add("guild", "ada")
+    door.organisations.set_role("guild", "bob", Right.READ)
+    door.services.add("ada/ci", Right.READ)
+    door.immutable.add("ada/tiny", "old*")
     upload = door.depot.begin("ada/tiny")
     upload.write(CONFIG)
     upload.commit(Digest.of(CONFIG))
@@ -84,13 +88,16 @@ def identified(door: PagesDoor, row: Row, session: str, key: str) -> str:
 
 def meant(door: PagesDoor, row: Row) -> tuple[str, bytes, str]:
     """The path and body of a row with something in the place of each name, and the secret of an API key."""
-    made = door.api_keys.create(door.accounts.user("ada"), parse_scopes(["ada/*:pull"]))
+    made = door.api_keys.create(door.accounts.user("ada"), parse_scopes(["ada/*:pull", "guild:pull"]))
     [session] = door.sessions.of(door.accounts.user("ada"))
     waiting = key(9)
     door.connecting.note(waiting.public, HERE, shows_code=True)
     places = {
         "NAME": "ada/tiny",
         "USER": "bob",
+        "ORG": "guild",
+        "OWNER": "ada",
+        "SERVICE": "ci",
         "ID": identified(door, row, session.id, made.id),
         "KEY": (waiting if "connections" in row.path else ADA).public.connect,
     }
@@ -139,7 +146,7 @@ def test_a_row_of_the_table(door: PagesDoor, row: Row) -> None:
 
 
 def test_every_route_of_it_is_in_the_table() -> None:
-    written = [row.path.replace("NAME", "a/b").replace("USER", "c") for row in ROWS]
+    written = [re.sub("USER|SERVICE", "c", row.path.replace("NAME", "a/b")) for row in ROWS]
     places = [match(path.partition("?")[0]) for path in written]
     table = {
         (route, method)

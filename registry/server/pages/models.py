@@ -98,11 +98,16 @@ class Models:
             case "share":
                 scope = self._scope(visitor, name, form)
                 self.rights.grant(
-                    form.text("user").lower(), scope, Right.parse(form.text("right")), visitor.actor
+                    form.text("user").lower(),
+                    scope,
+                    Right.parse(form.text("right")),
+                    visitor.actor,
+                    ownerless=visitor.principal.is_admin,
                 )
                 return "shared"
             case "take-back":
-                self.rights.ungrant(form.text("user"), self._scope(visitor, name, form), visitor.actor)
+                scope, by_admin = self._scope(visitor, name, form), visitor.principal.is_admin
+                self.rights.ungrant(form.text("user"), scope, visitor.actor, ownerless=by_admin)
                 return "back"
             case "delete-tag":
                 self._check_writer(visitor)

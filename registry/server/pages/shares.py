@@ -42,7 +42,7 @@ class Shares:
         def taken(form: Form) -> Response:
             try:
                 done = self._changed(visitor, form)
-            except (InvalidError, NotFoundError) as error:
+            except (InvalidError, NotFoundError, DeniedError) as error:
                 return self._page(visitor, error)
             return redirect(f"/shares/{_namespace(visitor)}?done={done}")
 
@@ -51,12 +51,14 @@ class Shares:
     def _changed(self, visitor: Visitor, form: Form) -> str:
         """Do what the form says; what was done, in a word."""
         user, where = form.text("user").lower(), _namespace(visitor)
+        by_admin = visitor.principal.is_admin
         match form.exact("do"):
             case "share":
-                self.rights.grant(user, where, Right.parse(form.text("right")), visitor.actor)
+                right = Right.parse(form.text("right"))
+                self.rights.grant(user, where, right, visitor.actor, ownerless=by_admin)
                 return "shared"
             case "take-back":
-                self.rights.ungrant(user, where, visitor.actor)
+                self.rights.ungrant(user, where, visitor.actor, ownerless=by_admin)
                 return "back"
         raise InvalidError("the form does not say what to do")
 
