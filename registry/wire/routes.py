@@ -74,6 +74,8 @@ class Route(Enum):
     KEYS_PAGE = r"/keys"
     MODELS_PAGE = r"/models/?"
     MODEL_PAGE = rf"/models/{_REPOSITORY}"
+    TEAMS_PAGE = r"/teams"
+    TEAM_PAGE = rf"/teams/{_NAMESPACE}"
     SHARES_PAGE = rf"/shares/{_REPOSITORY}"
     USERS_PAGE = r"/admin/users"
     AUDIT_PAGE = r"/admin/audit"

@@ -99,6 +99,56 @@ FORMS: dict[tuple[str, str], Same | str] = {
         "/api/repositories/ada/shares/cleo",
         {"right": "read"},
     ),
+    ("teams.html", "add"): Same(
+        "/teams",
+        {"name": "lab", "owner": "bob"},
+        "POST",
+        "/api/organisations",
+        {"name": "lab", "owner": "bob"},
+    ),
+    ("team.html", "member"): Same(
+        "/teams/guild",
+        {"user": "cleo", "role": "writer"},
+        "PUT",
+        "/api/organisations/guild/members/cleo",
+        {"role": "writer"},
+    ),
+    ("team.html", "take-out"): Same(
+        "/teams/guild", {"user": "bob"}, "DELETE", "/api/organisations/guild/members/bob"
+    ),
+    ("team.html", "leave"): Same("/teams/guild", {}, "DELETE", "/api/organisations/guild/members/ada"),
+    ("team.html", "service"): Same(
+        "/teams/guild",
+        {"name": "mirror", "role": "reader", "note": "n"},
+        "POST",
+        "/api/services/guild",
+        {"name": "mirror", "role": "reader", "note": "n"},
+    ),
+    ("team.html", "key"): Same(
+        "/teams/guild", {"name": "ci", "note": "n"}, "POST", "/api/services/guild/ci/keys", {"note": "n"}
+    ),
+    ("team.html", "rotate"): Same(
+        "/teams/guild",
+        {"id": "SERVICEKEY", "leaked": "1"},
+        "POST",
+        "/api/credentials/SERVICEKEY/rotate",
+        {"overlap": 0},
+    ),
+    ("team.html", "revoke"): Same(
+        "/teams/guild", {"id": "SERVICEKEY"}, "DELETE", "/api/credentials/SERVICEKEY"
+    ),
+    ("team.html", "revoke-service"): Same("/teams/guild", {"name": "ci"}, "DELETE", "/api/services/guild/ci"),
+    ("team.html", "immutable"): Same(
+        "/teams/guild",
+        {"pattern": "v*", "model": "tiny"},
+        "POST",
+        "/api/immutable/guild/tiny",
+        {"pattern": "v*"},
+    ),
+    ("team.html", "movable"): Same(
+        "/teams/guild", {"pattern": "old*", "model": ""}, "DELETE", "/api/immutable/guild?pattern=old*"
+    ),
+    ("team.html", "remove"): Same("/teams/guild", {}, "DELETE", "/api/organisations/guild"),
     ("people.html", "invite"): Same(
         "/admin/users", {"name": "dora", "admin": "1"}, "POST", "/api/users", {"name": "dora", "admin": True}
     ),
@@ -134,6 +184,8 @@ SHOWN = {
     "people.html": ("/api/users", "/api/users/bob"),
     "shares.html": ("/api/shares/ada",),
     "system.html": ("/api/system",),
+    "teams.html": ("/api/organisations",),
+    "team.html": ("/api/organisations/guild", "/api/services/guild", "/api/immutable/guild"),
 }
 NO_LISTS = {
     "base.html",
@@ -175,7 +227,8 @@ class Place:
         made = door.api_keys.create(ada, parse_scopes(["ada/*:pull"]))
         door.connecting.note(WAITING.public, HERE, shows_code=True)
         code = door.connecting.code(WAITING.public)
-        return cls(door, browser, {"APIKEY": made.id, "OTHER": other.id, "CODE": code})
+        names = {"APIKEY": made.id, "OTHER": other.id, "CODE": code, "SERVICEKEY": _with_a_team(door)}
+        return cls(door, browser, names)
 
     def meant(self, said: str) -> str:
         """`said`, with what is meant by the names in it."""
@@ -197,6 +250,15 @@ class Place:
 
 
 _ID = re.compile(r"[0-9a-f-]{36}")
+
+
+def _with_a_team(door: PagesDoor) -> str:
+    """An organisation, with a service account and immutable tags; the identifier of a key."""
+    door.organisations.add("guild", "ada")
+    for name in ("bob", "cleo"):
+        door.organisations.set_role("guild", name, Right.READ)
+    door.immutable.add("guild", "old*")
+    return door.by_secret(door.service_key("guild/ci", Right.WRITE)).credential_id
 
 
 def _publish(door: PagesDoor, name: str) -> None:

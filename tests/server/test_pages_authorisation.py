@@ -34,6 +34,8 @@ PAGES: dict[Route, tuple[str, dict[str, tuple[int, int, int]]]] = {
     Route.MODELS_PAGE: ("/models", {"GET": (200, 200, 200)}),
     Route.MODEL_PAGE: ("/models/acme/missing", {"GET": (303, 404, 404), "POST": (303, 404, 400)}),
     Route.SHARES_PAGE: ("/shares/person", {"GET": (303, 200, 200), "POST": (303, 400, 400)}),
+    Route.TEAMS_PAGE: ("/teams", {"GET": (303, 200, 200), "POST": (303, 403, 400)}),
+    Route.TEAM_PAGE: ("/teams/person", {"GET": (303, 200, 200), "POST": (303, 400, 400)}),
     Route.USERS_PAGE: ("/admin/users", {"GET": (303, 403, 200), "POST": (303, 403, 400)}),
     Route.AUDIT_PAGE: ("/admin/audit", {"GET": (303, 403, 200)}),
     Route.SYSTEM_PAGE: ("/admin/system", {"GET": (303, 403, 200)}),

@@ -27,6 +27,8 @@ _PAGES = frozenset(
         Route.MODELS_PAGE,
         Route.MODEL_PAGE,
         Route.SHARES_PAGE,
+        Route.TEAMS_PAGE,
+        Route.TEAM_PAGE,
         Route.USERS_PAGE,
         Route.AUDIT_PAGE,
         Route.SYSTEM_PAGE,

@@ -8,7 +8,9 @@ from registry.contracts import Depot
 from registry.server.api_keys import ApiKeys
 from registry.server.approval import Approval
 from registry.server.health import Health
+from registry.server.immutable import ImmutableTags
 from registry.server.last_use import LastUse
+from registry.server.organisations import Organisations
 from registry.server.overview import Overview
 from registry.server.pages.administration import Administration
 from registry.server.pages.connect import Connect
@@ -18,8 +20,10 @@ from registry.server.pages.keys import Keys
 from registry.server.pages.models import Models
 from registry.server.pages.people import PeoplePage
 from registry.server.pages.shares import Shares
+from registry.server.pages.teams import Teams
 from registry.server.people import People
 from registry.server.rights import Rights
+from registry.server.services import Services
 from registry.server.table import Need, Row, Table
 from registry.server.visitor import Visitor
 from registry.wire.faults import fault
@@ -52,9 +56,24 @@ class Site:
             **Keys(templates, self.approval.credentials, self.api_keys, self.last_use).rows(),
             **Models(templates, self.depot, self.rights, overview).rows(),
             **Shares(templates, self.rights).rows(),
+            **self._teams().rows(),
             **PeoplePage(templates, self.people).rows(),
             **Administration(templates, engine, self.health).rows(),
         }
+
+    def _teams(self) -> Teams:
+        """The pages of teams, over the same database."""
+        accounts = self.people.accounts
+        return Teams(
+            self.templates,
+            Organisations(accounts.engine, accounts.clock),
+            Services(accounts.engine, accounts.clock, accounts.new_id),
+            ImmutableTags(accounts.engine, accounts.clock),
+            self.rights,
+            self.approval.credentials,
+            self.api_keys,
+            self.last_use,
+        )
 
 
 def _home(_request: Request, _visitor: Visitor) -> Response:
