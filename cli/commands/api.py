@@ -43,11 +43,16 @@ def api(invocation: Invocation, method: str, path: str, body: str | None, host: 
     call = ApiCall(method.upper(), path, _body(body))
     with accounts.opened(invocation, host, _PATIENCE) as there:
         account = there.opened.credentials.account(there.origin)
+        if not there.is_ollama:  # a login that is an API key may do little there, as in `ferry keys`
+            account = account.keys_first
         ready = prepared(call, there.origin, account, time.time(), lambda _text: None)
         if not account.candidates:
             invocation.terminal.note(f"ferry: {there.origin.netloc} is asked as nobody in particular")
         answer = _Answer(
-            call, there.origin.netloc, there.opened.session(there.origin)(ready.request), ready.refused
+            call,
+            there.origin.netloc,
+            there.opened.session_as(there.origin, account)(ready.request),
+            ready.refused,
         )
         return _documented(invocation, answer) if invocation.terminal.json else _passed_on(invocation, answer)
 

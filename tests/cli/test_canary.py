@@ -6,6 +6,7 @@ programs, audit, metrics, pages, the database, a backup, and what a client leave
 
 from __future__ import annotations
 
+import json
 import secrets as randomness
 import subprocess
 import sys
@@ -32,6 +33,7 @@ PAGES = (
     "/models/ada/tiny",
     "/keys",
     "/account",
+    "/shares/ada",
     "/admin/users",
     "/admin/audit",
     "/admin/system",
@@ -54,7 +56,7 @@ class Life:
         self.house = House(Ferry(folder / "host"), "--public-url", f"http://{self.tap.host}")
         self.house.host = f"127.0.0.1:{self.tap.target[1]}"
         self.house.open()
-        self.password = randomness.token_urlsafe(16)
+        self.password, self.later = (randomness.token_urlsafe(16) for _ in range(2))
         self.said: list[tuple[str, str]] = []
         self.pages: dict[str, bytes] = {}
 
@@ -93,8 +95,12 @@ class Life:
         assert self.do("login", at, "-u", "ada", "--password-stdin", stdin=self.password).code == 4
         self.do("logout", f"{at}/ada").well()
         self.do("keys", "revoke", ci, "--host", at).well()
-        self.do("signout", at).well()
+        invited = ("api", "POST", "/api/users", "--data", '{"name":"ben"}', "--host", at)
+        assert "/invitation#" in self.do(*invited, hidden=True).well().out
         self._read_pages(browser)
+        changed = json.dumps({"old": self.password, "new": self.later})
+        self.do("api", "PUT", "/api/password", "--data", "-", "--host", at, stdin=changed).well()
+        self.do("signout", at).well()
         browser.close()
 
     def secrets(self) -> dict[str, set[bytes]]:
@@ -102,7 +108,7 @@ class Life:
         key = load_key(self.ada.home / ".ollama" / "id_ed25519")
         body = "".join(line for line in key.openssh().splitlines() if not line.startswith("-"))
         own = {
-            "password": {self.password.encode()},
+            "password": {self.password.encode(), self.later.encode()},
             "private key": {body[100:180].encode(), key.seed.hex().encode()},
         }
         return {**self.tap.secrets(), **own}

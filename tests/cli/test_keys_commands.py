@@ -92,6 +92,7 @@ def test_a_login_that_is_an_api_key_does_not_stand_before_the_machines_key(
     listed = ferry("keys", "list", *at, "--format", "json").well()
     assert made["id"] in [row["id"] for row in listed.json] and listed.err == ""
     assert ferry("signin", accounts.host, "--page").well().out.startswith(f"http://{accounts.host}/page#")
+    assert "/page#" in ferry("api", "POST", "/api/page", "-d", "{}", *at).well().out
 
 
 @pytest.mark.parametrize("scope", ["acme", "acme/*", "acme/*:", ":pull", "acme/*:pull,write", "a:b:frob"])
