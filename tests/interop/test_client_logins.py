@@ -7,7 +7,10 @@ next request when the key is revoked.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -166,6 +169,27 @@ def test_a_client_works_with_an_api_key_until_it_is_revoked(
     for do in ("pull", "push"):
         assert client.run(*words(program, do, private.name)).code != 0
     assert tags(private, made.secret).status == 401
+
+
+def test_podman_works_with_an_api_key_until_it_is_revoked(private: Private, home: Path) -> None:
+    """By hand, as its packages are many: apt-get install podman, and this test is no longer skipped."""
+    if shutil.which("podman") is None or os.geteuid() != 0:
+        pytest.skip("podman is not installed, or may not unpack an image here")
+    (home / "Containerfile").write_text("FROM scratch\nCOPY notes.txt /notes.txt\n")
+    made, name = private.key("ada/*:push"), f"{private.host}/ada/image:1"
+    short = Path(tempfile.mkdtemp(prefix="p"))  # podman takes no longer path for what it runs with
+    storage = ("--root", str(home / "root"), "--runroot", str(short), "--storage-driver", "vfs")
+    podman = at(Tool(("podman", *storage)), home)
+    there = ("--tls-verify=false", "--authfile", "auth.json")
+    podman("login", *there, "-u", "anything", "--password-stdin", private.host, stdin=made.secret.encode())
+    podman("build", "--isolation", "chroot", "-t", name, ".")
+    podman("push", *there, name)
+    podman("rmi", "-f", name)
+    podman("pull", *there, name)
+    private.revoke(made)
+    podman("rmi", "-f", name)
+    assert podman.run("pull", *there, name).code != 0
+    shutil.rmtree(short)
 
 
 def test_a_client_with_a_wrong_key_is_told_at_once(private: Private, client: Tool, program: str) -> None:
