@@ -21,7 +21,7 @@ from registry.diagnose.findings import Finding, Hops, Look, State, failed, look_
 from registry.diagnose.pushing import Pushing
 from registry.diagnose.reaching import Reaching
 from registry.errors import InvalidError, RegistryError
-from registry.model.names import Name, is_host, split_scheme
+from registry.model.names import DEFAULT_HOST, Name, is_host, split_scheme
 from registry.net.probe import Probe
 from registry.wire.messages import Origin
 
@@ -32,6 +32,7 @@ HOPS = (
 # Less than what a hop is given up after, so that a peer's silence is told in the words of a request.
 _PATIENCE = {"connect": 8.0, "stall": 8.0}
 _OLLAMA_PORT = 11434
+OLLAMA_REGISTRY = Origin("https", DEFAULT_HOST, 443)
 _EVERYWHERE = ("0.0.0.0", "[::]", "::", "")
 
 
@@ -101,7 +102,7 @@ class _Examination:
         probe = Probe(network, self.origin)
         try:
             reaching = Reaching(probe, insecure=network.insecure)
-            yield from self._looked_at(*reaching.hops, *asking.hops, *self._upload())
+            yield from self._looked_at(*reaching.hops, *asking.hops, *self._account_of_it(), *self._upload())
         finally:
             probe.close()
         models = self.invocation.settings.models
@@ -133,6 +134,12 @@ class _Examination:
         session = self.opened.session_as(self.origin, account)
         remote = self.opened.remote_at(self.origin, self._repository)
         return Asking(bare, session, remote, self.name, signs, time.time, self.push)
+
+    def _account_of_it(self) -> Hops:
+        """Ollama's registry alone asks nobody who they are; the account is that of ollama.com."""
+        if self.name is None and self.origin == OLLAMA_REGISTRY:
+            account = self.opened.credentials.account(OLLAMA_API)
+            yield "account", AskingOllama(self.opened.bare(OLLAMA_API), account, False, time.time).whose
 
     def _upload(self) -> Hops:
         if self.origin == OLLAMA_API:

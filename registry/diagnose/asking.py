@@ -32,6 +32,7 @@ from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.remote import Remote, reading
+from registry.targets.upload import writing
 from registry.wire import faults, routes
 from registry.wire.bodies import read_body
 from registry.wire.challenges import Challenge, parse_challenges
@@ -127,6 +128,9 @@ class Asking:
 
     def scope(self) -> Finding:
         """What was asked for, and what the token grants of it."""
+        if self.pushing and self.name is not None and self._answer.status == 401:
+            path = routes.manifest(self.name.repository, self.name.reference)
+            asked(self.session, Request("HEAD", f"{self._origin}{path}", access=writing(self.name)))
         grant = self._grant
         if grant is None or grant.scopes is None or not grant.scopes.actions:
             return skipped("scope", "nothing was asked for that needs one")
@@ -137,6 +141,10 @@ class Asking:
         seen = f"asked for {wanted}; granted {' '.join(granted.texts) or 'nothing'}"
         if self._trouble is not None and not self._to_be_made and not granted.cover(grant.scopes):
             return failed("scope", self._trouble, f"{seen}: {self._trouble.message}")
+        if self.pushing and self.name and not granted.cover(Scopes.of_repository(writing(self.name))):
+            message = f"{self._origin.netloc} gives no right to push to {self.name.repository}"
+            error = DeniedError(message, host=self._origin.netloc, reason=Reason.NOT_ALLOWED)
+            return failed("scope", error, f"{seen}: {message}")
         return ok("scope", seen) if granted.cover(grant.scopes) else note("scope", seen)
 
     def manifest(self) -> Finding:

@@ -10,11 +10,11 @@ from base64 import b64encode
 from collections.abc import Callable
 from email.utils import formatdate
 
-from broken_yard import Words, Yard, asks_for_a_token, holds_a_model, silence
+from broken_yard import Words, Yard, asks_for_a_token, holds_a_model, silence, takes_uploads
 from login_kit import docker
 from peers import free_port
 from person import Ferry
-from spy import Spy, reply
+from spy import Seen, Spy, Talk, reply
 
 from registry.auth import api_keys
 
@@ -212,6 +212,22 @@ def push_denied(yard: Yard) -> Words:
     return (yard.tiny, "--push")
 
 
+def push_denied_by_a_registry_without_scopes(yard: Yard) -> Words:
+    return (f"{yard.spy(takes_uploads(begun=403)).netloc}/acme/tiny", "--push")
+
+
+def key_unknown_to_the_account_of_ollamas_registry(yard: Yard) -> Words:
+    """Nothing said where: everything is as usual, and not signed in."""
+    yard.make_key()
+
+    def script(talk: Talk, seen: Seen) -> None:
+        unknown = reply(401, json.dumps({"error": "unauthorized"}).encode())
+        talk.send(unknown if seen.target.startswith("/api/me") else reply(404, b"404 page not found"))
+
+    yard.through("good", script)
+    return yard.trust("good")
+
+
 def key_unknown_at_ollama_com(yard: Yard) -> Words:
     yard.make_key()
     yard.through("good", reply(401, json.dumps({"error": "unauthorized"}).encode()))
@@ -290,7 +306,9 @@ WORLDS: list[tuple[World, str, int, str, str]] = [
     (no_ranges, "blob", 0, "no ranges", ""),
     (missing_blob, "blob", 3, "BLOB_UNKNOWN", "check the name"),
     (damaged_blob, "blob", 5, "is damaged", "push the model again"),
-    (push_denied, "upload", 4, "doctor-ada/tiny", "ask the owner"),
+    (push_denied, "scope", 4, "no right to push to doctor-ada/tiny", "ask the owner"),
+    (push_denied_by_a_registry_without_scopes, "upload", 4, "requested access", "ask the owner"),
+    (key_unknown_to_the_account_of_ollamas_registry, "account", 4, "does not know the key", "ferry signin"),
     (small_bodies_only, "upload", 0, "took 1 MiB", "client_max_body_size"),
     (hardly_any_bodies, "upload", 7, "no body of 1 MiB", "client_max_body_size"),
     (store_that_is_a_file, "store", 8, "is not a directory", "another place"),

@@ -117,5 +117,19 @@ def holds_a_model(flaw: str = "") -> Callable[[Talk, Seen], None]:
     return script
 
 
+def takes_uploads(begun: int = 202, sent: int = 202) -> Callable[[Talk, Seen], None]:
+    """A registry without models that answers so to what begins an upload, and to what is sent of one."""
+    denied = b'{"errors":[{"code":"DENIED","message":"requested access is denied"}]}'
+
+    def script(talk: Talk, seen: Seen) -> None:
+        talk.body(seen)
+        answers = {"POST": (begun, "?state=1"), "PATCH": (sent, "?state=2"), "DELETE": (204, "")}
+        status, state = answers.get(seen.method, (404, ""))
+        where = {"Location": f"/v2/acme/tiny/blobs/uploads/u{state}"} if state else {}
+        talk.send(reply(status, denied if status == 403 else b"", **where))
+
+    return script
+
+
 def silence(talk: Talk, _seen: Seen) -> None:
     talk.wait(30)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from broken import Broken
 from broken_worlds import WORLDS, World
-from broken_yard import Yard, holds_a_model
+from broken_yard import Yard, holds_a_model, takes_uploads
 from house import House
 from peers import LOCATION, Registry, tls_front, write_certificate
 from person import Ferry
@@ -49,7 +49,7 @@ def keys(house: House, people: Callable[[str], Ferry]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {name: tmp_path_factory.mktemp(name) for name in ("good", "expired")}
-    write_certificate(folders["good"], "ollama.com")
+    write_certificate(folders["good"], "ollama.com", "registry.ollama.ai")
     write_certificate(folders["expired"], until=-1.0)
     return folders
 
@@ -125,6 +125,18 @@ def test_a_host_alone_and_a_model_that_a_push_would_make(yard: Yard) -> None:
     done = person("doctor", f"{yard.house.host}/doctor-ada/new", "--push").well()
     assert "there is no" in done.out and "was cancelled" in done.out
     assert person("doctor", yard.house.host, "--push").code == 2
+
+
+@pytest.mark.parametrize(("sent", "code", "state"), [(202, 0, "2"), (500, 6, "1"), (403, 4, "1")])
+def test_an_upload_that_was_begun_is_taken_back_however_it_went(
+    sent: int, code: int, state: str, ferry: Ferry
+) -> None:
+    with Spy((takes_uploads(sent=sent),)) as spy:
+        assert ferry("doctor", f"{spy.netloc}/acme/tiny", "--push").code == code
+        asked = [seen for seen in spy.seen if "/uploads/" in seen.target]
+    assert [seen.method for seen in asked] == ["POST", "PATCH", "DELETE"]
+    assert asked[-1].target == f"/v2/acme/tiny/blobs/uploads/u?state={state}"
+    assert len(asked[1].body) == 2 * 1024 * 1024
 
 
 def test_where_each_setting_came_from_is_said_and_no_password(yard: Yard) -> None:
