@@ -151,15 +151,15 @@ class Names:
     # --- names ---------------------------------------------------------------------------------------
 
     def _one(self, entry: Entry, name: Name) -> list[Pair | Unlisted]:
-        return [self._pair(entry, name, name, None, ())]
+        return [self._pair(entry, name, name, None, None)]
 
     def _repository(self, entry: Entry, repository: Name) -> list[Pair | Unlisted]:
         base = place(self._invocation, entry.source)
         said = self._tags(repository)
         chosen = entry.selection.chosen({tag: each.moved if each else None for tag, each in said.items()})
-        attached = tuple(tag for tag in said if attached_to(tag)) if entry.referrers != "never" else ()
+        attached = tuple(tag for tag in said if attached_to(tag))
         pairs: list[Pair | Unlisted] = []
-        more = attached if entry.selection.everything else ()
+        more = attached if entry.selection.everything and entry.referrers != "never" else ()
         for tag in (*chosen, *more):
             name = repository.with_reference(tag)
             pairs.append(self._pair(entry, base, name, said[tag], attached))
@@ -175,7 +175,7 @@ class Names:
         return self._compared(pairs)
 
     def _pair(
-        self, entry: Entry, base: Name, name: Name, said: Publication | None, attached: tuple[str, ...]
+        self, entry: Entry, base: Name, name: Name, said: Publication | None, attached: tuple[str, ...] | None
     ) -> Pair | Unlisted:
         to = target(self._invocation, entry.destination, base, name)
         if self._sources.setdefault(to, name) != name:

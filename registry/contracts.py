@@ -13,7 +13,7 @@ Rules every implementation keeps:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -213,8 +213,11 @@ class Target(Source, Destination, Protocol):
 class Referring(Target, Protocol):
     """A target where manifests may refer to others, as signatures do (OCI image specification, `subject`)."""
 
-    def referrers(self, name: Name) -> Sequence[Descriptor]:
-        """The manifests whose subject is the digest `name`."""
+    def referrers(self, name: Name, tags: Container[str] | None = None) -> Sequence[Descriptor]:
+        """The manifests whose subject is the digest `name`.
+
+        `tags` are those of the repository, where they are known: some places keep referrers under one.
+        """
 
     def refer(self, name: Name, found: Sequence[Descriptor]) -> None:
         """Have `found`, which are there, listed as referring to the digest `name`."""

@@ -6,7 +6,7 @@ Says what is asked next; how it is signed and sent is the transport's business.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registry.contracts import Intake, Publication, Reading
@@ -181,15 +181,21 @@ class Remote:
         path = routes.catalog(limit=PAGE)
         return listed(self.peer, path, "repositories", "listing the repositories", None)
 
-    def referrers(self, name: Name) -> Sequence[Descriptor]:
-        """What refers to the manifest `name`, a digest: by the registry's list, else by the tag for that."""
+    def referrers(self, name: Name, tags: Container[str] | None = None) -> Sequence[Descriptor]:
+        """What refers to the manifest `name`, a digest: by the registry's list, else by the tag for that.
+
+        Where `tags` are known and that is not among them, it is not asked for.
+        """
         if not self.refused.referrers.is_set():
             found = referrers.listed(self.peer, name)
             if found is not None:
                 return found
             self.refused.referrers.set()
+        tag = referrers.fallback(name)
+        if tags is not None and tag.tag not in tags:
+            return ()
         try:
-            return self.resolve(referrers.fallback(name)).children
+            return self.resolve(tag).children
         except NotFoundError:
             return ()
 

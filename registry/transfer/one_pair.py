@@ -54,8 +54,10 @@ class Looking:
         self._lock = threading.Lock()
 
     def compare(self, pair: Pair) -> tuple[Digest | None, Digest | None]:
-        """A question at each side, none where the lists have answered it."""
+        """A question at each side, none where the lists have answered it, or nothing is there to compare."""
         said, was = pair.said, pair.was
+        if pair.listed and was is None:
+            return said, None
         if said is None:
             said = self._asked(pair, Side.SOURCE, lambda: pair.source.current(pair.name))
         if not pair.listed:
@@ -108,7 +110,7 @@ class Looking:
 
 
 class Copying(Looking):
-    """Copying what differs, and what refers to it."""
+    """Copies what differs, and what refers to it."""
 
     def same(self, pair: Pair, digest: Digest) -> int:
         """Nothing, unless referrers always go along."""
@@ -142,14 +144,16 @@ class Copying(Looking):
         if depth > _DEEPEST:
             return 0
         name, to = pair.name.with_reference(digest), pair.to.with_reference(digest)
-        found: Sequence[Descriptor] = self._asked(pair, Side.SOURCE, lambda: pair.source.referrers(name))
+        found: Sequence[Descriptor] = self._asked(
+            pair, Side.SOURCE, lambda: pair.source.referrers(name, pair.attached)
+        )
         moved = 0
         for each in found:
             moved += self._carried(pair, each.digest)
             moved += self._referring(pair, each.digest, depth + 1)
         if found:
             self._asked(pair, Side.DESTINATION, lambda: pair.destination.refer(to, found))
-        for tag in pair.attached:
+        for tag in pair.attached or ():
             attached = attached_to(tag)
             if attached == f"{digest.algorithm}-{digest.hex}"[: len(attached)] and tag != attached:
                 moved += self._carried(pair, tag)

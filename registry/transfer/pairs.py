@@ -32,8 +32,8 @@ class Pair:
     """One name at its source, and where it goes; what the two lists said of it, where they said something.
 
     `said` is the digest at the source, `was` the one at the destination, which `listed` says is known; `near`
-    a name there that holds the blobs. `attached`: tags at the source under which clients keep what refers to
-    a manifest.
+    a name there that holds the blobs. `attached`: the source's tags under which clients keep what refers to a
+    manifest, None where its tags are not known.
     """
 
     source: Referring
@@ -44,7 +44,7 @@ class Pair:
     said: Digest | None = None
     was: Digest | None = None
     listed: bool = False
-    attached: tuple[str, ...] = ()
+    attached: tuple[str, ...] | None = None
     referrers: Referrers = Referrers.CHANGED
 
     @property

@@ -1,0 +1,129 @@
+"""Mirrors of many where a token ends in the middle, or the room at the destination; what a name costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from faults import quick
+from goods import KiB, Model, get
+from mirror_kit import DESTINATION, Pairing, models, outcomes
+
+from registry.auth.credentials import Credentials
+from registry.auth.prefixes import Prefix
+from registry.auth.secrets import Login
+from registry.auth.session import Session
+from registry.errors import Reason, StorageError
+from registry.targets.remote import Remote
+from registry.transfer.copy import Options
+from registry.transfer.pairs import Outcome
+from registry.wire.faults import fault
+from registry.wire.headers import Headers
+from registry.wire.messages import Request, Response, Transport
+
+USES = 30  # requests that a token is good for
+
+
+@dataclass
+class Tokens:
+    """In front of a registry: each token opens it so many times, whatever was said of its age."""
+
+    inner: Transport
+    given: int = 0
+    left: int = 0
+    refused: int = 0
+
+    def __call__(self, request: Request) -> Response:
+        if request.path == "/token":
+            self.given, self.left = self.given + 1, USES
+            return Response(200, Headers(), f'{{"token":"t{self.given}","expires_in":3600}}'.encode())
+        if request.headers.get("Authorization") == f"Bearer t{self.given}" and self.left:
+            self.left -= 1
+            return self.inner(request)
+        self.refused += 1
+        words = f'Bearer realm="{request.origin}/token",service="s",scope="repository:acme/m:pull,push"'
+        return replace(
+            fault("UNAUTHORIZED", "a token is wanted"), headers=Headers({"WWW-Authenticate": words})
+        )
+
+
+def through_tokens(remote: Remote) -> tuple[Remote, Tokens]:
+    peer = remote.peer
+    tokens = Tokens(peer.transport)
+    credentials = Credentials(logins={Prefix(peer.origin.netloc): Login("ada", "secret")})
+    session = Session(
+        tokens,
+        peer.origin,
+        credentials.account(peer.origin),
+        clock=lambda: 1_800_000_000.0,
+        new_nonce=lambda: "nonce",
+    )
+    return Remote(replace(peer, transport=session)), tokens
+
+
+def test_a_token_that_ends_in_the_middle_of_a_mirror_of_50_is_fetched_anew() -> None:
+    between = Pairing()
+    names = [f"acme/m:{number}" for number in range(50)]
+    for number, name in enumerate(names):
+        between.put(name, Model.random(number, 300 * KiB))
+    source, asked_there = through_tokens(between.source.remote)
+    destination, asked_here = through_tokens(between.destination.remote)
+
+    results = between.run(
+        *(replace(between.pair(name), source=source, destination=destination) for name in names)
+    )
+
+    assert outcomes(results.values()) == [Outcome.COPIED] * 50
+    assert min(asked_there.given, asked_here.given) > 4
+    assert max(asked_there.refused, asked_here.refused) < 8 * asked_here.given
+    for number in (0, 25, 49):
+        there = get(between.destination.remote, between.destination.name(names[number]))
+        assert there == Model.random(number, 300 * KiB)
+
+
+def test_where_the_destination_is_full_what_fits_is_there_and_the_next_run_goes_on() -> None:
+    between = Pairing()
+    names = models(between, 50, 20 * KiB)
+    room = [20]
+
+    def full(request: Request) -> Response | None:
+        if request.method in ("PUT", "PATCH") and "/blobs/uploads/" in request.path:
+            room[0] -= 1
+            if room[0] < 0:
+                return Response(507)
+        return None
+
+    between.destination.wrong = full
+    first = between.run(*map(between.pair, names))
+    between.destination.wrong = lambda _: None
+    between.destination.moved = 0
+
+    again = between.run(*map(between.pair, names))
+
+    failed = [result.error for result in first.values() if result.outcome is Outcome.FAILED]
+    assert 0 < len(failed) < 50
+    assert all(isinstance(error, StorageError) for error in failed)
+    assert {error.reason for error in failed if error} == {Reason.REGISTRY_FULL}
+    present = [result for result in again.values() if result.outcome is Outcome.PRESENT]
+    assert len(present) == 50 - len(failed)
+    assert between.destination.moved <= len(failed) * 21 * KiB
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_name_costs_the_same_among_many_as_among_few(changed: bool) -> None:
+    """Counted in requests: what looked through all names at each would show here."""
+
+    def cost(count: int) -> float:
+        between = Pairing()
+        names = models(between, count)
+        if not changed:
+            between.run(*map(between.pair, names))
+        results = between.run(*map(between.pair, names), options=Options(quick().patience, jobs=1))
+        assert len(results) == count
+        assert not [line for line in between.destination.asked if DESTINATION in line]
+        return (len(between.source.asked) + len(between.destination.asked)) / count
+
+    few, many = cost(10), cost(60)
+
+    assert abs(many - few) <= 0.1 * few
+    assert changed or many == 2
