@@ -63,12 +63,13 @@ class LazyGroup(Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """A section's commands in two columns, read downwards: all of them fit a screen."""
+        """A section's commands in two columns, read downwards, the sections close together: all of them fit
+        a screen."""
+        formatter.write_paragraph()
         for title, rows in self._sections.items():
             cells = [f"{name:<11}{words}" for name, (_, words) in rows.items()]
             half = (len(cells) + 1) // 2
-            with formatter.section(title):
-                for number in range(half):
-                    both = cells[number : number + half + 1 : half]
-                    formatter.write(" " * formatter.current_indent)
-                    formatter.write("".join(cell.ljust(_COLUMN) for cell in both).rstrip() + "\n")
+            formatter.write_heading(title)
+            for number in range(half):
+                both = cells[number : number + half + 1 : half]
+                formatter.write("  " + "".join(cell.ljust(_COLUMN) for cell in both).rstrip() + "\n")
