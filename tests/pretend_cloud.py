@@ -104,7 +104,7 @@ class Cloud:
             return reply(429, b'{"error":"weekly limit reached"}', Retry_After="1200")
         if who in self.keys or who in self.api_keys:
             return None
-        body = json.dumps({"error": "unauthorized", "you sent": who}).encode()
+        body = json.dumps({"error": f"unauthorized {who}"}).encode()  # some repeat what they were sent
         return reply(401, body, Content_Type="application/json")
 
     def _who(self, seen: Seen) -> str:

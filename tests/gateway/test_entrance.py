@@ -100,3 +100,5 @@ def test_where_others_use_the_machine_a_token_is_needed(
 
     assert door.ask("POST", "/v1/embeddings", ASKED, **headers).status == status
     assert TOKEN.encode() not in cloud.spy.everything
+    asked = {"Origin": "http://localhost:1", "Access_Control_Request_Method": "POST"}
+    assert door.ask("OPTIONS", "/v1/embeddings", **asked).status == 204  # a browser asks without it
