@@ -15,7 +15,7 @@ ODD = b'{ "stream":false,\t"o" : {"s":1e3, "model":"inner-cloud"}, "model" : "gp
 def test_a_call_is_signed_and_only_the_model_changes(door: House, cloud: Cloud) -> None:
     cloud.answers["/api/generate"] = reply(200, b'{"model":"gpt-oss:120b" }', Content_Type="application/json")
 
-    answer = door.ask("POST", "/api/generate?b=2&a=1", ODD, Content_Type="application/json")
+    answer = door.ask("POST", "/api/generate?b=2&ts=5&a=1", ODD, Content_Type="application/json")
 
     assert (answer.status, answer.body) == (200, b'{"model":"gpt-oss:120b" }')
     (seen,) = cloud.asked

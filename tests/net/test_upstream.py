@@ -229,6 +229,16 @@ def test_nobody_there_and_nobody_who_answers() -> None:
         get(f"http://{host}:{port}/", network=Network(connect=0.2))
 
 
+def test_a_head_that_comes_in_drops_is_not_waited_for_without_end() -> None:
+    def drip(talk: Talk, _seen: Seen) -> None:
+        talk.send(b"HTTP/1.1 200 OK\r\nX: ")
+        while not talk.spy.closing.wait(0.02):
+            talk.send(b"x")
+
+    with Spy((drip,)) as spy, pytest.raises(TransientError, match="fell silent"):
+        get(spy.url + "/", silence=0.3)
+
+
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"])
 def test_silence_is_not_waited_for_without_end(begun: bytes) -> None:
     def quiet(talk: Talk, _seen: Seen) -> None:
