@@ -9,6 +9,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,8 @@ def test_from_an_empty_directory_to_a_revoked_key(
     assert keyed.run("manifest", name).code != 0
     assert skopeo.run(*raw).code != 0
 
+    with_a_team(ada, ben, ferry_tool(tmp_path / "ben"), skopeo, registry.host)
+
     # What the administrator sees of it, and the end.
     for page in ("audit", "system"):
         ada.go(f"/admin/{page}")
@@ -154,6 +157,38 @@ def test_from_an_empty_directory_to_a_revoked_key(
     assert wrong == []
     ada.close()
     ben.close()
+
+
+def with_a_team(ada: Visitor, ben: Visitor, ferry: Tool, skopeo: Tool, host: str) -> None:
+    """Ada makes an organisation for Ben; its service account pushes what then stays where it is."""
+    ada.go("/teams")
+    ada.fill(name="acme", owner="ben")
+    ada.press("Make it")
+    ada.fill(user="ada")
+    ada.page.select_option("#role", "writer")
+    ada.press("Take in")
+    ben.go("/teams")
+    ben.examine("teams")
+    ben.page.get_by_role("link", name="acme").click()
+    ben.fill(pattern="v*")
+    ben.press("Keep them")
+    ben.fill(name="ci", note="the nightly build of everything that is in the repository")
+    ben.page.select_option("#service-role", "writer")
+    ben.press("Make it")
+    ben.page.locator("summary", has_text="New key for acme/ci").click()
+    ben.press("Make a key")
+    secret = ben.read(".notice .command code").strip()
+    ben.examine("team")
+    assert secret.startswith("fry_sa_")
+    name = f"{host}/acme/tiny:v1"
+    built = replace(ferry, env={**ferry.env, "FERRY_API_KEY": secret, "FERRY_REGISTRY": host})
+    ferry("cp", "tiny", name)
+    built("push", name)
+    creds = ("--tls-verify=false", "--creds", f"any:{secret}")
+    assert skopeo("inspect", "--raw", *creds, f"docker://{name}").out.rstrip(b"\n") == make_model(61).manifest
+    kept = skopeo.run("delete", *creds, f"docker://{name}")
+    assert (kept.code != 0, "immutable" in kept.err) == (True, True), kept.err
+    assert skopeo.run("inspect", *creds, f"docker://{host}/ben/tiny:v1").code != 0
 
 
 def test_a_stock_client_signs_in_pushes_and_pulls_what_is_private(

@@ -101,8 +101,9 @@ def test_a_secret_is_in_no_answer_log_metric_record_file_or_backup(watched: Watc
     registry, url = watched.service.registry, watched.url
     old = registry.api_keys.create(registry.accounts.user("ada"), parse_scopes(["ada/*:push"]))
     new = registry.api_keys.rotate("ada", old.id)
+    bot = registry.api_keys.create(registry.services.add("ada/ci", Right.READ), parse_scopes(["*:pull"]))
     wrong = old.secret[:-1] + ("A" if old.secret[-1] != "A" else "B")
-    secrets = (old.secret, new.secret, wrong)
+    secrets = (old.secret, new.secret, wrong, bot.secret)
     answers = []
     for secret in secrets:
         basic = base64.b64encode(f"x:{secret}".encode()).decode()
@@ -120,7 +121,7 @@ def test_a_secret_is_in_no_answer_log_metric_record_file_or_backup(watched: Watc
 
     assert {answer.status for answer in answers} == {200, 202, 400, 401, 403, 404}
     for secret in secrets:
-        unique = secret[4:34].encode()
+        unique = secret[-36:-6].encode()
         assert [
             answer for answer in answers if unique in answer.body or unique in repr(answer.headers).encode()
         ] == []
