@@ -8,20 +8,26 @@ import uuid
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from earlier_serve import unpacked
 from guarded import key
 from sqlalchemy import inspect, text
 
+from registry.auth.api_keys import make
 from registry.errors import DeniedError, InvalidError, RegistryError, StorageError
 from registry.model.digests import Digest
 from registry.model.spans import Span
+from registry.server.bearers import hashed
+from registry.server.credentials import Credentials
 from registry.server.database import FILE, REVISION, create_database, open_database
 from registry.server.directory import MARK, check_servable, note_url, noted_url, open_registry, prepare
+from registry.server.migrations import bring_up
 from registry.server.principal import ANYBODY, Right
 from registry.server.reclaim import Reclaim
 from registry.server.registry import Registry
+from registry.server.rights import Rights
 from registry.server.tables import METADATA
 
 
@@ -242,6 +248,36 @@ def test_every_account_key_and_right_of_0_1_is_there_after_it(upgraded: Registry
         with pytest.raises(InvalidError, match="is a namespace already"):
             upgraded.accounts.add_user(taken)
     upgraded.close()
+
+
+def test_api_keys_of_an_earlier_0_2_are_good_and_bad_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of credentials is made anew since, and what refers to it stays."""
+    path, upgrade = unpacked(tmp_path) / FILE, command.upgrade
+    with monkeypatch.context() as earlier:
+        earlier.setattr(command, "upgrade", lambda config, _: upgrade(config, "0005"))
+        bring_up(path, 1.0)
+    secrets = {name: make(name.encode().ljust(32)) for name in ("good", "revoked")}
+    old = sqlite3.connect(path)
+    for name, secret in secrets.items():
+        old.execute(
+            "INSERT INTO credentials (id, kind, user_id, cap, added, revoked, note)"
+            " SELECT ?, 'api', id, 'write', 1, ?, 'a note' FROM users WHERE name = 'ada'",
+            (name, None if name == "good" else 1.0),
+        )
+        row = (name, hashed(secret), secret[-4:], "*:pull", 1.0)
+        old.execute("INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, NULL, NULL)", row)
+    old.commit()
+    old.close()
+    bring_up(path, 2.0)
+    engine = open_database(path.parent)
+    rights = Rights(engine, lambda: 3.0)
+    good, revoked = (rights.standing_by_secret(secret, "ada/tiny") for secret in secrets.values())
+    assert good is not None
+    assert (good[0].name, good[1], revoked) == ("ada", Right.READ, None)
+    assert Credentials(engine, lambda: 3.0, fresh).one("good").note == "a note"
+    engine.dispose()
 
 
 def test_what_was_unneeded_in_0_1_is_not_reclaimed_at_once(upgraded: Registry) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from guarded import PASSED, Door, key
+from identity_provider import Provider
 from test_depot_contract import published
 
 from registry.auth import api_keys
@@ -172,6 +173,13 @@ def test_what_was_made_for_an_organisation_before_opens_nothing_of_the_new_one(
     assert door.ask("GET", "/v2/acme/tiny/manifests/v1", token=another).status == PASSED
     assert door.organisations.one("acme").members == {"bob": Right.OWNER}
     assert right(door, "ada", "acme/tiny") is Right.NONE
+
+
+def test_a_removed_organisations_publishers_end_though_its_models_stay(door: Door, tmp_path: Path) -> None:
+    published(DiskDepot(tmp_path, door.engine, lambda: door.now, iter("abc").__next__))
+    door.trust(Provider("https://ci.example"), "acme/tiny", repository_id="74")
+    assert door.organisations.remove("acme")
+    assert door.publishers.listed() == []
 
 
 def test_a_removed_persons_service_accounts_end_though_the_models_stay(door: Door, tmp_path: Path) -> None:

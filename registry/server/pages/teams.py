@@ -248,7 +248,6 @@ class Teams:
             "owns": owns,
             "services": self._shown(namespace) if owns else (),
             "patterns": [(each.scope.partition("/")[2], each.pattern) for each in patterns],
-            "shares": len([each for each in self.rights.grants() if each.scope.startswith(f"{namespace}/")]),
             "made": made,
             "said": said,
         }
