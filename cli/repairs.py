@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from cli import sources, transfers
 from cli.options import Invocation
 from cli.progress import Watcher
-from registry.connect import Connections
 from registry.errors import CorruptError, NotFoundError, RegistryError
 from registry.model.names import Name
 from registry.targets.origins import Origin
@@ -20,6 +20,9 @@ from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
 from registry.transfer.model import BlobSource
 from registry.transfer.retry import Stopped
+
+if TYPE_CHECKING:
+    from registry.connect import Connections
 
 _EXITS = {State.DAMAGED: CorruptError.exit, State.MISSING: NotFoundError.exit}
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +18,6 @@ from cli.options import Invocation
 from cli.progress import Watcher
 from cli.render import size, visible
 from cli.reports import document, plan, summary, total
-from registry.connect import Connections
 from registry.contracts import Destination, Target
 from registry.errors import RegistryError
 from registry.model.digests import Digest
@@ -32,6 +32,9 @@ from registry.transfer.options import Options
 from registry.transfer.pairs import Pair, Referrers
 from registry.transfer.progress import Report
 from registry.transfer.retry import Patience, Rule, Stopped
+
+if TYPE_CHECKING:
+    from registry.connect import Connections
 
 
 def nobody(_report: Report) -> None:
