@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from registry.disk.check import Seen, unseen
-from registry.disk.files import names, status
+from registry.disk.files import Status, names, status
 from registry.errors import InvalidError, NotFoundError, RegistryError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
@@ -20,7 +20,9 @@ from registry.model.spans import Spans
 from registry.targets.blob_checks import BlobChecks
 from registry.targets.in_use import blobs_in_use
 from registry.targets.manifest_tree import ManifestTree
-from registry.targets.sweep import digest_in
+from registry.targets.sweep import digest_in, file_name
+
+_TIMES = 5  # that a blob is looked at which others take away and bring back
 
 
 class State(StrEnum):
@@ -97,8 +99,21 @@ class Verify:
     def look(self, held: Held, seen: Seen = unseen) -> Finding | None:
         """Read every byte of a blob; None if it is not right, and no model needs it any more. StorageError.
 
-        `seen` is told how many bytes more were read.
+        `seen` is told how many bytes more were read. A blob that others take away and bring back meanwhile is
+        read again.
         """
+        found = None
+        for _ in range(_TIMES):
+            before = status(self._blobs / file_name(held.blob.digest))
+            found = self._looked(held, seen)
+            if found is None or found.state is State.GOOD:
+                break
+            after = status(self._blobs / file_name(held.blob.digest))
+            if _same(before, after):
+                break
+        return found
+
+    def _looked(self, held: Held, seen: Seen) -> Finding | None:
         try:
             found = self._checks.read(held.blob, seen)
         except NotFoundError:
@@ -143,3 +158,10 @@ class Verify:
             there = status(self._blobs / name) if digest is not None and digest not in needed else None
             if digest is not None and there is not None and not there.is_directory:
                 yield Held(Descriptor("", digest, there.size), ())
+
+
+def _same(one: Status | None, other: Status | None) -> bool:
+    """Whether both are of one file that nobody wrote meanwhile, or of none."""
+    if one is None or other is None:
+        return one is other
+    return (one.inode, one.size, one.mtime_ns) == (other.inode, other.size, other.mtime_ns)

@@ -126,12 +126,16 @@ def verify(place: Path, size: int, blobs: int, runs: int) -> None:
             if name == "first":
                 forget()
             took[name].append(timed(act))
-    bare = [statistics.median(each[kind] for each in took["hash"]) for kind in (0, 1)]
-    print(f"{'':8} {'s':>7} {'GiB/s':>7} {'of hash':>8} {'cpu s':>7} {'of hash':>8}")
-    for name, times in took.items():
-        wall, cpu = (statistics.median(each[kind] for each in times) for kind in (0, 1))
-        rate = size / wall / (1 << 30)
-        print(f"{name:8} {wall:7.2f} {rate:7.2f} {bare[0] / wall:8.2f} {cpu:7.2f} {bare[1] / cpu:8.2f}")
+    medians = {
+        name: [statistics.median(each[kind] for each in times) for kind in (0, 1)]
+        for name, times in took.items()
+    }
+    print("          wall s   GiB/s  of hash  of files    cpu s  of hash  of files")
+    for name, (wall, cpu) in medians.items():
+        walls, cpus = ([medians[bare][kind] for bare in ("hash", "files")] for kind in (0, 1))
+        rates = " ".join(f"{bare / wall:8.2f}" for bare in walls)
+        used = " ".join(f"{bare / cpu:8.2f}" for bare in cpus)
+        print(f"{name:8} {wall:7.2f} {size / wall / (1 << 30):7.2f} {rates} {cpu:8.2f} {used}")
     shutil.rmtree(models)
 
 
