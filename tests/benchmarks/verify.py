@@ -113,7 +113,6 @@ def verify(place: Path, size: int, blobs: int, runs: int) -> None:
     models, width = place / "models", len(os.sched_getaffinity(0))
     files = write_model(models, "registry.ollama.ai/library/load/latest", [size // blobs] * blobs)
     shares = [[str(path) for path in files[number::width]] for number in range(width)]
-    forget = lambda: shutil.rmtree(models / ".ferry" / "sums", ignore_errors=True)  # noqa: E731
     works: dict[str, Callable[[], object]] = {
         "hash": lambda: side_by_side(HASH, [[str(size // width)]] * width),
         "files": lambda: side_by_side(FILES, shares),
@@ -124,7 +123,7 @@ def verify(place: Path, size: int, blobs: int, runs: int) -> None:
     for _ in range(runs):
         for name, act in works.items():
             if name == "first":
-                forget()
+                shutil.rmtree(models / ".ferry" / "sums", ignore_errors=True)
             took[name].append(timed(act))
     medians = {
         name: [statistics.median(each[kind] for each in times) for kind in (0, 1)]
