@@ -69,7 +69,7 @@ class _Shown:
 
 
 def _label(wanted: Sequence[Name], inventory: Inventory) -> str:
-    return str(wanted[0]) if len(wanted) == 1 else f"{inventory.models} models"
+    return str(wanted[0]) if len(wanted) == 1 else _counted(inventory.models, "model")
 
 
 def _looked(store: Store, inventory: Inventory, watcher: Watcher, label: str) -> list[Found]:

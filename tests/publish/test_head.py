@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 import models
 import pytest
+from goods import Model, put
+from real_registries import Client
+from registry_double import Quirks, Registry
 
 from registry.contracts import Reading
 from registry.errors import InvalidError, TransientError
@@ -133,3 +136,16 @@ def test_what_is_no_gguf_is_said() -> None:
 
     with pytest.raises(InvalidError, match="not a GGUF file"):
         read_head(source, NAME, source.blob)
+
+
+@pytest.mark.parametrize("storage", [False, True])
+def test_it_is_read_from_a_registry_also_where_blobs_are_in_storage_elsewhere(
+    storage: bool, weights: bytes
+) -> None:
+    remote = Client(Registry(Quirks(storage=storage))).remote
+    model = Model.of(weights)
+    put(remote, NAME, model)
+
+    found = read_head(remote, NAME, model.manifest.layers[0])
+
+    assert found == gguf.read(io.BytesIO(weights), len(weights))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,10 @@ import pytest
 from goods import GRAIN, Model, put
 from store_kit import MODEL, NAME, OTHER, blob_path
 
+from registry.disk import system as calls
+from registry.disk.system import System
 from registry.model.digests import Digest
+from registry.model.manifests import Manifest
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
 from registry.targets.store import Store
@@ -138,3 +142,45 @@ def test_how_far_it_is_is_told_and_never_more_than_there_is(store: Store) -> Non
         store.verify.look(held, seen.append)
 
     assert sum(seen) == MODEL.manifest.total
+
+
+def test_a_blob_that_comes_back_while_it_is_looked_for_is_not_missing(store: Store, models: Path) -> None:
+    """`rm` and a pull of the same model, between two looks."""
+    put(store, NAME, MODEL)
+    [large] = [held for held in store.verify.inventory().blobs if held.blob.digest == LARGE]
+    path = blob_path(models, LARGE)
+    data = path.read_bytes()
+    path.unlink()
+    manifest = store.verify.manifest
+
+    def back(name: Name) -> Manifest:
+        path.write_bytes(data)
+        return manifest(name)
+
+    store.verify.manifest = back  # type: ignore[method-assign]
+
+    found = store.verify.look(large)
+
+    assert found is not None and found.state is State.GOOD
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])
+def test_a_store_that_takes_nothing_is_verified_all_the_same(
+    number: int, store: Store, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, NAME, MODEL)
+    for path in (models / ".ferry" / "sums").iterdir():
+        path.unlink()
+    flip(blob_path(models, SMALL), 0)
+
+    class ReadOnly(System):
+        def open(self, path: Path, flags: int, mode: int = 0o644) -> int:
+            if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                raise OSError(number, os.strerror(number))
+            return super().open(path, flags, mode)
+
+    monkeypatch.setattr(calls, "system", ReadOnly())
+
+    found = states(Store(models, grain=GRAIN))
+
+    assert (found[LARGE], found[SMALL]) == (State.GOOD, State.DAMAGED)
