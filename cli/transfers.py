@@ -88,6 +88,13 @@ def watcher_of_many(invocation: Invocation) -> Watcher:
     return progress.observer(invocation.terminal, wish if wish in ("json", "none") else "remarks")
 
 
+def published(store: Store, name: Name, to: Name, report: Report) -> None:
+    """What was published where it came from is no change of this store any more."""
+    known = store.origins.get(name)
+    if to == (known.name if known is not None else name):
+        store.origins.put(name, Origin(to, report.manifest.digest))
+
+
 def between(opened: Connections, name: Name, to: Name, referrers: Referrers = Referrers.NEVER) -> PlannedCopy:
     """From registry to registry; inside one, the blobs are mounted."""
     near = name if opened.origin(name) == opened.origin(to) else None

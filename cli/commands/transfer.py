@@ -63,6 +63,7 @@ def push(invocation: Invocation, names: tuple[str, ...], place: str | None, visi
                 to,
                 transfers.route(str(name), to.text),
                 near,
+                lambda report: transfers.published(store, name, to, report),
             )
 
         return transfers.copy_each(invocation, list(pairs), publish, watcher, opened)

@@ -47,6 +47,8 @@ class Origins:
 
     def put(self, name: Name, origin: Origin) -> None:
         """Remember it; where that is not possible, nothing fails."""
+        if self.get(name) == origin:
+            return
         told = {"name": _key(name), "origin": origin.name.text, "digest": str(origin.digest)}
         with contextlib.suppress(RegistryError):
             write_atomic(

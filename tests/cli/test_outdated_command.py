@@ -92,6 +92,16 @@ def test_what_moved_here_is_never_overwritten_unasked(ferry: Ferry, pulled: str,
     assert states(ferry) == {pulled: "current"}
 
 
+def test_what_was_changed_here_and_published_is_no_change_any_more(
+    ferry: Ferry, pulled: str, publish: Publish
+) -> None:
+    put_model(ferry.models, pulled.replace(":1.0", "/1.0"), OLD + b"mine")
+    ferry("push", pulled).well()
+    publish(NEW)
+
+    assert states(ferry) == {pulled: "outdated"}
+
+
 def test_a_model_that_ollama_pulled_is_outdated_where_the_registry_knows_it(
     ferry: Ferry,
     pulled: str,
