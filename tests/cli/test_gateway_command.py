@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from peers import http_call
 from person import Ferry
 from pretend_cloud import Cloud
 
+from cli.settings.cloud import switched_off
 from registry.auth.keys import ensure_key
 
 SEED = bytes(range(32))
@@ -98,19 +100,14 @@ def test_as_json_everything_is_a_line_of_standard_output(run: Any, cloud: Cloud)
     headers = {"Authorization": f"Bearer {ready['token']}"}
     assert http_call("GET", f"{ready['url']}/api/tags", None, headers).status == 200
 
+    again = run("--token")
+    assert again.line() == f"token: {ready['token']}\n"
     code, out = running.end()
     told = [json.loads(line) for line in out.splitlines()]
     assert (code, [(line["route"], line["status"]) for line in told]) == (
         0,
         [("/api/tags", 401), ("/api/tags", 200)],
     )
-
-
-def test_a_token_stays_the_same(run: Any) -> None:
-    first, second = run("--token"), run("--token")
-
-    assert first.line() == second.line()
-    assert first.end()[0] == second.end()[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -144,7 +141,34 @@ def test_a_port_that_is_taken_is_said(ferry: Ferry, cloud: Cloud) -> None:
     assert (done.code, "--listen HOST:PORT" in done.err) == (2, True), done.err
 
 
-def test_cloud_models_can_be_switched_off(ferry: Ferry, run: Any, cloud: Cloud) -> None:
+@pytest.mark.parametrize(
+    ("environ", "file", "by", "source"),
+    [
+        ({}, None, "", "none"),
+        ({}, "{}", "", "none"),
+        ({}, "no json", "", "none"),
+        ({}, '{"disable_ollama_cloud": false}', "", "none"),
+        ({}, '{"disable_ollama_cloud": true}', "disable_ollama_cloud in ", "config"),
+        ({"OLLAMA_NO_CLOUD": "1"}, None, "OLLAMA_NO_CLOUD", "env"),
+        ({"OLLAMA_NO_CLOUD": "yes"}, None, "OLLAMA_NO_CLOUD", "env"),
+        ({"OLLAMA_NO_CLOUD": "0"}, None, "", "none"),
+        ({"OLLAMA_NO_CLOUD": "False"}, None, "", "none"),
+        ({"OLLAMA_NO_CLOUD": "1"}, '{"disable_ollama_cloud": true}', "OLLAMA_NO_CLOUD", "both"),
+    ],
+)
+def test_what_switches_cloud_models_off(
+    tmp_path: Path, environ: dict[str, str], file: str | None, by: str, source: str
+) -> None:
+    if file is not None:
+        (tmp_path / ".ollama").mkdir()
+        (tmp_path / ".ollama" / "server.json").write_text(file)
+
+    said, word = switched_off(environ, tmp_path)
+
+    assert (bool(said), said.startswith(by), word) == (bool(by), True, source)
+
+
+def test_switched_off_it_starts_and_says_so(ferry: Ferry, run: Any, cloud: Cloud) -> None:
     (ferry.home / ".ollama" / "server.json").write_text('{"disable_ollama_cloud": true}')
     running = run()
     url = running.ready.split(" ready on ")[1].split(",")[0]
@@ -153,8 +177,6 @@ def test_cloud_models_can_be_switched_off(ferry: Ferry, run: Any, cloud: Cloud) 
 
     assert answer.status == 403
     assert "disable_ollama_cloud" in json.loads(answer.body)["error"]["message"]
-    assert http_call("GET", f"{url}/api/status").body.strip() == (
-        b'{"cloud": {"disabled": true, "source": "config"}}'
-    )
     assert cloud.spy.seen == []
     assert running.end()[0] == 0
+    assert "cloud models are switched off by disable_ollama_cloud" in running.log
