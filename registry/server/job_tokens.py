@@ -61,7 +61,10 @@ class JobTokens:
     clock: Clock
 
     def issue(self, origin: str, claims: JobClaims) -> tuple[str, int]:
-        """A token to be used at `origin`, and for how many seconds it is good."""
+        """A token to be used at `origin`, and for how many seconds it is good.
+
+        Never until more than 6 hours after the first: so one that is good may be renewed.
+        """
         seconds = min(TOKEN_SECONDS, int(claims.first + RENEWED_SECONDS - self.clock()))
         said = {
             "publishers": dict(claims.publishers),
@@ -80,11 +83,6 @@ class JobTokens:
             raise DeniedError("the token of a job cannot be read")
         known = {str(name): str(id) for name, id in publishers.items()}
         return JobClaims(known, tuple(parse_access(each) for each in access), float(first))
-
-    def check_renewable(self, claims: JobClaims) -> None:
-        """DeniedError for a token whose first one is too long ago."""
-        if self.clock() >= claims.first + RENEWED_SECONDS:
-            raise DeniedError("the job began more than 6 hours ago: its token is not renewed any more")
 
 
 def _audience(origin: str) -> str:

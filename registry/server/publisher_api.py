@@ -51,7 +51,8 @@ class PublisherApi:
         if not isinstance(claims, dict) or not all(isinstance(each, str) for each in claims.values()):
             raise InvalidError("claims is not an object of texts")
         issuer = Issuer.named(*(text_field(asked, name) for name in ("issuer", "ca", "jwks")))
-        made = add_publisher(self.exchange, visitor, issuer, claims, text_field(asked, "audience"))
+        where, audience = visitor.place.repository, text_field(asked, "audience")
+        made = add_publisher(self.exchange, visitor, where, issuer, claims, audience)
         return answer(201, document(made))
 
     def remove(self, request: Request, visitor: Visitor) -> Response:
@@ -61,15 +62,19 @@ class PublisherApi:
 
 
 def add_publisher(
-    exchange: TokenExchange, visitor: Visitor, issuer: Issuer, claims: Mapping[str, str], audience: str
+    exchange: TokenExchange,
+    visitor: Visitor,
+    repository: str,
+    issuer: Issuer,
+    claims: Mapping[str, str],
+    audience: str = "",
 ) -> Publisher:
-    """Add one to the repository of `visitor`, who owns it; what only an administrator may is refused."""
+    """Add one to a repository, which `visitor` owns; what only an administrator may is refused."""
     user = visitor.principal.user
     admin = user is not None and user.admin
     if (issuer.ca or issuer.jwks) and not admin:
         raise DeniedError("an issuer's certificates and keys are an administrator's to name")
-    where, actor = visitor.place.repository, visitor.actor
-    made = exchange.publishers.add(where, issuer, claims, audience, actor, new_issuer=admin)
+    made = exchange.publishers.add(repository, issuer, claims, audience, visitor.actor, new_issuer=admin)
     exchange.issuers.look(exchange.publishers.issuers_in_use())
     return made
 

@@ -228,6 +228,7 @@ class Service:
             self._templates,
             registry.depot,
             registry.rights,
+            jobs,
         )
         everything = with_pages(table(app, identity, self._metrics.answer, rows), site.rows())
         return Guard(everything, names, identity, links, registry.sessions)

@@ -116,7 +116,6 @@ class TokenExchange:
     def _renewed(self, token: str, scopes: Sequence[Scope], visitor: Visitor) -> JobClaims:
         """The same again, or other scopes that the first token's job might have had. DeniedError."""
         claims = self.tokens.read(str(visitor.here.origin), token)
-        self.tokens.check_renewable(claims)
         for each in scopes:
             _check_scope(each)
             if each.type == "repository" and each.name.lower() not in claims.publishers:

@@ -77,6 +77,7 @@ class Route(Enum):
     TEAMS_PAGE = r"/teams"
     TEAM_PAGE = rf"/teams/{_NAMESPACE}"
     SHARES_PAGE = rf"/shares/{_REPOSITORY}"
+    PUBLISHERS_PAGE = rf"/publishers/{_REPOSITORY}"
     USERS_PAGE = r"/admin/users"
     AUDIT_PAGE = r"/admin/audit"
     SYSTEM_PAGE = r"/admin/system"

@@ -10,12 +10,13 @@ import json
 import secrets as randomness
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from house import House
+from identity_provider import JOB, RUNNER, provider
 from peers import free_port
 from person import Done, Ferry
 from shelf import put_model
@@ -39,7 +40,9 @@ PAGES = (
     "/admin/system",
     "/signin",
 )
-KEEPERS = ("id_ed25519", "credentials.toml", "config.json", "api-key")  # what is to hold a secret
+# What is to hold a secret, by name or by how that ends.
+KEEPERS = ("id_ed25519", "credentials.toml", "config.json", "api-key")
+KEEPING = ".token"  # what a CI job got for its one ID token
 
 
 class Life:
@@ -65,10 +68,17 @@ class Life:
         self.house.close()
         self.tap.close()
 
-    def do(self, *words: str, hidden: bool = False, stdin: str = "", key: str = "") -> Done:
+    def do(
+        self,
+        *words: str,
+        hidden: bool = False,
+        stdin: str = "",
+        key: str = "",
+        told: Mapping[str, str] | None = None,
+    ) -> Done:
         """A command with --debug; `hidden`: its standard output is the secret that it was asked for."""
         environ = {"FERRY_API_KEY": key, "FERRY_REGISTRY": self.tap.host} if key else {}
-        done = Ferry(self.ada.home, environ)(*words, "--debug", stdin=stdin)
+        done = Ferry(self.ada.home, {**environ, **(told or {})})(*words, "--debug", stdin=stdin)
         self.said.append((" ".join(words), done.err if hidden else done.out + done.err))
         return done
 
@@ -97,6 +107,7 @@ class Life:
         self.do("keys", "revoke", ci, "--host", at).well()
         invited = ("api", "POST", "/api/users", "--data", '{"name":"ben"}', "--host", at)
         assert "/invitation#" in self.do(*invited, hidden=True).well().out
+        self._run_jobs()
         self._read_pages(browser)
         changed = json.dumps({"old": self.password, "new": self.later})
         self.do("api", "PUT", "/api/password", "--data", "-", "--host", at, stdin=changed).well()
@@ -109,9 +120,26 @@ class Life:
         body = "".join(line for line in key.openssh().splitlines() if not line.startswith("-"))
         own = {
             "password": {self.password.encode(), self.later.encode()},
+            "runner's token": {RUNNER.encode()},
             "private key": {body[100:180].encode(), key.seed.hex().encode()},
         }
         return {**self.tap.secrets(), **own}
+
+    def _run_jobs(self) -> None:
+        """As a job of GitHub's, as one of GitLab's, and as one that no publisher takes."""
+        with provider() as ci:
+            owner = f"repository_owner_id={JOB['repository_owner_id']}"
+            self.house("publisher", "add", "ada/ci", "--issuer", ci.url, "--claim", owner).well()
+            push = ("push", f"{self.tap.host}/ada/tiny:1.0", f"{self.tap.host}/ada/ci:1.0")
+            asking = {"FERRY_REGISTRY": self.tap.host, **ci.environment}
+            given = {"FERRY_REGISTRY": self.tap.host, "GITLAB_CI": "true"}
+            given["FERRY_ID_TOKEN"] = ci.token(f"http://{self.tap.host}")
+            self.do(*push, told=asking).well()
+            for words in (push, ("whoami", self.tap.host)):
+                self.do(*words, told=given).well()
+            ci.claims["repository_owner_id"] = "66"
+            for words in (("whoami", self.tap.host), ("tags", f"{self.tap.host}/ada/ci")):
+                self.do(*words, told=asking).well()  # by the key of this machine
 
     def _sign_in(self, browser: DemoBrowser) -> None:
         process = self.ada.start("signin", self.tap.host)
@@ -191,7 +219,7 @@ def test_neither_the_database_nor_a_backup_has_one(life: Life, what: str) -> Non
 
 def test_what_a_client_leaves_behind_has_none_but_where_it_is_kept(life: Life) -> None:
     files = [path for path in life.folder.joinpath("ada").rglob("*") if path.is_file()]
-    others = [path for path in files if path.name not in KEEPERS]
+    others = [path for path in files if path.name not in KEEPERS and path.suffix != KEEPING]
     assert len(others) > 5 and len(files) > len(others)
     assert {path.name: kinds for path in others if (kinds := found(life.secrets(), path.read_bytes()))} == {}
 

@@ -17,6 +17,8 @@ PASSING = {
     "signature": re.compile(rb"(?im)^authorization: [A-Za-z0-9+/=]+:([A-Za-z0-9+/=]{80,})"),
     "API key": re.compile(rb'"secret": ?"([^"]+)"'),
     "cookie": re.compile(rb"(?im)^set-cookie: [^=]+=([^;]{16,});"),
+    "ID token": re.compile(rb"subject_token=(eyJ[^&\s]{100,})"),
+    "job's token": re.compile(rb"(fry_tp_[A-Za-z0-9_.-]{100,})"),
     "one-time link": re.compile(rb'"url": ?"[^"#]+#([^"]+)"'),
     "form": re.compile(rb"(?:password|code|token)=([^&\s]{8,})"),
     "download link": re.compile(rb"/v2/_capability/([A-Za-z0-9_.-]{40,})"),

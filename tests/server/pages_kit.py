@@ -48,6 +48,7 @@ class PagesDoor(Door):
             TEMPLATES,
             self.depot,
             self.rights,
+            self.jobs,
         )
         app, account = App(self.depot, self.rights, self.links), account_rows(self, self.depot)
         rows = table(app, self.identity, Metrics().answer, account)

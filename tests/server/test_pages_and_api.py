@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from guarded import key, text
+from identity_provider import Provider
 from pages_kit import HERE, PASSWORD, Browser, PagesDoor
 
 from registry.model.digests import Digest
@@ -149,6 +150,19 @@ FORMS: dict[tuple[str, str], Same | str] = {
         "/teams/guild", {"pattern": "old*", "model": ""}, "DELETE", "/api/immutable/guild?pattern=old*"
     ),
     ("team.html", "remove"): Same("/teams/guild", {}, "DELETE", "/api/organisations/guild"),
+    ("publishers.html", "add"): Same(
+        "/publishers/ada/tiny",
+        {"forge": "github", "project": "ada/ml", "number": "65", "ref": "refs/heads/main"},
+        "POST",
+        "/api/publishers/ada/tiny",
+        {
+            "issuer": "https://token.actions.githubusercontent.com",
+            "claims": {"repository": "ada/ml", "repository_owner_id": "65", "ref": "refs/heads/main"},
+        },
+    ),
+    ("publishers.html", "remove"): Same(
+        "/publishers/ada/tiny", {"id": "PUBLISHER"}, "DELETE", "/api/publishers/ada/tiny?id=PUBLISHER"
+    ),
     ("people.html", "invite"): Same(
         "/admin/users", {"name": "dora", "admin": "1"}, "POST", "/api/users", {"name": "dora", "admin": True}
     ),
@@ -182,6 +196,7 @@ SHOWN = {
     "model.html": ("/api/repositories/ada/tiny", "/api/manifests/ada/tiny"),
     "models.html": ("/api/repositories",),
     "people.html": ("/api/users", "/api/users/bob"),
+    "publishers.html": ("/api/publishers/ada",),
     "shares.html": ("/api/shares/ada",),
     "system.html": ("/api/system",),
     "teams.html": ("/api/organisations",),
@@ -228,7 +243,8 @@ class Place:
         door.connecting.note(WAITING.public, HERE, shows_code=True)
         code = door.connecting.code(WAITING.public)
         names = {"APIKEY": made.id, "OTHER": other.id, "CODE": code, "SERVICEKEY": _with_a_team(door)}
-        return cls(door, browser, names)
+        publisher = door.trust(Provider("https://ci.example"), "ada/tiny", repository_id="74")
+        return cls(door, browser, {**names, "PUBLISHER": publisher})
 
     def meant(self, said: str) -> str:
         """`said`, with what is meant by the names in it."""

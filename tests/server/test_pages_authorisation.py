@@ -36,6 +36,7 @@ PAGES: dict[Route, tuple[str, dict[str, tuple[int, int, int]]]] = {
     Route.SHARES_PAGE: ("/shares/person", {"GET": (303, 200, 200), "POST": (303, 400, 400)}),
     Route.TEAMS_PAGE: ("/teams", {"GET": (303, 200, 200), "POST": (303, 403, 400)}),
     Route.TEAM_PAGE: ("/teams/person", {"GET": (303, 200, 200), "POST": (303, 400, 400)}),
+    Route.PUBLISHERS_PAGE: ("/publishers/person", {"GET": (303, 200, 200), "POST": (303, 400, 400)}),
     Route.USERS_PAGE: ("/admin/users", {"GET": (303, 403, 200), "POST": (303, 403, 400)}),
     Route.AUDIT_PAGE: ("/admin/audit", {"GET": (303, 403, 200)}),
     Route.SYSTEM_PAGE: ("/admin/system", {"GET": (303, 403, 200)}),

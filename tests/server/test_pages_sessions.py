@@ -153,15 +153,20 @@ FROM = (
 )
 
 
+ADDRESSES = {
+    Route.MODEL_PAGE: "/models/acme/tiny",
+    Route.SHARES_PAGE: "/shares/ada",
+    Route.PUBLISHERS_PAGE: "/publishers/ada",
+}
+
+
 def test_a_form_is_taken_from_our_own_pages_only(door: PagesDoor) -> None:
     browser = door.person("ada")
     forms = [each for each, methods in door.guard.table.items() if "POST" in methods]
     posts = [each for each in forms if each.name.endswith("_PAGE")]
     assert len(posts) >= 7
     for route in posts:
-        path = {Route.MODEL_PAGE: "/models/acme/tiny", Route.SHARES_PAGE: "/shares/ada"}.get(
-            route, route.value
-        )
+        path = ADDRESSES.get(route, route.value)
         for origin, site, ours in FROM:
             answer = browser.answer("POST", path, Origin=origin, Sec_Fetch_Site=site)
             assert ("sent by another site" in text(answer)) == (not ours), (path, origin, site)

@@ -29,6 +29,7 @@ _PAGES = frozenset(
         Route.SHARES_PAGE,
         Route.TEAMS_PAGE,
         Route.TEAM_PAGE,
+        Route.PUBLISHERS_PAGE,
         Route.USERS_PAGE,
         Route.AUDIT_PAGE,
         Route.SYSTEM_PAGE,

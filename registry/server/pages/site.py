@@ -19,12 +19,14 @@ from registry.server.pages.html import Templates, asset, redirect
 from registry.server.pages.keys import Keys
 from registry.server.pages.models import Models
 from registry.server.pages.people import PeoplePage
+from registry.server.pages.publishers import PublishersPage
 from registry.server.pages.shares import Shares
 from registry.server.pages.teams import Teams
 from registry.server.people import People
 from registry.server.rights import Rights
 from registry.server.services import Services
 from registry.server.table import Need, Row, Table
+from registry.server.token_exchange import TokenExchange
 from registry.server.visitor import Visitor
 from registry.wire.faults import fault
 from registry.wire.messages import Request, Response
@@ -43,6 +45,7 @@ class Site:
     templates: Templates
     depot: Depot
     rights: Rights
+    jobs: TokenExchange
 
     def rows(self) -> Table:
         """The pages' part of the table."""
@@ -57,6 +60,7 @@ class Site:
             **Models(templates, self.depot, self.rights, overview).rows(),
             **Shares(templates, self.rights).rows(),
             **self._teams().rows(),
+            **PublishersPage(templates, self.jobs, self.rights).rows(),
             **PeoplePage(templates, self.people).rows(),
             **Administration(templates, engine, self.health).rows(),
         }
