@@ -12,10 +12,11 @@ from enum import Enum
 from pathlib import Path
 
 import pytest
-from origin_world import World, everywhere, visit
+from origin_world import CI, World, everywhere, visit
 from peers import write_certificate
 from spy import Spy, reply
 
+from registry.auth.ci import JobIdentity
 from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
 from registry.auth.prefixes import Prefix
@@ -32,11 +33,13 @@ MARKS = (
     "the-password",
     b64encode(b"me:the-password").decode(),
     "the-identity",
+    "the-runner-token",
+    "the-id-token",
     "the-token",
     "the-cookie",
     "the-header",
 )
-KINDS = ("key", "API key", "login", "identity token")
+KINDS = ("key", "API key", "login", "identity token", "job")
 
 
 class Gets(Enum):
@@ -219,6 +222,8 @@ def credentials(kind: str, registry: Origin) -> Credentials:
             return Credentials(api_keys={registry: ApiKey("the-api-key")})
         case "login":
             return Credentials(logins={here: Login("me", "the-password")})
+        case "job":
+            return Credentials(jobs={registry: JobIdentity("CI", f"{CI}/ask", "the-runner-token")})
         case "identity token":
             return Credentials(logins={here: IdentityToken("the-identity")})
     return Credentials(key=KEY)
@@ -238,8 +243,13 @@ def test_the_table_is_as_long_as_it_should_be() -> None:
     assert len(set(map(str, ROWS))) == len(ROWS) >= 60
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("row", ROWS, ids=str)
+# A job's identity goes to the registry itself: no realm gets any of it, and a few of them show that.
+OF_JOBS = [row for number, row in enumerate(ROWS) if row.via != "realm" or number % 10 == 0]
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"), [(row, kind) for kind in KINDS for row in (OF_JOBS if kind == "job" else ROWS)], ids=str
+)
 def test_every_place_gets_what_it_may(row: Row, kind: str, tls: ssl.SSLContext, folder: Path) -> None:
     registry = Origin.of(row.registry)
     ours = ClientCertificate(registry, folder / "cert.pem", folder / "key.pem")
@@ -257,15 +267,19 @@ def test_every_place_gets_what_it_may(row: Row, kind: str, tls: ssl.SSLContext, 
     ]
     came = [seen for seen in came if there != registry or "/moved" in seen.target]
     told = [mark for mark in MARKS for seen in came if mark.encode() in seen.head + seen.body]
+    gets = Gets.NOTHING if kind == "job" and row.via == "realm" else row.gets
     assert (bool(came), bool(told)) == {
         Gets.SECRET: (True, True),
         Gets.NAMELESS: (True, False),
         Gets.NOTHING: (False, False),
-    }[row.gets], [seen.line for seen in came]
+    }[gets], [seen.line for seen in came]
 
     trusted = {registry, there} if row.gets is Gets.SECRET else {registry}
     for at, seen in world.seen:
-        if Origin.of(at.lower()) not in trusted:
+        if Origin.of(at.lower()) == Origin.of(CI):
+            shown = [mark for mark in MARKS if mark.encode() in seen.head + seen.body]
+            assert (kind, shown) == ("job", ["the-runner-token"])
+        elif Origin.of(at.lower()) not in trusted:
             assert not [mark for mark in MARKS if mark.encode() in seen.head + seen.body], at
     assert world.at(registry), "the registry itself was asked"
     assert world.shown and all(shown is (Origin.of(at) == registry) for at, shown in world.shown)
