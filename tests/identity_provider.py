@@ -10,6 +10,7 @@ import contextlib
 import http.server
 import itertools
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -139,7 +140,7 @@ class Provider:
 
 
 @contextlib.contextmanager
-def provider(now: Any = time.time) -> Iterator[Provider]:
+def provider(now: Any = time.time, tls: ssl.SSLContext | None = None) -> Iterator[Provider]:
     """One that listens on this machine while the block lasts."""
     here = Provider(now=now)
 
@@ -159,7 +160,9 @@ def provider(now: Any = time.time) -> Iterator[Provider]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    here.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    here.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

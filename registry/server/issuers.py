@@ -96,8 +96,16 @@ class _Known:
 class Issuers:
     """The keys of issuers. Safe from several threads; no method waits for an issuer."""
 
-    def __init__(self, transport: TransportTo | None, monotonic: Clock) -> None:
-        """`monotonic` in seconds. Without a transport nobody's keys can be had."""
+    def __init__(
+        self,
+        transport: TransportTo | None,
+        monotonic: Clock,
+        told: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
+        """`monotonic` in seconds. Without a transport nobody's keys can be had. `told` hears of each trouble
+        with an issuer once.
+        """
+        self._told = told
         self._transport = transport
         self._monotonic = monotonic
         self._known: dict[Issuer, _Known] = {}
@@ -183,9 +191,12 @@ class Issuers:
             trouble = error.message
         finally:
             with self._lock:
+                new = trouble and trouble != known.trouble
                 known.busy, known.trouble = False, trouble
                 if keys is not None:
                     known.keys, known.fetched = keys, self._monotonic()
+            if new:
+                self._told(f"the keys of {issuer.url}, who signs ID tokens, could not be had: {trouble}")
 
 
 def issuer_of(token: str, known: Iterable[Issuer]) -> Issuer | None:

@@ -123,7 +123,7 @@ class Service:
         self.set_up_url = ""  # where the first administrator is made, once it has started without accounts
         self._at_once = connect_at_once(plan.directory / FILE)
         self._running: list[Listener] = []
-        self._issuers = Issuers(plan.issuer_transport, time.monotonic)
+        self._issuers = Issuers(plan.issuer_transport, time.monotonic, plan.told)
 
     def start(self) -> str:
         """Begin to listen; the URL it is ready at. InvalidError if an address is taken."""

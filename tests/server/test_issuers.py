@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from guarded import NOW, ORIGIN
-from identity_provider import DISCOVERY, KEYS, Provider, provider, rsa_key
+from identity_provider import DISCOVERY, KEYS, Provider, ec_key, provider
+from peers import write_certificate
 
 from registry.errors import DeniedError, InvalidError, RegistryError, TransientError
 from registry.net.http import Http
@@ -36,7 +39,8 @@ class Lab:
         self.now = 0.0
         self.provider = provider
         self.issuer = Issuer(provider.url)
-        self.issuers = Issuers(over_sockets, lambda: self.now)
+        self.told: list[str] = []
+        self.issuers = Issuers(over_sockets, lambda: self.now, self.told.append)
 
     def ask(self, token: str = "") -> str:
         """What is answered just now: a subject, or the first words of an error."""
@@ -105,11 +109,11 @@ def test_a_key_that_is_not_known_is_asked_for_once_in_a_while(lab: Lab) -> None:
     lab.issuers.look([lab.issuer])
     lab.settled()
     lab.now += AGAIN_SECONDS
-    lab.provider.keys = {"two": rsa_key(2)}
+    lab.provider.keys = {"two": ec_key(2)}
     assert lab.ask().startswith("later")
     lab.settled()
     assert lab.ask() == SUBJECT
-    stranger = Provider(lab.provider.url, {"three": rsa_key(3)}).token(ORIGIN, NOW)
+    stranger = Provider(lab.provider.url, {"three": ec_key(3)}).token(ORIGIN, NOW)
     before = len(lab.provider.asked)
     for _ in range(20):  # so many strangers make nobody ask more often
         assert lab.ask(stranger).startswith("no: ")
@@ -127,6 +131,13 @@ def test_without_keys_a_dead_issuer_is_not_asked_by_every_request(lab: Lab) -> N
         lab.settled()
     assert lab.provider.asked == [DISCOVERY]
     assert "answered 500" in lab.ask()
+    lab.now += AGAIN_SECONDS
+    lab.ask()
+    lab.settled()
+    assert lab.provider.asked == [DISCOVERY] * 2
+    assert [each.partition(": ")[2] for each in lab.told] == [
+        f"{lab.provider.url.partition('//')[2]} answered 500"
+    ]
 
 
 def test_an_issuer_is_one_that_is_known_never_what_a_token_says(lab: Lab) -> None:
@@ -160,6 +171,17 @@ def test_an_issuer_that_lies_gives_no_keys(case: str, lab: Lab) -> None:
     LIES[case](lab.provider)
     with pytest.raises(RegistryError):
         fetched(lab.issuer, over_sockets)
+
+
+def test_an_issuer_with_an_authority_of_its_own_is_known_by_that(tmp_path: Path) -> None:
+    write_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with provider(tls=context) as here:
+        with pytest.raises(DeniedError, match="certificate"):
+            fetched(Issuer(here.url), over_sockets)
+        known = Issuer.named(here.url, (tmp_path / "cert.pem").read_text())
+        assert set(fetched(known, over_sockets).keys) == {"one"}
 
 
 def test_where_the_keys_are_may_be_said_instead_of_discovered(lab: Lab) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from exchange_kit import CLAIMS, SCOPE, exchange, job, may_push, published, refusal
 from guarded import NOW, ORIGIN, PASSED, Door, document, key, text
-from identity_provider import Provider, rsa_key
+from identity_provider import Provider, ec_key
 
 from registry.errors import DeniedError
 from registry.server import audit
@@ -97,9 +97,9 @@ def test_a_name_registered_anew_by_somebody_else_is_another_owner(door: Door, pr
 
 
 def test_an_issuer_is_what_the_registry_knows_not_what_a_token_says(door: Door, provider: Provider) -> None:
-    evil = Provider("https://evil.example", {"one": rsa_key(5)})
+    evil = Provider("https://evil.example", {"one": ec_key(5)})
     assert "iss" in refusal(exchange(door, evil.token(ORIGIN, NOW), SCOPE))
-    pretended = Provider(provider.url, {"one": rsa_key(5)})
+    pretended = Provider(provider.url, {"one": ec_key(5)})
     assert "not signed by" in refusal(exchange(door, pretended.token(ORIGIN, NOW), SCOPE))
     assert evil.asked == []
     door.trust(evil, "acme/other", **CLAIMS)  # known, but for another repository
@@ -270,7 +270,7 @@ def test_keys_that_are_being_fetched_are_a_503_that_says_when(provider: Provider
     door = Door()
     door.join("acme", key(1))
     door.trust(provider, "acme/tiny", **CLAIMS)
-    stranger = Provider(provider.url, {"two": rsa_key(2)})
+    stranger = Provider(provider.url, {"two": ec_key(2)})
     door.now += 30
     answer = exchange(door, stranger.token(ORIGIN, door.now), SCOPE)
     assert (answer.status, answer.headers.get("Retry-After")) == (503, "1")
