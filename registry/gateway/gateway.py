@@ -67,33 +67,23 @@ class Gateway:
 
     def __call__(self, request: Request) -> Response | Later:
         """The answer, or how it comes; no request is refused otherwise than its program can read."""
-        answer = self._answer(request)
-        fields = allowed(request) if self.entrance.refusal(request) is None else {}
-        if not fields:
-            return answer
-        if isinstance(answer, Response):
-            return _with_fields(answer, fields)
-
-        async def shown(body: bytes) -> Response:
-            return _with_fields(await answer.answer(body), fields)
-
-        return replace(answer, answer=shown, told=lambda told: _with_fields(answer.told(told), fields))
-
-    def _answer(self, request: Request) -> Response | Later:
-        shape = Shape.of(request.path)
         route, methods, handler = _route(request.path)
         request.context.route = route
         refusal = self.entrance.refusal(request)
         if refusal is not None:
-            return shape.refusal(*refusal)
+            return Shape.of(request.path).refusal(*refusal)
+        answer = self._answer(request, methods, handler)
+        fields = allowed(request)
+        return _with_fields(answer, fields) if fields else answer
+
+    def _answer(self, request: Request, methods: tuple[str, ...], handler: Handler) -> Response | Later:
+        shape = Shape.of(request.path)
         if request.method == "OPTIONS":
             return preflight(request)
         if request.method not in methods:
             allow = {"Allow": ", ".join(methods)} if methods else None
-            status = 405 if methods else 404
-            return shape.refusal(
-                status, f"this gateway has no {request.method} {request.path[:200]}", headers=allow
-            )
+            sentence = f"this gateway has no {request.method} {request.path[:200]}"
+            return shape.refusal(405 if methods else 404, sentence, headers=allow)
         answer = handler(self, request)
         if isinstance(answer, Later) and self.disabled:
             return shape.refusal(403, f"cloud models are switched off on this machine by {self.disabled}")
@@ -308,5 +298,17 @@ def _route(path: str) -> tuple[str, tuple[str, ...], Handler]:
     return "none", (), Gateway.refused
 
 
-def _with_fields(answer: Response, fields: Mapping[str, str]) -> Response:
-    return replace(answer, headers=Headers((*answer.headers, *fields.items())))
+def _with_fields(answer: Response | Later, fields: Mapping[str, str]) -> Response | Later:
+    """The same answer with more fields in its head, whenever it comes."""
+
+    def added(response: Response) -> Response:
+        return replace(response, headers=Headers((*response.headers, *fields.items())))
+
+    if isinstance(answer, Response):
+        return added(answer)
+    later = answer
+
+    async def shown(body: bytes) -> Response:
+        return added(await later.answer(body))
+
+    return replace(later, answer=shown, told=lambda document: added(later.told(document)))

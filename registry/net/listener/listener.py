@@ -193,7 +193,7 @@ class _Connected(web.RequestHandler):
             self._driver.record_unread(str(request.remote or ""), status)
         else:
             _LOG.error("a request crashed", exc_info=exc)
-            answer = fault("UNKNOWN", "the registry failed; its log says how", status=status)
+            answer = fault("UNKNOWN", "the server failed; its log says how", status=status)
         assert isinstance(answer.body, bytes)
         outgoing = web.Response(status=status, body=answer.body, headers=dict(answer.headers))
         outgoing.force_close()
