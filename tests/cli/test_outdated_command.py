@@ -124,6 +124,7 @@ def test_a_model_with_another_name_here_is_compared_with_where_it_came_from(
 ) -> None:
     ferry("pull", pulled, "--as", "mine").well()
     ferry("rm", pulled).well()
+    assert len(list((ferry.models / ".ferry" / "origins").iterdir())) == 1, "what is gone came from nowhere"
     publish(NEW)
     assert states(ferry) == {"mine:latest": "outdated"}
 

@@ -258,6 +258,22 @@ def test_what_an_interrupted_repair_fetched_is_not_fetched_again(
     check_store(models)
 
 
+@by_both
+def test_what_an_interrupted_repair_found_right_is_not_compared_again(
+    path: Path, store: Store, models: Path
+) -> None:
+    flip(path, 7 * GRAIN + 3)
+    sums = list((models / ".ferry" / "sums").iterdir())
+    with pytest.raises(DeniedError):
+        repair(store, Ending(filled(MODEL), after=0 if sums else 5))
+    store.close()
+
+    report = repair(Store(models, grain=GRAIN), filled(MODEL))
+
+    assert report.transferred <= len(DATA) - 3 * GRAIN
+    check_store(models)
+
+
 def test_a_pull_after_an_interrupted_repair_goes_on_with_what_that_fetched(
     path: Path, store: Store, models: Path
 ) -> None:
