@@ -113,7 +113,8 @@ class _Repair:
         with self._noted(name):
             origin = self._origin(name)
             report = copy(self._opened.remote(origin), self._store, origin, to=name, engine=self._engine)
-            self._store.origins.put(name, Origin(origin, report.manifest.digest))
+            if self._place is None:
+                self._store.origins.put(name, Origin(origin, report.manifest.digest))
             self.moved += report.transferred
             self.fetched.add(name)
 

@@ -107,14 +107,9 @@ class Overlay:
         """Make the file at `to`, which was the damaged one, what this is. StorageError."""
         with self._lock:
             whole = self._patched.total == self._size
-        if not whole and self._base.is_at(to):
-            try:
-                self._mend()
-            except StorageError:  # not ours to write, a sector that takes no byte, …
-                whole = False
-            else:
-                remove(self._patch.path)
-                return
+        if not whole and self._base.is_at(to) and self._mended():
+            remove(self._patch.path)
+            return
         self._complete()
         move(self._patch.path, to, owner, durably)
 
@@ -130,15 +125,22 @@ class Overlay:
         except RegistryError:
             return b""
 
-    def _mend(self) -> None:
-        """Write what is patched in its place, as far as it differs; durable when this returns."""
-        for piece, patched in self.parts(Span(0, self._size)):
-            for part in piece.cut(_COMPARED) if patched else ():
-                right = self._patch.read(part.length, part.offset)
-                if self._there(part.length, part.offset) != right:
-                    self._base.write(right, part.offset)
-        self._base.truncate(self._size)
-        self._base.sync()
+    def _mended(self) -> bool:
+        """Write what is patched in its place, as far as it differs; whether that is done, and durable.
+
+        Not where the file is not this user's to write, or a sector of it takes no byte.
+        """
+        try:
+            for piece, patched in self.parts(Span(0, self._size)):
+                for part in piece.cut(_COMPARED) if patched else ():
+                    right = self._patch.read(part.length, part.offset)
+                    if self._there(part.length, part.offset) != right:
+                        self._base.write(right, part.offset)
+            self._base.truncate(self._size)
+            self._base.sync()
+        except StorageError:
+            return False
+        return True
 
     def _complete(self) -> None:
         """Copy into the patch what it lacks, so that it is the whole file; durable when this returns."""

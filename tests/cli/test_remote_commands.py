@@ -15,6 +15,7 @@ from shelf import put_model
 from spy import Spy, reply
 
 from registry.model.manifests import DOCKER_CONFIG, DOCKER_MANIFEST
+from registry.publish.writer import tiny
 
 People = Callable[[str], Ferry]
 WEIGHTS = b"GGUF" + bytes(range(251)) * 8000
@@ -222,3 +223,19 @@ def test_a_repository_without_a_tag_or_a_manifest_that_says_nothing_hides_no_oth
 
     assert [entry["name"] for entry in listed.json] == [f"{host}/acme/tiny:2.0"]
     assert "acme/tiny:1.0 is left out" in listed.err
+
+
+def test_show_looks_into_weights_here_and_there_alike(house: House, ada: Ferry) -> None:
+    name = f"{house.host}/ada/looked-into:1.0"
+    put_model(
+        Path(ada.environ["OLLAMA_MODELS"]), name.replace(":1.0", "/1.0"), tiny() + bytes(8 * 1024 * 1024)
+    )
+    here = ada("show", name, "--format", "json").well().json["weights"]
+    ada("push", name).well()
+
+    there = ada("show", "--remote", name, "--format", "json").well()
+
+    assert there.json["weights"] == here
+    assert (here["architecture"], here["quantization"]) == ("llama", "F16")
+    assert here["parameters"] > 0 and here["tensors"] > 0 and here["context_length"] > 0
+    assert "context length" in ada("show", "--remote", name).well().out

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MiB = 1024 * 1024
 SIZE = 20 * MiB  # two spans
 MOMENTS = 0.9  # seconds within which a run is killed; half of them are Python's own start
+KILLS = 1  # before the run that ends it
 SLOW = "30M"  # bytes a second: what moves takes about as long as the start
 
 
@@ -99,7 +100,7 @@ def test_a_repair_that_is_killed_made_nothing_worse_and_the_next_ends_it(
     path.write_bytes(spoilt)
     before = wrong(path, data)
 
-    for _ in range(2):
+    for _ in range(KILLS):
         killed_after = chance.uniform(0.2, MOMENTS)
         ferry(tmp_path, "verify", "--repair", "--limit-rate", SLOW, killed_after=killed_after)
         assert wrong(path, data) <= before
@@ -107,7 +108,6 @@ def test_a_repair_that_is_killed_made_nothing_worse_and_the_next_ends_it(
     ferry(tmp_path, "verify", "--repair")
 
     assert path.read_bytes() == data
-    ferry(tmp_path, "verify")
     check_store(models)
 
 
@@ -128,7 +128,7 @@ def test_an_update_that_is_killed_leaves_the_old_model_or_the_new_one(
             (publisher / "manifests" / registry.host / "acme" / f"update-{seed}" / "1").read_bytes()
         )
 
-    for _ in range(2):
+    for _ in range(KILLS):
         killed_after = chance.uniform(0.2, MOMENTS)
         ferry(tmp_path, "update", "--all", "--limit-rate", SLOW, killed_after=killed_after)
         check_store(models, {key: manifests})

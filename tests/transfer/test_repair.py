@@ -365,7 +365,7 @@ def test_a_sector_that_takes_no_byte_is_left_for_a_new_file(
     check_store(models)
 
 
-@pytest.mark.seeds(4)
+@pytest.mark.seeds(2)
 @by_both
 def test_any_damage_is_mended(seed: int, path: Path, store: Store, models: Path) -> None:
     """Bits, zeros, lost ends, in any number, and sources that flip and break: what remains is the model."""
