@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from limits import RateLimitItemPerMinute
-
 from registry.auth.keys import PublicKey
 from registry.contracts import Actor, Clock
 from registry.errors import DeniedError, InvalidError, NotFoundError
@@ -31,7 +29,7 @@ from registry.server.principal import API_KEY, MACHINE_KEY, PUBLISHER, SERVICE, 
 from registry.server.reading import date
 from registry.server.rights import Rights
 from registry.server.table import Need, Row, Table
-from registry.server.throttle import Throttle
+from registry.server.throttle import Rate, Throttle
 from registry.server.visitor import Visitor
 from registry.wire.messages import Accept, Request, Response
 from registry.wire.routes import Route
@@ -47,7 +45,7 @@ KINDS = {
 _SECRET_BYTES = 4 * 1024  # of a body that tells a secret
 _USUAL_SCOPES = ("*:pull",)
 # Who cleans up after a leak has a few of them, and nobody has many.
-_TOLD = RateLimitItemPerMinute(30)
+_TOLD = Rate(30)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,65 @@ import ipaddress
 import math
 import time
 from dataclasses import dataclass, field
-
-from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING
 
 from registry.errors import Reason, TransientError
 
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+    from limits.storage import MemoryStorage
+    from limits.strategies import MovingWindowRateLimiter
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `times` within `minutes`."""
+
+    times: int
+    minutes: int = 1
+
+
 # A person who mistypes a password five times waits; nobody can keep an account's owner out from elsewhere.
-_PAIR = RateLimitItemPerMinute(5, 15)
-_ADDRESS = RateLimitItemPerMinute(50, 15)  # one guess at each of many accounts
+_PAIR = Rate(5, 15)
+_ADDRESS = Rate(50, 15)  # one guess at each of many accounts
+
+
+class _Counts:
+    """What is counted, from the first guess on: it takes a thread, and a library that is slow to import."""
+
+    def __init__(self) -> None:
+        self._limiter: MovingWindowRateLimiter | None = None
+        self._storage: MemoryStorage | None = None
+        self._lock = Lock()
+
+    @property
+    def limiter(self) -> MovingWindowRateLimiter:
+        """Counts."""
+        from limits.storage import MemoryStorage
+        from limits.strategies import MovingWindowRateLimiter
+
+        with self._lock:
+            if self._limiter is None:
+                self._storage = MemoryStorage()
+                self._limiter = MovingWindowRateLimiter(self._storage)
+            return self._limiter
+
+    def keep_below(self, most: int) -> None:
+        """Forget everything where it is as much as that."""
+        if self._storage is not None and len(self._storage.events) >= most:
+            self._storage.reset()
+
+    def __len__(self) -> int:
+        return len(self._storage.events) if self._storage is not None else 0
+
+
+@lru_cache
+def _item(rate: Rate) -> RateLimitItem:
+    from limits import RateLimitItemPerMinute
+
+    return RateLimitItemPerMinute(rate.times, rate.minutes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,35 +76,30 @@ class Throttle:
     it, it begins anew. They have very many guesses as it is, and passwords take their time.
     """
 
-    pair: RateLimitItem = _PAIR
-    address: RateLimitItem = _ADDRESS
+    pair: Rate = _PAIR
+    address: Rate = _ADDRESS
     most: int = 20_000
-    _counts: MemoryStorage = field(default_factory=MemoryStorage, repr=False)
-    _limiter: MovingWindowRateLimiter = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_limiter", MovingWindowRateLimiter(self._counts))
+    _counts: _Counts = field(default_factory=_Counts, repr=False)
 
     def guess(self, what: str, account: str, address: str) -> None:
         """Count one guess at the account. TransientError, with the seconds to wait, for one too many."""
-        network = network_of(address)
-        if len(self._counts.events) >= self.most:
-            self._counts.reset()
-        if not self._limiter.test(self.address, what, network):
+        network, limiter = network_of(address), self._counts.limiter
+        self._counts.keep_below(self.most)
+        if not limiter.test(_item(self.address), what, network):
             raise self._too_many(self.address, address, what, network)
-        if not self._limiter.hit(self.pair, what, account, network):
+        if not limiter.hit(_item(self.pair), what, account, network):
             raise self._too_many(self.pair, address, what, account, network)
 
     def wrong(self, what: str, address: str) -> None:
         """Count it for the address too, as it was wrong: whole offices sign in from one address."""
-        self._limiter.hit(self.address, what, network_of(address))
+        self._counts.limiter.hit(_item(self.address), what, network_of(address))
 
     def right(self, what: str, account: str, address: str) -> None:
         """Forget the guesses at `account`: one was right."""
-        self._limiter.clear(self.pair, what, account, network_of(address))
+        self._counts.limiter.clear(_item(self.pair), what, account, network_of(address))
 
-    def _too_many(self, item: RateLimitItem, address: str, *who: str) -> TransientError:
-        ends = self._limiter.get_window_stats(item, *who).reset_time
+    def _too_many(self, rate: Rate, address: str, *who: str) -> TransientError:
+        ends = self._counts.limiter.get_window_stats(_item(rate), *who).reset_time
         wait = max(1, math.ceil(ends - time.time()))
         return TransientError(
             f"too many failed attempts from {address}: try again in {math.ceil(wait / 60)} min",

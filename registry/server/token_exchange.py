@@ -9,8 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from limits import RateLimitItemPerMinute
-
 from registry.contracts import Actor, Clock
 from registry.errors import DeniedError, InvalidError, RegistryError, StorageError, TransientError
 from registry.server.documents import STRANGERS_BYTES, STRANGERS_SECONDS, answer
@@ -20,7 +18,7 @@ from registry.server.job_tokens import JobClaims, JobTokens
 from registry.server.names import Names
 from registry.server.parameters import Pairs, only, parse_form, scopes_in
 from registry.server.publishers import Publisher, Publishers, differing_in_words
-from registry.server.throttle import Throttle
+from registry.server.throttle import Rate, Throttle
 from registry.server.tokens import MOST_SCOPES, Scope
 from registry.server.visitor import Visitor
 from registry.wire.exchange import ACCESS_TOKEN, GRANT, ID_TOKEN
@@ -32,8 +30,8 @@ _CODES = {400: "invalid_request", 403: "access_denied", 429: _LATER, 503: _LATER
 _ACTIONS = frozenset({"pull", "push"})
 _WITHOUT_RIGHTS = (("registry", "catalog"), ("registry", "account"))  # what any token may be for
 # A job asks a few times an hour; a whole company's jobs may share one address.
-_REFUSED = RateLimitItemPerMinute(60)
-_WRITTEN = RateLimitItemPerMinute(120)  # refusals that go into the audit log, from everywhere
+_REFUSED = Rate(60)
+_WRITTEN = Rate(120)  # refusals that go into the audit log, from everywhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from registry.server.key_scopes import parse_scopes
 from registry.server.metrics import Metrics
 from registry.server.principal import Right
 from registry.server.sessions import Sessions
-from registry.server.table import table
+from registry.server.table import Table, table
 from registry.server.tokens import TOKEN_SECONDS, Signer, Tokens
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
@@ -75,6 +75,8 @@ class World:
     sessions: Sessions
     brings: dict[str, dict[str, str]] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1000))
+    _account: Table = field(default_factory=dict)
+    _metrics: Metrics = field(default_factory=Metrics)
 
     @classmethod
     def made(cls, directory: Path) -> World:
@@ -209,6 +211,8 @@ class World:
 
     def ask(self, cell: Cell) -> Response:
         """What a cell's request is answered. A change that is to be made is made to a depot of its own."""
+        if cell.target.endswith("/revoke"):  # strangers may do that so often only
+            self._account = {}
         self.door.guard, uploads = self._guard(self.depot), self.uploads
         if cell.target.startswith("/v2/acme/") and cell.status < 300 and cell.method not in ("GET", "HEAD"):
             depot = MemoryDepot()
@@ -235,7 +239,8 @@ class World:
     def _guard(self, depot: Depot) -> Guard:
         door = self.door
         app = App(depot, door.rights, door.links, direct_upload=True)
-        rows = table(app, door.identity, Metrics().answer, account_rows(door, self.depot))
+        self._account = self._account or account_rows(door, self.depot)
+        rows = table(app, door.identity, self._metrics.answer, self._account)
         return replace(door.guard, table=rows, sessions=self.sessions)
 
     def _meant(self, cell: Cell, target: str) -> str:
