@@ -47,7 +47,7 @@ def outdated(invocation: Invocation, names: tuple[str, ...]) -> int:
         invocation.terminal.document([_document(row) for row in rows])
     else:
         _tell(invocation, rows, whole=bool(wanted) or invocation.settings.on("verbose"))
-    for error in errors:
+    for error in {error.message: error for error in errors}.values():  # a host that is down is said once
         complain(error, invocation.terminal, short=invocation.terminal.json)
     return exit_code([error.exit for error in errors])
 
@@ -134,21 +134,10 @@ def _document(row: Row) -> Document:
 
 def _tell(invocation: Invocation, rows: Sequence[Row], *, whole: bool) -> None:
     good = [row for row in rows if isinstance(row, Compared)]
-    shown = [row for row in good if whole or row.standing not in _QUIET]
+    shown = [row for row in rows if isinstance(row, Failed) or whole or row.standing not in _QUIET]
     if shown:
-        invocation.terminal.table(
-            ("NAME", "HERE", "THERE", "STATE", "COST"),
-            [
-                (
-                    str(row.name),
-                    row.here.short,
-                    row.there.short if row.there else "-",
-                    str(row.standing),
-                    size(row.cost) if row.cost is not None else "-",
-                )
-                for row in shown
-            ],
-        )
+        head = ("NAME", "HERE", "THERE", "STATE", "COST")
+        invocation.terminal.table(head, [_cells(row) for row in shown])
     late = [row for row in good if row.standing is Standing.OUTDATED]
     models = f"{len(good)} model{'s' * (len(good) != 1)}"
     if not late:
@@ -156,6 +145,15 @@ def _tell(invocation: Invocation, rows: Sequence[Row], *, whole: bool) -> None:
         return
     cost = sum(row.cost or 0 for row in late)
     invocation.terminal.line(f"{models}, {len(late)} outdated: ferry update --all fetches {size(cost)}")
-    changed = len(shown) - len(late)
-    if changed and not whole:
-        invocation.terminal.note(f"ferry: what was changed here, {changed}, is left alone")
+    left = sum(row.standing not in (*_QUIET, Standing.OUTDATED) for row in good)
+    if left:
+        invocation.terminal.note(f"ferry: what was changed here, or may have been ({left}), is left alone")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """A model's line of the table."""
+    if isinstance(row, Failed):
+        return (str(row.name), "-", "-", "failed", "-")
+    there = row.there.short if row.there else "-"
+    cost = size(row.cost) if row.cost is not None else "-"
+    return (str(row.name), row.here.short, there, str(row.standing), cost)

@@ -144,6 +144,7 @@ def test_one_that_fails_does_not_stop_the_others(ferry: Ferry, publish: Publish)
     done = ferry("update", "--all", "--format", "json")
 
     assert told.code == done.code == 6
+    assert told.err.count("refused the connection") == 1, "a host that is down is said once"
     assert sorted(str(row.get("state")) for row in told.json) == ["None"] * 3 + ["outdated"]
     assert [row["tag"] for row in done.json if "tag" in row] == ["moved"]
     assert all(row["error"]["host"] == "127.0.0.1:1" for row in told.json if "error" in row)
