@@ -345,6 +345,9 @@ class Depot(Protocol):
     def manifest(self, repository: str, reference: Digest | str) -> Document | None:
         """The manifest a digest or tag stands for."""
 
+    def why_immutable(self, repository: str, tag: str) -> str:
+        """The sentence that moving the tag is refused with; "" for one that may be moved."""
+
     def publish(
         self,
         repository: str,

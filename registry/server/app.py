@@ -25,6 +25,7 @@ from registry.server.visitor import Visitor
 from registry.wire import routes
 from registry.wire.faults import fault
 from registry.wire.headers import Headers
+from registry.wire.immutable import IMMUTABLE
 from registry.wire.messages import Accept, Request, Response, accept_small
 from registry.wire.routes import Place
 from registry.wire.visibility import SUPPORTED, VISIBILITY, read_visibility, write_visibility
@@ -74,17 +75,21 @@ class App:
 
     # --- manifests ---------------------------------------------------------------------------------
 
-    def manifest(self, _request: Request, visitor: Visitor) -> Response:
-        place = visitor.place
-        found = self.depot.manifest(place.repository, reference(place))
+    def manifest(self, request: Request, visitor: Visitor) -> Response:
+        """To who may write there, the answer to a HEAD says too that the tag is to stay where it is."""
+        place, named = visitor.place, reference(visitor.place)
+        found = self.depot.manifest(place.repository, named)
         if found is None:
             return self._no_manifest(place)
+        writes = request.method == "HEAD" and visitor.right >= Right.WRITE and not isinstance(named, Digest)
+        stays = self.depot.why_immutable(place.repository, str(named)) if writes else ""
         headers = (
             ("Content-Type", found.media_type),
             ("Docker-Content-Digest", str(found.digest)),
             ("ETag", f'"{found.digest}"'),
             _VERSION,
             SUPPORTED,
+            *(((IMMUTABLE, stays),) if stays else ()),
         )
         return Response(200, Headers(headers), found.raw)
 

@@ -205,6 +205,9 @@ class DiskDepot:
     def manifest(self, repository: str, reference: Digest | str) -> Document | None:
         return self.manifests.manifest(repository, reference)
 
+    def why_immutable(self, repository: str, tag: str) -> str:
+        return self.manifests.why_immutable(repository, tag)
+
     def publish(
         self,
         repository: str,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from registry.contracts import NOBODY, Actor, Blob, Document, Referrer, Tag, Upload
-from registry.errors import CorruptError, InvalidError, NotFoundError
+from registry.errors import CorruptError, InvalidError, NotFoundError, ProtocolError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.server.descriptors import artifact_type, descriptor
@@ -119,6 +119,14 @@ class MemoryDepot:
             digest = reference if isinstance(reference, Digest) else tag.digest if tag else None
             found = here.manifests.get(digest) if digest else None
         return Document(found.digest, found.media_type, found.raw) if found else None
+
+    def why_immutable(self, repository: str, tag: str) -> str:
+        try:
+            with self._lock:
+                self._check_stays(repository, tag)
+        except ProtocolError as error:
+            return error.message
+        return ""
 
     def publish(
         self,

@@ -58,6 +58,16 @@ class Manifests:
             self.pulled[repository.lower(), digest] = now
         return Document(Digest.parse(digest), media_type, raw)
 
+    def why_immutable(self, repository: str, tag: str) -> str:
+        mine = select(TAGS.c.digest).join(REPOSITORIES, REPOSITORIES.c.id == TAGS.c.repository)
+        with reading(self.engine) as database:
+            found = covering(patterns_of(database, repository), repository, tag)
+            if found is None:
+                return ""
+            tags = mine.where(REPOSITORIES.c.name == repository.lower(), TAGS.c.tag == tag)
+            digest = database.execute(tags).scalar()
+        return immutable(repository, tag, digest, found).message if digest is not None else ""
+
     def publish(
         self,
         repository: str,

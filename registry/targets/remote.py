@@ -48,10 +48,12 @@ from registry.targets.upload import FIRST_PART, SMALL_BYTES, UploadIntake, writi
 from registry.wire import faults, routes
 from registry.wire.faults import Refusal
 from registry.wire.headers import Headers
+from registry.wire.immutable import IMMUTABLE
 from registry.wire.messages import Access, Request, Response
 from registry.wire.visibility import VISIBILITY
 
 _ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_INDEX, OCI_ARTIFACT))}
+_SENTENCE = 500  # characters of why a registry does not do something
 _NO_HEAD = (400, 405, 501)  # it answers GET only, or tells nobody but who asks in another way what is wrong
 _KIND_REFUSED = (400, 405, 406, 415, 422)
 _BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
@@ -78,6 +80,7 @@ class Remote:
     methods: Methods = field(default_factory=memory_methods)
     visibility: str = ""
     refused: Refused = field(default_factory=Refused)
+    immutable: dict[str, tuple[Digest, str]] = field(default_factory=dict)  # by name: it stays, and why
 
     # --- reading -----------------------------------------------------------------------------------
 
@@ -110,7 +113,10 @@ class Remote:
         ok = (200, *_NO_HEAD)
         try:
             response = self.peer.ask("HEAD", path, doing, ok=ok, access=reading(name), headers=_ACCEPT)
-            return Digest.parse(response.headers.get("Docker-Content-Digest"))
+            digest = Digest.parse(response.headers.get("Docker-Content-Digest"))
+            if why := response.headers.get(IMMUTABLE):
+                self.immutable[str(name)] = digest, faults.printable(why)[:_SENTENCE]
+            return digest
         except InvalidError:
             return self.resolve(name).digest
         except ProtocolError as error:
@@ -202,7 +208,18 @@ class Remote:
     # --- writing -----------------------------------------------------------------------------------
 
     def prepare(self, name: Name, manifest: Manifest) -> None:
-        """A registry says itself what it does not take; but one that cannot hide a model must not get it."""
+        """A registry says itself what it does not take; but one that cannot hide a model must not get it.
+
+        Nor is anything sent where it has said that the tag stays another manifest's.
+        """
+        digest, why = self.immutable.get(str(name), (manifest.digest, ""))
+        if digest != manifest.digest:
+            raise ProtocolError(
+                f"publishing {name}: {self.peer.host} refuses it: {why}; nothing was sent",
+                host=self.peer.host,
+                name=str(name),
+                reason=Reason.TAG_IMMUTABLE,
+            )
         if not self.visibility:
             return
         doing = f"asking whether {name} can be made {self.visibility}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from registry.server.depot import DiskDepot
 from registry.server.depot_memory import MemoryDepot
 from registry.server.immutable import MOST_PATTERNS, ImmutableTags, TagPattern
 from registry.wire.headers import Headers
+from registry.wire.immutable import IMMUTABLE
 from registry.wire.messages import Request
 
 
@@ -54,8 +56,10 @@ def test_a_tag_is_made_once_and_then_neither_moved_nor_deleted(depot: Depot, whe
         with pytest.raises(ProtocolError, match=said):
             change()
     assert [each.digest for each in depot.tags("acme/tiny", "", 9)] == [first.digest]
+    assert re.fullmatch(said, depot.why_immutable("acme/tiny", "v1"))
     depot.publish("acme/tiny", other, "latest")
     depot.publish("acme/tiny", first, "latest")
+    assert [depot.why_immutable("acme/tiny", tag) for tag in ("latest", "v2")] == ["", ""]
     depot.delete_tag("acme/tiny", "latest")
 
 
@@ -158,6 +162,7 @@ def test_there_is_an_end_to_the_patterns_of_a_namespace(tmp_path: Path) -> None:
 def test_a_client_is_answered_412_with_the_tag_its_digest_and_the_pattern(tmp_path: Path) -> None:
     door = Door(depot=lambda door: DiskDepot(tmp_path, door.engine, lambda: door.now, lambda: "s"))
     door.join("acme", key(1))
+    door.rights.set_public("acme/tiny", True)
     depot = DiskDepot(tmp_path, door.engine, lambda: door.now, iter("abcdef").__next__)
     protect(depot, "acme/tiny", "v*")
     first, other = published(depot, "v1"), another(depot)
@@ -183,6 +188,18 @@ def test_a_client_is_answered_412_with_the_tag_its_digest_and_the_pattern(tmp_pa
     account = door.token(key(1), "registry:account:*")
     assert door.ask("DELETE", "/api/repositories/acme/tiny", token=account).status == 412
     assert depot.manifest("acme/tiny", first.digest) is not None
+    head = {"Host": HOST, "Authorization": f"Bearer {token}"}
+    told = [
+        door.send(Request(method, f"{ORIGIN}/v2/acme/tiny/manifests/{path}", Headers(fields))).headers
+        for method, path, fields in (
+            ("HEAD", "v1", head),
+            ("GET", "v1", head),
+            ("HEAD", str(first.digest), head),
+            ("HEAD", "v1", {"Host": HOST}),
+        )
+    ]
+    said = f"acme/tiny:v1 stays {first.digest}: the tags 'v*' of acme/tiny are immutable"
+    assert [each.get(IMMUTABLE) for each in told] == [said, "", "", ""]
     assert ask("PUT", "v1", first)[0] == 201
     assert ask("PUT", "v2", other)[0] == 201
     assert tags(depot) == ["v1", "v2"]
