@@ -44,8 +44,7 @@ class Rounds:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         keep_buffers()
-        at_once = min(AT_ONCE, invocation.settings.get("jobs") or AT_ONCE)
-        self.engine = transfers.engine(invocation, watcher, opened, at_once)
+        self.engine = transfers.engine(invocation, watcher, opened, AT_ONCE)
         self._invocation = invocation
         self._opened = opened
         self._watcher = watcher

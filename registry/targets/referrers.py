@@ -6,7 +6,7 @@ OCI distribution specification 1.1, "Listing Referrers" and "Referrers Tag Schem
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from registry.errors import DeniedError, InvalidError, NotFoundError, ProtocolError
 from registry.model.digests import Digest
@@ -36,21 +36,29 @@ def listed(peer: Peer, name: Name) -> list[Descriptor] | None:
     found: list[Descriptor] = []
     try:
         for page in peer.pages(routes.referrers(name.repository, digest), doing, Access(name.repository)):
-            items = page.get("manifests")
-            if not isinstance(items, list):
-                raise ProtocolError(f"{doing}: {peer.host} sent no index", host=peer.host)
-            found += [Descriptor.parse(item, f"manifests[{at}]") for at, item in enumerate(items)]
+            found += _entries(page, doing, peer.host)
             if len(found) > _MOST:
-                raise ProtocolError(f"{doing}: more than {_MOST}", host=peer.host)
-    except InvalidError as error:
-        raise ProtocolError(f"{doing}: {peer.host} sent {error.message}", host=peer.host) from None
+                raise ProtocolError(f"{doing}: {peer.host} has more than {_MOST}", host=peer.host)
     except (NotFoundError, DeniedError):
         return None
-    except ProtocolError as error:
-        if found or " sent " in error.message:
+    except ProtocolError:
+        if found:
             raise
-        return None  # 400, 405: it does not know the question
+        return None  # 400, 405, a web page: it does not know the question
     return found
+
+
+def _entries(page: Mapping[str, object], doing: str, host: str) -> list[Descriptor]:
+    """The descriptors of a page, which is an index."""
+    items = page.get("manifests")
+    if not isinstance(items, list):
+        raise ProtocolError(f"{doing}: {host} sent no index", host=host)
+    try:
+        return [Descriptor.parse(item, f"manifests[{at}]") for at, item in enumerate(items)]
+    except InvalidError as error:
+        raise ProtocolError(
+            f"{doing}: {host} sent an index that is none: {error.message}", host=host
+        ) from None
 
 
 def merged(there: Manifest | None, more: Iterable[Descriptor]) -> Manifest | None:

@@ -28,7 +28,7 @@ class Engine:
     def __init__(self, options: Options | None = None, *, at_once: int = 1) -> None:
         self.options = options or Options()
         self.current_blobs = CurrentBlobs()
-        self._at_once = at_once
+        self.at_once = at_once if self.options.jobs is None else min(at_once, self.options.jobs)
         self._hosts: dict[tuple[Side, str], HostRecord] = {}
         self._workers: dict[_Route, int] = {}
         self._running: set[threading.Event] = set()
@@ -72,7 +72,7 @@ class Engine:
 
     def workers(self, model: ModelTransfer) -> Workers:
         """As many as paid between these two hosts, to begin with."""
-        jobs, share = self.options.jobs, self._at_once
+        jobs, share = self.options.jobs, self.at_once
         if jobs is not None:
             return Workers(max(1, jobs // share))
         most = max(FEWEST, MOST // share)

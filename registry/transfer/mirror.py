@@ -35,7 +35,7 @@ class Mirror:
         self._work = work
         self._tell = tell
         self._keep_going = keep_going
-        self._copying = threading.Semaphore(AT_ONCE)
+        self._copying = threading.Semaphore(engine.at_once)
         self._put_off: deque[Pair] = deque()
         self._dead: dict[tuple[Side, str], RegistryError] = {}  # hosts that failed again at the end
         self._bug: BaseException | None = None

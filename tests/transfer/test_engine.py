@@ -112,6 +112,7 @@ def test_models_side_by_side_share_the_workers() -> None:
     engine = Engine(Options(jobs=8), at_once=4)
     assert engine.workers(engine.model(Memory(), Memory(), NAME, NAME)).limit == 2
     engine = Engine(Options(jobs=1), at_once=4)
+    assert engine.at_once == 1
     assert engine.workers(engine.model(Memory(), Memory(), NAME, NAME)).limit == 1
 
 

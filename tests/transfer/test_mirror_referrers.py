@@ -95,6 +95,25 @@ def no_list_of_referrers(request: Request) -> Response | None:
     return fault("UNSUPPORTED", "what?", status=404) if "/referrers/" in request.path else None
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(200, Headers({"Content-Type": "text/html"}), b"<html>what?</html>"),
+        Response(200, Headers(), b'{"manifests":7}'),
+        fault("UNSUPPORTED", "no", status=405),
+        fault("DENIED", "no"),
+    ],
+    ids=["page", "no index", "405", "403"],
+)
+def test_a_registry_that_does_not_know_what_referrers_are_stops_no_model(
+    between: Pairing, answer: Response
+) -> None:
+    between.put("acme/tiny:1", Model.random(15, KiB))
+    between.source.wrong = lambda request: answer if "/referrers/" in request.path else None
+
+    assert between.run(between.pair("acme/tiny:1"))["tiny:1"].outcome is Outcome.COPIED
+
+
 @pytest.mark.parametrize("plain", [False, True])
 def test_signatures_and_their_signatures_go_along(between: Pairing, plain: bool) -> None:
     model, second = signed(between, "acme/tiny:1", 8)
