@@ -75,7 +75,7 @@ def _copy(engine: Engine, model: ModelTransfer, known: Manifest | None, depth: i
         missing = [blob for blob in manifest.blobs() if str(blob.digest) in error.digests]
         if not missing:
             raise
-        again = move(model.disbelieving(missing), missing, engine.workers(model), options)
+        again = move(model.anew(), missing, engine.workers(model), options)
         reports = replaced(reports, again)
         patience.retry(lambda: model.destination.publish(to, manifest, was), Side.DESTINATION)
     report = Report(to, manifest, options.clock() - began, tuple(reports), was)

@@ -41,8 +41,3 @@ class CurrentBlobs:
     def holder(self, key: Key) -> Name | None:
         """A name at that host whose repository has the blob, if one is known."""
         return self._holders.get(key)
-
-    def forget(self, key: Key) -> None:
-        """The host says that it does not have it after all."""
-        with self._lock:
-            self._holders.pop(key, None)

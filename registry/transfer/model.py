@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from registry.contracts import Destination, How, Source
@@ -57,10 +56,8 @@ class ModelTransfer:
         named = tuple(BlobSource(each.source, each.name.with_reference(digest)) for each in self.sources)
         return replace(self, sources=named, to=self.to.with_reference(digest), unchanged=False, moved=0)
 
-    def disbelieving(self, blobs: Iterable[Descriptor]) -> ModelTransfer:
-        """The same model, where the destination turned out not to hold `blobs` by any name."""
-        for blob in blobs:
-            self.current_blobs.forget(self.key(blob))
+    def anew(self) -> ModelTransfer:
+        """The same model, where the destination turned out not to hold what was near."""
         return replace(self, near=None, unchanged=False)
 
     def count(self, length: int) -> None:

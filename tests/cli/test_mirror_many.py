@@ -19,36 +19,40 @@ from registry.model.names import Name
 VERSIONS = ("v1", "v2", "v10", "latest")
 
 
-@pytest.fixture
-def connections() -> Iterator[Connections]:
-    opened = Connections(lambda _: HostSettings(), Credentials())
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def fill(connections: Connections) -> Callable[..., None]:
+@pytest.fixture(scope="module")
+def fill() -> Iterator[Callable[..., None]]:
     """Publish models under these tags of a repository, each another one."""
+    connections = Connections(lambda _: HostSettings(), Credentials())
 
     def publish(repository: str, *tags: str, size: int = 3000) -> None:
         for number, tag in enumerate(tags):
             name = Name.parse(f"{repository}:{tag}")
-            put(connections.remote(name), name, Model.random(number + 10 * sum(repository.encode()), size))
+            seed = number + 10 * sum(repository.encode())
+            put(connections.remote(name), name, Model.random(seed, size))
 
-    return publish
+    yield publish
+    connections.close()
+
+
+@pytest.fixture(scope="module")
+def team(docker_registry: Registry, fill: Callable[..., None]) -> str:
+    """A namespace of two repositories with four tags, which no test changes."""
+    for model in ("one", "two"):
+        fill(f"{docker_registry.host}/team/{model}", *VERSIONS)
+    return f"{docker_registry.host}/team"
 
 
 @pytest.fixture
-def team(docker_registry: Registry, fill: Callable[..., None], request: pytest.FixtureRequest) -> str:
-    """A namespace of its own with two repositories of four tags."""
-    namespace = f"{docker_registry.host}/{request.node.name[5:60].replace('_', '-').strip('-')}"
-    for model in ("one", "two"):
-        fill(f"{namespace}/{model}", *VERSIONS)
-    return namespace
+def own(request: pytest.FixtureRequest) -> str:
+    """A namespace for this test alone, at whatever registry."""
+    name: str = request.node.name
+    return name[5:60].replace("_", "-").strip("-")
 
 
-def there(lab: Registry, team: str) -> str:
-    return f"{lab.host}/{team.partition('/')[2]}"
+@pytest.fixture
+def to(lab_registry: Registry, own: str) -> str:
+    """One at the destination."""
+    return f"{lab_registry.host}/{own}"
 
 
 def rows(done: Done) -> dict[str, str]:
@@ -64,10 +68,8 @@ def asked(done: Done, host: str) -> list[str]:
 
 
 def test_a_namespace_arrives_whole_and_the_second_time_costs_a_question_a_tag(
-    team: str, lab_registry: Registry, docker_registry: Registry, ferry: Ferry
+    team: str, to: str, lab_registry: Registry, docker_registry: Registry, ferry: Ferry
 ) -> None:
-    to = there(lab_registry, team)
-
     first = ferry("mirror", team, to).well()
     again = ferry("mirror", team, to, "--debug", "--format", "json").well()
 
@@ -83,17 +85,16 @@ def test_a_namespace_arrives_whole_and_the_second_time_costs_a_question_a_tag(
 
 
 def test_a_look_says_what_is_new_the_same_and_moved_from_where(
-    team: str, lab_registry: Registry, ferry: Ferry, fill: Callable[..., None]
+    docker_registry: Registry, own: str, to: str, ferry: Ferry, fill: Callable[..., None]
 ) -> None:
-    to = there(lab_registry, team)
-    ferry("mirror", f"{team}/one", f"{to}/one", "--tags", "*").well()
+    source = f"{docker_registry.host}/{own}/one"
+    fill(source, "v1", "v2", "v3")
+    ferry("mirror", source, f"{to}/one", "--tags", "*").well()
     before = ferry("tags", f"{to}/one", "--format", "json").well().json
-    fill(f"{team}/one", "v1", "new", size=4000)  # v1 is another model now
+    fill(source, "v1", "new", size=4000)  # v1 is another model now
 
-    said = (
-        ferry("mirror", f"{team}/one", f"{to}/one", "--tags", "v*", "--tags", "new", "--dry-run").well().out
-    )
-    told = ferry("mirror", f"{team}/one", f"{to}/one", "--tags", "v1", "--dry-run", "--format", "json").well()
+    said = ferry("mirror", source, f"{to}/one", "--tags", "v*", "--tags", "new", "--dry-run").well().out
+    told = ferry("mirror", source, f"{to}/one", "--tags", "v1", "--dry-run", "--format", "json").well()
 
     digest = next(row["digest"] for row in before if row["tag"] == "v1")
     assert re.search(rf"one:v1 +moved +4\.0 KB +from {digest[7:19]}\n", said)
@@ -103,17 +104,14 @@ def test_a_look_says_what_is_new_the_same_and_moved_from_where(
     assert "new" not in tags(ferry, f"{to}/one")
 
 
-def test_filters_choose_among_the_tags(team: str, lab_registry: Registry, ferry: Ferry) -> None:
-    to = there(lab_registry, team)
-
+def test_filters_choose_among_the_tags(team: str, to: str, ferry: Ferry) -> None:
     ferry("mirror", f"{team}/one", f"{to}/few", "--tags", "v*", "--exclude", "v2", "--newest", "1").well()
 
     assert tags(ferry, f"{to}/few") == ["v10"]
 
 
-def test_a_digest_and_one_name_go_as_they_always_did(team: str, lab_registry: Registry, ferry: Ferry) -> None:
+def test_a_digest_and_one_name_go_as_they_always_did(team: str, to: str, ferry: Ferry) -> None:
     digest = ferry("tags", f"{team}/one", "--format", "json").well().json[0]["digest"]
-    to = there(lab_registry, team)
 
     done = ferry("mirror", f"{team}/one@{digest}", f"{to}/one", "--format", "json").well()
 
@@ -122,9 +120,8 @@ def test_a_digest_and_one_name_go_as_they_always_did(team: str, lab_registry: Re
 
 
 def test_a_file_says_many_sources_with_names_by_template_and_goes_on_past_failures(
-    team: str, lab_registry: Registry, ferry: Ferry, tmp_path: Path
+    team: str, to: str, ferry: Ferry, tmp_path: Path
 ) -> None:
-    to = there(lab_registry, team)
     sync = tmp_path / "sync.toml"
     sync.write_text(f"""\
 limit_rate = "900M"
@@ -160,11 +157,7 @@ destination = "{to}/two:best"
     assert f"| {to}/two:best | copied |" in summary
 
 
-def test_two_sources_of_one_destination_are_told_apart(
-    team: str, lab_registry: Registry, ferry: Ferry
-) -> None:
-    to = there(lab_registry, team)
-
+def test_two_sources_of_one_destination_are_told_apart(team: str, to: str, ferry: Ferry) -> None:
     done = ferry("mirror", team, f"{to}/all", "--tags", "v1", "--dry-run").well()
     clash = ferry("mirror", team, f"{to}/all/same:1", "--tags", "v1", "--tags", "v2", "--keep-going")
 
@@ -173,8 +166,11 @@ def test_two_sources_of_one_destination_are_told_apart(
     assert "too" in clash.out
 
 
-def test_inside_one_registry_no_blob_moves(team: str, docker_registry: Registry, ferry: Ferry) -> None:
-    done = ferry("mirror", f"{team}/one", f"{team}/copy", "--tags", "*", "--format", "json", "--debug").well()
+def test_inside_one_registry_no_blob_moves(
+    team: str, docker_registry: Registry, own: str, ferry: Ferry
+) -> None:
+    there = f"{docker_registry.host}/{own}/copy"
+    done = ferry("mirror", f"{team}/one", there, "--tags", "*", "--format", "json", "--debug").well()
 
     assert {row["transferred"] for row in done.json} == {0}
     assert not [line for line in asked(done, docker_registry.host) if "> PATCH" in line]
@@ -188,9 +184,8 @@ def extraneous(team: str, to: str, *more: str) -> list[str]:
 
 
 def test_what_the_source_has_no_more_goes_after_an_answer_only_and_what_filters_do_not_mean_stays(
-    team: str, lab_registry: Registry, ferry: Ferry, fill: Callable[..., None]
+    team: str, to: str, ferry: Ferry, fill: Callable[..., None]
 ) -> None:
-    to = there(lab_registry, team)
     fill(f"{to}/one", "v0", "nightly")
 
     look = ferry(*extraneous(team, to, "--dry-run")).well()
@@ -207,9 +202,8 @@ def test_what_the_source_has_no_more_goes_after_an_answer_only_and_what_filters_
 
 
 def test_nothing_is_deleted_where_the_source_has_nothing_or_its_list_fails(
-    team: str, lab_registry: Registry, ferry: Ferry, fill: Callable[..., None]
+    team: str, to: str, ferry: Ferry, fill: Callable[..., None]
 ) -> None:
-    to = there(lab_registry, team)
     fill(f"{to}/gone", "v1")
 
     missing = ferry("mirror", f"{team}/gone", f"{to}/gone", "--tags", "*", "--delete-extraneous", "--yes")
@@ -221,18 +215,19 @@ def test_nothing_is_deleted_where_the_source_has_nothing_or_its_list_fails(
 
 
 def test_where_only_manifests_can_be_deleted_none_goes_that_a_tag_needs_which_stays(
-    team: str, ferry: Ferry
+    team: str, docker_registry: Registry, own: str, ferry: Ferry
 ) -> None:
     """Debian's registry deletes by digest: `old` is the same manifest as v1."""
-    ferry("mirror", f"{team}/one:v1", f"{team}/copy:old").well()
-    ferry("mirror", f"{team}/two:v2", f"{team}/copy:other").well()
+    copy = f"{docker_registry.host}/{own}/copy"
+    ferry("mirror", f"{team}/one:v1", f"{copy}:old").well()
+    ferry("mirror", f"{team}/two:v2", f"{copy}:other").well()
 
-    done = ferry("mirror", f"{team}/one", f"{team}/copy", "--tags", "*", "--delete-extraneous", "--yes")
+    done = ferry("mirror", f"{team}/one", copy, "--tags", "*", "--delete-extraneous", "--yes")
 
     assert done.code == 2
     assert "deletes whole manifests only, and v1 is the same one" in done.out
-    assert f"{team}/copy:other  deleted" in done.out
-    assert sorted(tags(ferry, f"{team}/copy")) == sorted((*VERSIONS, "old"))
+    assert f"{copy}:other  deleted" in done.out
+    assert sorted(tags(ferry, copy)) == sorted((*VERSIONS, "old"))
 
 
 # --- what is refused -----------------------------------------------------------------------------------

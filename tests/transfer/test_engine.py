@@ -131,6 +131,8 @@ def test_a_stopped_engine_ends_what_runs_and_begins_nothing() -> None:
         copy(Hanging(source), Memory(), NAME, engine=engine)
     with pytest.raises(Stopped):
         copy(source, Memory(), NAME, engine=engine)
+    with pytest.raises(Stopped):
+        engine.patience(NAME, NAME)
 
 
 # --- one blob of several models --------------------------------------------------------------------------
