@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from cli import identity, naming, sources, values
 from cli.local_hops import LocalHops
 from cli.options import Invocation
 from cli.settings import environment
 from registry.auth.credentials import OLLAMA_API, Account, Credentials
-from registry.auth.keys import PrivateKey
 from registry.connect import Connections
 from registry.diagnose import here
 from registry.diagnose.account import AskingOllama
@@ -128,7 +126,7 @@ class _Examination:
         """What is asked of the host, once it is reached."""
         account = self._account
         bare = self.opened.bare(self.origin)
-        signs = any(isinstance(one.source, PrivateKey | Path) for one in account.candidates[:1])
+        signs = any(candidate.signs for candidate in account.candidates[:1])
         if self.origin == OLLAMA_API:
             return AskingOllama(bare, account, signs, time.time)
         session = self.opened.session_as(self.origin, account)

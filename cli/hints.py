@@ -88,6 +88,11 @@ LOOK_CLOSER = frozenset(
         ),
     }
 )
+# What to do where nothing was begun that would go on: a hop was looked at.
+_NOTHING_BEGUN: Mapping[Reason, str] = {
+    Reason.LINE_BROKE: "a firewall or proxy may stand between, or {host} hang: ask its administrator",
+    Reason.BUSY: "wait, as long as it asks for, or ask the administrator of {host}",
+}
 # What to do about a hop that fails for a reason without advice.
 STEPS: Mapping[str, str] = {
     "settings": "mend what it names; an option goes before what is set",
@@ -110,6 +115,8 @@ def next_step(error: RegistryError, hop: str = "") -> str:
     `hop`: where `ferry doctor` met it, which has looked closer already.
     """
     said = {"host": error.host, "name": error.name, "detail": error.detail}
+    if hop and error.reason in _NOTHING_BEGUN:
+        return _filled(_NOTHING_BEGUN[error.reason], said)
     advice = _filled(ADVICE.get(error.reason, ""), said) or error.hint
     if hop:
         return advice or _filled(STEPS.get(hop, ""), said)

@@ -108,7 +108,7 @@ class LocalHops:
 
 
 def _unusable(broken: list[str]) -> InvalidError:
-    return InvalidError(broken[0], hint="mend it, or move it away")
+    return InvalidError(broken[0], hint="mend what it names, or do without it")
 
 
 def _spelled(value: object) -> str:

@@ -68,6 +68,12 @@ def broken_docker_config(yard: Yard) -> Words:
     return (f"{yard.spy(holds_a_model()).netloc}/acme/tiny",)
 
 
+def job_without_an_identity(yard: Yard) -> Words:
+    host = yard.spy(holds_a_model()).netloc
+    yard.environ |= {"GITHUB_ACTIONS": "true", "FERRY_REGISTRY": host}
+    return (f"{host}/acme/tiny",)
+
+
 # --- the way there ----------------------------------------------------------------------------------------
 
 
@@ -273,23 +279,24 @@ WORLDS: list[tuple[World, str, int, str, str]] = [
     (exposed_key, "key", 4, "others may touch it", "chmod 600"),
     (key_that_is_none, "key", 2, "is not an OpenSSH private key", "ssh-keygen"),
     (exposed_logins, "credential", 4, "credentials.toml", "chmod 600"),
-    (broken_docker_config, "credential", 0, "config.json is not JSON", "mend it"),
+    (broken_docker_config, "credential", 0, "config.json is not JSON", "mend what it names"),
+    (job_without_an_identity, "credential", 0, "id-token: write", "mend what it names"),
     (no_such_host, "dns", 6, "does not resolve", "DNS"),
     (proxy_without_a_name, "dns", 6, "the proxy no.such.invalid", "HTTPS_PROXY"),
     (refused_proxy, "proxy", 6, "refused the connection", "HTTPS_PROXY"),
     (proxy_that_wants_a_password, "proxy", 4, "407", "NO_PROXY=models.acme.example"),
     (nobody_listens, "tcp", 6, "refused the connection", "is the port right"),
-    (silent_tls, "tls", 6, "fell silent", "the same command"),
+    (silent_tls, "tls", 6, "fell silent", "a firewall or proxy"),
     (unknown_authority, "tls", 4, 'issued by "ferry test"', "--tls-ca"),
     (expired_certificate, "tls", 4, "expired", "its dates"),
     (certificate_of_another_host, "tls", 4, "it is for localhost", "a name that its certificate is for"),
     (plain_http_where_tls_is_asked, "tls", 7, "does not speak HTTPS", "--plain-http"),
     (tls_where_plain_http_is_asked, "http", 7, "speaks HTTPS", "https://"),
-    (silent_peer, "http", 6, "fell silent", "the same command"),
+    (silent_peer, "http", 6, "fell silent", "a firewall or proxy"),
     (web_page, "http", 7, "a web page", "is it a registry"),
     (not_http, "http", 7, "did not answer in HTTP", "is it a registry"),
-    (busy_for_hours, "http", 6, "left alone for 2 h", "busy"),
-    (down, "http", 6, "503", "busy"),
+    (busy_for_hours, "http", 6, "left alone for 2 h", "wait"),
+    (down, "http", 6, "503", "wait"),
     (lost_host, "http", 7, "421", "proxy_set_header Host"),
     (wrong_clock, "clock", 4, "s ahead of", "set this machine's clock"),
     (nothing_is_asked_for, "challenge", 7, "does not say what it wants", "administrator"),
