@@ -250,7 +250,7 @@ class Gateway:
             sentence = f"{host} takes no more requests of this account now{said}: {when}"
             return shape.refusal(429, sentence, headers={"Retry-After": wait} if wait else None)
         if self.machine is None:
-            advice = f"ferry login {host} --api-key-stdin takes another"
+            advice = f"give this gateway another (ferry login {host} --api-key-stdin) and start it again"
             return shape.refusal(401, f"{host} refuses the API key{said}: it is invalid or revoked; {advice}")
         url = self.machine.signin_url
         sentence = f"{host} does not know this machine yet{said}: sign in at {url}"

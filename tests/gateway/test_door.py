@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 
 import pytest
@@ -47,6 +49,31 @@ def test_a_caller_who_goes_ends_the_call_at_the_other_end(door: House, cloud: Cl
     assert cloud.gone.wait(20)
     record = door.record()
     assert (record.status, record.whole) == (200 if before else 499, False)
+
+
+def test_a_question_that_breaks_off_is_not_asked(door: House, cloud: Cloud) -> None:
+    with socket.create_connection(("127.0.0.1", door.port), timeout=20) as opened:
+        opened.sendall(b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n" + ODD[:50])
+
+    assert (door.record().status, door.record().received) == (408, 50)
+    assert cloud.spy.seen == []
+
+
+def test_a_question_without_a_stated_length_has_the_same_limit(door: House, cloud: Cloud) -> None:
+    def chunked(pieces: list[bytes]) -> bytes:
+        body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+        head = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        return head + body + b"0\r\n\r\n"
+
+    with socket.create_connection(("127.0.0.1", door.port), timeout=20) as opened:
+        opened.sendall(chunked([ODD[:20], ODD[20:]]))
+        assert b" 200 " in until(opened, b"\r\n\r\n")
+    assert json.loads(cloud.asked[0].body)["model"] == "gpt-oss:120b"
+    assert cloud.asked[0].header("Content-Length") == str(len(ODD) - len("-cloud"))
+    with socket.create_connection(("127.0.0.1", door.port), timeout=20) as opened:
+        opened.sendall(chunked([b" " * (1 << 20)] * 21))
+        assert b" 413 " in until(opened, b"request_too_large")
+    assert len(cloud.asked) == 1
 
 
 def test_an_answer_that_breaks_off_breaks_off_here_too(door: House, cloud: Cloud) -> None:
