@@ -219,7 +219,8 @@ class World:
             uploads = fill(depot)
             self.door.guard = self._guard(depot)
         target = cell.target.replace("UPLOAD", uploads.get(cell.repository, ""))
-        target, body = self._meant(cell, target), self._body(cell)
+        target = target.lower() if cell.status == 405 else self._meant(cell, target)
+        body = self._body(cell)
         headers = Headers({"Host": HOST, **self.brings[cell.who.name]})
         answer = self.door.send(Request(cell.method, ORIGIN + target, headers, body))
         if cell.method == "DELETE" and answer.status == 204:
@@ -265,7 +266,7 @@ class World:
         if "MINE" in target or "THEIRS" in target:
             id = self._key(user, "*:pull").id
             return target.replace("MINE", id).replace("THEIRS", id)
-        if "/shares/" in target:
+        if "/shares/" in target and cell.method == "DELETE" and cell.status < 300:
             self.door.rights.grant("friend", cell.repository, Right.READ)
         return target
 
