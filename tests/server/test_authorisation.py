@@ -7,7 +7,6 @@ added to the registry without a row there fails, and so does a method that nobod
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from authorisation_table import (
@@ -43,10 +42,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World.made(tmp_path_factory.mktemp("world"))
 
 
-@pytest.fixture
-def fresh(tmp_path: Path) -> World:
-    """One of its own, to be changed."""
-    return World.made(tmp_path)
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Another one, to be changed: each test that does works in a repository of its own."""
+    return World.made(tmp_path_factory.mktemp("fresh"))
 
 
 @pytest.mark.parametrize("who", PRINCIPALS, ids=lambda who: who.name)
