@@ -1,6 +1,6 @@
 """Pull, push, rm, prune, verify and repair at random, side by side in one store: nobody sees a third thing.
 
-By hand, for about a minute: pytest tests/transfer/test_store_at_random.py --runs 20
+By hand, for about a minute: pytest tests/transfer/test_store_at_random.py --runs 45
 """
 
 from __future__ import annotations
