@@ -85,14 +85,18 @@ def shell(tmp_path: Path, house: House, acme: Ferry) -> Callable[[str], subproce
         line = line.replace("models.acme.example", house.host).replace("other.example", house.host)
         line = line.replace("/srv/ferry", str(home / "served"))
         registry = house.host if line.split()[1:] == ["signin"] else ""
-        known = {**env, "FERRY_REGISTRY": registry}
-        if PLAIN.fullmatch(line):
-            words = line.split()[1:]
-            done = Ferry(home, known)(*words)
-            return subprocess.CompletedProcess(words, done.code, done.out, done.err)
-        return bash(line, home, known)
+        return run_in(home, line, {**env, "FERRY_REGISTRY": registry})
 
     return run
+
+
+def run_in(home: Path, line: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The line as a shell runs it, but without one where it needs none."""
+    if PLAIN.fullmatch(line):
+        words = line.split()[1:]
+        done = Ferry(home, env)(*words)
+        return subprocess.CompletedProcess(words, done.code, done.out, done.err)
+    return bash(line, home, env)
 
 
 @pytest.fixture
@@ -115,21 +119,16 @@ def shell_of_ada(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Complete
             if line.startswith("ferry keys") or line.endswith("--page"):
                 shutil.rmtree(home / ".config", ignore_errors=True)  # an API key does not manage credentials
             line = re.sub(r"models\.acme\.example|ghcr\.io", accounts.host, line)
-            return bash(line, home, {**env, "FERRY_REGISTRY": accounts.host})
+            return run_in(home, line, {**env, "FERRY_REGISTRY": accounts.host})
 
         yield run
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=" ".join(path)) for path in commands(app)])
 def test_help_fits_a_screen_and_its_two_examples_work(
-    path: tuple[str, ...],
-    ferry: Ferry,
-    shell: Callable[[str], subprocess.CompletedProcess[str]],
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
+    path: tuple[str, ...], ferry: Ferry, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    if path[0] in ABOUT_ACCOUNTS:
-        shell = request.getfixturevalue("shell_of_ada")
+    shell = request.getfixturevalue("shell_of_ada" if path[0] in ABOUT_ACCOUNTS else "shell")
     text = ferry(*path, "--help").well().out
     assert text.count("\n") <= 24
     assert max(map(len, text.splitlines())) <= 80

@@ -17,7 +17,7 @@ LAUNCH = Path(__file__).resolve().parents[1] / "benchmarks" / "launch.py"
 BIG = "registry.ollama.ai/library/big/latest"
 KiB = 1024
 MiB = 1024 * KiB
-SIZE = 192 * MiB
+SIZE = 160 * MiB
 CLIENT = 80 * MiB
 SERVER = 200 * MiB
 
@@ -66,12 +66,12 @@ def check(pushed: int, pulled: int, served: int) -> None:
     assert served <= SERVER
 
 
-@pytest.mark.parametrize("jobs", ["1", "16", "64"])
+@pytest.mark.parametrize("jobs", ["1", "64"])
 def test_a_large_model_costs_little_memory(jobs: str, tmp_path: Path) -> None:
     check(*copy_both_ways(tmp_path, lambda models: put_model(models, BIG, os.urandom(SIZE)), "--jobs", jobs))
 
 
 def test_many_small_layers_cost_little_memory(tmp_path: Path) -> None:
-    layers = (("license", os.urandom(64 * KiB)) for _ in range(1500))
+    layers = (("license", os.urandom(128 * KiB)) for _ in range(700))
 
     check(*copy_both_ways(tmp_path, lambda models: put_layers(models, BIG, layers)))
