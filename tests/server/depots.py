@@ -6,8 +6,10 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+from databases import database
+
 from registry.disk import files
-from registry.server.database import create_database
+from registry.server.database import FILE
 from registry.server.depot import DiskDepot
 from registry.server.uploads import Owners
 
@@ -26,5 +28,5 @@ def on_disk(
 ) -> DiskDepot:
     ids = itertools.count()
     files.make_directory(directory)
-    engine = create_database(directory)
+    engine = database(directory / FILE)
     return DiskDepot(directory, engine, clock, lambda: f"session-{next(ids)}-{id(ids)}", owners or Owners())

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import itertools
 import json
-import shutil
-import tempfile
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from argon2 import PasswordHasher
+from databases import database
 from identity_provider import Provider
-from sqlalchemy import Engine
 
 from registry.auth import signing
 from registry.auth.keys import PrivateKey
@@ -31,7 +26,6 @@ from registry.server.app import App
 from registry.server.approval import Approval
 from registry.server.connecting import Connecting
 from registry.server.credentials import Credentials
-from registry.server.database import FILE, connect, create_database
 from registry.server.depot_memory import MemoryDepot
 from registry.server.guard import Guard
 from registry.server.health import Health
@@ -76,29 +70,6 @@ NAMES = Names.loopback("127.0.0.1", 5050)
 SECRET = bytes(range(32))
 _QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 PASSED = 299  # what the stand-in for the application answers: the guard let it through
-
-
-@functools.cache
-def _empty() -> Path:
-    """A directory of this process with an empty database in it, of which every other one is a copy."""
-    memory = Path("/dev/shm")  # thousands of databases, and none of them outlives its test
-    place = Path(tempfile.mkdtemp(prefix="ferry-", dir=memory if memory.is_dir() else None))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    engine = create_database(place)
-    with engine.connect() as database:
-        database.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    engine.dispose()
-    return place / FILE
-
-
-def database() -> Engine:
-    """An empty database, set up as the server's is."""
-    path = _empty().with_name(f"{next(_numbers)}.db")
-    shutil.copy(_empty(), path)
-    return connect(path)
-
-
-_numbers = itertools.count()
 
 
 def key(number: int) -> PrivateKey:
