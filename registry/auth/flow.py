@@ -291,7 +291,7 @@ def _refused(response: Response, realm: Origin, asker: Asker, secret: Secret) ->
     except RegistryError:
         body = b""
     said = faults.said(body)
-    words = f": {_about_it(said, secret)}" if said else ""
+    words = f": {told}" if (told := _about_it(said, secret)) else ""
     if secret is None:
         message = f"{realm.netloc} gives nothing to nobody, and there is no key or login for {asker.host}"
         return _denied(f"{message}{words}", None, asker)
@@ -308,6 +308,8 @@ def _about_it(said: str, secret: Secret) -> str:
     named = f"the {_named(secret)} "
     code, _, rest = said.partition(" ")
     told = rest if code.isupper() else said
+    if isinstance(secret, ApiKey) and told.startswith("this API key is "):  # which is said of it already
+        return ""
     if not told.startswith(named):
         return said
     return f"it {told.removeprefix(named).partition('; connect it: ')[0]}"  # ferry serve's words

@@ -227,6 +227,9 @@ def test_what_a_registry_says_of_a_key_names_it_once() -> None:
     )
     with pytest.raises(DeniedError, match=f"accept {re.escape(named)}: it is not one this registry knows$"):
         drive(bearer(scope=PUSH), asker(KEY), Response(403, body=said.encode()))
+    over = b'{"errors":[{"code":"UNAUTHORIZED","message":"this API key is invalid, revoked or over"}]}'
+    with pytest.raises(DeniedError, match=r"the API key: it is invalid or revoked$"):
+        drive(bearer(), asker(ApiKey("K")), Response(401, body=over))
 
 
 def test_a_clock_that_is_off_is_said_in_the_servers_words() -> None:
