@@ -3,13 +3,14 @@
 
     PATH=…/peers:$PATH python tests/benchmarks/mirror.py [--work models,inside,unchanged,scale] [--size 2G]
         [--models 20] [--tags 1000] [--runs 3] [--client ferry,oras,regctl,regsync] [--json FILE]
-        [--source docker-registry] [--destination docker-registry]
+        [--source docker-registry] [--destination docker-registry] [--round-trip 0]
 
 `models`: so many models of `--size` in all, to a registry that was empty a moment before. `inside`: to
-another namespace of the same registry. `unchanged`: so many tags that are the same at both. `scale`: what a
-model costs where there are 10, and where there are as many as `--tags`. `moved` is what the destination holds
-afterwards, as a multiple of the blobs. regsync is not among the programs that tests/run builds:
-`go install github.com/regclient/regclient/cmd/regsync@v0.11.5`. Nothing here fails a test run.
+another namespace of the same registry. `unchanged`: so many tags that are the same at both, `--round-trip`
+milliseconds away. `scale`: what a model costs where there are 10, and where there are as many as `--tags`.
+`moved` is what the destination holds afterwards, as a multiple of the blobs. regsync is not among the
+programs that tests/run builds: `go install github.com/regclient/regclient/cmd/regsync@v0.11.5`.
+Nothing here fails a test run.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from faultplan import Link
+from faultproxy import FaultProxy
 from goods import Model, put
 from peers import Registry, cncf_registry, ferry_command, ferry_server
 
@@ -71,6 +74,17 @@ def server(kind: str, place: Path) -> Iterator[Registry]:
             yield running
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def distant(registry: Registry, round_trip: float) -> Iterator[str]:
+    """Where a registry is asked that is so many milliseconds away."""
+    if not round_trip:
+        yield registry.host
+        return
+    with FaultProxy(link=Link(latency=round_trip / 1000)) as proxy:
+        proxy.upstream = ("127.0.0.1", int(registry.host.rpartition(":")[2]))
+        yield f"127.0.0.1:{proxy.port}"
 
 
 def fill(registry: Registry, names: list[str], size: int) -> None:
@@ -192,13 +206,15 @@ class Bench:
         with (
             server(self.options.source, self.place) as source,
             server(self.options.destination, self.place) as there,
+            distant(source, self.options.round_trip) as source_host,
+            distant(there, self.options.round_trip) as there_host,
         ):
             fill(source, names, SMALL)
             for run in range(self.options.runs + 1):
                 for client in clients:
                     row = self.row("unchanged", client) if run else Row("first", client)
                     scratch = Path(tempfile.mkdtemp(dir=self.place))
-                    measure(row, command(client, source.host, there.host, names, scratch), scratch)
+                    measure(row, command(client, source_host, there_host, names, scratch), scratch)
                     shutil.rmtree(scratch)
 
     def scale(self) -> None:
@@ -239,6 +255,7 @@ def main() -> None:
     parser.add_argument("--source", default="docker-registry")
     parser.add_argument("--destination", default="docker-registry")
     parser.add_argument("--place", default="/dev/shm" if Path("/dev/shm").is_dir() else None)
+    parser.add_argument("--round-trip", default=0.0, type=float)
     parser.add_argument("--json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.place) as place:
