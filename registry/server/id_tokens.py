@@ -7,7 +7,8 @@ here by other ways; where keys are to be had it does not say: `jku`, `x5u` and `
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,10 @@ SKEW_SECONDS = 60.0  # that another machine's clock may be wrong
 LONGEST_SECONDS = 31 * 86_400.0  # that one may be good: a job's longest time at GitLab
 _MOST_KEYS = 64
 _TEXT = 255  # characters of a key's name, or of a token's `jti`
-_LEAST_RSA_BITS = 2048
+_RSA_BITS = range(2048, 16 * 1024 + 1)
+_ES256_BITS = 256  # the curve P-256
 _ALGORITHMS = {"RSA": "RS256", "EC": "ES256"}
-_SHOWN = 120
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # neither in the database nor in a log
 # The claims are checked here: the library asks the machine's clock, and says less about what is wrong.
 _SIGNATURE_ONLY: Options = {
     "verify_signature": True,
@@ -85,7 +87,8 @@ def _key(described: Mapping[str, object]) -> jwt.PyJWK | None:
         key = jwt.PyJWK(dict(described), algorithm)
     except (jwt.PyJWTError, ValueError, TypeError):
         return None
-    if algorithm == "RS256" and getattr(key.key, "key_size", 0) < _LEAST_RSA_BITS:
+    bits = _RSA_BITS if algorithm == "RS256" else (_ES256_BITS,)
+    if key.key.key_size not in bits:
         return None
     public = not hasattr(key.key, "private_bytes")  # an issuer that shows its private key has none any more
     return key if public else None
@@ -165,22 +168,21 @@ def _checked(claims: Mapping[str, object], issuer: str, now: float) -> IdToken:
     event = claims.get("event_name")
     if event in _FOREIGN_CODE:
         raise DeniedError(f"the ID token's event_name is {event}: such a run may hold anybody's code")
-    audience = claims.get("aud")
-    if isinstance(audience, list) and len(audience) == 1:
-        audience = audience[0]
-    if not isinstance(audience, str):
-        raise DeniedError("the ID token's aud is not one text: a token for several places is taken nowhere")
+    audience = _audience(claims)
     subject, jti = _text(claims, "sub"), _text(claims, "jti")
     return IdToken(issuer, subject, jti, audience, issued, expires, claims)
 
 
-def check_audience(token: IdToken, audiences: Collection[str]) -> None:
-    """DeniedError unless the token is for one of `audiences`."""
-    if token.audience not in audiences:
-        raise DeniedError(
-            f"the ID token's aud is {token.audience[:_SHOWN]!r}, which is not this registry: "
-            f"{' or '.join(sorted(audiences))}"
-        )
+def _audience(claims: Mapping[str, object]) -> str:
+    """Whom the token is for, one place."""
+    audience = claims.get("aud")
+    if isinstance(audience, list) and len(audience) == 1:
+        audience = audience[0]
+    if audience is None:
+        raise DeniedError("the ID token's aud is missing: it does not say for which registry it is")
+    if not isinstance(audience, str):
+        raise DeniedError("the ID token's aud is not one text: a token for several places is taken nowhere")
+    return audience
 
 
 def _number(claims: Mapping[str, object], name: str) -> float:
@@ -194,4 +196,6 @@ def _text(claims: Mapping[str, object], name: str) -> str:
     value = claims.get(name)
     if not isinstance(value, str) or not 1 <= len(value) <= _TEXT:
         raise DeniedError(f"the ID token's {name} is missing, or not a text of at most {_TEXT} characters")
+    if _UNWRITABLE.search(value):
+        raise DeniedError(f"the ID token's {name} has control characters in it")
     return value

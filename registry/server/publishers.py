@@ -209,21 +209,25 @@ class Publishers:
 
     def use_for(self, token: IdToken, actor: Actor, repository: str) -> None:
         """Use it as a password, for one repository until it is over. DeniedError if it was used otherwise."""
-        self._check_not_before_restore(token)
-        mine = (SPENT_ID_TOKENS.c.issuer == token.issuer) & (SPENT_ID_TOKENS.c.jti == token.jti)
-        held = select(SPENT_ID_TOKENS.c.repository).where(mine)
-        with reading(self.engine) as database:
-            used = database.execute(held).scalar()
+        used = self.check_not_exchanged(token)
         if used is None:
             with writing(self.engine) as database:
                 if self._spent(token, repository, database):
                     said = f"{token.issuer} {token.subject}"
                     record(database, self.clock(), actor, "publisher.password", said, repository=repository)
-                used = database.execute(held).scalar()
-        if used == "":
-            raise DeniedError("the ID token's jti was used before: it was exchanged")
+            used = self.check_not_exchanged(token)
         if used != repository:
             raise DeniedError("the ID token's jti was used before: for another repository")
+
+    def check_not_exchanged(self, token: IdToken) -> str | None:
+        """For which repository it was used as a password, if it was. DeniedError if it was exchanged."""
+        self._check_not_before_restore(token)
+        mine = (SPENT_ID_TOKENS.c.issuer == token.issuer) & (SPENT_ID_TOKENS.c.jti == token.jti)
+        with reading(self.engine) as database:
+            used: str | None = database.execute(select(SPENT_ID_TOKENS.c.repository).where(mine)).scalar()
+        if used == "":
+            raise DeniedError("the ID token's jti was used before: it was exchanged")
+        return used
 
     def refused(self, actor: Actor, repository: str, why: str) -> None:
         """Write down that somebody's token was refused."""

@@ -6,8 +6,9 @@ What a job may is looked up whenever its token is used: one whose publisher was 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from registry.contracts import Actor, Clock
 from registry.errors import DeniedError, InvalidError, RegistryError, StorageError, TransientError
@@ -32,6 +33,7 @@ _WITHOUT_RIGHTS = (("registry", "catalog"), ("registry", "account"))  # what any
 # A job asks a few times an hour; a whole company's jobs may share one address.
 _REFUSED = Rate(60)
 _WRITTEN = Rate(120)  # refusals that go into the audit log, from everywhere
+_NAMES_LENGTH = 1_400  # characters of all names that a token has in it: it is to stay below 8 KiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,12 @@ class TokenExchange:
         fitting = self.fitting(token, [each.name for each in scopes if each.type == "repository"])
         may = fitting.publishers
         if not scopes:
-            scopes = [Scope("repository", name, ("pull", "push")) for name in list(may)[:MOST_SCOPES]]
+            scopes = [Scope("repository", name, ("pull", "push")) for name in _short(may)[:MOST_SCOPES]]
         for each in scopes:
             _check_scope(each)
         asked = [each.name.lower() for each in scopes if each.type == "repository"] or [next(iter(may))]
+        if len(_short(asked)) < len(asked):
+            raise InvalidError("the names of these repositories are too long for one token: ask for fewer")
         first = may[asked[0]]
         actor = Actor(f"publisher:{first.id}", first.id, visitor.address)
         self.publishers.spend(fitting.token, actor, asked)
@@ -177,7 +181,10 @@ class TokenExchange:
         if mine is None:
             if any(each.actions != ("pull",) for each in scopes if each.type == "repository"):
                 self.fitting(token, names[:1])  # says what differs
-            return "" if names else next(iter(fitting.publishers.values())).id
+            if names:
+                return ""
+            self.publishers.check_not_exchanged(fitting.token)
+            return next(iter(fitting.publishers.values())).id
         publisher = fitting.publishers[mine]
         actor = Actor(f"publisher:{publisher.id}", publisher.id, visitor.address)
         self.publishers.use_for(fitting.token, actor, mine)
@@ -207,7 +214,14 @@ def _unfit(token: IdToken, of: str, differing: Sequence[Sequence[str]]) -> Denie
 def _asked_first(may: Mapping[str, Publisher], asked: Sequence[str]) -> Sequence[tuple[str, Publisher]]:
     """The publishers that a token names: those of what was asked for, then others, as many as fit in."""
     rest = [name for name in may if name not in asked]
-    return [(name, may[name]) for name in [*dict.fromkeys(asked), *rest][: 2 * MOST_SCOPES]]
+    return [(name, may[name]) for name in _short([*dict.fromkeys(asked), *rest])[: 2 * MOST_SCOPES]]
+
+
+def _short(names: Iterable[str]) -> list[str]:
+    """The first of the names, as many as a token has room for."""
+    known = list(names)
+    ends = accumulate(map(len, known))
+    return [name for name, end in zip(known, ends, strict=True) if end <= _NAMES_LENGTH]
 
 
 def _check_scope(scope: Scope) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from guarded import NOW, ORIGIN
 from identity_provider import Provider, as_text, described, ec_key, rsa_key
@@ -16,7 +16,6 @@ from registry.errors import DeniedError, InvalidError
 from registry.server.id_tokens import (
     KeySet,
     UnknownKeyError,
-    check_audience,
     claimed_issuer,
     looks_like_one,
     verified,
@@ -42,7 +41,6 @@ def test_a_good_token_says_what_its_issuer_signed(key: rsa.RSAPrivateKey) -> Non
     assert (token.audience, token.jti, token.issuer) == (ORIGIN, "jti-1", ISSUER)
     assert token.text("repository_owner_id") == "65"
     assert (token.issued, token.expires) == (NOW, NOW + 300)
-    check_audience(token, {ORIGIN})
 
 
 WRONG: dict[str, tuple[dict[str, object], str]] = {
@@ -62,7 +60,11 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "a jti that is a number": ({"jti": 7}, "jti"),
     "a jti of a kilobyte": ({"jti": "j" * 1024}, "jti"),
     "no sub": ({"sub": None}, "sub"),
-    "no aud": ({"aud": None}, "aud"),
+    "a jti that no database can keep": ({"jti": "\ud800"}, "jti"),
+    "a jti with a NUL": ({"jti": "a\0"}, "jti"),
+    "a sub that no log can say": ({"sub": "\udfff"}, "sub"),
+    "a sub of two lines": ({"sub": "job\nof another"}, "sub"),
+    "no aud": ({"aud": None}, "aud is missing"),
     "several audiences": ({"aud": [ORIGIN, "https://other.example"]}, "aud"),
     "somebody's code with this repository's rights": ({"event_name": "pull_request_target"}, "event_name"),
     "the same after another run": ({"event_name": "workflow_run"}, "event_name"),
@@ -81,11 +83,8 @@ def test_a_clock_may_be_a_minute_wrong() -> None:
     assert read(good(iat=int(NOW) + 59, nbf=int(NOW) + 59))
 
 
-def test_an_audience_may_be_a_list_of_one_and_is_compared_exactly() -> None:
+def test_an_audience_may_be_a_list_of_one() -> None:
     assert verified(good(aud=[ORIGIN]), ISSUER, KEYS, NOW).audience == ORIGIN
-    for other in (f"{ORIGIN}/", "https://other.example", ORIGIN.upper()):
-        with pytest.raises(DeniedError, match="aud"):
-            check_audience(verified(good(aud=other), ISSUER, KEYS, NOW), {ORIGIN})
 
 
 def test_claims_are_compared_exactly_numbers_as_they_are_written() -> None:
@@ -171,10 +170,12 @@ USELESS: dict[str, bytes] = {
     "keys are text": b'{"keys": "none"}',
     "a shared secret": keys({"kty": "oct", "k": "c2VjcmV0", "kid": "one"}),
     "a short key": keys(described("one", rsa_key(1, 1024))),
+    "a key of 320,000 bits": keys({**described("one", rsa_key()), "n": "_" * 53_334}),
     "a key for encryption": keys({**described("one", rsa_key()), "use": "enc"}),
     "a key without a name": keys({**described("one", rsa_key()), "kid": None}),
     "a key for HS256": keys({**described("one", rsa_key()), "alg": "HS256"}),
     "another curve": keys({**described("one", ec_key()), "crv": "P-384"}),
+    "a good key of another curve": keys(described("one", ec.generate_private_key(ec.SECP384R1()))),
     "half a key": keys({"kty": "RSA", "kid": "one", "n": "AQAB"}),
     "its private key": keys({**PRIVATE, "kid": "one"}),
     "too deep": b'{"keys": ' + b"[" * 100_000,

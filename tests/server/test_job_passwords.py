@@ -80,6 +80,7 @@ def test_logging_in_asks_for_nothing_and_uses_nothing_up(door: Door, provider: P
     password = provider.token(ORIGIN, NOW)
     assert with_password(door, password).status == 200
     assert exchange(door, password, SCOPE).status == 200
+    assert "exchanged" in text(with_password(door, password, "registry:catalog:*"))
     assert with_password(door, provider.token("https://other.example", NOW)).status == 403
 
 

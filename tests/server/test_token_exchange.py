@@ -266,6 +266,21 @@ def test_too_many_scopes_and_fields_said_twice_are_refused(door: Door, provider:
     assert door.ask("POST", "/oauth/token", body=twice.encode()).status == 400
 
 
+def test_a_token_stays_short_enough_to_be_taken_back(door: Door, provider: Provider) -> None:
+    names = [f"acme/{number}{'m' * 120}" for number in range(16)]
+    for name in names:
+        door.trust(provider, name, **CLAIMS)
+    many = [f"repository:{name}:pull,push" for name in names]
+    token = provider.token(ORIGIN, NOW)
+    refused = exchange(door, token, *many)
+    assert (refused.status, "ask for fewer" in text(refused)) == (400, True)
+    for scopes in ((), many[:11]):
+        answer = exchange(door, token if scopes else provider.token(ORIGIN, NOW), *scopes)
+        again = str(document(answer)["access_token"])
+        assert exchange(door, again, kind=ACCESS_TOKEN).status == 200
+    assert may_push(door, again, names[0]) == PASSED
+
+
 def test_keys_that_are_being_fetched_are_a_503_that_says_when(provider: Provider) -> None:
     door = Door()
     door.join("acme", key(1))
