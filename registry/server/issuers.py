@@ -25,6 +25,7 @@ KEPT_SECONDS = 3600.0  # for which they are used though the issuer does not answ
 AGAIN_SECONDS = 30.0  # between two questions because of a key that is not known, or in vain
 _DISCOVERY_BYTES = 64 * 1024
 _URL_LENGTH = 500
+_SHOWN = 120
 _CA_BYTES = 64 * 1024
 _AT_ONCE = 8  # fetches
 _DISCOVERY = "/.well-known/openid-configuration"
@@ -223,7 +224,8 @@ def _place_of_keys(body: bytes, issuer: Issuer) -> str:
     except (ValueError, TypeError, KeyError, RecursionError):
         raise InvalidError(f"{issuer.url} has no discovery document that can be read") from None
     if named != issuer.url or not isinstance(place, str):
-        raise InvalidError(f"the discovery document of {issuer.url} is another issuer's")
+        called = f": it calls itself {named[:_SHOWN]!r}" if isinstance(named, str) else ""
+        raise InvalidError(f"the discovery document of {issuer.url} is another issuer's{called}")
     there, here = check_address(place), Origin.of(issuer.url)
     if there != here and Reach.of(there.host) < min(Reach.of(here.host), Reach.NETWORK):
         raise InvalidError(f"{issuer.url} sends for its keys to {there.netloc}, which it may not")

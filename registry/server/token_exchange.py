@@ -149,11 +149,10 @@ class TokenExchange:
         may = {each.repository: each for each in fit}
         for name in map(str.lower, repositories):
             if name not in may:
-                raise _unfit(
-                    found, f"of {name} ", [names for each, names in wrong if each.repository == name]
-                )
+                of_it = [(each, names) for each, names in wrong if each.repository == name]
+                raise self._unfit(found, f"of {name} ", of_it)
         if not may:
-            raise _unfit(found, "", [names for _, names in wrong])
+            raise self._unfit(found, "", wrong)
         return Fitting(found, may)
 
     def by_password(self, token: str, scopes: Sequence[Scope], visitor: Visitor) -> str:
@@ -190,6 +189,23 @@ class TokenExchange:
         self.publishers.use_for(fitting.token, actor, mine)
         return publisher.id
 
+    def _unfit(
+        self, token: IdToken, of: str, differing: Sequence[tuple[Publisher, Sequence[str]]]
+    ) -> DeniedError:
+        """Why no publisher takes a token, by the one that it comes nearest to."""
+        nearest = min(differing, key=lambda pair: len(pair[1]), default=None)
+        if nearest is None:
+            return DeniedError(f"no publisher {of}takes ID tokens of {token.issuer}")
+        publisher, names = nearest
+        if not names:
+            return DeniedError(f"the publisher {of}belongs to an account that is disabled")
+        own = "aud" in names and not publisher.audience
+        here = f"; this registry is {self.names.first.base}" if own else ""
+        return DeniedError(
+            f"the ID token fits no publisher {of}here: what differs is "
+            f"{differing_in_words(token, names)}{here}"
+        )
+
     def refused(self, visitor: Visitor, repository: str, why: str) -> None:
         """Have the audit log know, as far as strangers do not fill the disk with it."""
         try:
@@ -197,18 +213,6 @@ class TokenExchange:
             self.publishers.refused(Actor(address=visitor.address), repository, why)
         except (TransientError, StorageError):
             return
-
-
-def _unfit(token: IdToken, of: str, differing: Sequence[Sequence[str]]) -> DeniedError:
-    """Why no publisher takes a token, by the one that it comes nearest to."""
-    nearest = min(differing, key=len, default=None)
-    if nearest is None:
-        return DeniedError(f"no publisher {of}takes ID tokens of {token.issuer}")
-    if not nearest:
-        return DeniedError(f"the publisher {of}belongs to an account that is disabled")
-    return DeniedError(
-        f"the ID token fits no publisher {of}here: what differs is {differing_in_words(token, nearest)}"
-    )
 
 
 def _asked_first(may: Mapping[str, Publisher], asked: Sequence[str]) -> Sequence[tuple[str, Publisher]]:

@@ -173,6 +173,11 @@ def test_an_issuer_that_lies_gives_no_keys(case: str, lab: Lab) -> None:
         fetched(lab.issuer, over_sockets)
 
 
+def test_an_issuer_that_was_named_with_a_slash_too_many_says_how_it_calls_itself(lab: Lab) -> None:
+    with pytest.raises(RegistryError, match=f"it calls itself '{lab.provider.url}'"):
+        fetched(Issuer(f"{lab.provider.url}/"), over_sockets)
+
+
 def test_an_issuer_with_an_authority_of_its_own_is_known_by_that(tmp_path: Path) -> None:
     write_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
