@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from registry.contracts import Clock
 from registry.errors import InvalidError
-from registry.server.audit import Entry, latest
+from registry.server.audit import AuditEntry, latest
 from registry.server.documents import accept_object, answer, check_known, flag_field, text_field
 from registry.server.health import Health
 from registry.server.invitations import SECONDS, Link
@@ -144,7 +144,7 @@ def _person(each: Person) -> dict[str, object]:
     }
 
 
-def _entry(each: Entry) -> dict[str, object]:
+def _entry(each: AuditEntry) -> dict[str, object]:
     return {
         "id": each.id,
         "time": date(each.time),

@@ -19,7 +19,7 @@ _ADD = insert(AUDIT)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """One change; `time` in Unix seconds. `subject` is a tag, an account, a right: what was changed."""
 
     id: int
@@ -66,13 +66,15 @@ def last(engine: Engine, action: str = "") -> float:
         return float(database.execute(query).scalar() or 0.0)
 
 
-def entries(engine: Engine, *, after: float = 0.0, repository: str = "", limit: int = 1000) -> list[Entry]:
+def entries(
+    engine: Engine, *, after: float = 0.0, repository: str = "", limit: int = 1000
+) -> list[AuditEntry]:
     """The oldest `limit` changes behind `after` (Unix seconds), of one repository or all. StorageError."""
     query = select(AUDIT).where(AUDIT.c.time > after).order_by(AUDIT.c.time, AUDIT.c.id).limit(limit)
     if repository:
         query = query.where(AUDIT.c.repository == repository.lower())
     with reading(engine) as database:
-        return [Entry(*row) for row in database.execute(query)]
+        return [AuditEntry(*row) for row in database.execute(query)]
 
 
 def latest(
@@ -83,7 +85,7 @@ def latest(
     repository: str = "",
     user: str = "",
     limit: int = 100,
-) -> list[Entry]:
+) -> list[AuditEntry]:
     """The newest `limit` changes behind `after` (Unix seconds), of one repository or account or all.
 
     `before`: older than that row.
@@ -98,4 +100,4 @@ def latest(
     if user:
         query = query.where(AUDIT.c.user == user)
     with reading(engine) as database:
-        return [Entry(*row) for row in database.execute(query)]
+        return [AuditEntry(*row) for row in database.execute(query)]
