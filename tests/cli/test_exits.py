@@ -230,7 +230,7 @@ def test_completion_is_printed_for_each_shell(ferry: Ferry, shell: str) -> None:
         ("ferry pull --progress ", {"auto", "bar", "plain", "json", "none"}),
         ("ferry list --format j", {"json"}),
         ("ferry serve --anonymous ", {"none", "read", "write"}),
-        ("ferry admin grant ada acme ", {"read", "write", "none"}),
+        ("ferry admin grant ada acme ", {"read", "write", "owner", "none"}),
         ("ferry admin grant ", {"list"}),
         ("ferry admin grant ada ", set()),
         ("ferry admin visibility acme/tiny p", {"private", "public"}),
@@ -244,5 +244,5 @@ def test_choices_complete(ferry: Ferry, words: str, found: set[str]) -> None:
 
 
 def test_completion_completes(ferry: Ferry) -> None:
-    done = ferry(_FERRY_COMPLETE="bash_complete", COMP_WORDS="ferry ver", COMP_CWORD="1")
+    done = ferry(_FERRY_COMPLETE="bash_complete", COMP_WORDS="ferry vers", COMP_CWORD="1")
     assert done.out.strip() == "plain,version"
