@@ -143,7 +143,7 @@ def test_a_team_has_an_organisation_a_service_account_and_tags_that_stay(bare: d
     house = House(Ferry(home), data=home / "registry").open()
     try:
         sign_in(house, f"ferry signin {house.host}", home, bare)
-        put_model(home / ".ollama" / "models", f"{house.host}/acme/tiny/v1")
+        put_model(home / ".ollama" / "models", f"{house.host}/ada/tiny/1.0")
         script = f"set -e\nferry admin user add ben --key ben.pub --data registry\n{recipe('team')}"
         done = bash(script.replace("127.0.0.1:5050", house.host), home, bare, 120)
         assert done.returncode == 0, done.stderr

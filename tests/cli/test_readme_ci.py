@@ -25,9 +25,7 @@ def test_ci_without_a_secret(tmp_path: Path) -> None:
             house("user", "add", "acme").well()
             script = recipe("publisher")
             assert GITHUB in script
-            done = bash(
-                f"set -e\n{script.replace(GITHUB, ci.url)}", home, {**env, "FERRY_DATA": str(house.data)}
-            )
+            done = bash(f"set -e\n{script.replace(GITHUB, ci.url)}", home, env)
             assert done.returncode == 0, done.stderr
             assert f"repository_owner_id={JOB['repository_owner_id']}" in done.stdout
             job = {**env, **ci.environment, "FERRY_REGISTRY": house.host}
