@@ -19,6 +19,10 @@ ADVICE: Mapping[Reason, str] = {
         "who owns the model says whose jobs publish it, on its page or by ferry admin publisher add; "
         "ferry admin audit shows what differed"
     ),
+    Reason.NO_ID_TOKEN: (
+        "{host} is this job's CI system: what its workflow has to say is in the README under "
+        "'CI without a secret'; an API key will do too"
+    ),
     Reason.FOREIGN_REALM: "if that is right: --realm {detail}, or in the settings "
     '[host."{host}"] realms = ["{detail}"]',
     Reason.SECRET_EXPOSED: "chmod 600 {detail}; where it cannot be changed (a mounted secret), "

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from registry.disk import files
 from registry.disk.secrets import read_secret
-from registry.errors import DeniedError, InvalidError, Reason, RegistryError, StorageError
+from registry.errors import DeniedError, InvalidError, Reason, RegistryError, StorageError, TransientError
 from registry.wire import faults
 from registry.wire.bodies import read_body
 from registry.wire.exchange import ACCESS_TOKEN, GRANT, ID_TOKEN, PATH
@@ -164,17 +164,20 @@ def _asked(job: JobIdentity, origin: Origin) -> Generator[Request, Response, str
     """An ID token for the registry at `origin`, from the system that runs the job."""
     joint = "&" if "?" in job.request_url else "?"
     url = f"{job.request_url}{joint}audience={quote(str(origin), safe='')}"
+    host = Origin.of(url).netloc
     headers = Headers({"Authorization": f"Bearer {job.request_token}", "Accept": "application/json"})
     response = yield Request("GET", url, headers)
     doing = f"asking {job.system} for this job's ID token"
-    body = read_body(response, _ANSWER_BYTES, doing, Origin.of(url).netloc)
+    body = read_body(response, _ANSWER_BYTES, doing, host)
     if response.status != 200:
-        refusal = faults.Refusal.of(response, body)
-        raise faults.error_of(refusal, doing, host=Origin.of(url).netloc)
+        error = faults.error_of(faults.Refusal.of(response, body), doing, host=host)
+        if isinstance(error, TransientError):
+            raise error
+        raise DeniedError(error.message, reason=Reason.NO_ID_TOKEN, host=host)
     try:
         token = json.loads(body)["value"]
     except (ValueError, TypeError, KeyError, RecursionError):
         token = None
     if not isinstance(token, str) or not token.isascii() or not 0 < len(token) <= TOKEN_LENGTH:
-        raise DeniedError(f"{doing}: the answer has no token in it", reason=Reason.JOB_REFUSED)
+        raise DeniedError(f"{doing}: the answer has no token in it", reason=Reason.NO_ID_TOKEN, host=host)
     return token

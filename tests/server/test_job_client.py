@@ -207,8 +207,11 @@ def test_the_key_of_the_machine_comes_behind_the_job(lab: Lab) -> None:
 
 def test_a_system_that_gives_no_id_token_is_named(lab: Lab) -> None:
     job = JobIdentity("GitHub Actions", f"{CI}/token", "wrong")
-    with pytest.raises(DeniedError, match="asking GitHub Actions for this job's ID token: "):
-        begin(lab.session(job))
+    for status in (200, 404, 302):  # with a wrong secret: 401
+        lab.provider.status = status
+        with pytest.raises(DeniedError, match="asking GitHub Actions for this job's ID token: ") as caught:
+            begin(lab.session(job))
+        assert (caught.value.reason, caught.value.host) == (Reason.NO_ID_TOKEN, Origin.of(CI).netloc)
     lab.provider.status = 503
     with pytest.raises(TransientError, match="GitHub Actions"):
         begin(lab.session(actions_job()))
