@@ -24,6 +24,7 @@ _RETURNED = frozenset(
 )
 _RETURNED_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-")
 _REFUSED, _SPENT = 401, 429
+_PASSED = (2, 4, 5)  # hundreds of statuses
 _SHOWN = 300
 
 
@@ -99,10 +100,11 @@ class Relay:
         return await self.ask(Request(question.method, f"{self.origin}{target}", headers, question.body))
 
     def _returned(self, answer: Response) -> Response:
-        """The answer without what is meant for us: cookies, links. ProtocolError for a redirect."""
-        if 300 <= answer.status < 400:
+        """The answer without what is meant for us: cookies, links. ProtocolError for what is no answer: a
+        redirect, another protocol, a status that HTTP does not have."""
+        if answer.status // 100 not in _PASSED:
             answer.close()
-            raise ProtocolError(f"{self.origin.netloc} answered {answer.status}, a redirect")
+            raise ProtocolError(f"{self.origin.netloc} answered {answer.status}, which cannot be passed on")
         fields = [(name, value) for name, value in answer.headers if _is_returned(name.lower())]
         return Response(answer.status, Headers(fields), answer.body, answer.length)
 

@@ -119,7 +119,7 @@ def _cause(error: BaseException) -> BaseException:
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
             return ConnectionResetError()
         case aiohttp.ClientResponseError(message=message):  # what came is no head of an answer
-            return http.client.BadStatusLine(message)
+            return http.client.BadStatusLine(message.partition("\n")[0].removesuffix(":"))
     return error
 
 

@@ -239,12 +239,25 @@ def test_other_refusals_pass_as_they_are(door: House, cloud: Cloud, status: int)
     assert answer.headers["content-type"] == "text/x"
 
 
-def test_a_redirect_is_not_followed_and_not_passed_on(door: House, cloud: Cloud) -> None:
-    cloud.answers["/api/chat"] = reply(302, b"", Location=f"{cloud.spy.url}/elsewhere?token=x")
+@pytest.mark.parametrize("status", [101, 302, 307, 999])
+def test_a_redirect_and_another_protocol_are_not_followed_and_not_passed_on(
+    door: House, cloud: Cloud, status: int
+) -> None:
+    elsewhere = f"{cloud.spy.url}/elsewhere?token=x"
+    cloud.answers["/api/chat"] = reply(status, b"", Location=elsewhere, Upgrade="x", Connection="close")
 
     answer = door.ask("POST", "/api/chat", ASKED)
 
     assert (answer.status, len(cloud.asked), "location" in answer.headers) == (502, 1, False)
+    assert f"answered {status}, which cannot be passed on" in answer.json["error"]
+
+
+def test_what_is_no_http_is_said_in_one_line(door: House, cloud: Cloud) -> None:
+    cloud.answers["/api/chat"] = b"SSH-2.0-OpenSSH_9.6\r\n\r\nConnection: close\r\nConnection: close"
+
+    error = door.ask("POST", "/api/chat", ASKED).json["error"]
+
+    assert "did not answer in HTTP: Bad status line; ferry doctor" in error
 
 
 def test_who_cannot_be_reached_is_named(doors: Callable[..., House]) -> None:
