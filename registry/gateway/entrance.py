@@ -35,9 +35,9 @@ class Entrance:
                 403,
                 f"this gateway is for programs of this machine; it was asked for by another name ({host})",
             )
-        origin = request.headers.get("Origin")
-        if origin and not is_local_origin(origin):
-            return 403, f"this gateway is for programs of this machine, not for pages of {origin[:200]}"
+        for origin in filter(None, request.headers.all("Origin")):
+            if not is_local_origin(origin):
+                return 403, f"this gateway is for programs of this machine, not for pages of {origin[:200]}"
         if self.token and request.method != "OPTIONS" and not self._knows(request):
             return 401, (
                 "this gateway wants its token, as an API key (Authorization: Bearer, or x-api-key): "

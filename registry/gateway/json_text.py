@@ -37,7 +37,9 @@ def texts(document: bytes, keys: Collection[str]) -> list[Member]:
     wanted = {key.lower() for key in keys}
     found = []
     for key, start, end in _members(document):
-        if key in wanted and document[start] == ord('"') and end - start <= _LONGEST_VALUE:
+        if key in wanted and document[start] == ord('"'):
+            if end - start > _LONGEST_VALUE:
+                raise InvalidError(f"{key} in the body has more than {_LONGEST_VALUE} bytes")
             found.append(Member(key, _text(document[start:end]), start, end))
     return found
 

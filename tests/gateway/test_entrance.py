@@ -8,6 +8,10 @@ import pytest
 from door_kit import ASKED, House
 from pretend_cloud import Cloud
 
+from registry.gateway.entrance import Entrance
+from registry.wire.headers import Headers
+from registry.wire.messages import Request
+
 TOKEN = "a-token-of-many-letters"
 
 
@@ -53,6 +57,13 @@ def test_pages_of_other_sites_may_not(door: House, cloud: Cloud, origin: str) ->
     assert (answer.status, answer.json["error"]["type"]) == (403, "permission_error")
     assert "access-control-allow-origin" not in answer.headers
     assert cloud.spy.seen == []
+
+
+def test_a_second_origin_is_looked_at_too() -> None:
+    origins = [("Origin", "http://localhost"), ("Origin", "https://evil.example")]
+    request = Request("GET", "http://localhost/", Headers((("Host", "localhost"), *origins)))
+
+    assert (Entrance().refusal(request) or (0,))[0] == 403
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:11436", "127.1.2.3", "[::1]:11436"])

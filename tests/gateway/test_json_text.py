@@ -72,6 +72,12 @@ def test_what_is_no_object_is_refused(document: bytes) -> None:
         renamed(document)
 
 
+def test_a_name_too_long_to_be_looked_at_is_refused_and_no_other_member() -> None:
+    assert renamed(b'{"prompt":"%s","model":"a-cloud"}' % (b"x" * 5000)).endswith(b'"model":"a"}')
+    with pytest.raises(InvalidError, match="model in the body has more than 4096 bytes"):
+        renamed(b'{"model":"a-cloud","model":"%s"}' % (b"x" * 5000))
+
+
 @given(st.dictionaries(st.text(max_size=8), _VALUES, max_size=5), st.integers(0, 5), _SPACES, st.booleans())
 def test_it_reads_what_any_parser_reads(
     others: dict[str, object], place: int, space: str, ascii_only: bool
