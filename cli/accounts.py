@@ -56,6 +56,6 @@ def opened(
     invocation: Invocation, host: str | None, patience: sources.Patience | None = None
 ) -> Iterator[AccountHost]:
     """The account at `host`, else at the registry of the settings; closed at the end."""
-    scheme, bare = split_scheme(str(values.host(host or invocation.settings.registry)))
+    scheme, bare = split_scheme(str(values.host(invocation.settings.registry if host is None else host)))
     with sources.connections(invocation, patience) as connections:
         yield AccountHost(connections.origin_of(_ACCOUNTS_OF.get(bare, bare), scheme), connections)

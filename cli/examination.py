@@ -62,7 +62,7 @@ def _nothing_but(error: RegistryError) -> Iterator[Finding]:
 
 def _meant(invocation: Invocation, place: str | None) -> tuple[Name | None, str]:
     """The model that is named, or none and the host alone."""
-    text = place or invocation.settings.registry
+    text = invocation.settings.registry if place is None else place
     alone = is_host(text) or (is_host(text, destination=True) and not naming.in_store(invocation, text))
     if place is None or alone:
         return None, str(values.host(text))

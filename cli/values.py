@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from registry.errors import InvalidError
-from registry.model.names import DEFAULT_TAG, Name, split_scheme
+from registry.model.names import DEFAULT_TAG, Name, check_no_user, split_scheme
 
 SLOWEST = 1000  # bytes a second; below this a transfer would never end
 FASTEST = 10**12
@@ -138,6 +138,7 @@ def host(value: object) -> str:
     """`host[:port]`, with or without `http://` or `https://` in front."""
     if not isinstance(value, str):
         raise InvalidError("must be a host, like models.acme.example or 127.0.0.1:5050")
+    check_no_user(value)
     scheme, rest = split_scheme(value)
     checked = Name(rest.rstrip("/"), "library/any", DEFAULT_TAG, scheme=scheme)
     return f"{scheme}://{checked.host}" if scheme else checked.host

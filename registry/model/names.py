@@ -34,6 +34,7 @@ _OLLAMA_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
 _CLOUD = re.compile(r"(.*-)?cloud", re.IGNORECASE)
 _SCHEMES = ("http", "https")
+_USER = re.compile(r"https?://[^/]*@(?!sha(256|512):)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Name:
             raise InvalidError(f"a name longer than {_LONGEST} characters is not one", hint=_FORM)
         if not text or not text.isascii() or not text.isprintable():
             raise InvalidError(f"{text!r} is not a model name", hint=_FORM)
+        check_no_user(text)
         try:
             return cls._split(text, default_host)
         except InvalidError as error:
@@ -241,6 +243,15 @@ def names_host(text: str) -> bool:
 def asked_host(host: str) -> str:
     """The host that is asked for `host`: the three names of Docker's hub are one place."""
     return DOCKER_HUB if host.lower() in HUB_HOSTS else host
+
+
+def check_no_user(text: str) -> None:
+    """InvalidError, which does not repeat the password, for a URL with a user in front of its host."""
+    if _USER.match(text):
+        raise InvalidError(
+            "a user and a password in front of the host are no part of a name",
+            hint="leave them out, and log in at the host once",
+        )
 
 
 def split_scheme(text: str) -> tuple[str, str]:

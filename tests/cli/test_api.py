@@ -208,6 +208,15 @@ def test_what_is_no_path_on_this_host_is_refused(path: str, ferry: Ferry) -> Non
     assert ferry("api", "BREW", "/").code == 2
 
 
+@pytest.mark.parametrize("command", [("api", "GET", "/x", "--host"), ("doctor",)], ids=["api", "doctor"])
+def test_an_empty_host_is_not_taken_for_the_usual_one(command: tuple[str, ...], outside: Ferry) -> None:
+    """A script's variable that is not set."""
+    done = outside(*command, "")
+    assert done.code == 2 and "'' is not a" in done.err
+    secret = outside(*command, "https://ada:s3cret@models.acme.example")
+    assert secret.code == 2 and "a password" in secret.err and "s3cret" not in secret.err
+
+
 def test_a_path_goes_out_as_it_was_written(ferry: Ferry) -> None:
     with Spy((reply(200),)) as spy:
         ferry("api", "GET", "/a/../%2F/@evil.example?b=1&a=%20", "--host", spy.netloc).well()

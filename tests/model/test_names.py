@@ -212,6 +212,14 @@ def test_anything_else_is_refused_with_a_sentence_in_plain_characters(text: str)
     assert len(caught.value.message) < 3000
 
 
+@pytest.mark.parametrize("text", ["https://ada:s3cret@models.acme.example/acme/tiny", "HTTP://ada:s3cret@h"])
+def test_a_password_in_a_name_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(InvalidError, match="no part of a name") as caught:
+        Name.parse(text)
+    assert "s3cret" not in f"{caught.value} {caught.value.hint}"
+    assert Name.parse(f"https://tiny@sha256:{'0' * 64}").digest is not None
+
+
 def test_the_table_is_as_long_as_promised() -> None:
     assert len(ACCEPTED) + len(set(REFUSED)) >= 80
 
