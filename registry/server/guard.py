@@ -255,9 +255,10 @@ class Guard:
             return self._challenge(visitor, need, "a token is needed")
         if need is Need.READ:
             return fault("NAME_UNKNOWN", f"{visitor.place.repository} is not here, or not for you to see")
-        if visitor.principal.by_api_key and not self._allows(visitor, need):
+        if not self._allows(visitor, need):
             what = f"{_ACTIONS[need]} in {visitor.place.repository}"
-            return fault("DENIED", f"the scopes of this API key do not cover {what}")
+            whose = "scopes of this API key" if visitor.principal.by_api_key else "rights of this CI job"
+            return fault("DENIED", f"the {whose} do not cover {what}")
         return fault("DENIED", f"you may not change {visitor.place.repository}")
 
     def _challenge(self, visitor: Visitor, need: Need, why: str) -> Response:

@@ -176,18 +176,25 @@ class TokenExchange:
         self, token: str, names: Sequence[str], scopes: Sequence[Scope], visitor: Visitor
     ) -> str:
         fitting = self.fitting(token, ())
+        if not names:
+            return self._without_repository(fitting)
         mine = next((name for name in names if name in fitting.publishers), None)
         if mine is None:
             if any(each.actions != ("pull",) for each in scopes if each.type == "repository"):
                 self.fitting(token, names[:1])  # says what differs
-            if names:
-                return ""
-            self.publishers.check_not_exchanged(fitting.token)
-            return next(iter(fitting.publishers.values())).id
+            return ""
         publisher = fitting.publishers[mine]
         actor = Actor(f"publisher:{publisher.id}", publisher.id, visitor.address)
         self.publishers.use_for(fitting.token, actor, mine)
         return publisher.id
+
+    def _without_repository(self, fitting: Fitting) -> str:
+        """Whom a token means that asks for no repository: the publisher of the one it was used for, if any."""
+        used = self.publishers.check_not_exchanged(fitting.token)
+        name = next(iter(fitting.publishers)) if used is None else used
+        if name not in fitting.publishers:
+            raise DeniedError(f"no publisher of {name} takes this ID token any more")
+        return fitting.publishers[name].id
 
     def _unfit(
         self, token: IdToken, of: str, differing: Sequence[tuple[Publisher, Sequence[str]]]

@@ -76,6 +76,18 @@ def test_a_password_that_fits_no_publisher_is_told_why(door: Door, provider: Pro
     assert with_password(door, provider.token(ORIGIN, NOW), "repository:acme/other:pull").status == 200
 
 
+def test_what_was_used_for_one_repository_shows_no_name_of_another(door: Door, provider: Provider) -> None:
+    door.trust(provider, "acme/other", **CLAIMS)
+    password = provider.token(ORIGIN, NOW)
+    assert with_password(door, password, SCOPE).status == 200
+    listing = str(document(with_password(door, password, "registry:catalog:*"))["token"])
+    assert door.ask("GET", "/v2/_catalog", token=listing).status == PASSED
+    assert door.readable("acme/tiny")
+    assert not door.readable("acme/other")
+    door.publishers.remove(door.publishers.listed("acme/tiny")[0].id)
+    assert with_password(door, password).status == 403
+
+
 def test_logging_in_asks_for_nothing_and_uses_nothing_up(door: Door, provider: Provider) -> None:
     password = provider.token(ORIGIN, NOW)
     assert with_password(door, password).status == 200
