@@ -19,7 +19,9 @@ from registry.server.database import reading, upsert, writing
 from registry.server.namespaces import ensure, namespace_of, scope, scopes_of
 from registry.server.tables import IMMUTABLE, REPOSITORIES, TAGS
 
-_PATTERN = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,128}")
+_LENGTH = 128
+_PATTERN = re.compile(r"(?:[A-Za-z0-9_.*?-]|\[!?[A-Za-z0-9_.-]+\])+")
+_RANGE = re.compile(r"([A-Za-z0-9_.])-([A-Za-z0-9_.])")
 _MOST_STARS = 4  # each of them is a loop when a tag is compared
 MOST_PATTERNS = 100  # of one namespace
 _NEAR = select(IMMUTABLE.c.scope, IMMUTABLE.c.pattern).where(
@@ -36,11 +38,14 @@ class TagPattern:
 
     @classmethod
     def parse(cls, where: str, pattern: str) -> TagPattern:
-        """InvalidError for a bad scope or pattern."""
-        if not _PATTERN.fullmatch(pattern) or pattern.count("*") > _MOST_STARS:
+        """InvalidError for a bad scope, and for a pattern that covers no tag: it would protect nothing."""
+        sets = re.findall(r"\[([^]]*)", pattern)
+        backwards = any(first > last for each in sets for first, last in _RANGE.findall(each))
+        too_much = len(pattern) > _LENGTH or pattern.count("*") > _MOST_STARS
+        if not _PATTERN.fullmatch(pattern) or backwards or too_much:
             raise InvalidError(
                 f"{pattern[:80]!r} is not a pattern of tags",
-                hint="as a tag is written; * and ? stand for others",
+                hint="as a tag is written; * and ? stand for others, [0-9] for one of them",
             )
         return cls(scope(where), pattern)
 

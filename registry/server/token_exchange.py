@@ -189,7 +189,7 @@ class TokenExchange:
         return publisher.id
 
     def _without_repository(self, fitting: Fitting) -> str:
-        """Whom a token means that asks for no repository: the publisher of the one it was used for, if any."""
+        """Whom a token means that asks for no repository: the publisher of the one it was used for."""
         used = self.publishers.check_not_exchanged(fitting.token)
         name = next(iter(fitting.publishers)) if used is None else used
         if name not in fitting.publishers:

@@ -147,6 +147,17 @@ def test_what_is_no_pattern_is_refused(pattern: str) -> None:
         TagPattern.parse("acme/tiny", pattern)
 
 
+@pytest.mark.parametrize("pattern", ["v[0-9", "[", "[]", "[!]", "v]", "[9-0]", "!v*"])
+def test_a_pattern_that_covers_no_tag_is_refused_because_it_protects_nothing(pattern: str) -> None:
+    with pytest.raises(InvalidError, match="not a pattern of tags"):
+        TagPattern.parse("acme/tiny", pattern)
+
+
+def test_a_pattern_may_have_sets_of_characters() -> None:
+    for pattern, tag in (("v[0-9]*", "v1.0"), ("[!a-z]?", "V1"), ("v[0.9-]", "v-")):
+        assert TagPattern.parse("acme/tiny", pattern).covers("ACME/tiny", tag)
+
+
 def test_there_is_an_end_to_the_patterns_of_a_namespace(tmp_path: Path) -> None:
     depot = on_disk(tmp_path)
     patterns = ImmutableTags(depot.engine, depot.clock)
