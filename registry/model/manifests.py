@@ -24,6 +24,7 @@ MAX_SIZE = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 _INTEGER_DIGITS = 20
 # Possessive, and true of a string that never ends too: no text makes it look at a character twice.
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -189,7 +190,7 @@ def image(
 
 
 def decode_json(raw: bytes, where: str) -> object:
-    """`raw` as JSON values; InvalidError for duplicate keys, depth, NaN, endless numbers, bad UTF-8."""
+    """`raw` as JSON values; InvalidError for duplicate keys, depth, NaN, endless numbers, bad Unicode."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -202,6 +203,7 @@ def decode_json(raw: bytes, where: str) -> object:
             parse_int=_bounded_int,
             parse_constant=_no_constants,
         )
+        _check_unicode(text, document)
     except InvalidError as error:
         raise InvalidError(f"{where}: {error.message}") from None
     except (ValueError, RecursionError) as error:
@@ -222,6 +224,15 @@ def _check_shape(text: str, where: str) -> None:
             raise InvalidError(f"{where}: nested deeper than {JSON_DEPTH}")
         if count > JSON_PIECES:
             raise InvalidError(f"{where}: more than {JSON_PIECES} strings and brackets")
+
+
+def _check_unicode(text: str, document: object) -> None:
+    r"""Refuse half of a surrogate pair (`\ud800` alone, RFC 8259 section 8.2): no database takes it."""
+    if _SURROGATE.search(text):
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise InvalidError("half of a surrogate pair is not Unicode") from None
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from registry.errors import InvalidError, RegistryError
+from registry.model.manifests import decode_json
 from registry.wire.faults import answer_to
 from registry.wire.headers import Headers
 from registry.wire.messages import Accept, Response, accept_small
@@ -39,10 +40,7 @@ def accept_object(
 
 
 def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        document = json.loads(body) if body.strip() else {}
-    except (ValueError, RecursionError):
-        raise InvalidError("the body is not JSON") from None
+    document = decode_json(body, "the body") if body.strip() else {}
     if not isinstance(document, dict):
         raise InvalidError("the body is not a JSON object")
     return document

@@ -128,6 +128,8 @@ HOSTILE = {
     "a number": b"2",
     "null": b"null",
     "not UTF-8": b'{"schemaVersion":2,"x":"\xff"}',
+    "half of a surrogate pair": raw(artifactType="\ud800"),
+    "half of one deep inside": raw(annotations={"x": ["\udc00\ud800"]}),
     "UTF-16": json.dumps(document()).encode("utf-16"),
     "a byte order mark": b"\xef\xbb\xbf" + raw(),
     "too long": raw() + b" " * MANIFEST_BYTES,

@@ -165,6 +165,7 @@ def test_without_a_word_a_key_may_pull_for_90_days(door: Door) -> None:
         {"note": 1},
         {"note": "x" * 201},
         {"note": "a\u001b[2J"},
+        {"note": "\ud800"},
     ],
 )
 def test_a_key_that_cannot_be_is_refused_in_a_sentence(door: Door, asked: object) -> None:
@@ -175,7 +176,7 @@ def test_a_key_that_cannot_be_is_refused_in_a_sentence(door: Door, asked: object
 
 
 def test_what_is_no_json_is_refused(door: Door) -> None:
-    for body in (b"{", b"\xff", b"[" * 10_000):
+    for body in (b"{", b"\xff", b"[" * 10_000, b'{"note":"a","note":"b"}'):
         assert door.ask("POST", "/api/credentials", token=ada(door), body=body).status == 400
 
 

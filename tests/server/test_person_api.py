@@ -61,6 +61,8 @@ def test_a_machine_changes_the_password_by_the_old_one_and_every_browser_is_sign
         ({"new": NEW}, 403),
         ({"old": PASSWORD, "new": "short"}, 400),
         ({"old": PASSWORD, "new": "ada"}, 400),
+        ({"old": "\ud800", "new": NEW}, 400),
+        ({"old": PASSWORD, "new": f"{NEW}\ud800"}, 400),
         ({"old": PASSWORD}, 400),
         ({"old": PASSWORD, "new": NEW, "user": "ben"}, 400),
     ],
