@@ -16,6 +16,7 @@ from cli.settings import credentials as kept
 from cli.settings import environment, logins
 from registry.auth.prefixes import Prefix, origin_of
 from registry.errors import InvalidError, NotFoundError
+from registry.model.names import Name
 from registry.wire.messages import Origin
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def login(
       ferry login ghcr.io -u ada --password-stdin < password
     """
     where = _Place.of(place)
+    where.check()
     secret = _read(username, password_stdin, api_key_stdin)
     with sources.connections(invocation) as opened:
         origin = where.origin(opened)
@@ -96,6 +98,10 @@ class _Place:
     def of(cls, text: str) -> _Place:
         prefix = Prefix.parse(text)
         return cls(prefix.scheme, prefix.host, prefix.path)
+
+    def check(self) -> None:
+        """InvalidError where no model's name could begin with it: its login would never be used."""
+        Name(self.host, self.namespace or "any")
 
     @property
     def text(self) -> str:

@@ -39,15 +39,20 @@ def pull(invocation: Invocation, names: tuple[str, ...], other: str | None) -> i
 @command(*STORE, *NETWORK, *MOVING, goes_on=True)
 @click.argument("names", metavar="NAME [DESTINATION]", nargs=-1, required=True)
 @click.option("--to", "place", metavar="HOST/NAMESPACE", help="Where several models go.")
-@click.option("--private", "visibility", flag_value="private")
-@click.option("--public", "visibility", flag_value="public")
-def push(invocation: Invocation, names: tuple[str, ...], place: str | None, visibility: str | None) -> int:
+@click.option("--private", is_flag=True)
+@click.option("--public", is_flag=True)
+def push(
+    invocation: Invocation, names: tuple[str, ...], place: str | None, private: bool, public: bool
+) -> int:
     """Publish a model at its registry, or as DESTINATION (its own tag, unless said).
 
     \b
       ferry push models.acme.example/acme/tiny:1.0
       ferry push tiny:1.0 models.acme.example/acme/tiny
     """
+    if private and public:
+        raise InvalidError("it is --private or --public", hint="leave one of them away; nothing was sent")
+    visibility = "private" if private else "public" if public else ""
     pairs = _pairs(invocation, names, place)
     watcher = transfers.watcher(invocation, len(pairs))
     with sources.store(invocation, watcher.note) as store, sources.connections(invocation) as opened:
@@ -59,7 +64,7 @@ def push(invocation: Invocation, names: tuple[str, ...], place: str | None, visi
             return PlannedCopy(
                 store,
                 name,
-                opened.remote(to, visibility or ""),
+                opened.remote(to, visibility),
                 to,
                 transfers.route(str(name), to.text),
                 near,

@@ -91,6 +91,14 @@ def test_what_is_no_login_is_refused_before_anything_is_asked(
         assert done.code == 2 and not spy.seen and not toml_of(ferry).exists(), done.err
 
 
+@pytest.mark.parametrize("namespace", ["../x", "acme:1.0", "a b", "acme@x", "%2e", "acme//tiny"])
+def test_a_namespace_that_no_model_is_in_gets_no_login(namespace: str, ferry: Ferry) -> None:
+    with Spy((reply(200),)) as spy:
+        done = ferry("login", f"{spy.netloc}/{namespace}", "--api-key-stdin", stdin="a-key")
+        assert done.code == 2 and "part of a name" in done.err
+        assert not spy.seen and not toml_of(ferry).exists()
+
+
 def test_a_helper_of_dockers_is_handed_the_login_and_gives_it_back(
     ferry: Ferry, accounts: AnyAccounts
 ) -> None:

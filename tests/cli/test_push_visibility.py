@@ -28,3 +28,8 @@ def test_a_registry_that_does_not_know_it_is_sent_nothing(docker_registry: Regis
     done = ferry("push", f"{docker_registry.host}/acme/hidden:1", "--private")
     assert done.code == 7 and "nothing was sent" in done.err and "--private" in done.err
     assert docker_registry.call("GET", "/v2/acme/hidden/tags/list").status == 404
+
+
+def test_who_says_both_has_said_neither(ferry: Ferry) -> None:
+    done = ferry("push", "tiny", "models.acme.example/acme/tiny", "--public", "--private")
+    assert done.code == 2 and "--private or --public" in done.err
