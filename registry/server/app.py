@@ -28,7 +28,7 @@ from registry.wire.headers import Headers
 from registry.wire.immutable import IMMUTABLE
 from registry.wire.messages import Accept, Request, Response, accept_small
 from registry.wire.routes import Place
-from registry.wire.visibility import SUPPORTED, VISIBILITY, read_visibility, write_visibility
+from registry.wire.visibility import DENIED, SUPPORTED, VISIBILITY, read_visibility, write_visibility
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 _VERSION = ("Docker-Distribution-API-Version", "registry/2.0")
@@ -76,19 +76,25 @@ class App:
     # --- manifests ---------------------------------------------------------------------------------
 
     def manifest(self, request: Request, visitor: Visitor) -> Response:
-        """To who may write there, the answer to a HEAD says too that the tag is to stay where it is."""
+        """To who may write there, the answer to a HEAD says too what a push would be refused for.
+
+        That is a tag that is to stay where it is, and that others say whether it is public.
+        """
         place, named = visitor.place, reference(visitor.place)
         found = self.depot.manifest(place.repository, named)
+        writes = request.method == "HEAD" and visitor.right >= Right.WRITE
+        owns = not writes or self.readers.owns(visitor.principal, place.repository)
+        visibility = SUPPORTED if owns else (VISIBILITY, DENIED)
         if found is None:
-            return self._no_manifest(place)
-        writes = request.method == "HEAD" and visitor.right >= Right.WRITE and not isinstance(named, Digest)
-        stays = self.depot.why_immutable(place.repository, str(named)) if writes else ""
+            return self._no_manifest(place, visibility)
+        tagged = writes and not isinstance(named, Digest)
+        stays = self.depot.why_immutable(place.repository, str(named)) if tagged else ""
         headers = (
             ("Content-Type", found.media_type),
             ("Docker-Content-Digest", str(found.digest)),
             ("ETag", f'"{found.digest}"'),
             _VERSION,
-            SUPPORTED,
+            visibility,
             *(((IMMUTABLE, stays),) if stays else ()),
         )
         return Response(200, Headers(headers), found.raw)
@@ -182,12 +188,11 @@ class App:
             headers.append(_next(routes.referrers(repository, digest, kind, str(page[-1].digest), limit)))
         return Response(200, Headers(headers), body.encode())
 
-    def _no_manifest(self, place: Place) -> Response:
+    def _no_manifest(self, place: Place, visibility: tuple[str, str] = SUPPORTED) -> Response:
+        headers = dict((visibility,))
         if not self.depot.exists(place.repository):
-            return _no_repository(place)
-        return fault(
-            "MANIFEST_UNKNOWN", f"{place.repository} has no {place.reference}", headers=dict((SUPPORTED,))
-        )
+            return _no_repository(place, headers)
+        return fault("MANIFEST_UNKNOWN", f"{place.repository} has no {place.reference}", headers=headers)
 
     # --- blobs -------------------------------------------------------------------------------------
 
@@ -279,9 +284,9 @@ class App:
         return Receiving(self.depot, self.readers, request, visitor, direct)
 
 
-def _no_repository(place: Place) -> Response:
+def _no_repository(place: Place, headers: Mapping[str, str] | None = None) -> Response:
     said = f"{place.repository} is not here, or not for you to see"
-    return fault("NAME_UNKNOWN", said, headers=dict((SUPPORTED,)))
+    return fault("NAME_UNKNOWN", said, headers=headers)
 
 
 def _listed(

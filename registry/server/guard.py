@@ -26,6 +26,7 @@ from registry.wire.faults import answer_to, fault, printable
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 from registry.wire.routes import Place, Route
+from registry.wire.visibility import SUPPORTED
 
 _SHOWN = 200  # characters of a host that is not ours
 
@@ -254,7 +255,8 @@ class Guard:
         if visitor.could_sign_in:
             return self._challenge(visitor, need, "a token is needed")
         if need is Need.READ:
-            return fault("NAME_UNKNOWN", f"{visitor.place.repository} is not here, or not for you to see")
+            said = f"{visitor.place.repository} is not here, or not for you to see"
+            return fault("NAME_UNKNOWN", said, headers=dict((SUPPORTED,)))
         if not self._allows(visitor, need):
             what = f"{_ACTIONS[need]} in {visitor.place.repository}"
             whose = "scopes of this API key" if visitor.principal.by_api_key else "rights of this CI job"

@@ -50,7 +50,7 @@ from registry.wire.faults import Refusal
 from registry.wire.headers import Headers
 from registry.wire.immutable import IMMUTABLE
 from registry.wire.messages import Access, Request, Response
-from registry.wire.visibility import VISIBILITY
+from registry.wire.visibility import DENIED, VISIBILITY
 
 _ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_INDEX, OCI_ARTIFACT))}
 _SENTENCE = 500  # characters of why a registry does not do something
@@ -230,7 +230,15 @@ class Remote:
         answer.close()
         if answer.status not in (200, 404):
             raise self.peer.error_of(self.peer.refusal(answer, doing), doing)
-        if not answer.headers.get(VISIBILITY):
+        said = answer.headers.get(VISIBILITY)
+        if said == DENIED:
+            raise DeniedError(
+                f"{doing}: only its owner says so at {self.peer.host}; nothing was sent",
+                host=self.peer.host,
+                name=str(name),
+                reason=Reason.NOT_ALLOWED,
+            )
+        if not said:
             raise ProtocolError(
                 f"{doing}: {self.peer.host} cannot do that at a push; nothing was sent",
                 host=self.peer.host,

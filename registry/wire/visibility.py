@@ -1,7 +1,8 @@
 """Whether anybody may read a repository, as a push says it: `X-Ferry-Visibility`, a header of ours.
 
-A registry that knows it says `supported` where a push begins, and what was set where it ends. Who gets no
-such word knows that what is pushed would be as visible as the registry sees fit.
+A registry that knows it says `supported` where a push begins, and what was set where it ends; `denied` to who
+may write there and not say so. Who gets no such word knows that what is pushed would be as visible as the
+registry sees fit.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from registry.errors import InvalidError
 
 VISIBILITY = "X-Ferry-Visibility"
+DENIED = "denied"
 SUPPORTED = (VISIBILITY, "supported")
 _WORDS = {"private": False, "public": True}
 

@@ -23,6 +23,18 @@ def test_everybody_or_nobody_reads_what_its_owner_pushed_so(
     assert ferry("pull", name, "--models", ferry.home / "other").code == 3
 
 
+def test_who_may_write_only_is_refused_before_anything_is_sent(
+    house: House, people: Callable[[str], Ferry]
+) -> None:
+    ada, ben = people("ada"), people("ben")
+    house.admin("admin", "grant", "ben", "ada/shared", "write", "--data", house.data).well()
+    for name, why in (("shared", "only its owner"), ("closed", "you may not change")):
+        put_model(ben.models, f"{house.host}/ada/{name}/1")
+        done = ben("push", f"{house.host}/ada/{name}:1", "--private")
+        assert done.code == 4 and why in done.err
+        assert ada("tags", f"{house.host}/ada/{name}").code == 3
+
+
 def test_a_registry_that_does_not_know_it_is_sent_nothing(docker_registry: Registry, ferry: Ferry) -> None:
     put_model(ferry.models, f"{docker_registry.host}/acme/hidden/1")
     done = ferry("push", f"{docker_registry.host}/acme/hidden:1", "--private")

@@ -141,6 +141,14 @@ def test_a_push_is_told_from_its_first_answer_on_that_it_may_say_so(door: Door) 
     assert {answer.headers.get("X-Ferry-Visibility") for answer in told} == {"supported"}
 
 
+def test_who_may_not_say_so_hears_it_before_the_first_byte_too(door: Door) -> None:
+    token = by(door, "bob")
+    for status in (404, 200):
+        answer = door.ask("HEAD", MODEL, token=token)
+        assert (answer.status, answer.headers.get("X-Ferry-Visibility")) == (status, "denied")
+        assert door.ask("PUT", MODEL, token=token, body=MANIFEST).status == 201
+
+
 def test_in_a_registry_of_anybodys_nobody_is_its_owner() -> None:
     lab = Door(anonymous=Right.WRITE, depot=lambda _: MemoryDepot())
     assert push(lab, "", "private").status == 403
