@@ -15,13 +15,13 @@ from registry.connect import Connections
 from registry.diagnose import here
 from registry.diagnose.account import AskingOllama
 from registry.diagnose.asking import Asking
-from registry.diagnose.findings import Finding, Hops, Look, State, failed, look_at, note, skipped
+from registry.diagnose.findings import Finding, Hops, State, failed, look_at, note, skipped
 from registry.diagnose.pushing import Pushing
 from registry.diagnose.reaching import Reaching
 from registry.errors import InvalidError, RegistryError
 from registry.model.names import DEFAULT_HOST, Name, is_host, split_scheme
 from registry.net.probe import Probe
-from registry.wire.messages import Origin
+from registry.wire.messages import Origin, Request, Response
 
 HOPS = (
     *("settings", "key", "credential", "dns", "proxy", "tcp", "tls", "http", "clock"),
@@ -100,23 +100,21 @@ class _Examination:
         probe = Probe(network, self.origin)
         try:
             reaching = Reaching(probe, insecure=network.insecure)
-            yield from self._looked_at(*reaching.hops, *asking.hops, *self._account_of_it(), *self._upload())
+            hops = (*reaching.hops, *asking.hops, *self._account_of_it(), *self._upload())
+            yield from look_at(hops, self.origin.netloc)
         finally:
             probe.close()
         models = self.invocation.settings.models
-        yield from self._looked_at(("store", lambda: here.store(models()[0], asking.found)))
-        yield from self._looked_at(("ollama", self._ollama))
-
-    def _looked_at(self, *hops: tuple[str, Look]) -> Iterator[Finding]:
-        return look_at(hops, self.origin.netloc)
+        yield from look_at([("store", lambda: here.store(models()[0], asking.found))])
+        yield from look_at([("ollama", self._ollama)])
 
     def _local(self) -> Iterator[Finding]:
         local = LocalHops(self.invocation, self.origin, self._repository)
-        yield from self._looked_at(("settings", local.settings))
-        key = next(self._looked_at(("key", local.key)))
+        yield from look_at([("settings", local.settings)])
+        key = next(look_at([("key", local.key)]))
         yield key
         if self.fault is None:
-            yield from self._looked_at(("credential", lambda: local.credential(self.opened.credentials)))
+            yield from look_at([("credential", lambda: local.credential(self.opened.credentials))])
         elif key.state is State.FAILED:
             yield skipped("credential", "not looked at: key comes first")
         else:
@@ -125,19 +123,22 @@ class _Examination:
     def _asking(self) -> Asking | AskingOllama:
         """What is asked of the host, once it is reached."""
         account = self._account
-        bare = self.opened.bare(self.origin)
         signs = any(candidate.signs for candidate in account.candidates[:1])
         if self.origin == OLLAMA_API:
-            return AskingOllama(bare, account, signs, time.time)
+            return AskingOllama(self._nobody, account, signs, time.time)
         session = self.opened.session_as(self.origin, account)
         remote = self.opened.remote_at(self.origin, self._repository)
-        return Asking(bare, session, remote, self.name, signs, time.time, self.push)
+        return Asking(self._nobody, session, remote, self.name, signs, time.time, self.push)
+
+    def _nobody(self, request: Request) -> Response:
+        """Asks whom the request is for, and does not say who we are."""
+        return self.opened.bare(request.origin)(request)
 
     def _account_of_it(self) -> Hops:
         """Ollama's registry alone asks nobody who they are; the account is that of ollama.com."""
         if self.name is None and self.origin == OLLAMA_REGISTRY:
             account = self.opened.credentials.account(OLLAMA_API)
-            yield "account", AskingOllama(self.opened.bare(OLLAMA_API), account, False, time.time).whose
+            yield "account", AskingOllama(self._nobody, account, False, time.time).whose
 
     def _upload(self) -> Hops:
         if self.origin == OLLAMA_API:
@@ -155,7 +156,7 @@ class _Examination:
             origin = _ollama_origin(said)
         except InvalidError as error:
             return note("ollama", f"OLLAMA_HOST: {error.message}")
-        return here.ollama(self.opened.bare(origin), origin)
+        return here.ollama(self._nobody, origin)
 
     @property
     def _account(self) -> Account:

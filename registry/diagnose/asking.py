@@ -10,6 +10,7 @@ import contextlib
 import email.utils
 import json
 from dataclasses import dataclass, field
+from functools import partial
 
 from registry.auth.flow import Grant
 from registry.auth.scopes import Scopes
@@ -38,6 +39,7 @@ from registry.wire.bodies import read_body
 from registry.wire.challenges import Challenge, parse_challenges
 from registry.wire.headers import Headers
 from registry.wire.messages import Access, Origin, Request, Response, Transport
+from registry.wire.redirects import follow
 
 _FAR_APART = 60.0  # seconds between two clocks
 _PART = 64 * 1024  # bytes of a large blob that are asked for
@@ -81,13 +83,29 @@ class Asking:
     def http(self) -> Finding:
         """What answers there, asked as nobody in particular."""
         path = routes.manifest(self.name.repository, self.name.reference) if self.name else "/v2/"
-        answer, body = asked(self.bare, Request("GET", f"{self._origin}{path}", Headers(_ACCEPT)))
+        elsewhere: list[Origin] = []
+
+        def followed(request: Request) -> Response:
+            elsewhere.append(request.origin)
+            return self.bare(request)
+
+        answer, body = asked(
+            partial(follow, self.bare, followed), Request("GET", f"{self._origin}{path}", Headers(_ACCEPT))
+        )
         self._answer = answer
         check_answer(answer, body, self._origin, self.now())
         who = f" ({answer.headers.get('Server')[:40]})" if answer.headers.get("Server") else ""
         seen = faults.printable(f"{answer.status} to GET {path}{who}")
+        if elsewhere:
+            return note(
+                "http", f"{seen}, from {elsewhere[-1].netloc}, to which {self._origin.netloc} redirects"
+            )
         if self.name is None and answer.status == 404:
             return note("http", f"{seen}: some registries have no such page, other servers have none either")
+        if self.name is None and answer.status not in (200, 401):
+            raise faults.error_of(
+                faults.Refusal.of(answer, body), _DOING, host=self._origin.netloc, now=self.now()
+            )
         return ok("http", seen)
 
     def clock(self) -> Finding:
@@ -155,6 +173,9 @@ class Asking:
             raise self._trouble
         if self._manifest is None:
             return skipped("manifest", "no model was named")
+        if self._manifest.children:
+            seen = f"{self._manifest.digest.short}, an index of {len(self._manifest.children)} manifests"
+            return note("manifest", f"{seen}: each has a digest to be pulled by")
         blobs = list(self._manifest.blobs())
         size = sum(blob.size for blob in blobs)
         return ok("manifest", f"{self._manifest.digest.short}, {len(blobs)} blobs, {amount(size)}")
@@ -219,6 +240,7 @@ class Asking:
 
 
 _ACCEPT = {"Accept": "*/*"}
+_DOING = "asking what is there"
 
 
 def asked(transport: Transport, request: Request) -> tuple[Response, bytes]:
@@ -237,8 +259,11 @@ def check_answer(answer: Response, body: bytes, origin: Origin, now: float) -> N
     wrong = answer.status in (407, 421) or faults.passes(answer.status)
     if wrong or (refusal.page and answer.status != 401):
         if answer.status == 200:
-            raise faults.web_page("asking what is there", origin.netloc)
-        raise faults.error_of(refusal, "asking what is there", host=origin.netloc, now=now)
+            raise faults.web_page(_DOING, origin.netloc)
+        error = faults.error_of(refusal, _DOING, host=origin.netloc, now=now)
+        if isinstance(error, DeniedError):  # by a page: it is no registry that knows who may do what
+            error.reason = Reason.NONE
+        raise error
 
 
 def compared(answer: Response, origin: Origin, now: float, key_signs: bool) -> Finding:

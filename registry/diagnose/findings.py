@@ -55,8 +55,11 @@ Look = Callable[[], Finding]
 Hops = Iterable[tuple[str, Look]]
 
 
-def look_at(hops: Hops, host: str, seconds: float = SECONDS) -> Iterator[Finding]:
-    """Each hop in order, at most `seconds` for each; behind the first that fails, nothing is looked at."""
+def look_at(hops: Hops, host: str = "", seconds: float = SECONDS) -> Iterator[Finding]:
+    """Each hop in order, at most `seconds` for each; behind the first that fails, nothing is looked at.
+
+    `host` is whom they have to do with, "" where it is this machine alone.
+    """
     broken = ""
     for hop, look in hops:
         finding = (
@@ -88,7 +91,11 @@ def _seen(hop: str, look: Look, host: str, seconds: float) -> Finding:
     thread.join(seconds)
     if errors:
         raise errors[0]
-    if not found:
-        message = f"nothing was heard within {seconds:g} s"
-        return failed(hop, TransientError(message, host=host, reason=Reason.LINE_BROKE))
-    return found[0]
+    return found[0] if found else failed(hop, _given_up(hop, host, seconds))
+
+
+def _given_up(hop: str, host: str, seconds: float) -> TransientError:
+    reason = Reason.LINE_BROKE if host else Reason.NONE
+    if hop == "dns":  # no host was asked yet
+        reason = Reason.NO_SUCH_HOST
+    return TransientError(f"it was not done within {seconds:g} s", host=host, reason=reason)

@@ -151,6 +151,26 @@ def down(yard: Yard) -> Words:
     return (yard.spy(reply(503)).netloc,)
 
 
+def page_of_a_firewall(yard: Yard) -> Words:
+    return (yard.spy(reply(403, b"<html>blocked")).netloc,)
+
+
+def refused_to_everybody(yard: Yard) -> Words:
+    return (yard.spy(reply(403, b'{"errors":[{"code":"DENIED"}]}')).netloc,)
+
+
+def redirected_in_circles(yard: Yard) -> Words:
+    return (yard.spy(reply(301, Location="/v2/")).netloc,)
+
+
+def redirected_to_nobody(yard: Yard) -> Words:
+    return (yard.spy(reply(301, Location=f"http://127.0.0.1:{free_port()}/v2/")).netloc,)
+
+
+def redirected_to_another_host(yard: Yard) -> Words:
+    return (yard.spy(reply(308, Location=f"{yard.spy(reply(200, b'{}')).url}/v2/")).netloc,)
+
+
 def lost_host(yard: Yard) -> Words:
     """nginx passes the Host on, and the registry does not know that name of its own."""
     return (f"https://{yard.front}/lost/tiny", *yard.trust("front"))
@@ -243,6 +263,17 @@ def key_unknown_at_ollama_com(yard: Yard) -> Words:
 # --- the bytes, and where they go -------------------------------------------------------------------------
 
 
+def several_models_under_one_tag(yard: Yard) -> Words:
+    child = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": f"sha256:{'0' * 64}",
+        "size": 2,
+    }
+    kind = "application/vnd.oci.image.index.v1+json"
+    index = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": [child]}).encode()
+    return (f"{yard.spy(reply(200, index, Content_Type=kind)).netloc}/acme/tiny",)
+
+
 def no_ranges(yard: Yard) -> Words:
     return (f"{yard.spy(holds_a_model('no ranges')).netloc}/acme/tiny",)
 
@@ -297,6 +328,11 @@ WORLDS: list[tuple[World, str, int, str, str]] = [
     (not_http, "http", 7, "did not answer in HTTP", "is it a registry"),
     (busy_for_hours, "http", 6, "left alone for 2 h", "wait"),
     (down, "http", 6, "503", "wait"),
+    (page_of_a_firewall, "http", 4, "403 with a web page", "ferry api GET /v2/ --host"),
+    (refused_to_everybody, "http", 4, "403: DENIED", "ask the owner"),
+    (redirected_in_circles, "http", 7, "more than 5 times", "administrator"),
+    (redirected_to_nobody, "http", 6, "redirects there", "is it running"),
+    (redirected_to_another_host, "http", 0, "to which 127.0.0.1", ""),
     (lost_host, "http", 7, "421", "proxy_set_header Host"),
     (wrong_clock, "clock", 4, "s ahead of", "set this machine's clock"),
     (nothing_is_asked_for, "challenge", 7, "does not say what it wants", "administrator"),
@@ -310,6 +346,7 @@ WORLDS: list[tuple[World, str, int, str, str]] = [
     (private_model, "scope", 3, "granted nothing", "a private model looks like none"),
     (no_such_tag, "manifest", 3, "404", "check the name"),
     (key_unknown_at_ollama_com, "account", 4, "does not know the key", "ferry signin ollama.com"),
+    (several_models_under_one_tag, "manifest", 0, "an index of 1", ""),
     (no_ranges, "blob", 0, "no ranges", ""),
     (missing_blob, "blob", 3, "BLOB_UNKNOWN", "check the name"),
     (damaged_blob, "blob", 5, "is damaged", "push the model again"),

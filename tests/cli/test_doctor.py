@@ -174,6 +174,22 @@ def test_a_hop_that_hangs_is_given_up_and_what_comes_behind_it_is_not_looked_at(
     assert "dns" in found[1].seen
 
 
+@pytest.mark.parametrize(
+    ("hop", "host", "step"),
+    [
+        ("dns", "models.example", "this machine's DNS"),
+        ("token", "models.example", "models.example hang"),
+        ("credential", "", "move it away"),  # a helper program
+        ("store", "", "another place"),  # a disk in the network
+    ],
+)
+def test_what_hangs_is_what_the_advice_is_about(hop: str, host: str, step: str) -> None:
+    over = threading.Event()
+    (found,) = look_at([(hop, lambda: ok(hop, str(over.wait(60))))], host, 0.01)
+    over.set()
+    assert found.error is not None and step in next_step(found.error, hop)
+
+
 def test_a_defect_of_ours_is_not_taken_for_the_worlds() -> None:
     with pytest.raises(ZeroDivisionError):
         list(look_at([("dns", lambda: ok("dns", str(1 // 0)))], "models.example"))
