@@ -48,14 +48,18 @@ class Issuer:
 
     @classmethod
     def named(cls, url: str, ca: str = "", jwks: str = "") -> Issuer:
-        """The issuer that somebody typed. InvalidError for an address that none may have."""
+        """The issuer that somebody typed, GitHub and gitlab.com with a `/` at the end or without.
+
+        InvalidError for an address that none may have.
+        """
         for each in filter(None, (url, jwks)):
             check_address(each)
         if urlsplit(url).query:
             raise InvalidError(f"an issuer has no query: {url[:80]}")
         if len(ca) > _CA_BYTES:
             raise InvalidError(f"the certificates have more than {_CA_BYTES} bytes")
-        return cls(url, ca, jwks)
+        known = url.rstrip("/")
+        return cls(known if known in (GITHUB, GITLAB) else url, ca, jwks)
 
 
 class KeysNotYetError(TransientError):

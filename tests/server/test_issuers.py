@@ -19,6 +19,7 @@ from registry.server.id_tokens import KEYS_BYTES
 from registry.server.issuers import (
     AGAIN_SECONDS,
     FRESH_SECONDS,
+    GITLAB,
     KEPT_SECONDS,
     Issuer,
     Issuers,
@@ -227,6 +228,11 @@ def test_keys_of_a_public_issuer_are_not_looked_for_on_this_machine() -> None:
 def test_an_address_that_no_issuer_may_have_is_refused(url: str) -> None:
     with pytest.raises(InvalidError):
         Issuer.named(url)
+
+
+def test_a_slash_behind_a_well_known_issuer_is_none_of_its_name() -> None:
+    assert Issuer.named(f"{GITLAB}/") == Issuer.named(GITLAB) == Issuer(GITLAB)
+    assert Issuer.named("https://tenant.auth0.example/").url == "https://tenant.auth0.example/"
 
 
 def test_plain_http_is_for_this_machine_only() -> None:

@@ -107,6 +107,17 @@ def test_who_does_not_own_it_sees_and_changes_nothing(door: PagesDoor) -> None:
     assert len(door.publishers.listed()) == 1
 
 
+def test_an_owner_who_was_shut_out_of_a_model_lets_no_jobs_publish_it(door: PagesDoor) -> None:
+    browser = door.person("ada")
+    door.organisations.add("acme", "ada")
+    door.rights.grant("ada", "acme/secret", Right.NONE)
+    form = browser.get("/publishers/acme").form(having="add")
+    page = form.send(model="Secret", project="a/b", number="1")
+    assert (page.status, "acme/Secret is not yours" in page.text) == (403, True)
+    page = page.form(having="add").send(model="other", project="a/b", number="²")
+    assert (page.status, [*door.publishers.listed()]) == (400, [])
+
+
 def test_what_a_token_says_is_shown_escaped(door: PagesDoor) -> None:
     door.join("acme", key(1))
     door.trust(Provider("https://ci.example"), "acme/tiny", repository_id="<b>74</b>")

@@ -123,6 +123,9 @@ def test_tags_are_kept_and_let_go(door: PagesDoor, ada: Browser) -> None:
         ["v*", "acme/tiny"],
     ]
     assert send(ada, "immutable", pattern="a b").status == 400
+    door.rights.grant("ada", "acme/tiny", Right.NONE)
+    assert send(ada, "movable", pattern="v*", model="tiny").status == 403
+    door.rights.ungrant("ada", "acme/tiny")
     send(ada, "movable", pattern="v*", model="tiny")
     assert door.immutable.listed() == [TagPattern("acme", "release-?")]
 

@@ -43,12 +43,12 @@ class PublishersPage:
         }
 
     def show(self, request: Request, visitor: Visitor) -> Response:
-        self._check_owner(visitor)
+        self._check_owner(visitor, _where(visitor))
         said = _SAID.get(request.parameter("done") or "", "")
         return self._page(visitor, request.parameter("forge") or "", said=said)
 
     def change(self, request: Request, visitor: Visitor) -> Response | Accept:
-        self._check_owner(visitor)
+        self._check_owner(visitor, _where(visitor))
 
         def taken(form: Form) -> Response:
             try:
@@ -64,16 +64,19 @@ class PublishersPage:
         match form.exact("do"):
             case "add":
                 issuer, claims = described(form)
-                add_publisher(self.exchange, visitor, _model(visitor, form), issuer, claims)
+                model = _model(visitor, form)
+                self._check_owner(visitor, model)
+                add_publisher(self.exchange, visitor, model, issuer, claims)
                 return "added"
             case "remove":
                 remove_publisher(self.exchange, visitor, form.text("id"))
                 return "removed"
         raise InvalidError("the form does not say what to do")
 
-    def _check_owner(self, visitor: Visitor) -> None:
-        if not self.rights.owns(visitor.principal, _where(visitor)):
-            raise DeniedError(f"{_where(visitor)} is not yours: its owner says who publishes it")
+    def _check_owner(self, visitor: Visitor, where: str) -> None:
+        """DeniedError. Who owns a namespace may have been shut out of a model in it."""
+        if not self.rights.owns(visitor.principal, where):
+            raise DeniedError(f"{where} is not yours: its owner says who publishes it")
 
     def _page(
         self,
@@ -99,7 +102,7 @@ class PublishersPage:
 def described(form: Form) -> tuple[Issuer, Mapping[str, str]]:
     """The issuer and the claims that a form means, by what each forge says of its jobs. InvalidError."""
     project, number = form.text("project").strip("/"), form.text("number")
-    if project.count("/") < 1 or not number.isdigit():
+    if "/" not in project or not (number.isascii() and number.isdigit()):
         raise InvalidError("the repository is OWNER/NAME, and its number has digits only")
     address = form.text("address").rstrip("/")
     match form.text("forge"):

@@ -128,7 +128,7 @@ class Teams:
                     return redirect("/teams?done=left")
                 if do == "remove":
                     return self._removed(visitor)
-                self._check_owner(visitor)
+                self._check_owner(visitor, _namespace(visitor))
                 done = self._changes().get(do)
                 if done is None:
                     raise InvalidError("the form does not say what to do")
@@ -216,13 +216,16 @@ class Teams:
         return found.user
 
     def _scope(self, visitor: Visitor, form: Form) -> str:
-        """The namespace, or the model in it that the form names."""
+        """The namespace, or the model in it that the form names. DeniedError if that is not theirs."""
         namespace, model = _namespace(visitor), form.text("model").lower()
-        return f"{namespace}/{model}" if model else namespace
+        where = f"{namespace}/{model}" if model else namespace
+        self._check_owner(visitor, where)
+        return where
 
-    def _check_owner(self, visitor: Visitor) -> None:
-        if not self.rights.owns(visitor.principal, _namespace(visitor)):
-            raise DeniedError(f"{_namespace(visitor)} is not yours to share")
+    def _check_owner(self, visitor: Visitor, where: str) -> None:
+        """DeniedError. Who owns a namespace may have been shut out of a model in it."""
+        if not self.rights.owns(visitor.principal, where):
+            raise DeniedError(f"{where} is not yours to share")
 
     def _page(
         self,
