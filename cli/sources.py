@@ -17,7 +17,14 @@ from cli.options import Invocation
 from cli.render import visible
 from cli.settings import files
 from registry.contracts import Source, Target
-from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
+from registry.errors import (
+    DeniedError,
+    InvalidError,
+    NotFoundError,
+    Reason,
+    RegistryError,
+    StorageError,
+)
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
 
 _TAGS_TOLD = 10
 _ISSUER_SECONDS = 10.0  # without a byte from an issuer of ID tokens
+_PEM_BYTES = 64 * 1024  # of a private key, perhaps with its chain of certificates
 
 Patience: TypeAlias = Mapping[str, Any]  # `stall`, `floor`, `connect`: as `Network` has them
 
@@ -179,7 +187,26 @@ def _certificate(host: str, place: Place) -> ClientCertificate | None:
 
     if place.client_cert is None:
         return None
+    _check_own(place.client_key or place.client_cert)
     return ClientCertificate(Origin.of(f"https://{host}"), place.client_cert, place.client_key)
+
+
+def _check_own(key: Path) -> None:
+    """The key of a client's certificate is a secret as any other: DeniedError if others may touch its file.
+
+    InvalidError if there is none.
+    """
+    from registry.disk.secrets import read_secret
+
+    try:
+        found = read_secret(key, _PEM_BYTES)
+    except DeniedError as error:
+        if error.reason is not Reason.SECRET_EXPOSED:
+            raise
+        hint = f"chmod 600 {key}; where it is mounted, the mount says the mode"
+        raise DeniedError(error.message, hint=hint) from None
+    if found is None:
+        raise InvalidError(f"the settings' client_cert or client_key: there is no file {key}")
 
 
 def host_settings(invocation: Invocation, host: str, patience: Patience) -> HostSettings:

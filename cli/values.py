@@ -77,10 +77,16 @@ def seconds(least: float, most: float) -> Check:
             raise InvalidError("must be a time, like 30s, 10m, 1h or 30d")
         time = float(found[1]) * _SECONDS[found[2].lower()]
         if not least <= time <= most:
-            raise InvalidError(f"must be between {least:g}s and {most:g}s")
+            raise InvalidError(f"must be between {_spelled(least)} and {_spelled(most)}")
         return time
 
     return check
+
+
+def _spelled(time: float) -> str:
+    """Seconds in the largest unit that they are a whole number of: `7d`, `90s`, `0.5s`."""
+    unit = next((unit for unit in "dhm" if time and time % _SECONDS[unit] == 0), "s")
+    return f"{time / _SECONDS[unit]:g}{unit}"
 
 
 def whole(least: int, most: int) -> Check:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from person import Ferry
 
+from cli import values
 from cli.settings import Settings, resolve
 from cli.settings.files import certificates
 from registry.errors import InvalidError, StorageError
@@ -280,3 +282,22 @@ def test_a_client_certificate_is_a_hosts_own(tmp_path: Path) -> None:
         written(tmp_path, text)
         with pytest.raises(InvalidError, match=why):
             told(tmp_path)
+
+
+def test_the_key_of_a_client_certificate_is_read_by_its_owner_alone(ferry: Ferry) -> None:
+    key, chain = ferry.home / "a.key", ferry.home / "a.pem"
+    written(ferry.home, f'[host."127.0.0.1:9"]\nclient_cert = "{chain}"\nclient_key = "{key}"')
+    told = ferry("tags", "https://127.0.0.1:9/acme/tiny")
+    assert told.code == 2 and f"no file {key}" in told.err
+    key.touch(mode=0o640)
+    told = ferry("tags", "https://127.0.0.1:9/acme/tiny")
+    assert told.code == 4 and f"chmod 600 {key}" in told.err
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "said"),
+    [(1, 36_500 * 86_400, "1s and 36500d"), (0, 7 * 86_400, "0s and 7d"), (0.5, 5_400, "0.5s and 90m")],
+)
+def test_the_bounds_of_a_time_are_said_as_times_are_written(least: float, most: float, said: str) -> None:
+    with pytest.raises(InvalidError, match=f"^must be between {said}$"):
+        values.seconds(least, most)("99999d")
