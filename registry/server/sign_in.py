@@ -48,7 +48,10 @@ class SignIn:
 
     def by_password(self, name: str, password: str, address: str) -> str:
         """Sign in; the secret for the cookie. DeniedError, in the same words and time whatever was wrong."""
-        self.prove(name, password, address)
+        try:
+            self.prove(name, password, address)
+        except DeniedError:
+            raise _wrong() from None
         with reading(self.engine) as database:
             row = database.execute(select(USERS).filter_by(name=name, disabled=False)).first()
         if row is None:
@@ -60,7 +63,7 @@ class SignIn:
         self.throttle.guess("password", name[:80], address)
         if not self.passwords.matches(name, password):
             self.throttle.wrong("password", address)
-            raise _wrong()
+            raise DeniedError("that is not your password")
         self.throttle.right("password", name[:80], address)
 
     def set_up(self, secret: str, name: str, password: str, address: str) -> str:

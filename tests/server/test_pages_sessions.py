@@ -69,7 +69,8 @@ def test_a_password_change_signs_every_other_browser_out_and_asks_for_the_old_on
     browser, other = door.person("ada"), Browser(door)
     other.post("/signin", {"name": "ada", "password": PASSWORD})
     form = browser.get("/account").form(having="old")
-    assert form.send(old=OTHER, password=OTHER, again=OTHER).status == 403
+    refused = form.send(old=OTHER, password=OTHER, again=OTHER)
+    assert refused.status == 403 and "That is not your password" in refused.text
     assert signed_in(other)
 
     page = form.send(old=PASSWORD, password=OTHER, again=OTHER)
@@ -157,6 +158,7 @@ ADDRESSES = {
     Route.MODEL_PAGE: "/models/acme/tiny",
     Route.SHARES_PAGE: "/shares/ada",
     Route.PUBLISHERS_PAGE: "/publishers/ada",
+    Route.TEAM_PAGE: "/teams/acme",
 }
 
 
