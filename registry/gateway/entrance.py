@@ -18,7 +18,7 @@ from registry.wire.messages import Origin, Request, Response, is_loopback
 _LOCAL_SCHEMES = re.compile(r"(?:app|file|tauri|vscode-[a-z0-9-]{1,40})://[^\s]{0,512}", re.IGNORECASE)
 _METHODS = "GET, HEAD, POST, OPTIONS"
 _FIELDS = re.compile(r"[A-Za-z0-9, -]{1,512}")
-_BEARER = "Bearer "
+_BEARER = "bearer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class Entrance:
         return None
 
     def _knows(self, request: Request) -> bool:
-        given = request.headers.get("Authorization").removeprefix(_BEARER)
+        scheme, _, given = request.headers.get("Authorization").partition(" ")
+        given = given if scheme.lower() == _BEARER else ""
         wanted = self.token.encode()
         return any(
             hmac.compare_digest(text.encode("utf-8", "replace"), wanted)

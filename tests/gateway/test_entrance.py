@@ -99,6 +99,8 @@ def test_a_page_is_told_what_it_may_send(door: House, cloud: Cloud) -> None:
     [
         ({}, 401),
         ({"Authorization": f"Bearer {TOKEN}"}, 200),
+        ({"Authorization": f"bearer {TOKEN}"}, 200),
+        ({"Authorization": TOKEN}, 401),
         ({"X_Api_Key": TOKEN}, 200),
         ({"Authorization": f"Bearer {TOKEN}x"}, 401),
         ({"Authorization": "Bearer \xff"}, 401),
