@@ -15,9 +15,8 @@ from registry.disk.data import DataFile
 from registry.errors import StorageError
 
 _NAME = "reserve"
-_BYTES = (
-    4 * 1024 * 1024
-)  # some hundred changes, also while nothing can be taken over into the database's file
+# Some hundred changes, also while nothing can be taken over into the database's file.
+_BYTES = 4 * 1024 * 1024
 _LOW = 1024 * 1024
 
 
