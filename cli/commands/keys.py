@@ -171,7 +171,12 @@ def _shortest(ids: Sequence[str]) -> Mapping[str, str]:
 
 
 def _whole(api: AccountApi, id: str) -> str:
-    """The identifier that begins with `id`; as it was said, if none does. InvalidError if several do."""
+    """The identifier that begins with `id`; as it was said, if none does.
+
+    InvalidError if several do, and for "": a script's variable was empty, and nothing is what it meant.
+    """
+    if not id:
+        raise InvalidError("the ID is empty", hint="ferry keys list shows them")
     if len(id) >= _WHOLE_ID:
         return id
     found = [str(row.get("id")) for row in api.credentials()]

@@ -63,6 +63,7 @@ def test_a_stolen_laptop_is_a_line_to_revoke(ferry: Ferry, accounts: AnyAccounts
 def test_what_is_not_there_and_what_may_not_be_done(ferry: Ferry, accounts: AnyAccounts) -> None:
     at = ("--host", accounts.host)
     assert ferry("keys", "revoke", "nothing", *at).code == 3
+    assert ferry("keys", "revoke", "", *at).code == 2  # not the beginning of the only one that there is
     secret = accounts.make_api_key(accounts.ada).secret
     environ = {"FERRY_API_KEY": secret, "FERRY_REGISTRY": accounts.host}
     program = Ferry(ferry.home, environ)
