@@ -15,7 +15,7 @@ from registry.errors import InvalidError
 PATIENCE = 30.0  # seconds in which nothing comes
 _CHUNK = 64 * 1024
 
-_read: dict[tuple[int, int], bytes] = {}
+_read: dict[tuple[str, int, int], bytes] = {}  # by path and inode: the number alone is given out again
 
 
 def is_pipe(handle: int) -> bool:
@@ -29,7 +29,8 @@ def read_pipe(handle: int, limit: int, where: str, patience: float = PATIENCE) -
     InvalidError if nothing comes, not even its end, for `patience` seconds. OSError.
     """
     status = os.fstat(handle)
-    known = _read.get((status.st_dev, status.st_ino))
+    pipe = (where, status.st_dev, status.st_ino)
+    known = _read.get(pipe)
     if known is not None:
         return known[:limit]
     data, ready = bytearray(), select.poll()
@@ -41,5 +42,5 @@ def read_pipe(handle: int, limit: int, where: str, patience: float = PATIENCE) -
         if not chunk:
             break
         data += chunk
-    _read[status.st_dev, status.st_ino] = bytes(data)
+    _read[pipe] = bytes(data)
     return bytes(data)

@@ -31,7 +31,6 @@ def refused(done: Done, *words: str) -> None:
         ("push", "mine", "127.0.0.1:5080"),
         ("push", "mine", "acme.example"),
         ("mirror", "127.0.0.1:1/a/m:1", "OTHERHOST.example"),
-        ("mirror", "localhost:5000", "localhost:5001/a/m"),
         ("pull", "models.acme.example"),
         ("pull", "127.0.0.1:1/a/m", "--as", "localhost"),
         ("tags", "http://models"),
@@ -44,6 +43,12 @@ def refused(done: Done, *words: str) -> None:
 )
 def test_a_host_is_not_a_models_name(words: tuple[str, ...], mine: Ferry) -> None:
     refused(mine(*words), "is a host; add NAMESPACE/MODEL", "/acme/tiny")
+
+
+def test_a_host_is_no_source_of_a_mirror(mine: Ferry) -> None:
+    refused(
+        mine("mirror", "localhost:5000", "localhost:5001/a/m"), "is a host; add NAMESPACE or NAMESPACE/MODEL"
+    )
 
 
 def test_a_name_with_a_dot_is_a_model_where_it_is_no_destination(mine: Ferry) -> None:

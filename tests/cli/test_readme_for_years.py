@@ -28,8 +28,9 @@ CLIENT = "127.0.0.5"  # another loopback address than the proxy's
 
 
 def block(kind: str) -> str:
-    """The README's one block of that kind."""
-    [text] = re.findall(rf"^```{kind}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    """The block of that kind in the README's section about years."""
+    section = README.partition("### … and for years")[2]
+    [text, *_] = re.findall(rf"^```{kind}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     return str(text)
 
 

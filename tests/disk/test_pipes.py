@@ -51,6 +51,15 @@ def test_a_pipe_out_of_which_nothing_comes_does_not_hang(fifo: Path) -> None:
         read_secret(fifo, 100, patience=0.05)
 
 
+def test_a_pipe_is_not_taken_for_one_whose_inode_it_got(fifo: Path) -> None:
+    writer = written(fifo, b"secret")
+    assert read_secret(fifo, 100) == b"secret"
+    writer.join()
+    moved = fifo.rename(fifo.with_name("other"))
+    with pytest.raises(InvalidError, match="nothing came out of it"):
+        read_secret(moved, 100, patience=0.05)
+
+
 def test_a_pipe_has_the_limits_of_a_file(fifo: Path) -> None:
     writer = written(fifo, b"0123456789")
     with pytest.raises(InvalidError, match="longer than 9 bytes"):

@@ -156,6 +156,7 @@ FROM = (
 
 ADDRESSES = {
     Route.MODEL_PAGE: "/models/acme/tiny",
+    Route.TEAM_PAGE: "/teams/ada",
     Route.SHARES_PAGE: "/shares/ada",
     Route.PUBLISHERS_PAGE: "/publishers/ada",
     Route.TEAM_PAGE: "/teams/acme",
