@@ -1,12 +1,13 @@
 """Tags at a mirror's destination that its source has no more: found, shown, asked about, taken away.
 
 A list may be wrong: it failed, it is empty, a page of it is missing. So nothing goes of a repository in which
-anything failed, nothing for an empty list, and the source is asked once more before anything does.
+anything failed, nothing for an empty list, and before anything goes each source is asked for its list once more,
+and then for the tag itself. What was moved since the plan was made stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -14,49 +15,49 @@ import click
 from cli.mirror_names import Mirrored
 from cli.options import Invocation
 from cli.render import visible
-from registry.errors import InvalidError, NotFoundError, RegistryError
+from registry.errors import InvalidError, NotFoundError, ProtocolError, RegistryError
 from registry.model.digests import Digest
 from registry.model.names import Name
 from registry.model.selection import attached_to
+from registry.targets.remote import Remote
 from registry.transfer.pairs import Outcome, Result
 
 _SHOWN = 20  # tags of one repository
+_DEEPEST = 4  # indexes in indexes
 
 
 @dataclass(frozen=True, slots=True)
 class Extraneous:
-    """Tags of one repository at the destination that are to go."""
+    """Tags of one repository at the destination that are to go, and what each was when that was planned."""
 
     place: Mirrored
-    tags: tuple[str, ...]
-
-    @property
-    def where(self) -> str:
-        """`HOST/REPOSITORY`."""
-        return f"{self.place.name.host}/{self.place.name.repository}"
+    tags: Mapping[str, Digest]
 
     def __str__(self) -> str:
         more = f" and {len(self.tags) - _SHOWN} more" if len(self.tags) > _SHOWN else ""
-        return f"{self.where}: {', '.join(self.tags[:_SHOWN])}{more}"
+        return f"{self.place.where}: {', '.join([*self.tags][:_SHOWN])}{more}"
 
     def rows(self) -> Iterator[str]:
         """Each as `HOST/REPOSITORY:TAG`."""
-        return (f"{self.where}:{tag}" for tag in self.tags)
+        return (f"{self.place.where}:{tag}" for tag in self.tags)
 
 
-def find(mirrored: Iterable[Mirrored], results: Sequence[Result]) -> list[Extraneous]:
-    """What is there, meant by the filters and in no source any more; nothing where a name failed."""
-    failed = [result.destination for result in results if result.outcome is Outcome.FAILED]
-    found = []
-    for place in mirrored:
-        where = f"{place.name.host}/{place.name.repository}:"
-        if any(each.startswith(where) for each in failed):
-            continue
-        there = list(place.remote.tags(place.name))
-        tags = [tag for tag in there if _is_extraneous(place, tag)]
-        if tags and (tags := _after_a_second_look(place, tags)):
-            found.append(Extraneous(place, tuple(tags)))
-    return found
+def find(place: Mirrored, results: Sequence[Result]) -> Extraneous | None:
+    """What is there, meant by the filters and in no source any more; None where a name of it failed.
+
+    RegistryError if a list cannot be had; ProtocolError if a source has a tag that its list leaves out.
+    """
+    failed = (result.destination for result in results if result.outcome is Outcome.FAILED)
+    if any(each.startswith(f"{place.where}:") for each in failed):
+        return None
+    try:
+        there = [tag for tag in place.remote.tags(place.name) if _is_extraneous(place, tag)]
+    except NotFoundError:  # a run that only looks, before the first that copies
+        return None
+    if not there or not (tags := _after_a_second_look(place, there)):
+        return None
+    digests = _digests(place.remote, place.name, tags)
+    return Extraneous(place, digests) if digests else None
 
 
 def _is_extraneous(place: Mirrored, tag: str) -> bool:
@@ -65,18 +66,33 @@ def _is_extraneous(place: Mirrored, tag: str) -> bool:
 
 
 def _after_a_second_look(place: Mirrored, tags: Sequence[str]) -> list[str]:
-    """Those that every source's list lacks once more; none if one of them is empty now, or cannot be had."""
+    """Those that every source lacks, asked once more; none if the list of one is empty now."""
     left = list(tags)
     for remote, repository, selection in place.sources:
-        try:
-            said = remote.publications(repository)
-        except RegistryError:
-            return []
+        said = remote.publications(repository)
         chosen = selection.chosen({tag: each.moved if each else None for tag, each in said.items()})
         if not chosen:
             return []
         left = [tag for tag in left if tag not in chosen]
+        left_out = _digests(remote, repository, (tag for tag in left if tag not in said))
+        if left_out:
+            raise ProtocolError(
+                f"{repository.host} has {', '.join([*left_out][:3])} of {repository.repository}, which its list "
+                f"of tags leaves out; nothing is deleted at {place.where}",
+                host=repository.host,
+            )
     return left
+
+
+def _digests(remote: Remote, name: Name, tags: Iterable[str]) -> dict[str, Digest]:
+    """What each of `tags` stands for, of those that are there."""
+    found: dict[str, Digest] = {}
+    for tag in tags:
+        try:
+            found[tag] = remote.digest(name.with_reference(tag))
+        except NotFoundError:
+            continue
+    return found
 
 
 def agreed(invocation: Invocation, found: Sequence[Extraneous]) -> bool:
@@ -97,35 +113,52 @@ def agreed(invocation: Invocation, found: Sequence[Extraneous]) -> bool:
 def delete(found: Sequence[Extraneous], done: Callable[[str, RegistryError | None], None]) -> None:
     """Take them away; `done` is told of each, with what kept it if something did."""
     for each in found:
-        digests: dict[str, Digest] = {}
-        for tag in each.tags:
+        needed: dict[Digest, str] = {}
+        for tag, digest in each.tags.items():
+            error = None
             try:
-                _delete(each, tag, digests)
+                _delete(each, tag, digest, needed)
             except NotFoundError:  # it went with another tag, or by another hand
-                done(f"{each.where}:{tag}", None)
-            except RegistryError as error:
-                done(f"{each.where}:{tag}", error)
-            else:
-                done(f"{each.where}:{tag}", None)
+                pass
+            except RegistryError as kept:
+                error = kept
+            done(f"{each.place.where}:{tag}", error)
 
 
-def _delete(each: Extraneous, tag: str, digests: dict[str, Digest]) -> None:
-    """The tag alone; where only manifests can be deleted, one that no tag needs which stays."""
+def _delete(each: Extraneous, tag: str, digest: Digest, needed: dict[Digest, str]) -> None:
+    """The tag alone; where only manifests can be deleted, one that nothing needs which stays.
+
+    `needed` is filled the first time that matters.
+    """
     remote, name = each.place.remote, each.place.name.with_reference(tag)
+    if remote.digest(name) != digest:
+        raise InvalidError(f"{each.place.where}:{tag} was moved meanwhile, and stays", host=name.host)
     if remote.untag(name):
         return
-    if not digests:
-        digests.update(_digests(each))
-    digest = digests.get(tag) or remote.digest(name)
-    staying = [other for other, its in digests.items() if its == digest and other not in each.tags]
-    if staying:
-        raise InvalidError(
-            f"{name.host} deletes whole manifests only, and {', '.join(staying[:3])} is the same one"
-        )
+    if not needed:
+        needed.update(_needed(each))
+    if digest in needed:
+        raise InvalidError(f"{name.host} deletes whole manifests only, and {needed[digest]} needs this one")
     remote.untag(name.with_reference(digest))
 
 
-def _digests(each: Extraneous) -> dict[str, Digest]:
-    name: Name = each.place.name
-    remote = each.place.remote
-    return {tag: remote.digest(name.with_reference(tag)) for tag in remote.tags(name)}
+def _needed(each: Extraneous) -> dict[Digest, str]:
+    """The manifests of the tags that stay, and those in their indexes; each with one of these tags."""
+    remote, name = each.place.remote, each.place.name
+    needed: dict[Digest, str] = {}
+
+    def keep(reference: Digest | str, tag: str, depth: int) -> None:
+        if depth > _DEEPEST or reference in needed:
+            return
+        try:
+            manifest = remote.resolve(name.with_reference(reference))
+        except NotFoundError:
+            return
+        needed.setdefault(manifest.digest, tag)
+        for child in manifest.children:
+            keep(child.digest, tag, depth + 1)
+
+    for tag in remote.tags(name):
+        if tag not in each.tags:
+            keep(tag, tag, 0)
+    return needed

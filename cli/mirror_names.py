@@ -16,6 +16,7 @@ from registry.model.selection import Selection, attached_to
 from registry.targets.remote import Remote
 from registry.transfer.engine import Engine
 from registry.transfer.pairs import Pair, Referrers, Unlisted
+from registry.wire.messages import Origin
 
 T = TypeVar("T")
 
@@ -32,6 +33,11 @@ class Mirrored:
     expected: set[str] = field(default_factory=set)
     sources: list[tuple[Remote, Name, Selection]] = field(default_factory=list)
 
+    @property
+    def where(self) -> str:
+        """`HOST/REPOSITORY`."""
+        return f"{self.name.host}/{self.name.repository}"
+
 
 @dataclass(frozen=True)
 class _Task:
@@ -44,14 +50,15 @@ class _Task:
 class Names:
     """The names of one run, told one after another as the lists come in.
 
-    `mirrored` is what was told: each repository at a destination. `incomplete`: a list failed.
+    `mirrored` is what was told: each repository at a destination. `incomplete`: a list failed, or not all were
+    read.
     """
 
     def __init__(
         self, invocation: Invocation, opened: Connections, engine: Engine, entries: Sequence[Entry]
     ) -> None:
-        self.mirrored: dict[_Repository, Mirrored] = {}
-        self.incomplete = False
+        self.mirrored: dict[tuple[Origin, str], Mirrored] = {}
+        self.incomplete = True
         self._invocation = invocation
         self._opened = opened
         self._engine = engine
@@ -63,9 +70,11 @@ class Names:
 
     def pairs(self) -> Iterator[Pair | Unlisted]:
         """Every name; a list that fails is one result, and the others go on."""
+        failed = False
         for pair in self._all():
-            self.incomplete = self.incomplete or isinstance(pair, Unlisted)
+            failed = failed or isinstance(pair, Unlisted)
             yield pair
+        self.incomplete = failed
 
     def _all(self) -> Iterator[Pair | Unlisted]:
         again: list[_Task] = []
@@ -165,10 +174,7 @@ class Names:
             pairs.append(self._pair(entry, base, name, said[tag], attached))
         for pair in pairs:
             if isinstance(pair, Pair):
-                kept = self.mirrored.setdefault(
-                    (pair.to.host, pair.to.repository), Mirrored(self._remote(pair.to), pair.to)
-                )
-                kept.expected.add(pair.to.tag)
+                kept = self._mirrored_at(pair.to)
                 source = (self._remote(repository), repository, entry.selection)
                 if source not in kept.sources:
                     kept.sources.append(source)
@@ -184,9 +190,17 @@ class Names:
         near = name if self._opened.origin(name) == self._opened.origin(to) else None
         digest = said.digest if said else None
         mode = Referrers(entry.referrers)
+        self._mirrored_at(to).expected.add(to.tag)
         return Pair(
             self._remote(name), name, self._remote(to), to, near, digest, attached=attached, referrers=mode
         )
+
+    def _mirrored_at(self, to: Name) -> Mirrored:
+        """The repository of `to`: one place has one, however its host and letters are written."""
+        key = (self._opened.origin(to), to.repository.lower())
+        if key not in self.mirrored:
+            self.mirrored[key] = Mirrored(self._remote(to), to)
+        return self.mirrored[key]
 
     def _compared(self, pairs: list[Pair | Unlisted]) -> list[Pair | Unlisted]:
         """The pairs with what the destination's lists say, where one list saves many questions."""

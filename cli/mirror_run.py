@@ -88,9 +88,16 @@ class Rounds:
     def _deleted(self, names: Names, results: list[Result], *, dry_run: bool) -> list[str]:
         """The tags that went, or would; one that could not is a failure among the results."""
         if names.incomplete:
-            self._invocation.terminal.complain("ferry: a list failed, so nothing is deleted")
+            self._invocation.terminal.complain("ferry: not every list was read, so nothing is deleted")
             return []
-        found = mirror_extraneous.find(names.mirrored.values(), results)
+        found = []
+        for place in names.mirrored.values():
+            try:
+                extraneous = mirror_extraneous.find(place, results)
+            except RegistryError as error:
+                results.append(Result("", place.where, Outcome.FAILED, error=error))
+            else:
+                found += [extraneous] if extraneous else []
         if not found:
             return []
         if dry_run:
@@ -107,7 +114,7 @@ class Rounds:
             agreed = mirror_extraneous.agreed(self._invocation, found)
         except InvalidError as error:  # what was mirrored is told all the same
             for each in found:
-                results.append(Result("", each.where, Outcome.FAILED, error=error))
+                results.append(Result("", each.place.where, Outcome.FAILED, error=error))
             return []
         if agreed:
             mirror_extraneous.delete(found, done)

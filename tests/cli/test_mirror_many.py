@@ -225,9 +225,32 @@ def test_where_only_manifests_can_be_deleted_none_goes_that_a_tag_needs_which_st
     done = ferry("mirror", f"{team}/one", copy, "--tags", "*", "--delete-extraneous", "--yes")
 
     assert done.code == 2
-    assert "deletes whole manifests only, and v1 is the same one" in done.out
+    assert "deletes whole manifests only, and v1 needs this one" in done.out
     assert f"{copy}:other  deleted" in done.out
     assert sorted(tags(ferry, copy)) == sorted((*VERSIONS, "old"))
+
+
+def test_what_another_entry_brings_is_not_deleted_and_nothing_is_before_every_list_was_read(
+    team: str, to: str, ferry: Ferry, fill: Callable[..., None], tmp_path: Path
+) -> None:
+    """Three entries of one destination; the second stops a run without --keep-going before the third is read."""
+    fill(f"{to}/one", "v0", "best")
+    entry = '[[mirror]]\nsource = "{}"\ndestination = "{}"\n'
+    all_of_one = entry.format(f"{team}/one", f"{to}/one")
+    best = entry.format(f"{team}/two:v1", f"{to}/one:best")
+    sync = tmp_path / "sync.toml"
+    words = ("mirror", "--file", sync, "--delete-extraneous", "--yes")
+
+    sync.write_text(all_of_one + entry.format(f"{team}/nothing", f"{to}/one") + best)
+    stopped = ferry(*words)
+    kept = tags(ferry, f"{to}/one")
+    sync.write_text(all_of_one + best)
+    done = ferry(*words).well()
+
+    assert stopped.code == 3
+    assert {"v0", "best"} <= set(kept)
+    assert f"{to}/one:v0  deleted" in done.out
+    assert sorted(tags(ferry, f"{to}/one")) == sorted((*VERSIONS, "best"))
 
 
 # --- what is refused -----------------------------------------------------------------------------------

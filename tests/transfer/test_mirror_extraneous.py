@@ -1,0 +1,117 @@
+"""What a mirror deletes where lists are wrong, others write too, or a registry deletes whole manifests only."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from goods import KiB, Model, put
+from mirror_kit import Pairing
+
+from cli.mirror_extraneous import delete, find
+from cli.mirror_names import Mirrored
+from registry.errors import InvalidError, ProtocolError, RegistryError
+from registry.model.manifests import OCI_INDEX, Manifest
+from registry.model.selection import Selection
+from registry.wire.faults import fault
+from registry.wire.headers import Headers
+from registry.wire.messages import Request, Response
+
+TAGS = ("v1", "v2", "v3")
+
+
+@pytest.fixture
+def between() -> Pairing:
+    """A repository with three tags, and its mirror with one more."""
+    pairing = Pairing()
+    for seed, tag in enumerate((*TAGS, "v0")):
+        model = Model.random(seed, KiB)
+        put(pairing.destination.remote, pairing.destination.name(f"acme/tiny:{tag}"), model)
+        if tag in TAGS:
+            pairing.put(f"acme/tiny:{tag}", model)
+    return pairing
+
+
+def mirrored(between: Pairing, *expected: str) -> Mirrored:
+    source = (between.source.remote, between.source.name("acme/tiny"), Selection())
+    name = between.destination.name("acme/tiny")
+    return Mirrored(between.destination.remote, name, set(expected), [source])
+
+
+def there(between: Pairing) -> list[str]:
+    return list(between.destination.remote.tags(between.destination.name("acme/tiny")))
+
+
+def deleted(between: Pairing, place: Mirrored) -> dict[str, RegistryError | None]:
+    found = find(place, [])
+    assert found is not None
+    told: dict[str, RegistryError | None] = {}
+    delete([found], lambda where, error: told.update({where.rpartition(":")[2]: error}))
+    return told
+
+
+def only_manifests(request: Request) -> Response | None:
+    tag = "/manifests/" in request.path and "sha256:" not in request.path
+    return fault("UNSUPPORTED", "by digest only") if request.method == "DELETE" and tag else None
+
+
+def test_a_list_that_leaves_out_what_the_source_has_deletes_nothing(between: Pairing) -> None:
+    """A page whose link got lost: 200, with fewer tags, and so the second time."""
+    cut = Response(200, Headers({"Content-Type": "application/json"}), b'{"name":"acme/tiny","tags":["v1"]}')
+    between.source.wrong = lambda request: cut if "/tags/list" in request.path else None
+
+    with pytest.raises(ProtocolError, match=r"has v2, v3 of acme/tiny, which its list of tags leaves out"):
+        find(mirrored(between, "v1"), [])
+
+
+def test_what_is_in_no_list_and_not_there_goes(between: Pairing) -> None:
+    assert deleted(between, mirrored(between, *TAGS)) == {"v0": None}
+    assert there(between) == [*TAGS]
+
+
+def test_what_somebody_moved_since_the_plan_was_made_stays(between: Pairing) -> None:
+    found = find(mirrored(between, *TAGS), [])
+    assert found is not None
+    put(between.destination.remote, between.destination.name("acme/tiny:v0"), Model.random(9, KiB))
+    kept: list[RegistryError | None] = []
+
+    delete([found], lambda _, error: kept.append(error))
+
+    assert isinstance(kept[0], InvalidError)
+    assert "was moved meanwhile" in str(kept[0])
+    assert "v0" in there(between)
+
+
+def test_a_repository_that_is_not_there_yet_has_nothing_to_delete(between: Pairing) -> None:
+    place = mirrored(between, *TAGS)
+    place.name = between.destination.name("acme/new")
+
+    assert find(place, []) is None
+
+
+def test_a_manifest_that_an_index_needs_which_stays_is_not_deleted(between: Pairing) -> None:
+    """A registry that deletes whole manifests only, and a child of an index that had a tag of its own."""
+    child = Model.random(3, KiB).manifest  # v0
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child.descriptor().as_json()]}
+    index = Manifest.parse(json.dumps(document).encode())
+    between.destination.remote.publish(between.destination.name("acme/tiny:all"), index)
+    between.destination.wrong = only_manifests
+
+    told = deleted(between, mirrored(between, *TAGS, "all"))
+
+    assert "all needs this one" in str(told["v0"])
+    assert between.destination.remote.resolve(between.destination.name("acme/tiny:v0")) == child
+
+
+def test_a_tag_that_stands_for_nothing_keeps_no_other_from_being_deleted(between: Pairing) -> None:
+    """It was told that they were deleted, and none was."""
+
+    def dangling(request: Request) -> Response | None:
+        if request.path.endswith("/manifests/v2") and request.method in ("GET", "HEAD"):
+            return fault("MANIFEST_UNKNOWN", "no such manifest")
+        return only_manifests(request)
+
+    between.destination.wrong = dangling
+
+    assert deleted(between, mirrored(between, *TAGS)) == {"v0": None}
+    assert "v0" not in there(between)
