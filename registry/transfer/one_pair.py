@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from registry.errors import InvalidError, Side
+from registry.errors import InvalidError, NotFoundError, ProtocolError, Side
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
@@ -21,6 +21,7 @@ from registry.transfer.retry import Patience
 T = TypeVar("T")
 
 _DEEPEST = 4  # referrers of referrers, indexes in indexes
+_MOST = 10_000  # manifests of one name that are asked about for what refers to them
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Copying(Looking):
 
     def same(self, pair: Pair, digest: Digest) -> int:
         """Nothing, unless referrers always go along."""
-        return self._referring(pair, digest, 0) if pair.referrers is Referrers.ALWAYS else 0
+        return self._referring(pair, digest, 0, set()) if pair.referrers is Referrers.ALWAYS else 0
 
     def changed(self, pair: Pair, was: Digest | None) -> Done:
         """First what refers to it, then the name, so that the next run sees one that broke."""
@@ -137,20 +138,37 @@ class Copying(Looking):
             return 0
         children = manifest.children if manifest.kind is Kind.INDEX else ()
         digests = (manifest.digest, *(child.digest for child in children))
-        return sum(self._referring(pair, digest, 0) for digest in digests)
+        known: set[Digest] = set()
+        return sum(self._referring(pair, digest, 0, known) for digest in digests)
 
-    def _referring(self, pair: Pair, digest: Digest, depth: int) -> int:
-        """Copy what refers to a manifest, and what refers to that; the bytes moved."""
-        if depth > _DEEPEST:
+    def _referring(self, pair: Pair, digest: Digest, depth: int, known: set[Digest]) -> int:
+        """Copy what refers to a manifest, and what refers to that; the bytes moved.
+
+        `known` are the manifests that were asked about for this name: what a source says may go in a circle.
+        """
+        if depth > _DEEPEST or digest in known:
             return 0
+        known.add(digest)
+        if len(known) > _MOST:
+            raise ProtocolError(
+                f"{pair.name}: {pair.name.host} says that more than {_MOST} manifests refer to it, or to those",
+                host=pair.name.host,
+            )
         name, to = pair.name.with_reference(digest), pair.to.with_reference(digest)
-        found: Sequence[Descriptor] = self._asked(
+        listed: Sequence[Descriptor] = self._asked(
             pair, Side.SOURCE, lambda: pair.source.referrers(name, pair.attached)
         )
         moved = 0
-        for each in found:
-            moved += self._carried(pair, each.digest)
-            moved += self._referring(pair, each.digest, depth + 1)
+        found = []
+        for each in listed:
+            try:
+                moved += self._carried(pair, each.digest)
+            except NotFoundError:  # a list outlives what was deleted
+                if self._is_at_source(pair, each.digest):
+                    raise
+                continue
+            found.append(each)
+            moved += self._referring(pair, each.digest, depth + 1, known)
         if found:
             self._asked(pair, Side.DESTINATION, lambda: pair.destination.refer(to, found))
         for tag in pair.attached or ():
@@ -158,6 +176,13 @@ class Copying(Looking):
             if attached == f"{digest.algorithm}-{digest.hex}"[: len(attached)] and tag != attached:
                 moved += self._carried(pair, tag)
         return moved
+
+    def _is_at_source(self, pair: Pair, digest: Digest) -> bool:
+        try:
+            self._resolved(pair, pair.name.with_reference(digest))
+        except NotFoundError:
+            return False
+        return True
 
     def _carried(self, pair: Pair, reference: Digest | str) -> int:
         """Copy another manifest of the same two repositories, unless it is there."""

@@ -216,3 +216,35 @@ def test_an_index_goes_along_with_its_children_byte_for_byte(between: Pairing) -
     assert between.destination.remote.resolve(to).raw == raw
     first = to.with_reference(children[0].manifest.digest)
     assert [each.digest for each in between.destination.remote.referrers(first)] == [late.manifest.digest]
+
+
+def test_referrers_in_a_circle_are_asked_about_once(between: Pairing) -> None:
+    """A source that lists the same manifests for each of them would be asked 8 ** 5 times."""
+    name = between.source.name("acme/tiny:1")
+    between.put("acme/tiny:1", Model.random(16, KiB))
+    all_of_them = [Model.random(20 + number, KiB).manifest for number in range(8)]
+    for number, manifest in enumerate(all_of_them):
+        put(
+            between.source.remote, name.with_reference(manifest.digest), Model.random(20 + number, KiB)
+        )
+    entries = [manifest.descriptor().as_json() for manifest in all_of_them]
+    body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+    lists = Response(200, Headers({"Content-Type": OCI_INDEX}), body)
+    between.source.wrong = lambda request: lists if "/referrers/" in request.path else None
+
+    assert between.run(between.pair("acme/tiny:1"))["tiny:1"].outcome is Outcome.COPIED
+    assert sum("/referrers/" in line for line in between.source.asked) == 9
+
+
+def test_a_list_that_names_what_was_deleted_stops_no_model(between: Pairing) -> None:
+    model, _ = signed(between, "acme/tiny:1", 17)
+    name = between.source.name("acme/tiny:1")
+    (first,) = between.source.remote.referrers(name.with_reference(model.manifest.digest))
+    gone = fault("MANIFEST_UNKNOWN", "no such manifest")
+    between.source.wrong = lambda request: (
+        gone if f"/manifests/{first.digest}" in request.path else None
+    )
+
+    assert between.run(between.pair("acme/tiny:1"))["tiny:1"].outcome is Outcome.COPIED
+    to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
+    assert not between.destination.remote.referrers(to)
