@@ -45,11 +45,15 @@ class Extraneous:
 def find(place: Mirrored, results: Sequence[Result]) -> Extraneous | None:
     """What is there, meant by the filters and in no source any more; None where a name of it failed.
 
-    RegistryError if a list cannot be had; ProtocolError if a source has a tag that its list leaves out.
+    RegistryError if a list cannot be had; ProtocolError if a source has a tag that its list leaves out;
+    InvalidError if the repository is a source of itself, which would lose what the filters leave out.
     """
     failed = (result.destination for result in results if result.outcome is Outcome.FAILED)
     if any(each.startswith(f"{place.where}:") for each in failed):
         return None
+    here = (place.remote.peer.origin, place.name.repository.lower())
+    if any((remote.peer.origin, name.repository.lower()) == here for remote, name, _ in place.sources):
+        raise InvalidError(f"{place.where} is a source of itself; nothing is deleted there")
     try:
         there = [tag for tag in place.remote.tags(place.name) if _is_extraneous(place, tag)]
     except NotFoundError:  # a run that only looks, before the first that copies

@@ -115,3 +115,12 @@ def test_a_tag_that_stands_for_nothing_keeps_no_other_from_being_deleted(between
 
     assert deleted(between, mirrored(between, *TAGS)) == {"v0": None}
     assert "v0" not in there(between)
+
+
+def test_a_repository_that_is_its_own_source_loses_nothing(between: Pairing) -> None:
+    """The newest one of a repository, mirrored onto itself, made the others extraneous."""
+    place = mirrored(between, "v3")
+    place.sources = [(place.remote, place.name, Selection(newest=1))]
+
+    with pytest.raises(InvalidError, match="source of itself"):
+        find(place, [])
