@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,10 +27,6 @@ class Round:
     seconds: float
     dry_run: bool = False
     deleted: Sequence[str] = ()
-
-    def count(self, outcome: Outcome) -> int:
-        """How many names ended so."""
-        return sum(result.outcome is outcome for result in self.results)
 
     @property
     def transferred(self) -> int:
@@ -93,13 +90,18 @@ def show(terminal: Terminal, done: Round, *, verbose: bool) -> None:
 
 def line(done: Round) -> str:
     """The whole run in one line."""
-    counts = Counter(_word(result, done.dry_run) for result in done.results)
-    words = ("new", "moved", "same", "failed") if done.dry_run else ("copied", "present", "failed")
-    said = ", ".join(f"{counts[word]} {word}" for word in words)
+    said = ", ".join(f"{count} {word}" for word, count in counts(done).items())
     deleted = f", {len(done.deleted)} {_gone(done)}" if done.deleted else ""
     if done.dry_run:
         return f"{said}{deleted}; {size(done.would_move)} would move"
     return f"{said}{deleted}; {size(done.transferred)} moved in {done.seconds:.1f} s"
+
+
+def counts(done: Round) -> dict[str, int]:
+    """How many names became what: `copied`, `present`, `failed`; of a run that only looked what they are."""
+    counted = Counter(_word(result, done.dry_run) for result in done.results)
+    words = ("new", "moved", "same", "failed") if done.dry_run else ("copied", "present", "failed")
+    return {word: counted[word] for word in words}
 
 
 def markdown(done: Round) -> str:
@@ -150,4 +152,5 @@ def _digits(digest: Digest | None) -> str:
 
 
 def _cell(text: str) -> str:
-    return visible(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    """`text`, some of which a peer wrote, so that it is no link, picture, code or markup."""
+    return re.sub(r"([\\|\[\]`*])", r"\\\1", visible(text)).replace("<", "&lt;")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
-from cli.mirror_report import Round, line, row
+from cli.mirror_report import Round, counts, line, row
 from cli.mirror_run import Rounds
 from cli.options import Invocation
 from cli.render import visible
@@ -87,12 +87,10 @@ def _say(invocation: Invocation, done: Round, now: float) -> None:
     at = datetime.fromtimestamp(int(now), UTC).isoformat().replace("+00:00", "Z")
     failed = [result for result in done.results if result.outcome is Outcome.FAILED]
     if invocation.terminal.json:
-        counts = {str(outcome): done.count(outcome) for outcome in Outcome}
+        moved = {"would_transfer": done.would_move} if done.dry_run else {"transferred": done.transferred}
         rows = [row(result) for result in failed]
         seconds = round(done.seconds, 3)
-        invocation.terminal.event(
-            {"at": at, **counts, "transferred": done.transferred, "seconds": seconds, "failures": rows}
-        )
+        invocation.terminal.event({"at": at, **counts(done), **moved, "seconds": seconds, "failures": rows})
         return
     invocation.terminal.say(f"{at}  {line(done)}")
     for result in failed:

@@ -14,10 +14,11 @@ from cli import mirror_names, naming, sources, transfers, values
 from cli.exits import Run
 from cli.mirror_report import Round, documents, markdown, show
 from cli.options import MOVING, NETWORK, Invocation, choices, command
+from cli.render import complain
 from cli.settings import files, sync_file
 from cli.settings.sync_file import Entry, SyncFile
 from cli.transfers import PlannedCopy
-from registry.errors import InvalidError
+from registry.errors import InvalidError, StorageError, exit_code
 from registry.model.names import Name, is_host
 from registry.model.selection import Selection
 from registry.transfer.pairs import Referrers
@@ -65,6 +66,8 @@ def mirror(
     """
     if metrics and not watch:
         raise InvalidError("--metrics-listen is for a mirror that goes on: --watch 15m")
+    if summary and watch:
+        raise InvalidError("--summary is of a mirror that ends; --watch says one line a round")
     selection = _selection(tags, exclude, newest)
     wanted = _wanted(source, destination, file, selection, _mode(referrers))
     many = bool(file or selection or watch or delete_extraneous or summary)
@@ -177,13 +180,18 @@ def _with_rate(invocation: Invocation, wanted: SyncFile) -> Invocation:
 
 
 def _say(invocation: Invocation, done: Round, summary: str | None) -> int:
+    """Tell what was done; the exit code. A summary that cannot be written takes nothing from that."""
     terminal = invocation.terminal
-    if summary:
-        files.write_summary(Path(summary), markdown(done))
     if terminal.json:
         terminal.document(documents(done))
     else:
         show(terminal, done, verbose=invocation.settings.on("verbose"))
+    if summary:
+        try:
+            files.write_summary(Path(summary), markdown(done))
+        except StorageError as error:
+            complain(error, terminal, short=terminal.json)
+            return exit_code([code for code in (done.exit, error.exit) if code])
     return done.exit
 
 

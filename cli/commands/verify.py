@@ -115,7 +115,8 @@ def _tell(invocation: Invocation, verified: Verified) -> int:
             if each_found.was or each_found.state is not State.GOOD or invocation.settings.on("verbose"):
                 terminal.line(_line(terminal, each_found))
         terminal.line(_summary(verified, found))
-    for error in [each.error for each in found if each.error is not None] + verified.failures:
+    errors = [each.error for each in found if each.error is not None] + verified.failures
+    for error in {error.message: error for error in errors}.values():  # a blob of many models is said once
         complain(error, terminal, short=terminal.json)
     if verified.wrong:
         repairing = "NAME --repair --from HOST/NAME" if verified.failures else "--repair"

@@ -308,6 +308,7 @@ def test_a_file_that_is_wrong_is_refused_with_its_line(
         (("a.example/b", "d.example/b", "--watch", "soon"), "--watch: must be a time"),
         (("a.example/b", "d.example/b", "--watch", "1h", "--delete-extraneous"), "asks nobody"),
         (("a.example/b/c", "d.example/{tag}", "--tags", "*", "--delete-extraneous"), "cannot tell"),
+        (("a.example/b/c", "d.example/b", "--watch", "5m", "--summary", "s.md"), "of a mirror that ends"),
         (("localhost:1", "d.example/b", "--tags", "*"), "is a host"),
         (("--file", "/nowhere/sync.toml"), "is not there"),
     ],
@@ -319,6 +320,16 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_asked(
 
     assert done.code in (2, 3)
     assert said in done.err
+
+
+def test_a_summary_that_cannot_be_written_takes_nothing_from_what_is_told(
+    team: str, to: str, ferry: Ferry, tmp_path: Path
+) -> None:
+    done = ferry("mirror", f"{team}/one:v1", f"{to}/one", "--summary", tmp_path, "--format", "json")
+
+    assert done.code == 8
+    assert [row["how"] for row in done.json] == ["copied"]
+    assert "writing the summary" in done.err
 
 
 def test_json_is_one_document_also_where_everything_fails(lab_registry: Registry, ferry: Ferry) -> None:

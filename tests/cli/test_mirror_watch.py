@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cli.mirror_report import Round
+from cli.mirror_report import Round, markdown
 from cli.mirror_watch import Numbers, watch
 from cli.options import Invocation
 from cli.render import Terminal
@@ -45,6 +46,7 @@ class Rounds:
     results: list[Result] = field(default_factory=lambda: [FINE])
     time: list[float] = field(default_factory=lambda: [0.0])
     begun: list[float] = field(default_factory=list)
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         self.stop = Stop(self.time)
@@ -57,12 +59,14 @@ class Rounds:
             raise Stopped
         seconds = self.takes.pop(0)
         self.time[0] += seconds
-        return Round(self.results, seconds)
+        return Round(self.results, seconds, self.dry_run)
 
 
-def watched(rounds: Any, every: float, chance: float = 0.5, json: bool = False) -> tuple[str, str, Numbers]:
+def watched(
+    rounds: Any, every: float, chance: float = 0.5, as_json: bool = False
+) -> tuple[str, str, Numbers]:
     out, err, numbers = io.StringIO(), io.StringIO(), Numbers()
-    invocation = Invocation(Settings({}, {}), Terminal(out, err, json=json))
+    invocation = Invocation(Settings({}, {}), Terminal(out, err, json=as_json))
     code = watch(
         invocation,
         rounds,
@@ -120,3 +124,25 @@ def test_what_a_peer_calls_itself_breaks_no_line_of_the_numbers() -> None:
     numbers.take(Round([Result('a"b\n# x/y:1', "b.example/y:1", Outcome.PRESENT)], 1.0), 5.0)
 
     assert 'source="a\\"b\\\\n# x/y"' in numbers.text()
+
+
+def test_a_round_that_only_looks_says_in_json_what_would_move() -> None:
+    new = Result("a.example/x:1", "b.example/x:1", Outcome.COPIED, would_move=5)
+    rounds = Rounds([1.0], [new])
+    rounds.dry_run = True
+
+    told = json.loads(watched(rounds, 60.0, as_json=True)[0])
+
+    assert {"new": 1, "would_transfer": 5}.items() <= told.items()
+    assert "copied" not in told
+    assert "transferred" not in told
+
+
+def test_what_a_peer_says_is_no_markup_in_the_summary() -> None:
+    said = "c.example said | ![x](https://spy.example/x.png) <img> `code` \x1b[2J\nmore"
+    lost = Result("c.example/y:1", "b.example/y:1", Outcome.FAILED, error=TransientError(said))
+
+    (row,) = [line for line in markdown(Round([lost], 1.0)).splitlines() if "c.example" in line]
+
+    assert r"said \| !\[x\](https://spy.example/x.png) &lt;img> \`code\`" in row
+    assert "\x1b" not in row

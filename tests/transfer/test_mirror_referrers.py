@@ -224,9 +224,7 @@ def test_referrers_in_a_circle_are_asked_about_once(between: Pairing) -> None:
     between.put("acme/tiny:1", Model.random(16, KiB))
     all_of_them = [Model.random(20 + number, KiB).manifest for number in range(8)]
     for number, manifest in enumerate(all_of_them):
-        put(
-            between.source.remote, name.with_reference(manifest.digest), Model.random(20 + number, KiB)
-        )
+        put(between.source.remote, name.with_reference(manifest.digest), Model.random(20 + number, KiB))
     entries = [manifest.descriptor().as_json() for manifest in all_of_them]
     body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
     lists = Response(200, Headers({"Content-Type": OCI_INDEX}), body)
@@ -241,9 +239,7 @@ def test_a_list_that_names_what_was_deleted_stops_no_model(between: Pairing) -> 
     name = between.source.name("acme/tiny:1")
     (first,) = between.source.remote.referrers(name.with_reference(model.manifest.digest))
     gone = fault("MANIFEST_UNKNOWN", "no such manifest")
-    between.source.wrong = lambda request: (
-        gone if f"/manifests/{first.digest}" in request.path else None
-    )
+    between.source.wrong = lambda request: gone if f"/manifests/{first.digest}" in request.path else None
 
     assert between.run(between.pair("acme/tiny:1"))["tiny:1"].outcome is Outcome.COPIED
     to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
