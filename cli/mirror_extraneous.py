@@ -1,8 +1,8 @@
 """Tags at a mirror's destination that its source has no more: found, shown, asked about, taken away.
 
 A list may be wrong: it failed, it is empty, a page of it is missing. So nothing goes of a repository in which
-anything failed, nothing for an empty list, and before anything goes each source is asked for its list once more,
-and then for the tag itself. What was moved since the plan was made stays.
+anything failed, nothing for an empty list, and before anything goes each source is asked for its list once
+more, and then for the tag itself. What was moved since the plan was made stays.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def _after_a_second_look(place: Mirrored, tags: Sequence[str]) -> list[str]:
         left_out = _digests(remote, repository, (tag for tag in left if tag not in said))
         if left_out:
             raise ProtocolError(
-                f"{repository.host} has {', '.join([*left_out][:3])} of {repository.repository}, which its list "
-                f"of tags leaves out; nothing is deleted at {place.where}",
+                f"{repository.host} has {', '.join([*left_out][:3])} of {repository.repository}, which its "
+                f"list of tags leaves out; nothing is deleted at {place.where}",
                 host=repository.host,
             )
     return left

@@ -50,7 +50,7 @@ class _Task:
 class Names:
     """The names of one run, told one after another as the lists come in.
 
-    `mirrored` is what was told: each repository at a destination. `incomplete`: a list failed, or not all were
+    `mirrored` is what was told: each repository at a destination. `incomplete`: a list failed, or was not
     read.
     """
 

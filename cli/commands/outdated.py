@@ -140,6 +140,8 @@ def _tell(invocation: Invocation, rows: Sequence[Row], *, whole: bool) -> None:
         invocation.terminal.table(head, [_cells(row) for row in shown])
     late = [row for row in good if row.standing is Standing.OUTDATED]
     models = f"{len(good)} model{'s' * (len(good) != 1)}"
+    if failed := len(rows) - len(good):
+        models = f"{models} compared, {failed} could not be"
     if not late:
         invocation.terminal.line(f"{models}, none is outdated")
         return

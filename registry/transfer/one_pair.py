@@ -151,7 +151,7 @@ class Copying(Looking):
         known.add(digest)
         if len(known) > _MOST:
             raise ProtocolError(
-                f"{pair.name}: {pair.name.host} says that more than {_MOST} manifests refer to it, or to those",
+                f"{pair.name}: {pair.name.host} says that more than {_MOST} manifests refer to it",
                 host=pair.name.host,
             )
         name, to = pair.name.with_reference(digest), pair.to.with_reference(digest)

@@ -233,7 +233,7 @@ def test_where_only_manifests_can_be_deleted_none_goes_that_a_tag_needs_which_st
 def test_what_another_entry_brings_is_not_deleted_and_nothing_is_before_every_list_was_read(
     team: str, to: str, ferry: Ferry, fill: Callable[..., None], tmp_path: Path
 ) -> None:
-    """Three entries of one destination; the second stops a run without --keep-going before the third is read."""
+    """Three entries of one destination; the second stops a run without --keep-going."""
     fill(f"{to}/one", "v0", "best")
     entry = '[[mirror]]\nsource = "{}"\ndestination = "{}"\n'
     all_of_one = entry.format(f"{team}/one", f"{to}/one")

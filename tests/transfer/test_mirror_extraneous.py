@@ -1,4 +1,4 @@
-"""What a mirror deletes where lists are wrong, others write too, or a registry deletes whole manifests only."""
+"""What a mirror deletes: lists that are wrong, others who write, registries that delete whole manifests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def there(between: Pairing) -> list[str]:
     return list(between.destination.remote.tags(between.destination.name("acme/tiny")))
 
 
-def deleted(between: Pairing, place: Mirrored) -> dict[str, RegistryError | None]:
+def deleted(place: Mirrored) -> dict[str, RegistryError | None]:
     found = find(place, [])
     assert found is not None
     told: dict[str, RegistryError | None] = {}
@@ -65,7 +65,7 @@ def test_a_list_that_leaves_out_what_the_source_has_deletes_nothing(between: Pai
 
 
 def test_what_is_in_no_list_and_not_there_goes(between: Pairing) -> None:
-    assert deleted(between, mirrored(between, *TAGS)) == {"v0": None}
+    assert deleted(mirrored(between, *TAGS)) == {"v0": None}
     assert there(between) == [*TAGS]
 
 
@@ -97,7 +97,7 @@ def test_a_manifest_that_an_index_needs_which_stays_is_not_deleted(between: Pair
     between.destination.remote.publish(between.destination.name("acme/tiny:all"), index)
     between.destination.wrong = only_manifests
 
-    told = deleted(between, mirrored(between, *TAGS, "all"))
+    told = deleted(mirrored(between, *TAGS, "all"))
 
     assert "all needs this one" in str(told["v0"])
     assert between.destination.remote.resolve(between.destination.name("acme/tiny:v0")) == child
@@ -113,7 +113,7 @@ def test_a_tag_that_stands_for_nothing_keeps_no_other_from_being_deleted(between
 
     between.destination.wrong = dangling
 
-    assert deleted(between, mirrored(between, *TAGS)) == {"v0": None}
+    assert deleted(mirrored(between, *TAGS)) == {"v0": None}
     assert "v0" not in there(between)
 
 
