@@ -199,6 +199,7 @@ def test_a_client_is_answered_412_with_the_tag_its_digest_and_the_pattern(tmp_pa
     account = door.token(key(1), "registry:account:*")
     assert door.ask("DELETE", "/api/repositories/acme/tiny", token=account).status == 412
     assert depot.manifest("acme/tiny", first.digest) is not None
+    assert door.rights.public() == ["acme/tiny"]  # nothing of the removal was done
     head = {"Host": HOST, "Authorization": f"Bearer {token}"}
     told = [
         door.send(Request(method, f"{ORIGIN}/v2/acme/tiny/manifests/{path}", Headers(fields))).headers
