@@ -31,10 +31,11 @@ def with_api_key(data: Path, id: str = "", user: str = "ada", scope: str = "*:pu
 
 
 def with_publisher(data: Path, id: str) -> None:
-    """A trusted publisher of that identifier, of acme/tiny."""
+    """A trusted publisher of that identifier, of acme/tiny, and one of an issuer of the company's own."""
     registry = Registry.open(data)
     publishers = replace(registry.publishers, new_id=lambda: id)
     publishers.add("acme/tiny", Issuer("https://gitlab.com"), {"project_id": "74"})
+    registry.publishers.add("acme/big", Issuer("https://ci.corp"), {"sub": "ml"}, new_issuer=True)
     registry.close()
 
 

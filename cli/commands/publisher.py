@@ -88,18 +88,31 @@ def publisher_list(invocation: Invocation, where: str | None) -> None:
 
 
 @command("data", name="remove")
-@click.argument("id")
+@click.argument("id", metavar="ID|ISSUER")
 def publisher_remove(invocation: Invocation, id: str) -> None:
-    """End a publisher: its jobs may nothing any more, from now on.
+    """End a publisher, or all of an issuer, from now on.
+
+    That issuer is known no more then, until an administrator names it anew.
 
     \b
       ferry admin publisher remove 5f3c9d1e-6a0b-4f7e-9a35-2b8f6f0c1d11
-      ferry admin publisher list
+      ferry admin publisher remove https://ci.corp
     """
+    if "://" in id:
+        _forget(invocation, id)
+        return
     with data_directory.registry(invocation) as registry:
         gone = registry.publishers.remove(id, data_directory.actor())
     line = f"jobs of {gone.issuer} do not publish {gone.repository} any more by {gone.id}"
     invocation.terminal.answer({**_document(gone), "removed": True}, line)
+
+
+def _forget(invocation: Invocation, issuer: str) -> None:
+    with data_directory.registry(invocation) as registry:
+        gone = registry.publishers.forget(issuer, data_directory.actor())
+    said = ", ".join(dict.fromkeys(each.repository for each in gone)) or "nothing"
+    document = {"issuer": issuer, "publishers": [_document(each) for each in gone], "removed": True}
+    invocation.terminal.answer(document, visible(f"jobs of {issuer} publish no more; they did: {said}"))
 
 
 def _parsed(claims: tuple[str, ...]) -> Mapping[str, str]:

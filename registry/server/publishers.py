@@ -153,6 +153,24 @@ class Publishers:
             record(database, self.clock(), actor, "publisher.remove", id, repository=gone.repository)
         return gone
 
+    def forget(self, issuer: str, actor: Actor = NOBODY) -> list[Publisher]:
+        """End all publishers of an issuer, which is known no more until it is named anew; which they were.
+
+        The two that all the world uses stay known. NotFoundError.
+        """
+        with writing(self.engine) as database:
+            rows = database.execute(_LIST.where(PUBLISHERS.c.issuer == issuer))
+            gone = [_publisher(row) for row in rows]
+            named = database.execute(delete(ISSUERS).where(ISSUERS.c.url == issuer)).rowcount
+            if not (gone or named):
+                raise NotFoundError(f"there is no issuer {issuer[:80]}", hint="ferry admin publisher list")
+            now, mine = self.clock(), select(PUBLISHERS.c.credential).where(PUBLISHERS.c.issuer == issuer)
+            database.execute(delete(CREDENTIALS).where(CREDENTIALS.c.id.in_(mine)))
+            for each in gone:
+                record(database, now, actor, "publisher.remove", each.id, repository=each.repository)
+            record(database, now, actor, "issuer.remove", issuer)
+        return gone
+
     def listed(self, where: str = "") -> list[Publisher]:
         """Those of a repository, of a namespace, or all, by repository and age."""
         query = _LIST.order_by(PUBLISHERS.c.repository, CREDENTIALS.c.added, CREDENTIALS.c.id)

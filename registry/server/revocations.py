@@ -23,6 +23,7 @@ from registry.server.audit import record
 from registry.server.credentials import Credentials
 from registry.server.database import reading, writing
 from registry.server.immutable import ImmutableTags
+from registry.server.issuers import WELL_KNOWN
 from registry.server.organisations import Organisations
 from registry.server.principal import API_KEY, SERVICE, Principal, Right
 from registry.server.publishers import Publishers
@@ -38,8 +39,9 @@ _BY = Actor(address="restored revocations")
 # What takes something away, and what gives it back: of two about one thing, the last one counts.
 _OF_CREDENTIALS = ("key.revoke", "key.disconnect", "apikey.revoke", "apikey.rotate", "password.set")
 _OF_USERS = ("user.remove", "user.disable", "user.enable")
-_OF_TEAMS = ("org.remove", "service.revoke", "publisher.remove", "immutable.add", "immutable.remove")
-_KEPT = (*_OF_CREDENTIALS, *_OF_USERS, *_OF_TEAMS, "grant", "visibility")
+_OF_TEAMS = ("org.remove", "service.revoke", "immutable.add", "immutable.remove")
+_OF_JOBS = ("publisher.remove", "issuer.remove")
+_KEPT = (*_OF_CREDENTIALS, *_OF_USERS, *_OF_TEAMS, *_OF_JOBS, "grant", "visibility")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class Withdrawals:
             passwords = set(database.execute(query).scalars())
         public = rights.public()
         publishers = {each.id for each in self._publishers().listed()}
+        issuers = {each.url for each in self._publishers().issuers() if each not in WELL_KNOWN}
         organisations = {each.name for each in self._organisations.all()}
         services = {each.name for each in self._services.listed()}
         patterns = {(each.scope, each.pattern) for each in self._immutable.listed()}
@@ -152,6 +155,7 @@ class Withdrawals:
             "apikey.rotate": lambda change: change.subject in api_keys,  # the copy has the old secret
             "password.set": lambda change: change.subject in passwords,  # and the old password
             "publisher.remove": lambda change: change.subject in publishers,
+            "issuer.remove": lambda change: change.subject in issuers,
             "user.remove": lambda change: change.subject in users,
             "user.disable": lambda change: change.subject in users and not users[change.subject].disabled,
             "user.enable": lambda _: False,
@@ -172,6 +176,7 @@ class Withdrawals:
             "apikey.rotate": lambda change: credentials.revoke_api_key(change.subject, _BY),
             "password.set": lambda change: self._forget_password(change.subject),
             "publisher.remove": lambda change: self._publishers().remove(change.subject, _BY),
+            "issuer.remove": lambda change: self._publishers().forget(change.subject, _BY),
             "user.remove": lambda change: accounts.remove(change.subject, _BY),
             "user.disable": lambda change: accounts.disable(change.subject, _BY),
             "grant": lambda change: rights.grant(change.about[1], change.about[2], _right(change), _BY),

@@ -140,6 +140,7 @@ def test_a_job_that_may_not_say_who_it_is_is_told_what_its_workflow_lacks(
 def test_the_identity_is_for_the_registry_that_the_job_names_and_no_other(ci: Ci, tmp_path: Path) -> None:
     asked = len(ci.provider.asked)
     ferry = ci.job(tmp_path / "home", FERRY_REGISTRY="models.acme.example")
+    ferry.settings(f'[host."{ci.house.host}"]\nci = false\n')
     assert ferry("push", f"{ci.house.host}/acme/tiny:v1").code == 4
     assert len(ci.provider.asked) == asked
     ferry.settings(f'[host."{ci.house.host}"]\nci = true\n')
@@ -162,6 +163,15 @@ def test_a_publisher_that_is_removed_publishes_no_more(ci: Ci, tmp_path: Path) -
     assert ci.job(tmp_path / "home")("push", f"{ci.house.host}/acme/tiny:v1").code == 4
     assert ci.house("publisher", "remove", ci.tiny).code == 3
     assert ci.tiny in (ci.house.data / "revocations").read_text()
+
+
+def test_an_issuer_is_removed_with_all_its_publishers(ci: Ci) -> None:
+    issuer = "https://ci.corp"
+    ci.house("publisher", "add", "acme/new", "--issuer", issuer, "--claim", "sub=new").well()
+    assert "publish no more; they did: acme/new" in ci.house("publisher", "remove", issuer).well().out
+    assert not ci.house("publisher", "list", "acme/new", "--format", "json").well().json
+    assert ci.house("publisher", "remove", issuer).code == 3
+    assert f'"issuer.remove", "subject": "{issuer}"' in (ci.house.data / "revocations").read_text()
 
 
 def test_a_publisher_without_the_owners_number_is_refused(ci: Ci) -> None:

@@ -128,6 +128,14 @@ def test_a_push_of_twenty_minutes_renews_its_token(kind: str, lab: Lab) -> None:
     assert len(lab.provider.audiences) == (1 if kind == "actions" else 0)
 
 
+def test_a_job_whose_token_is_over_asks_for_a_new_id_token(lab: Lab) -> None:
+    session = lab.session(actions_job())
+    assert begin(session) == 202
+    lab.door.now += 16 * MINUTE
+    assert begin(session) == 202
+    assert lab.exchanges == ["id_token", "access_token", "id_token"]
+
+
 def test_two_repositories_in_one_job(lab: Lab) -> None:
     lab.door.trust(lab.provider, "acme/other", **CLAIMS)
     session = lab.session(actions_job())
