@@ -176,9 +176,11 @@ class TokenExchange:
         self, token: str, names: Sequence[str], scopes: Sequence[Scope], visitor: Visitor
     ) -> str:
         fitting = self.fitting(token, ())
+        used = self.publishers.check_not_exchanged(fitting.token)
         if not names:
-            return self._without_repository(fitting)
-        mine = next((name for name in names if name in fitting.publishers), None)
+            return _without_repository(fitting, used)
+        first = [used] if used in names else names  # crane asks for two when it mounts, in either order
+        mine = next((name for name in first if name in fitting.publishers), None)
         if mine is None:
             if any(each.actions != ("pull",) for each in scopes if each.type == "repository"):
                 self.fitting(token, names[:1])  # says what differs
@@ -187,14 +189,6 @@ class TokenExchange:
         actor = Actor(f"publisher:{publisher.id}", publisher.id, visitor.address)
         self.publishers.use_for(fitting.token, actor, mine)
         return publisher.id
-
-    def _without_repository(self, fitting: Fitting) -> str:
-        """Whom a token means that asks for no repository: the publisher of the one it was used for."""
-        used = self.publishers.check_not_exchanged(fitting.token)
-        name = next(iter(fitting.publishers)) if used is None else used
-        if name not in fitting.publishers:
-            raise DeniedError(f"no publisher of {name} takes this ID token any more")
-        return fitting.publishers[name].id
 
     def _unfit(
         self, token: IdToken, of: str, differing: Sequence[tuple[Publisher, Sequence[str]]]
@@ -220,6 +214,14 @@ class TokenExchange:
             self.publishers.refused(Actor(address=visitor.address), repository, why)
         except (TransientError, StorageError):
             return
+
+
+def _without_repository(fitting: Fitting, used: str | None) -> str:
+    """Whom a token means that asks for no repository: the publisher of that which it was `used` for."""
+    name = next(iter(fitting.publishers)) if used is None else used
+    if name not in fitting.publishers:
+        raise DeniedError(f"no publisher of {name} takes this ID token any more")
+    return fitting.publishers[name].id
 
 
 def _asked_first(may: Mapping[str, Publisher], asked: Sequence[str]) -> Sequence[tuple[str, Publisher]]:

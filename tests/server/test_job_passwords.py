@@ -62,6 +62,10 @@ def test_an_exchanged_id_token_is_no_password(door: Door, provider: Provider) ->
 def test_a_mount_asks_for_two_repositories_and_gets_the_one(door: Door, provider: Provider) -> None:
     answer = with_password(door, provider.token(ORIGIN, NOW), SCOPE, "repository:acme/base:pull")
     assert document(answer)["scope"] == SCOPE
+    door.trust(provider, "acme/own-base", **CLAIMS)
+    password = provider.token(ORIGIN, NOW)
+    for scopes in ((SCOPE,), ("repository:acme/own-base:pull", SCOPE)):  # in either order, once it is used
+        assert document(with_password(door, password, *scopes))["scope"] == SCOPE
     door.rights.set_public("acme/base", True)
     answer = with_password(door, provider.token(ORIGIN, NOW), SCOPE, "repository:acme/base:pull")
     assert document(answer)["scope"] == f"{SCOPE} repository:acme/base:pull"
