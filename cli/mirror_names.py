@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from cli.options import Invocation
 from cli.settings.sync_file import Entry
@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 _WORTH_A_LIST = 4  # names in one repository for which its list is asked for
 _Repository = tuple[str, str]  # host and path
+Tags: TypeAlias = Mapping[str, Publication | None]
 
 
 @dataclass
@@ -41,10 +42,14 @@ class Mirrored:
 
 @dataclass(frozen=True)
 class _Task:
-    """An entry, or one repository of it: what is tried once more at the end if its list fails."""
+    """An entry, or one repository of it: what is tried once more at the end if its list fails.
+
+    `tags` is that list, where it was read already.
+    """
 
     entry: Entry
     repository: Name | None = None
+    tags: Tags | None = None
 
 
 class Names:
@@ -64,7 +69,7 @@ class Names:
         self._engine = engine
         self._entries = entries
         self._remotes: dict[tuple[str, str, str], Remote] = {}
-        self._there: dict[_Repository, Mapping[str, Publication | None] | None] = {}
+        self._there: dict[_Repository, Tags | None] = {}
         self._tells: dict[str, bool] = {}  # whether a host's lists give digests
         self._sources: dict[Name, Name] = {}  # of each destination
 
@@ -107,13 +112,13 @@ class Names:
         except RegistryError as error:
             yield Unlisted(entry.source, entry.destination, error)
         else:
-            yield from (_Task(entry, repository) for repository in found)
+            yield from found
 
-    def _repositories(self, entry: Entry, base: Name) -> Iterator[Name]:
+    def _repositories(self, entry: Entry, base: Name) -> Iterator[_Task]:
         """`base`, if it is a repository that has tags; else those below it, where there is a catalogue."""
         try:
-            if self._tags(base):
-                yield base
+            if tags := self._tags(base):
+                yield _Task(entry, base, tags)
                 return
         except NotFoundError:
             pass
@@ -137,7 +142,7 @@ class Names:
                 host=base.host,
                 name=entry.source,
             )
-        yield from (Name(base.host, path, scheme=base.scheme) for path in below)
+        yield from (_Task(entry, Name(base.host, path, scheme=base.scheme)) for path in below)
 
     def _of(self, task: _Task | Unlisted, again: list[_Task] | None) -> Iterator[Pair | Unlisted]:
         if isinstance(task, Unlisted):
@@ -146,7 +151,7 @@ class Names:
         entry, name = task.entry, task.repository
         assert name is not None
         try:
-            pairs = self._one(entry, name) if is_exact(entry.source) else self._repository(entry, name)
+            pairs = self._one(entry, name) if is_exact(entry.source) else self._repository(task, name)
         except TransientError as error:
             if again is None:
                 yield Unlisted(name.text.rpartition(":")[0], entry.destination, error)
@@ -162,9 +167,10 @@ class Names:
     def _one(self, entry: Entry, name: Name) -> list[Pair | Unlisted]:
         return [self._pair(entry, name, name, None, None)]
 
-    def _repository(self, entry: Entry, repository: Name) -> list[Pair | Unlisted]:
+    def _repository(self, task: _Task, repository: Name) -> list[Pair | Unlisted]:
+        entry = task.entry
         base = place(self._invocation, entry.source)
-        said = self._tags(repository)
+        said = task.tags or self._tags(repository)
         chosen = entry.selection.chosen({tag: each.moved if each else None for tag, each in said.items()})
         attached = tuple(tag for tag in said if attached_to(tag))
         pairs: list[Pair | Unlisted] = []
@@ -220,11 +226,11 @@ class Names:
             done.append(pair)
         return done
 
-    def _list_there(self, pair: Pair) -> Mapping[str, Publication | None] | None:
+    def _list_there(self, pair: Pair) -> Tags | None:
         """What the destination's repository has; None where it does not say, or its lists give no digests."""
         key = (pair.to.host, pair.to.repository)
         if key not in self._there:
-            found: Mapping[str, Publication | None] | None = None
+            found: Tags | None = None
             if self._tells.get(pair.to.host, True):
                 remote = self._remote(pair.to)
                 try:
@@ -240,7 +246,7 @@ class Names:
 
     # --- asking --------------------------------------------------------------------------------------
 
-    def _tags(self, repository: Name) -> Mapping[str, Publication | None]:
+    def _tags(self, repository: Name) -> Tags:
         remote = self._remote(repository)
         return self._asked(repository, Side.SOURCE, lambda: remote.publications(repository))
 

@@ -8,7 +8,6 @@ from cli.options import Invocation
 from cli.render import visible
 from registry.errors import InvalidError, RegistryError
 from registry.model.names import DEFAULT_TAG, Name, is_host, names_host
-from registry.targets.store import Store
 
 
 def parse(invocation: Invocation, text: str, *, destination: bool = False) -> Name:
@@ -50,6 +49,8 @@ def agree_to_host(invocation: Invocation, text: str, to: Name) -> None:
 
 def in_store(invocation: Invocation, text: str) -> bool:
     """Whether the local store holds a model of this name."""
+    from registry.targets.store import Store
+
     try:
         store = Store(invocation.settings.models()[0])
         try:

@@ -28,13 +28,13 @@ from registry.errors import (
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
-from registry.targets.store import Store
 
 if TYPE_CHECKING:
     from cli.settings import Place
     from registry.auth.credentials import Credentials
     from registry.connect import Connections, HostSettings
     from registry.net.network import ClientCertificate
+    from registry.targets.store import Store
     from registry.wire.messages import Origin, Transport
 
 _TAGS_TOLD = 10
@@ -47,6 +47,8 @@ Patience: TypeAlias = Mapping[str, Any]  # `stall`, `floor`, `connect`: as `Netw
 @contextmanager
 def store(invocation: Invocation, note: Callable[[str], None] | None = None) -> Iterator[Store]:
     """The local store; `note` is told what a person may want to know of it (else standard error)."""
+    from registry.targets.store import Store
+
     place, about = invocation.settings.models()
     if about:
         invocation.terminal.note(f"ferry: {about}")

@@ -23,8 +23,6 @@ from registry.errors import RegistryError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
-from registry.targets.origins import Origin
-from registry.targets.store import Store
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
 from registry.transfer.one_pair import Copying
@@ -35,6 +33,7 @@ from registry.transfer.retry import Patience, Rule, Stopped
 
 if TYPE_CHECKING:
     from registry.connect import Connections
+    from registry.targets.store import Store
 
 
 def nobody(_report: Report) -> None:
@@ -75,6 +74,7 @@ def watcher(invocation: Invocation, models: int = 1) -> Watcher:
 
 def pulled(opened: Connections, store: Store, name: Name, to: Name) -> PlannedCopy:
     """From a registry into the store, which remembers from where."""
+    from registry.targets.origins import Origin
 
     def remember(report: Report) -> None:
         store.origins.put(to, Origin(name, report.manifest.digest))
@@ -90,6 +90,8 @@ def watcher_of_many(invocation: Invocation) -> Watcher:
 
 def published(store: Store, name: Name, to: Name, report: Report) -> None:
     """What was published where it came from is no change of this store any more."""
+    from registry.targets.origins import Origin
+
     known = store.origins.get(name)
     if to == (known.name if known is not None else name):
         store.origins.put(name, Origin(to, report.manifest.digest))

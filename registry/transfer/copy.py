@@ -29,6 +29,7 @@ def copy(
     near: Name | None = None,
     nearer: Sequence[BlobSource] = (),
     manifest: Manifest | None = None,
+    new: bool = False,
     options: Options | None = None,
     engine: Engine | None = None,
 ) -> Report:
@@ -37,7 +38,7 @@ def copy(
     `near` is a name at the destination that is known to hold the source's blobs, so that they are mounted.
     `nearer` are asked for blobs before the source is, the cheapest first; what they do not have, or send
     wrong, comes from the next. `manifest` is that of the model where it is known, whatever `name` stands for
-    at the source. `engine` is what earlier copies learned (then `options` are its own).
+    at the source. `new`: it was asked a moment ago, and nothing stands at `to`. `engine` is what earlier copies learned (then `options` are its own).
     Blobs that are there already do not move. Raises what the two targets raise, TransientError once
     patience is over; what arrived is kept, and the same call goes on from there. An error's `side` says which
     of the two it comes from.
@@ -45,7 +46,7 @@ def copy(
     engine = engine or Engine(options)
     model = engine.model(source, destination, name, to or name, near=near, nearer=tuple(nearer))
     try:
-        return _copy(engine, model, manifest, depth=0)
+        return _copy(engine, model, manifest, depth=0, new=new)
     except RegistryError as error:
         if engine.options.stop.is_set():  # peers that were interrupted say this and that
             raise Stopped from error
@@ -54,12 +55,14 @@ def copy(
         engine.over(model.patience)
 
 
-def _copy(engine: Engine, model: ModelTransfer, known: Manifest | None, depth: int) -> Report:
+def _copy(
+    engine: Engine, model: ModelTransfer, known: Manifest | None, depth: int, new: bool = False
+) -> Report:
     options, patience = engine.options, model.patience
     name, to = model.name, model.to
     began = options.clock()
     manifest = known or patience.retry(lambda: model.source.resolve(name), Side.SOURCE)
-    was = patience.retry(lambda: model.destination.current(to), Side.DESTINATION)
+    was = None if new else patience.retry(lambda: model.destination.current(to), Side.DESTINATION)
     patience.retry(lambda: model.destination.prepare(to, manifest), Side.DESTINATION, answers=False)
     if manifest.kind is Kind.INDEX:
         reports = _copy_children(engine, model, manifest, depth)

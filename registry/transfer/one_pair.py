@@ -57,12 +57,10 @@ class Looking:
     def compare(self, pair: Pair) -> tuple[Digest | None, Digest | None]:
         """A question at each side, none where the lists have answered it, or nothing is there to compare."""
         said, was = pair.said, pair.was
-        if pair.listed and was is None:
-            return said, None
-        if said is None:
-            said = self._asked(pair, Side.SOURCE, lambda: pair.source.current(pair.name))
         if not pair.listed:
             was = self._asked(pair, Side.DESTINATION, lambda: pair.destination.current(pair.to))
+        if said is None and was is not None:
+            said = self._asked(pair, Side.SOURCE, lambda: pair.source.current(pair.name))
         return said, was
 
     def same(self, pair: Pair, digest: Digest) -> int:
@@ -121,7 +119,8 @@ class Copying(Looking):
         """First what refers to it, then the name, so that the next run sees one that broke."""
         manifest = self._resolved(pair, pair.name)
         moved = self.bring_referrers(pair, manifest)
-        report = self._copied(pair, pair.name, pair.to, manifest)
+        new = was is None and not pair.listed  # `compare` has just asked
+        report = self._copied(pair, pair.name, pair.to, manifest, new=new)
         return Done(manifest.digest, moved + report.transferred)
 
     def report(self, pair: Pair) -> Report:
@@ -191,8 +190,16 @@ class Copying(Looking):
         said = name.digest or self._asked(pair, Side.SOURCE, lambda: pair.source.current(name))
         return 0 if there is not None and there == said else self._copied(pair, name, to).transferred
 
-    def _copied(self, pair: Pair, name: Name, to: Name, manifest: Manifest | None = None) -> Report:
-        near = pair.near and name
+    def _copied(
+        self, pair: Pair, name: Name, to: Name, manifest: Manifest | None = None, *, new: bool = False
+    ) -> Report:
         return copy(
-            pair.source, pair.destination, name, to=to, near=near, manifest=manifest, engine=self._engine
+            pair.source,
+            pair.destination,
+            name,
+            to=to,
+            near=pair.near and name,
+            manifest=manifest,
+            new=new,
+            engine=self._engine,
         )

@@ -174,6 +174,7 @@ def test_inside_one_registry_no_blob_moves(
 
     assert {row["transferred"] for row in done.json} == {0}
     assert not [line for line in asked(done, docker_registry.host) if "> PATCH" in line]
+    assert len([line for line in done.err.splitlines() if "> GET" in line and "/one/tags/list" in line]) == 1
 
 
 # --- what is deleted -----------------------------------------------------------------------------------

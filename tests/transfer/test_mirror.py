@@ -67,6 +67,19 @@ def test_what_the_lists_say_is_not_asked_again(between: Pairing) -> None:
     assert not between.destination.asked
 
 
+def test_what_is_new_is_asked_for_once_at_the_destination_and_read_once_at_the_source(
+    between: Pairing,
+) -> None:
+    names = models(between, 2)
+
+    results = between.run(*map(between.pair, names))
+
+    assert outcomes(results.values()) == [Outcome.COPIED] * 2
+    for registry, methods in ((between.source, ["GET"]), (between.destination, ["GET", "HEAD", "PUT"])):
+        asked = [line for line in registry.asked if "/manifests/" in line]
+        assert sorted(asked) == [f"{method} /v2/acme/m{n}/manifests/1" for method in methods for n in (0, 1)]
+
+
 def test_a_tag_that_moved_says_from_where_and_moves_what_is_new(between: Pairing) -> None:
     before = Model.random(1, 50 * KiB, 5)
     between.put("acme/tiny:1", before)
