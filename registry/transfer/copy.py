@@ -38,7 +38,8 @@ def copy(
     `near` is a name at the destination that is known to hold the source's blobs, so that they are mounted.
     `nearer` are asked for blobs before the source is, the cheapest first; what they do not have, or send
     wrong, comes from the next. `manifest` is that of the model where it is known, whatever `name` stands for
-    at the source. `new`: it was asked a moment ago, and nothing stands at `to`. `engine` is what earlier copies learned (then `options` are its own).
+    at the source. `new`: it was asked a moment ago, and nothing stands at `to`.
+    `engine` is what earlier copies learned (then `options` are its own).
     Blobs that are there already do not move. Raises what the two targets raise, TransientError once
     patience is over; what arrived is kept, and the same call goes on from there. An error's `side` says which
     of the two it comes from.

@@ -7,7 +7,8 @@
 
 `models`: so many models of `--size` in all, to a registry that was empty a moment before. `inside`: to
 another namespace of the same registry. `unchanged`: so many tags that are the same at both, `--round-trip`
-milliseconds away. `scale`: what a model costs where there are 10, and where there are as many as `--tags`.
+milliseconds away; `heads` beside them is no more than one HEAD a tag at each of the two, without any client
+around it. `scale`: what a model costs where there are 10, and where there are as many as `--tags`.
 `moved` is what the destination holds afterwards, as a multiple of the blobs. regsync is not among the
 programs that tests/run builds: `go install github.com/regclient/regclient/cmd/regsync@v0.11.5`.
 Nothing here fails a test run.
@@ -42,6 +43,8 @@ from registry.connect import Connections, HostSettings
 from registry.model.names import Name
 
 LAUNCH = str(Path(__file__).with_name("launch.py"))
+HEADS = str(Path(__file__).with_name("heads.py"))
+THREADS = "8"  # of heads.py: as many names as Ferry compares side by side
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 SMALL = 2000  # bytes of a model where only their number counts
 RUN_SECONDS = 1200
@@ -125,6 +128,10 @@ def command(client: str, source: str, destination: str, names: list[str], scratc
             lines += [f"regctl image copy {a} {b}" for a, b in pairs]
         case "regsync":
             return ["regsync", "once", "-c", str(regsync_file(pairs, scratch))]
+        case "heads":
+            file = scratch / "names"
+            file.write_text("\n".join(names))
+            return [sys.executable, "-I", "-S", HEADS, THREADS, str(file), source, destination]
         case _:
             raise ValueError(client)
     script = scratch / "script"
@@ -147,9 +154,19 @@ def regsync_file(pairs: list[tuple[str, str]], scratch: Path) -> Path:
     return path
 
 
+def as_installed(env: dict[str, str], bytecode: Path) -> dict[str, str]:
+    """`env` with Ferry's modules compiled, as pip leaves them, also where Python is told not to."""
+    made = {name: value for name, value in env.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    made["PYTHONPYCACHEPREFIX"] = str(bytecode)
+    if not bytecode.exists():
+        warm = "import cli.main, cli.mirror_run, cli.commands.mirror, registry.connect, registry.net.http"
+        subprocess.run([sys.executable, "-c", warm], env=made, check=True, timeout=RUN_SECONDS)
+    return made
+
+
 def measure(row: Row, words: list[str], scratch: Path) -> None:
     report, said = scratch / "report", scratch / "said"
-    env = {**os.environ, "HOME": str(scratch)}
+    env = as_installed({**os.environ, "HOME": str(scratch)}, scratch.parent / "bytecode")
     launch = [sys.executable, "-I", "-S", LAUNCH, str(report), str(said), *words]
     done = subprocess.run(launch, env=env, capture_output=True, timeout=RUN_SECONDS)
     told = json.loads(report.read_text()) if report.exists() else {"code": done.returncode}
@@ -202,7 +219,7 @@ class Bench:
 
     def unchanged(self) -> None:
         names = [f"bench/many:v{number}" for number in range(self.options.tags)]
-        clients = [each for each in self.options.client if each in ("ferry", "regsync")]
+        clients = [each for each in self.options.client if each in ("ferry", "regsync")] + ["heads"]
         with (
             server(self.options.source, self.place) as source,
             server(self.options.destination, self.place) as there,
@@ -211,7 +228,7 @@ class Bench:
         ):
             fill(source, names, SMALL)
             for run in range(self.options.runs + 1):
-                for client in clients:
+                for client in clients if run else clients[:1]:
                     row = self.row("unchanged", client) if run else Row("first", client)
                     scratch = Path(tempfile.mkdtemp(dir=self.place))
                     measure(row, command(client, source_host, there_host, names, scratch), scratch)
