@@ -43,11 +43,9 @@ class Connect:
         def taken(form: Form) -> Response:
             key, name = _asked_about(form.text("key"), form.text("name"))
             try:
-                match form.exact("do"):
-                    case "approve":
-                        self._approve(visitor, form, key, name)
-                    case _:
-                        raise InvalidError("the form does not say what to do")
+                if form.exact("do") != "approve":
+                    raise InvalidError("the form does not say what to do")
+                self._approve(visitor, form, key, name)
             except (InvalidError, DeniedError, TransientError) as error:
                 return self._page(visitor, key, name, error)
             return _back(key, name, "approved")
