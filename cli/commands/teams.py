@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +16,7 @@ from registry.errors import InvalidError
 if TYPE_CHECKING:
     from registry.server.api_keys import Made
     from registry.server.key_scopes import KeyScope
+    from registry.server.principal import Right
 
 Document = dict[str, object]
 _ROLES = ("reader", "writer", "owner", "none")
@@ -53,8 +54,12 @@ def org_add(invocation: Invocation, name: str, owner: str) -> None:
     """
     with data_directory.registry(invocation) as registry:
         models = registry.organisations.add(name, owner, data_directory.actor())
-    said = f", owned by {owner}" if owner else ", which only administrators manage yet"
+        members = registry.organisations.one(name).members
+    before = {user: right for user, right in members.items() if user != owner}  # by grants there were
+    alone = "" if before else ", which only administrators manage yet"
+    said = f", owned by {owner}" if owner else alone
     more = f"; what is published below {name}/ is its own now" if models else ""
+    more += f"; in it by earlier grants: {_in_words(before)}" if before else ""
     document: Document = {"name": name, "owner": owner or None, "models": models}
     invocation.terminal.answer(document, f"{name} is an organisation{said}{more}")
 
@@ -83,7 +88,7 @@ def org_list(invocation: Invocation, name: str | None) -> None:
     rows = [
         (
             each.name,
-            ", ".join(f"{user} ({role_name(right)})" for user, right in each.members.items()),
+            _in_words(each.members),
             str(date(each.created)),
         )
         for each in found
@@ -247,6 +252,13 @@ def immutable(invocation: Invocation, words: tuple[str, ...], take_back: bool) -
     document: Document = {"scope": where.lower(), "pattern": pattern, "immutable": not take_back}
     said = "may move again" if take_back else "stay where they are once they are made"
     invocation.terminal.answer(document, f"in {where}, tags '{visible(pattern)}' {said}")
+
+
+def _in_words(members: Mapping[str, Right]) -> str:
+    """Who is in an organisation, and as what: `ada (owner), bob (writer)`."""
+    from registry.server.organisations import role_name
+
+    return ", ".join(f"{user} ({role_name(right)})" for user, right in members.items())
 
 
 def _show(invocation: Invocation, name: str, made: Made, what: str) -> None:

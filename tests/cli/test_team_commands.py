@@ -65,6 +65,12 @@ def test_names_that_are_taken_are_refused_both_ways(ferry: Ferry, data: Path) ->
         assert (done.code, why in done.err) == (2, True), done.err
 
 
+def test_who_is_in_an_organisation_by_earlier_grants_is_told(ferry: Ferry, data: Path) -> None:
+    ferry("admin", "grant", "bob", "lab", "write", "--data", data).well()
+    made = ferry("admin", "org", "add", "lab", "--data", data).well()
+    assert made.out == "lab is an organisation; in it by earlier grants: bob (writer)\n"
+
+
 def test_a_service_account_and_its_keys(ferry: Ferry, data: Path) -> None:
     def admin(*words: str) -> str:
         return ferry("admin", *words, "--data", data).well().out
