@@ -11,10 +11,11 @@ import http.client
 import ssl
 from asyncio import sslproto
 from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import aiohttp
 from aiohttp import ClientTimeout
+from urllib3.exceptions import ProxyError
 from yarl import URL
 
 from registry.errors import Reason, RegistryError, TransientError
@@ -104,7 +105,15 @@ class Upstream:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             why = f"{host} could not be reached in time"
             return TransientError(why, host=host, reason=Reason.LINE_BROKE)
-        return explain(_cause(error), self._origin, proxy=self._proxy or "", answered=answered)
+        cause = _cause(error)
+        if self._proxy and _is_of_first(error):
+            cause = ProxyError("the proxy", error.os_error)
+        return explain(cause, self._origin, proxy=self._proxy or "", answered=answered)
+
+
+def _is_of_first(error: BaseException) -> TypeGuard[aiohttp.ClientConnectorError]:
+    """Whether the first host on the way was not found, or took no connection."""
+    return isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError)
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -63,7 +63,8 @@ def get(url: str, **settings: object) -> tuple[Response, bytes]:
     return asked(url, work, **settings)  # type: ignore[arg-type]  # passed on as they came
 
 
-def test_nothing_is_added_to_a_request() -> None:
+def test_nothing_is_added_to_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # what `network` says holds
     with Spy((reply(200, b"x"),)) as spy:
         url = f"{spy.url}/a%2Fb/../c?q=%7e+%20&z"
 
@@ -165,8 +166,8 @@ def test_many_connections_over_tls_take_little_memory(certificate: Certificate) 
             finally:
                 tracemalloc.stop()
             last.set()
-            for answer in answers:
-                answer.close()
+            for answer in answers:  # to its end, so that its connection is waited for when all are closed
+                await body(answer)
             return held
 
         assert asked(spy.url, work, network=Network(insecure=True)) < 20 * 128 * 1024
@@ -189,6 +190,11 @@ def test_through_a_proxy_and_what_a_proxy_refuses(certificate: Certificate) -> N
         assert spy.seen[1].header("Proxy-Authorization") is None
     with Spy((reply(407, b""),)) as spy, pytest.raises(DeniedError, match=r"proxy 127.0.0.1 refused .*407"):
         get(far, network=Network(proxies={"https": spy.url}))
+    with pytest.raises(TransientError, match=r"the proxy 127.0.0.1 .* refused the connection") as refused:
+        get(far, network=Network(proxies={"https": "http://127.0.0.1:9"}))
+    assert refused.value.reason is Reason.PROXY
+    with pytest.raises(TransientError, match=r"the proxy nobody.invalid on the way"):
+        get(far, network=Network(proxies={"https": "http://nobody.invalid:9"}))
 
 
 @pytest.mark.parametrize(
