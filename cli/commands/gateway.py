@@ -127,7 +127,7 @@ def _secrets(invocation: Invocation, connections: Connections, origin: Origin) -
             hint=f"ferry login {host} --api-key-stdin",
         )
     raise DeniedError(
-        f"asking {host}: there is no key at {invocation.settings.key_file()}, and no API key",
+        f"asking {host}: there is no usable key at {invocation.settings.key_file()}, and no API key",
         host=host,
         reason=Reason.NOT_SIGNED_IN,
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +92,28 @@ def test_it_says_when_it_is_ready_and_one_line_for_each_request(run: Any, cloud:
     assert SECRET not in running.log
     assert "my own words" not in running.log
     assert SECRET.encode() not in cloud.spy.everything.replace(f"q={SECRET}".encode(), b"")
+
+
+def listens(place: tuple[str, int]) -> bool:
+    with socket.socket() as opened:
+        return opened.connect_ex(place) == 0
+
+
+def test_sigterm_lets_a_stream_end(run: Any, cloud: Cloud) -> None:
+    more = threading.Event()
+    cloud.answers["/api/generate"] = [b"first\n", more, b"last\n"]
+    running = run()
+    place = ("127.0.0.1", int(running.ready.split(",")[0].rpartition(":")[2]))
+    with socket.create_connection(place, timeout=30) as opened, opened.makefile("rb") as answer:
+        head = f"POST /api/generate HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(ASKED)}\r\n\r\n"
+        opened.sendall(head.encode() + ASKED)
+        assert b"first\n" in iter(answer.readline, b"")
+        running.process.terminate()
+        while listens(place):
+            time.sleep(0.01)
+        more.set()
+        assert answer.read() == b"last\n"
+    assert running.end()[0] == 0
 
 
 def test_as_json_everything_is_a_line_of_standard_output(run: Any, cloud: Cloud) -> None:
