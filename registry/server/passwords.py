@@ -77,12 +77,13 @@ class Passwords:
     engine: Engine
     hashing: Hashing = field(default_factory=Hashing)
 
-    def matches(self, name: str, password: str) -> bool:
-        """Whether it is the password of the account `name`.
+    def proven(self, name: str, password: str) -> str:
+        """What is kept of the account's password, if this is it; "" if not.
 
         No account, none with a password, and a wrong one take the same time. TransientError.
         """
-        return self.hashing.matches(self._kept(name), password[: LONGEST + 1])
+        kept = self._kept(name)
+        return kept if self.hashing.matches(kept, password[: LONGEST + 1]) and kept else ""
 
     def has(self, name: str) -> bool:
         """Whether the account `name` has one."""
@@ -114,6 +115,11 @@ def put_password(database: Connection, user: str, kept: str, now: float) -> None
     what = {"hash": kept, "changed": now}
     add = upsert(database, PASSWORDS).values(user_id=user, **what)
     database.execute(add.on_conflict_do_update(index_elements=["user_id"], set_=what))
+
+
+def is_kept(database: Connection, user: str, kept: str) -> bool:
+    """Whether the account's password is still the one that was hashed to `kept`."""
+    return database.execute(select(PASSWORDS.c.hash).filter_by(user_id=user)).scalar() == kept
 
 
 def drop_password(database: Connection, user: str) -> None:

@@ -16,7 +16,7 @@ from registry.server.accounts import Accounts, end_browsers, insert_account, new
 from registry.server.audit import record
 from registry.server.database import reading, writing
 from registry.server.invitations import TO_CHOOSE, Invitations, Link, spend
-from registry.server.passwords import Passwords, put_password
+from registry.server.passwords import Passwords, is_kept, put_password
 from registry.server.principal import User
 from registry.server.sessions import Sessions
 from registry.server.tables import USERS
@@ -47,24 +47,32 @@ class SignIn:
         return cls(accounts.engine, accounts.clock, accounts.new_id, passwords, sessions, invitations)
 
     def by_password(self, name: str, password: str, address: str) -> str:
-        """Sign in; the secret for the cookie. DeniedError, in the same words and time whatever was wrong."""
+        """Sign in; the secret for the cookie. DeniedError, in the same words and time whatever was wrong.
+
+        A password that was replaced while it was looked at is wrong too: its sessions have been ended.
+        """
         try:
-            self.prove(name, password, address)
+            proven = self.prove(name, password, address)
         except DeniedError:
             raise _wrong() from None
-        with reading(self.engine) as database:
+        with writing(self.engine) as database:
             row = database.execute(select(USERS).filter_by(name=name, disabled=False)).first()
-        if row is None:
-            raise _wrong()
-        return self.sessions.begin(User(*row), address)
+            if row is None or not is_kept(database, row.id, proven):
+                raise _wrong()
+            return self.sessions.begin_in(database, User(*row), address)
 
-    def prove(self, name: str, password: str, address: str) -> None:
-        """Ask for the password of an account, also of one that is signed in. DeniedError."""
+    def prove(self, name: str, password: str, address: str) -> str:
+        """Ask for the password of an account, also of one that is signed in; what is kept of it.
+
+        DeniedError.
+        """
         self.throttle.guess("password", name[:80], address)
-        if not self.passwords.matches(name, password):
+        proven = self.passwords.proven(name, password)
+        if not proven:
             self.throttle.wrong("password", address)
-            raise DeniedError("that is not your password")
+            raise _not_yours()
         self.throttle.right("password", name[:80], address)
+        return proven
 
     def set_up(self, secret: str, name: str, password: str, address: str) -> str:
         """Make the first account, an administrator, and sign it in.
@@ -120,10 +128,12 @@ class SignIn:
             raise DeniedError(
                 "you have no password yet", hint="an administrator can send you a link to choose one"
             )
-        self.prove(user.name, old, actor.address)
+        proven = self.prove(user.name, old, actor.address)
         kept = self.passwords.hashed(new, user.name)
         now = self.clock()
         with writing(self.engine) as database:
+            if not is_kept(database, user.id, proven):
+                raise _not_yours()
             end_browsers(database, user.id)
             put_password(database, user.id, kept, now)
             record(database, now, actor, "password.set", user.name)
@@ -144,6 +154,10 @@ class SignIn:
             raise
         self.throttle.right("link", _AT_A_LINK, address)
         return user
+
+
+def _not_yours() -> DeniedError:
+    return DeniedError("that is not your password")
 
 
 def _wrong() -> DeniedError:

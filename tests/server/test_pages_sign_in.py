@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from guarded import ORIGIN, document, key
 from pages_kit import HERE, PASSWORD, Browser, PagesDoor
 
+from registry.contracts import NOBODY
 from registry.errors import DeniedError, InvalidError, TransientError
 from registry.server import audit
 from registry.server.invitations import SECONDS, Link
@@ -157,6 +158,26 @@ def test_every_refused_sign_in_computes_one_hash(door: PagesDoor) -> None:
 
     assert len(computed) == 2
     assert all(str(hash).startswith("$argon2id$") for hash in computed)
+
+
+def test_a_password_that_is_replaced_while_it_is_looked_at_is_wrong(
+    door: PagesDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.person("ada")
+    ada, matches = door.accounts.user("ada"), Hashing.matches
+
+    def matches_and_is_replaced(hashing: Hashing, kept: str | None, password: str) -> bool:
+        found = matches(hashing, kept, password)
+        door.sign_in.by_invitation(secret(door.invitations.reset("ada")), OTHER, HERE)
+        return found
+
+    monkeypatch.setattr(Hashing, "matches", matches_and_is_replaced)
+    with pytest.raises(DeniedError):
+        door.sign_in.by_password("ada", PASSWORD, HERE)
+    with pytest.raises(DeniedError):
+        door.sign_in.change(ada, OTHER, "a third password", NOBODY, browser=True)
+    monkeypatch.undo()
+    assert door.sign_in.by_password("ada", OTHER, HERE)
 
 
 def test_the_same_password_typed_on_another_keyboard_is_the_same(door: PagesDoor) -> None:
