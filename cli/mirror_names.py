@@ -176,8 +176,13 @@ class Names:
         pairs: list[Pair | Unlisted] = []
         more = attached if entry.selection.everything and entry.referrers != "never" else ()
         for tag in (*chosen, *more):
-            name = repository.with_reference(tag)
-            pairs.append(self._pair(entry, base, name, said[tag], attached))
+            try:
+                name = repository.with_reference(tag)
+                pairs.append(self._pair(entry, base, name, said[tag], attached))
+            except InvalidError as error:  # a tag as no registry should have it stops no other
+                pairs.append(
+                    Unlisted(f"{repository.host}/{repository.repository}:{tag}", entry.destination, error)
+                )
         for pair in pairs:
             if isinstance(pair, Pair):
                 kept = self._mirrored_at(pair.to)

@@ -15,7 +15,7 @@ from cli.progress import Watcher
 from cli.render import Terminal, complain, error_document, size, visible
 from cli.repairs import Found, Verified
 from registry.contracts import How
-from registry.errors import CorruptError, InvalidError, RegistryError, exit_code
+from registry.errors import CorruptError, InvalidError, RegistryError, StorageError, exit_code
 from registry.model.names import Name
 from registry.targets.store import Store
 from registry.targets.verify import Finding, Held, Inventory, State, Unreadable
@@ -118,7 +118,7 @@ def _tell(invocation: Invocation, verified: Verified) -> int:
     errors = [each.error for each in found if each.error is not None] + verified.failures
     for error in {error.message: error for error in errors}.values():  # a blob of many models is said once
         complain(error, terminal, short=terminal.json)
-    if verified.wrong:
+    if verified.wrong and not any(isinstance(error, StorageError) for error in errors):
         repairing = "NAME --repair --from HOST/NAME" if verified.failures else "--repair"
         terminal.note(f"ferry: ferry verify {repairing} fetches what is wrong")
     codes = [CorruptError.exit for each in inventory.unreadable if each.name not in verified.fetched]

@@ -146,6 +146,20 @@ def test_repair_fetches_what_is_wrong_from_where_it_came_from(ferry: Ferry) -> N
     check_store(ferry.models)
 
 
+def test_what_this_disk_refuses_is_said_once_and_no_other_place_is_advised(ferry: Ferry, pulled: str) -> None:
+    ferry("cp", pulled, "mine").well()
+    weights = blob(ferry, Digest.of(BIG))
+    weights.unlink()
+    weights.mkdir()
+
+    done = ferry("verify", "--repair", "--from", pulled, "mine")
+
+    assert done.code == 5
+    assert done.err.count("Is a directory") == 1
+    assert "--from HOST/NAME" not in done.err
+    assert weights.is_dir()
+
+
 def test_a_model_that_was_pulled_under_another_name_is_repaired_from_where_it_was(
     ferry: Ferry, pulled: str
 ) -> None:

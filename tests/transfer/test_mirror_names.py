@@ -1,0 +1,46 @@
+"""Which names a mirror means where a registry says odd things of them."""
+
+from __future__ import annotations
+
+import io
+import json
+from types import SimpleNamespace
+from typing import Any
+
+from faults import quick
+from goods import KiB, Model
+from mirror_kit import DESTINATION, SOURCE, Pairing
+
+from cli.mirror_names import Names
+from cli.options import Invocation
+from cli.render import Terminal
+from cli.settings import Settings
+from cli.settings.sync_file import Entry
+from registry.model.names import Name
+from registry.transfer.engine import Engine
+from registry.transfer.pairs import Pair, Unlisted
+from registry.wire.headers import Headers
+from registry.wire.messages import Response
+
+
+def told(between: Pairing, *entries: Entry) -> list[Pair | Unlisted]:
+    def remote(name: Name) -> object:
+        return (between.source if name.host == SOURCE else between.destination).remote
+
+    opened: Any = SimpleNamespace(remote=remote, origin=lambda name: name.host)
+    invocation = Invocation(Settings({}, {}), Terminal(io.StringIO(), io.StringIO()))
+    return list(Names(invocation, opened, Engine(quick()), entries).pairs())
+
+
+def test_a_tag_as_no_registry_should_have_it_stops_no_other() -> None:
+    between = Pairing()
+    between.put("acme/tiny:1.0", Model.random(1, KiB))
+    odd = ["../evil", "a b", "-x", "y" * 129, "\x1b[31mred", ""]
+    body = json.dumps({"name": "acme/tiny", "tags": [*odd, "1.0"]}).encode()
+    tags = Response(200, Headers({"Content-Type": "application/json"}), body)
+    between.source.wrong = lambda request: tags if "/tags/list" in request.path else None
+
+    found = told(between, Entry(f"{SOURCE}/acme/tiny", f"{DESTINATION}/acme/tiny"))
+
+    assert [each.name.tag for each in found if isinstance(each, Pair)] == ["1.0"]
+    assert len([each for each in found if isinstance(each, Unlisted)]) == len(odd)
