@@ -174,7 +174,9 @@ class Names:
         chosen = entry.selection.chosen({tag: each.moved if each else None for tag, each in said.items()})
         attached = tuple(tag for tag in said if attached_to(tag))
         pairs: list[Pair | Unlisted] = []
-        more = attached if entry.selection.everything and entry.referrers != "never" else ()
+        more: list[str] = []
+        if entry.selection.everything and entry.referrers != "never":
+            more = [tag for tag in attached if attached_to(tag) != tag]  # lists go with what they are of
         for tag in (*chosen, *more):
             try:
                 name = repository.with_reference(tag)

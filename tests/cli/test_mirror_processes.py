@@ -26,7 +26,7 @@ from registry.connect import Connections, HostSettings
 from registry.errors import NotFoundError
 from registry.model.names import Name
 
-MODELS = 8
+MODELS = 6  # more than move at once
 SIZE = 400_000
 RATE = "8M"  # bytes a second: the whole of it takes about half a second
 ARRIVES = 0.9  # seconds within which a mirror is killed

@@ -44,3 +44,14 @@ def test_a_tag_as_no_registry_should_have_it_stops_no_other() -> None:
 
     assert [each.name.tag for each in found if isinstance(each, Pair)] == ["1.0"]
     assert len([each for each in found if isinstance(each, Unlisted)]) == len(odd)
+
+
+def test_a_list_of_referrers_is_no_name_of_its_own() -> None:
+    """It would be written twice at once: as it is, and merged with what the destination has."""
+    between = Pairing()
+    for tag in ("1.0", f"sha256-{'0' * 64}", f"sha256-{'0' * 64}.sig"):
+        between.put(f"acme/tiny:{tag}", Model.random(1, KiB))
+
+    found = told(between, Entry(f"{SOURCE}/acme/tiny", f"{DESTINATION}/acme/tiny"))
+
+    assert [each.name.tag for each in found if isinstance(each, Pair)] == ["1.0", f"sha256-{'0' * 64}.sig"]
