@@ -48,8 +48,8 @@ def find(place: Mirrored, results: Sequence[Result]) -> Extraneous | None:
     RegistryError if a list cannot be had; ProtocolError if a source has a tag that its list leaves out;
     InvalidError if the repository is a source of itself, which would lose what the filters leave out.
     """
-    failed = (result.destination for result in results if result.outcome is Outcome.FAILED)
-    if any(each.startswith(f"{place.where}:") for each in failed):
+    failed = (result.destination.lower() for result in results if result.outcome is Outcome.FAILED)
+    if any(each.startswith(f"{place.where}:".lower()) for each in failed):
         return None
     here = (place.remote.peer.origin, place.name.repository.lower())
     if any((remote.peer.origin, name.repository.lower()) == here for remote, name, _ in place.sources):

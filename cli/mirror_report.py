@@ -47,7 +47,7 @@ class Round:
 def row(result: Result) -> Document:
     """One name, for programs."""
     known: Document = {
-        "source": result.source,
+        "source": result.source or None,
         "destination": result.destination,
         "digest": str(result.digest) if result.digest else None,
         "how": str(result.outcome),

@@ -99,10 +99,10 @@ def _say(invocation: Invocation, done: Round, now: float) -> None:
 
 
 def _by_source(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """By the repository that each came from."""
+    """By the repository that each came from; what could not be deleted came from none, and is where it is."""
     found: dict[str, list[Result]] = {}
     for result in results:
-        repository = result.source.partition("@")[0]
+        repository = (result.source or result.destination).partition("@")[0]
         head, slash, last = repository.rpartition("/")
         found.setdefault(f"{head}{slash}{last.partition(':')[0]}", []).append(result)
     return found

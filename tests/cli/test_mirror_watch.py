@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cli.mirror_report import Round, markdown
+from cli.mirror_report import Round, markdown, row
 from cli.mirror_watch import Numbers, watch
 from cli.options import Invocation
 from cli.render import Terminal
@@ -117,6 +117,15 @@ def test_the_numbers_tell_when_each_source_last_went_well() -> None:
     assert 'last_success_timestamp_seconds{source="c.example/y"}' not in text
     assert "ferry_mirror_rounds_total 2\n" in text
     assert "ferry_mirror_moved_bytes_total 5\n" in text
+
+
+def test_what_could_not_be_deleted_is_told_by_where_it_is() -> None:
+    kept = Result("", "b.example/y:1", Outcome.FAILED, error=TransientError("b.example refused"))
+    numbers = Numbers()
+    numbers.take(Round([kept], 1.0), 5.0)
+
+    assert 'ferry_mirror_failed_names{source="b.example/y"} 1' in numbers.text()
+    assert row(kept)["source"] is None
 
 
 def test_what_a_peer_calls_itself_breaks_no_line_of_the_numbers() -> None:

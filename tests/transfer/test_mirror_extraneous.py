@@ -6,13 +6,14 @@ import json
 
 import pytest
 from goods import KiB, Model, put
-from mirror_kit import Pairing
+from mirror_kit import DESTINATION, Pairing
 
 from cli.mirror_extraneous import delete, find
 from cli.mirror_names import Mirrored
 from registry.errors import InvalidError, ProtocolError, RegistryError
 from registry.model.manifests import OCI_INDEX, Manifest
 from registry.model.selection import Selection
+from registry.transfer.pairs import Outcome, Result
 from registry.wire.faults import fault
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
@@ -62,6 +63,12 @@ def test_a_list_that_leaves_out_what_the_source_has_deletes_nothing(between: Pai
 
     with pytest.raises(ProtocolError, match=r"has v2, v3 of acme/tiny, which its list of tags leaves out"):
         find(mirrored(between, "v1"), [])
+
+
+def test_nothing_goes_where_a_name_failed_however_it_was_written(between: Pairing) -> None:
+    lost = Result("", f"{DESTINATION}/Acme/tiny:v2", Outcome.FAILED)
+
+    assert find(mirrored(between, *TAGS), [lost]) is None
 
 
 def test_what_is_in_no_list_and_not_there_goes(between: Pairing) -> None:
