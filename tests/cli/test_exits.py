@@ -202,10 +202,17 @@ def test_closed_standard_streams_do_no_harm(ferry: Ferry, closed: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_command_that_is_not_asked_for_is_not_imported(ferry: Ferry) -> None:
-    program = "import sys\nfrom cli import main\ntry: main.main(['version'])\nfinally: print(*sys.modules)"
+def test_a_command_that_is_not_asked_for_is_not_imported_and_nothing_is_searched_at_the_end(
+    ferry: Ferry,
+) -> None:
+    frozen = "'frozen' if gc.get_freeze_count() else 'searched'"
+    program = (
+        "import gc, sys\nfrom cli import main\n"
+        f"try: main.main(['version'])\nfinally: print(*sys.modules, {frozen})"
+    )
     done = subprocess.run([sys.executable, "-c", program], env=ferry.env(), capture_output=True, text=True)
     loaded = set(done.stdout.split())
+    assert done.stdout.split()[-1] == "frozen"
     assert "cli.commands.shell" in loaded
     assert {name for name in loaded if name.startswith("cli.commands.")} == {"cli.commands.shell"}
 
