@@ -119,7 +119,7 @@ class _Comparison:
         cost = None
         if found in _COSTING:
             newer = self._asked(origin.host, lambda: remote.resolve(origin))
-            cost = sum(self._store.needed(blob) for blob in newer.blobs())
+            cost = sum(self._store.missing(blob) for blob in newer.blobs())
         return Compared(name, origin, here, there, found, cost)
 
     def _asked(self, host: str, call: Callable[[], T]) -> T:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.disk.data import DataFile, holder, lock_file
-from registry.disk.files import Owner, inside, names, remove, status
-from registry.disk.journal import JOURNAL_BYTES, SealedLines, journal_key, note
+from registry.disk.files import Owner, inside, names, read_bounded, remove, status
+from registry.disk.journal import JOURNAL_BYTES, SealedLines, journal_key, note, read_sums
 from registry.disk.sums import Sums
 from registry.errors import InvalidError, RegistryError
 from registry.model.digests import Digest
@@ -83,6 +83,15 @@ def held(directory: Path, digest: Digest) -> int:
     """The disk space that a partial of `digest` has already, in bytes."""
     found = status(data_path(directory, digest))
     return found.held if found else 0
+
+
+def received(directory: Path, digest: Digest, size: int) -> int:
+    """How many bytes of a blob of `size` its partial has for good, somebody's or nobody's."""
+    try:
+        journal = read_bounded(journal_path(directory, digest), JOURNAL_BYTES)
+    except RegistryError:
+        return 0
+    return sum(each.span.length for each in read_sums(journal, journal_key(digest, size), size))
 
 
 def leftovers(directory: Path) -> list[Leftover]:

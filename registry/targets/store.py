@@ -28,7 +28,7 @@ from registry.disk.files import (
     write_atomic,
 )
 from registry.disk.partial import GRAIN, Partial
-from registry.disk.partial_files import Busy, held, hold
+from registry.disk.partial_files import Busy, held, hold, received
 from registry.disk.proven import Proven
 from registry.errors import InvalidError, NotFoundError, Reason, RegistryError, StorageError
 from registry.model.digests import Digest
@@ -188,7 +188,7 @@ class Store:
 
     def room_for_rest(self, manifest: Manifest) -> None:
         """StorageError if what is missing of a model does not fit."""
-        self.room_for(sum(self.needed(blob) for blob in manifest.blobs()))
+        self.room_for(sum(self._room(blob) for blob in manifest.blobs()))
 
     def room_for(self, needed: int) -> None:
         """StorageError if `needed` more bytes do not fit."""
@@ -382,12 +382,17 @@ class Store:
             self._proven.note(digest, there)
         self._relied_on.add(digest)
 
-    def needed(self, blob: Descriptor) -> int:
-        """How many bytes of a blob are not here; what is here counts by its size."""
+    def missing(self, blob: Descriptor) -> int:
+        """How many bytes of a blob are still to be fetched; what is here counts by its size."""
+        return 0 if self._is_there(blob) else blob.size - received(self._partials, blob.digest, blob.size)
+
+    def _room(self, blob: Descriptor) -> int:
+        """The disk space that a blob still takes: its partial has some from when it began."""
+        return 0 if self._is_there(blob) else max(0, blob.size - held(self._partials, blob.digest))
+
+    def _is_there(self, blob: Descriptor) -> bool:
         there = status(self._path(blob.digest))
-        if there is not None and there.size == blob.size:
-            return 0
-        return max(0, blob.size - held(self._partials, blob.digest))
+        return there is not None and there.size == blob.size
 
     def _path(self, digest: Digest) -> Path:
         return blob_path(self.blobs, digest)

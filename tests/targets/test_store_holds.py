@@ -120,3 +120,4 @@ def test_what_was_fetched_already_needs_no_room_again(store: Store, monkeypatch:
     monkeypatch.setattr("registry.targets.store.free_bytes", lambda _path: 1024 * KiB)
 
     store.prepare(NAME, big.manifest)  # its room was taken when it began
+    assert store.missing(blob) == blob.size - GRAIN, "room is not yet bytes: ferry outdated told a cost of 0"
