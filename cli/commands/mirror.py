@@ -131,10 +131,16 @@ def _wanted(
         )
     if is_host(source):
         raise InvalidError(f"{source} is a host; add NAMESPACE or NAMESPACE/MODEL")
-    if selection and mirror_names.is_exact(source):
-        raise InvalidError(f"{source} is one name; filters choose among a repository's tags")
+    if selection:
+        _choosable(source)
     files.checked(sync_file.destination, destination, "DESTINATION", None)
     return SyncFile((Entry(source, destination, selection or Selection(), mode),))
+
+
+def _choosable(source: str) -> None:
+    """InvalidError for a source that leaves nothing for filters to choose among."""
+    if mirror_names.is_exact(source):
+        raise InvalidError(f"{source} is one name; filters choose among a repository's tags")
 
 
 def _is_namespace(source: str) -> bool:
@@ -150,6 +156,8 @@ def _check(invocation: Invocation, wanted: SyncFile, *, delete: bool, watch: boo
     for entry in wanted.entries:
         where = f"{entry.where}: " if entry.where else ""
         try:
+            if entry.selection != Selection():
+                _choosable(entry.source)
             base = mirror_names.place(invocation, entry.source)
             to = mirror_names.target(invocation, entry.destination, base, base)
             if is_host(entry.destination, destination=True):

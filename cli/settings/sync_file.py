@@ -83,7 +83,9 @@ def _entry(path: Path, text: str, table: Mapping[str, object], at: int) -> Entry
     for key in ("source", "destination"):
         if not own.get(key):
             raise InvalidError(f"{path}:{_line(text, at, '')}: mirror: has no {key}")
-    selection = Selection(own.get("tags") or ("*",), own.get("exclude", ()), own.get("newest"))
+    if own.get("tags") == ():
+        raise InvalidError(f"{path}:{_line(text, at, 'tags')}: mirror.tags: must name at least one pattern")
+    selection = Selection(own.get("tags", ("*",)), own.get("exclude", ()), own.get("newest"))
     return Entry(own["source"], own["destination"], selection, own.get("referrers", "changed"), where)
 
 

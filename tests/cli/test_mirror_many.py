@@ -274,6 +274,14 @@ def test_what_another_entry_brings_is_not_deleted_and_nothing_is_before_every_li
             "[[mirror]]\nsource='a/b'\ndestination='c.example/{model}'\n",
             "sync.toml:3: mirror.destination: may have",
         ),
+        (
+            "[[mirror]]\nsource='a.example/b/c:1'\ndestination='c.example/b'\nnewest=1\n",
+            "sync.toml:2: a.example/b/c:1 is one name; filters choose",
+        ),
+        (
+            "[[mirror]]\nsource='a/b'\ndestination='c.example/b'\ntags=[]\n",
+            "sync.toml:4: mirror.tags: must name at least one pattern",
+        ),
         ("limit='1M'\n[[mirror]]\n", "sync.toml:1: limit: no such key"),
         ("[mirror]\nsource='a/b'\n", "sync.toml:1: mirror: must be tables"),
         ("[[mirror]\n", "sync.toml:1: not TOML"),
