@@ -33,9 +33,9 @@ class Masking:
         self._lock = threading.Lock()
         self._kept: dict[str, None] = {}
         self._recent: dict[str, None] = {}
-        self._spellings: (
-            tuple[str, ...] | None
-        ) = ()  # longest first; None: not known since there was a new secret
+        self._by_secret: dict[str, tuple[str, ...]] = {}  # the spellings of each
+        # Of all, longest first; None: not known since there was a new secret.
+        self._spellings: tuple[str, ...] | None = ()
 
     def keep(self, *secrets: str) -> None:
         """Mask these for good: passwords, keys."""
@@ -55,6 +55,8 @@ class Masking:
 
     def __call__(self, text: str) -> str:
         """`text`, with each secret in it, in whatever usual spelling, as `***`."""
+        if not text:  # as every refusal of a HEAD
+            return text
         for spelling in self._all_spellings():
             if spelling in text:
                 text = _without(text, spelling)
@@ -81,7 +83,9 @@ class Masking:
     def _all_spellings(self) -> tuple[str, ...]:
         with self._lock:
             if self._spellings is None:
-                every = {one for secret in (*self._kept, *self._recent) for one in _spellings(secret)}
+                secrets, known = (*self._kept, *self._recent), self._by_secret
+                self._by_secret = {one: known.get(one) or tuple(_spellings(one)) for one in secrets}
+                every = {spelling for each in self._by_secret.values() for spelling in each}
                 self._spellings = tuple(sorted(every, key=len, reverse=True))
             return self._spellings
 

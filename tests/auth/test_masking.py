@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -16,6 +16,7 @@ from registry.auth.secrets import ApiKey, Login, shown_as
 from registry.errors import DeniedError, RegistryError
 from registry.net.http import Http
 from registry.targets.peer import Peer
+from registry.wire import masking
 from registry.wire.masking import Masking, password_of
 from registry.wire.messages import Origin, Request, Response
 
@@ -186,3 +187,25 @@ def test_a_success_is_handed_on_as_it_is() -> None:
 
 def test_an_api_keys_text_is_known() -> None:
     assert shown_as(ApiKey("K" * 20)) == ("K" * 20,)
+
+
+def test_a_secrets_spellings_are_worked_out_once_and_never_for_an_answer_without_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worked_out: list[str] = []
+    spellings = masking._spellings
+
+    def counted(secret: str) -> Iterator[str]:
+        worked_out.append(secret)
+        return spellings(secret)
+
+    monkeypatch.setattr(masking, "_spellings", counted)
+    mask = Masking()
+    mask.passing("first-secret")
+    assert (mask(""), worked_out) == ("", [])
+
+    assert mask("it was first-secret") == "it was ***"
+    mask.passing("second-secret")
+    assert mask("first-secret, second-secret") == "***, ***"
+
+    assert worked_out == ["first-secret", "second-secret"]
