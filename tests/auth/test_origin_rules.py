@@ -243,14 +243,20 @@ def test_the_table_is_as_long_as_it_should_be() -> None:
     assert len(set(map(str, ROWS))) == len(ROWS) >= 60
 
 
-# A job's identity goes to the registry itself, so that no realm gets any of it; what a session does with the
-# token it has then, the other kinds show in every row.
-OF_JOBS = ROWS[::6]
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each row with a key, and in turn with one of the other kinds; with `--runs`, each with all of them."""
+    if {"row", "kind"} <= set(metafunc.fixturenames):
+        every = metafunc.config.getoption("--runs") is not None
+        cells = [(row, "key") for row in ROWS]
+        cells += [
+            (row, kind)
+            for turn, row in enumerate(ROWS)
+            for at, kind in enumerate(KINDS[1:])
+            if every or turn % len(KINDS[1:]) == at
+        ]
+        metafunc.parametrize(("row", "kind"), cells, ids=str)
 
 
-@pytest.mark.parametrize(
-    ("row", "kind"), [(row, kind) for kind in KINDS for row in (OF_JOBS if kind == "job" else ROWS)], ids=str
-)
 def test_every_place_gets_what_it_may(row: Row, kind: str, tls: ssl.SSLContext, folder: Path) -> None:
     registry = Origin.of(row.registry)
     ours = ClientCertificate(registry, folder / "cert.pem", folder / "key.pem")
