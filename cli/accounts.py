@@ -14,9 +14,9 @@ from registry.model.names import DEFAULT_HOST, split_scheme
 from registry.wire.messages import Origin
 
 if TYPE_CHECKING:
-    from registry.auth.account import AccountApi
+    from registry.auth.account import AccountClient
     from registry.auth.credentials import Account
-    from registry.connect import Connections
+    from registry.connect import Registries
 
 # Where people have their accounts, when that is not where the models are.
 _ACCOUNTS_OF = {DEFAULT_HOST: "ollama.com"}
@@ -27,7 +27,7 @@ class AccountHost:
     """The host of an account, and everything it is reached through."""
 
     origin: Origin
-    opened: Connections
+    opened: Registries
 
     @property
     def is_ollama(self) -> bool:
@@ -37,18 +37,18 @@ class AccountHost:
         return self.origin == OLLAMA_API
 
     @property
-    def api(self) -> AccountApi:
+    def api(self) -> AccountClient:
         """Its account API, asked as whom we are there.
 
         By a machine's key first, where a login is an API key: that one may not change what it asks for.
         """
         return self.api_as(self.opened.credentials.account(self.origin).keys_first)
 
-    def api_as(self, account: Account) -> AccountApi:
+    def api_as(self, account: Account) -> AccountClient:
         """Its account API, asked as `account`."""
-        from registry.auth.account import AccountApi
+        from registry.auth.account import AccountClient
 
-        return AccountApi(self.opened.session_as(self.origin, account), self.origin, time.time)
+        return AccountClient(self.opened.session_as(self.origin, account), self.origin, time.time)
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from cli.local_hops import LocalHops
 from cli.options import Invocation
 from cli.settings import environment
 from registry.auth.credentials import OLLAMA_API, Account, Credentials
-from registry.connect import Connections
+from registry.connect import Registries
 from registry.diagnose import here
 from registry.diagnose.account import AskingOllama
 from registry.diagnose.asking import Asking
-from registry.diagnose.findings import Finding, Hops, State, failed, look_at, note, skipped
+from registry.diagnose.findings import Finding, Hops, HopState, failed, look_at, note, skipped
 from registry.diagnose.pushing import Pushing
 from registry.diagnose.reaching import Reaching
 from registry.errors import InvalidError, RegistryError
@@ -86,7 +86,7 @@ class _Examination:
     """Of `name`, or of the host alone, at `origin`; `fault` is why nothing says who we are."""
 
     invocation: Invocation
-    opened: Connections
+    opened: Registries
     origin: Origin
     name: Name | None
     push: bool
@@ -115,7 +115,7 @@ class _Examination:
         yield key
         if self.fault is None:
             yield from look_at([("credential", lambda: local.credential(self.opened.credentials))])
-        elif key.state is State.FAILED:
+        elif key.state is HopState.FAILED:
             yield skipped("credential", "not looked at: key comes first")
         else:
             yield failed("credential", self.fault)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
 from cli.options import Invocation
-from cli.settings.sync_file import Entry
-from registry.connect import Connections
+from cli.settings.sync_file import MirrorEntry
+from registry.connect import Registries
 from registry.contracts import Publication
 from registry.errors import InvalidError, NotFoundError, RegistryError, Side, TransientError
 from registry.model.names import DEFAULT_TAG, Name, is_host, split_scheme
@@ -47,12 +47,12 @@ class _Task:
     `tags` is that list, where it was read already.
     """
 
-    entry: Entry
+    entry: MirrorEntry
     repository: Name | None = None
     tags: Tags | None = None
 
 
-class Names:
+class MirrorNames:
     """The names of one run, told one after another as the lists come in.
 
     `mirrored` is what was told: each repository at a destination. `incomplete`: a list failed, or was not
@@ -60,7 +60,7 @@ class Names:
     """
 
     def __init__(
-        self, invocation: Invocation, opened: Connections, engine: Engine, entries: Sequence[Entry]
+        self, invocation: Invocation, opened: Registries, engine: Engine, entries: Sequence[MirrorEntry]
     ) -> None:
         self.mirrored: dict[tuple[Origin, str], Mirrored] = {}
         self.incomplete = True
@@ -96,7 +96,7 @@ class Names:
 
     # --- what an entry means -------------------------------------------------------------------------
 
-    def _tasks(self, entry: Entry, again: list[_Task] | None) -> Iterator[_Task | Unlisted]:
+    def _tasks(self, entry: MirrorEntry, again: list[_Task] | None) -> Iterator[_Task | Unlisted]:
         """An entry as one task a repository."""
         try:
             base = place(self._invocation, entry.source)
@@ -114,7 +114,7 @@ class Names:
         else:
             yield from found
 
-    def _repositories(self, entry: Entry, base: Name) -> Iterator[_Task]:
+    def _repositories(self, entry: MirrorEntry, base: Name) -> Iterator[_Task]:
         """`base`, if it is a repository that has tags; else those below it, where there is a catalogue."""
         try:
             if tags := self._tags(base):
@@ -164,7 +164,7 @@ class Names:
 
     # --- names ---------------------------------------------------------------------------------------
 
-    def _one(self, entry: Entry, name: Name) -> list[Pair | Unlisted]:
+    def _one(self, entry: MirrorEntry, name: Name) -> list[Pair | Unlisted]:
         return [self._pair(entry, name, name, None, None)]
 
     def _repository(self, task: _Task, repository: Name) -> list[Pair | Unlisted]:
@@ -194,7 +194,12 @@ class Names:
         return self._compared(pairs)
 
     def _pair(
-        self, entry: Entry, base: Name, name: Name, said: Publication | None, attached: tuple[str, ...] | None
+        self,
+        entry: MirrorEntry,
+        base: Name,
+        name: Name,
+        said: Publication | None,
+        attached: tuple[str, ...] | None,
     ) -> Pair | Unlisted:
         to = target(self._invocation, entry.destination, base, name)
         if self._sources.setdefault(to, name) != name:

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 from cli import mirror_extraneous, transfers
 from cli.allocator import keep_buffers
-from cli.mirror_names import Names
+from cli.mirror_names import MirrorNames
 from cli.mirror_report import Round
 from cli.options import Invocation
 from cli.progress import Watcher
 from cli.render import size
-from cli.settings.sync_file import Entry
+from cli.settings.sync_file import MirrorEntry
 from registry.errors import InvalidError, RegistryError
 from registry.transfer.mirror import AT_ONCE, Mirror
 from registry.transfer.one_pair import Copying, Looking
 from registry.transfer.pairs import Outcome, Result
 
 if TYPE_CHECKING:
-    from registry.connect import Connections
+    from registry.connect import Registries
 
 _SAID_EVERY = 5.0  # seconds between two lines on how far it is
 
@@ -35,9 +35,9 @@ class Rounds:
     def __init__(
         self,
         invocation: Invocation,
-        opened: Connections,
+        opened: Registries,
         watcher: Watcher,
-        entries: Sequence[Entry],
+        entries: Sequence[MirrorEntry],
         *,
         keep_going: bool,
         delete: bool,
@@ -59,7 +59,7 @@ class Rounds:
         dry_run = self._invocation.settings.on("dry_run")
         results: list[Result] = []
         self.engine.forgive()
-        names = Names(self._invocation, self._opened, self.engine, self._entries)
+        names = MirrorNames(self._invocation, self._opened, self.engine, self._entries)
         work = Looking(self.engine) if dry_run else Copying(self.engine)
         try:
             mirror = Mirror(self.engine, work, self._told(results), keep_going=self._keep_going)
@@ -85,7 +85,7 @@ class Rounds:
 
         return tell
 
-    def _deleted(self, names: Names, results: list[Result], *, dry_run: bool) -> list[str]:
+    def _deleted(self, names: MirrorNames, results: list[Result], *, dry_run: bool) -> list[str]:
         """The tags that went, or would; one that could not is a failure among the results."""
         if names.incomplete:
             self._invocation.terminal.complain("ferry: not every list was read, so nothing is deleted")

@@ -12,36 +12,36 @@ from cli.options import Invocation
 from cli.progress import Watcher
 from registry.errors import CorruptError, NotFoundError, RegistryError
 from registry.model.names import Name
-from registry.targets.origins import Origin
+from registry.targets.origins import ModelOrigin
 from registry.targets.repair import Repair
 from registry.targets.store import Store
-from registry.targets.verify import Finding, Inventory, State
+from registry.targets.verify import BlobCheck, BlobState, Inventory
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
 from registry.transfer.model import BlobSource
 from registry.transfer.retry import Stopped
 
 if TYPE_CHECKING:
-    from registry.connect import Connections
+    from registry.connect import Registries
 
-_EXITS = {State.DAMAGED: CorruptError.exit, State.MISSING: NotFoundError.exit}
+_EXITS = {BlobState.DAMAGED: CorruptError.exit, BlobState.MISSING: NotFoundError.exit}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class BlobOutcome:
     """One blob: what was found, whether it was repaired since, and why it could not be read."""
 
-    finding: Finding
+    finding: BlobCheck
     error: RegistryError | None = None
     repaired: bool = False
 
     @property
-    def state(self) -> State:
+    def state(self) -> BlobState:
         """What it is by now."""
-        return State.GOOD if self.repaired else self.finding.state
+        return BlobState.GOOD if self.repaired else self.finding.state
 
     @property
-    def was(self) -> State | None:
+    def was(self) -> BlobState | None:
         """What it was before it was repaired."""
         return self.finding.state if self.repaired else None
 
@@ -60,7 +60,7 @@ class Verified:
     """
 
     inventory: Inventory
-    found: Sequence[Found]
+    found: Sequence[BlobOutcome]
     fetched: frozenset[Name] = frozenset()
     moved: int = 0
     failures: list[RegistryError] = field(default_factory=list)
@@ -99,7 +99,7 @@ def made(
 class _Repair:
     """The repairs of one run, and what became of them."""
 
-    def __init__(self, store: Store, opened: Connections, engine: Engine, place: Name | None) -> None:
+    def __init__(self, store: Store, opened: Registries, engine: Engine, place: Name | None) -> None:
         self.fetched: set[Name] = set()
         self.moved = 0
         self.failures: list[RegistryError] = []
@@ -114,11 +114,11 @@ class _Repair:
             origin = self._origin(name)
             report = copy(self._opened.remote(origin), self._store, origin, to=name, engine=self._engine)
             if self._place is None:
-                self._store.origins.put(name, Origin(origin, report.manifest.digest))
+                self._store.origins.put(name, ModelOrigin(origin, report.manifest.digest))
             self.moved += report.transferred
             self.fetched.add(name)
 
-    def mend(self, name: Name, wrong: Sequence[Finding]) -> None:
+    def mend(self, name: Name, wrong: Sequence[BlobCheck]) -> None:
         """Bring what is `wrong` of a model, as far as it still is."""
         wrong = [each for each in wrong if not self.is_right(each)]
         if not wrong:
@@ -138,7 +138,7 @@ class _Repair:
             )
             self.moved += report.transferred
 
-    def is_right(self, finding: Finding) -> bool:
+    def is_right(self, finding: BlobCheck) -> bool:
         """Whether the blob is here and proven by now."""
         held = finding.held
         return self._store.size(held.names[0], held.blob) is not None

@@ -12,7 +12,7 @@ from registry.errors import InvalidError
 _LOOK_EVERY = 1.0  # seconds: a signal that lands just before a wait begins does not end that wait
 
 
-class Signals:
+class ServerSignals:
     """SIGTERM: running requests end, and so does the process, with 0. SIGHUP: read the certificate again."""
 
     def __init__(self, *numbers: int) -> None:

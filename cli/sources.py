@@ -30,9 +30,9 @@ from registry.model.names import Name
 from registry.model.spans import Span
 
 if TYPE_CHECKING:
-    from cli.settings import Place
+    from cli.settings import HostOptions
     from registry.auth.credentials import Credentials
-    from registry.connect import Connections, HostSettings
+    from registry.connect import HostSettings, Registries
     from registry.net.network import ClientCertificate
     from registry.targets.store import Store
     from registry.wire.messages import Origin, Transport
@@ -114,12 +114,12 @@ def read(source: Source, name: Name, blob: Descriptor, limit: int) -> bytes:
 @contextmanager
 def connections(
     invocation: Invocation, patience: Patience | None = None, known: Credentials | None = None
-) -> Iterator[Connections]:
+) -> Iterator[Registries]:
     """Everything the network is reached through, closed at the end.
 
     `patience` where none is set; `known` is who we are, if that was found out already.
     """
-    from registry.connect import Connections
+    from registry.connect import Registries
     from registry.targets.methods import file_methods
     from registry.targets.records import ReadOnce
     from registry.targets.sessions import file_sessions
@@ -137,7 +137,7 @@ def connections(
     settings_of = cache(
         lambda host: host_settings(invocation, host, patience or {})
     )  # one look at its files, and one warning, a host
-    opened = Connections(
+    opened = Registries(
         settings_of,
         known if known is not None else identity.credentials(invocation),
         uploads=uploads,
@@ -182,7 +182,7 @@ def forget_what_is_old(invocation: Invocation, now: float) -> None:
         methods.file_methods(state / "registries").prune(now, methods.AGE)
 
 
-def _certificate(host: str, place: Place) -> ClientCertificate | None:
+def _certificate(host: str, place: HostOptions) -> ClientCertificate | None:
     """What we show `host`, and no place that it sends us to."""
     from registry.net.network import ClientCertificate
     from registry.wire.messages import Origin

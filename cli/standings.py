@@ -10,13 +10,13 @@ from typing import TypeVar
 
 from cli import sources
 from cli.options import Invocation
-from registry.connect import Connections
+from registry.connect import Registries
 from registry.errors import NotFoundError, RegistryError, Side, TransientError
 from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, Manifest
 from registry.model.names import Name
 from registry.model.standing import Standing, standing
-from registry.targets.origins import Origin
+from registry.targets.origins import ModelOrigin
 from registry.targets.store import Store
 from registry.transfer.retry import Patience, Rule
 from registry.transfer.side_by_side import side_by_side
@@ -65,7 +65,7 @@ def every(store: Store) -> list[Name]:
     return sorted((entry.name for entry in store.entries()), key=str)
 
 
-def compared(invocation: Invocation, store: Store, opened: Connections, names: Sequence[Name]) -> list[Row]:
+def compared(invocation: Invocation, store: Store, opened: Registries, names: Sequence[Name]) -> list[Row]:
     """Each of `names`, in their order; what cannot be told of one is its error, and stops no other."""
     compare = _Comparison(invocation, store, opened)
     rows: dict[int, Row] = {}
@@ -80,7 +80,7 @@ def compared(invocation: Invocation, store: Store, opened: Connections, names: S
 class _Comparison:
     """Asks the registries; one that nobody reaches is asked once."""
 
-    def __init__(self, invocation: Invocation, store: Store, opened: Connections) -> None:
+    def __init__(self, invocation: Invocation, store: Store, opened: Registries) -> None:
         self._store = store
         self._opened = opened
         self._unreachable: dict[str, TransientError] = {}
@@ -115,7 +115,7 @@ class _Comparison:
             lambda: self._asked(origin.host, lambda: _digest(lambda: remote.digest(was_there))) is not None,
         )
         if found is Standing.CURRENT and (known is None or known.digest != here):
-            self._store.origins.put(name, Origin(origin, here))
+            self._store.origins.put(name, ModelOrigin(origin, here))
         cost = None
         if found in _COSTING:
             newer = self._asked(origin.host, lambda: remote.resolve(origin))

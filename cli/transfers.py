@@ -32,7 +32,7 @@ from registry.transfer.progress import Report
 from registry.transfer.retry import Patience, Rule, Stopped
 
 if TYPE_CHECKING:
-    from registry.connect import Connections
+    from registry.connect import Registries
     from registry.targets.store import Store
 
 
@@ -72,12 +72,12 @@ def watcher(invocation: Invocation, models: int = 1) -> Watcher:
     return made
 
 
-def pulled(opened: Connections, store: Store, name: Name, to: Name) -> PlannedCopy:
+def pulled(opened: Registries, store: Store, name: Name, to: Name) -> PlannedCopy:
     """From a registry into the store, which remembers from where."""
-    from registry.targets.origins import Origin
+    from registry.targets.origins import ModelOrigin
 
     def remember(report: Report) -> None:
-        store.origins.put(to, Origin(name, report.manifest.digest))
+        store.origins.put(to, ModelOrigin(name, report.manifest.digest))
 
     return PlannedCopy(opened.remote(name), name, store, to, route(str(name), str(to)), arrived=remember)
 
@@ -90,14 +90,14 @@ def watcher_of_many(invocation: Invocation) -> Watcher:
 
 def published(store: Store, name: Name, to: Name, report: Report) -> None:
     """What was published where it came from is no change of this store any more."""
-    from registry.targets.origins import Origin
+    from registry.targets.origins import ModelOrigin
 
     known = store.origins.get(name)
     if to == (known.name if known is not None else name):
-        store.origins.put(name, Origin(to, report.manifest.digest))
+        store.origins.put(name, ModelOrigin(to, report.manifest.digest))
 
 
-def between(opened: Connections, name: Name, to: Name, referrers: Referrers = Referrers.NEVER) -> PlannedCopy:
+def between(opened: Registries, name: Name, to: Name, referrers: Referrers = Referrers.NEVER) -> PlannedCopy:
     """From registry to registry; inside one, the blobs are mounted."""
     near = name if opened.origin(name) == opened.origin(to) else None
     source, destination = opened.remote(name), opened.remote(to)
@@ -110,7 +110,7 @@ def copy_each(
     names: Sequence[Name],
     planned_of: Callable[[Name], PlannedCopy],
     watcher: Watcher,
-    opened: Connections,
+    opened: Registries,
 ) -> int:
     """Make the copy of each name, or with --dry-run say what it would move; the exit code."""
     keep_buffers()
@@ -126,7 +126,7 @@ def copy_each(
 class Copies:
     """The copies of one run, made one after another; once its engine is stopped, each ends with Stopped."""
 
-    def __init__(self, invocation: Invocation, watcher: Watcher, opened: Connections) -> None:
+    def __init__(self, invocation: Invocation, watcher: Watcher, opened: Registries) -> None:
         self.engine = engine(invocation, watcher, opened)
         self.done: list[Document] = []
         self._invocation = invocation
@@ -161,7 +161,7 @@ class Copies:
             self._watcher.close()
 
 
-def engine(invocation: Invocation, watcher: Watcher, opened: Connections, at_once: int = 1) -> Engine:
+def engine(invocation: Invocation, watcher: Watcher, opened: Registries, at_once: int = 1) -> Engine:
     """What moves this run's models, `at_once` of them side by side, as the settings say."""
     settings = invocation.settings
     rule = {key: settings.get(key) for key in ("give_up_after", "first_pause") if settings.get(key)}

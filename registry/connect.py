@@ -50,7 +50,7 @@ class HostSettings:
     realms: tuple[Origin, ...] = ()
 
 
-class Connections:
+class Registries:
     """Every registry this process speaks to.
 
     There is one pool of sockets a network, and one session an origin and account.

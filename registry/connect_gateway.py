@@ -14,8 +14,8 @@ from registry.auth.credentials import OLLAMA_API
 from registry.auth.keys import PrivateKey
 from registry.auth.secrets import ApiKey, Secret, shown_as
 from registry.auth.signin import connect_url
-from registry.gateway.catalogue import Catalogue
-from registry.gateway.entrance import Entrance
+from registry.gateway.catalogue import CloudCatalogue
+from registry.gateway.entrance import RequestCheck
 from registry.gateway.gateway import Gateway, Machine
 from registry.gateway.relay import Relay
 from registry.net.listener.address import Address
@@ -101,8 +101,8 @@ class GatewayServer:
                 page = connect_url(plan.to, secret, plan.machine)
                 machine = machine or Machine(signed, page, f"/api/user/keys/{secret.public.connect}")
         relay = Relay(plan.to, self._upstream, tuple(credentials), plan.network.agent, plan.masking)
-        catalogue = Catalogue(relay, time.monotonic)
-        return Gateway(relay, catalogue, aside, Entrance(plan.token), machine, plan.disabled, plan.source)
+        catalogue = CloudCatalogue(relay, time.monotonic)
+        return Gateway(relay, catalogue, aside, RequestCheck(plan.token), machine, plan.disabled, plan.source)
 
 
 def _unasked(_request: Request) -> Response:

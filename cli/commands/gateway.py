@@ -16,7 +16,7 @@ from cli import extra, sources, values
 from cli.allocator import keep_no_more_than_buffers, look_less_for_cycles
 from cli.options import Invocation, command
 from cli.render import Terminal, visible
-from cli.serving import Signals, host_and_port
+from cli.serving import ServerSignals, host_and_port
 from cli.settings import cloud, environment
 from registry.errors import DeniedError, InvalidError, Reason, StorageError
 from registry.model.names import split_scheme
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cli.log import Log
     from registry.auth.credentials import Account
     from registry.auth.secrets import Secret
-    from registry.connect import Connections
+    from registry.connect import Registries
     from registry.connect_gateway import GatewayPlan
     from registry.net.listener.record import AccessRecord
 
@@ -68,7 +68,7 @@ def gateway(invocation: Invocation, listening: str, to: str, wants_token: bool) 
         plan = _plan_of(invocation, connections, listening, to, log)
     if wants_token:
         plan = replace(plan, token=_token(invocation))
-    signals = Signals(signal.SIGTERM)
+    signals = ServerSignals(signal.SIGTERM)
     running = GatewayServer(plan)
     url = running.start()
     log.start()
@@ -81,7 +81,7 @@ def gateway(invocation: Invocation, listening: str, to: str, wants_token: bool) 
 
 
 def _plan_of(
-    invocation: Invocation, connections: Connections, listening: str, to: str, log: Log
+    invocation: Invocation, connections: Registries, listening: str, to: str, log: Log
 ) -> GatewayPlan:
     """What is asked of whom, as the settings say. InvalidError, DeniedError."""
     from registry.connect_gateway import GatewayPlan
@@ -111,7 +111,7 @@ def _plan_of(
     )
 
 
-def _secrets(invocation: Invocation, connections: Connections, origin: Origin) -> tuple[Secret, ...]:
+def _secrets(invocation: Invocation, connections: Registries, origin: Origin) -> tuple[Secret, ...]:
     """Our keys and API keys there, best first. DeniedError without one."""
     from registry.connect_gateway import usable
 

@@ -16,7 +16,7 @@ from cli.render import age, visible
 from registry.errors import InvalidError
 
 if TYPE_CHECKING:
-    from registry.auth.account import AccountApi, Document
+    from registry.auth.account import AccountClient, Document
 
 _HEAD = ("ID", "KIND", "NOTE", "SHOWN", "USED", "EXPIRES", "STATE")
 _ID = 8  # characters of an identifier that are shown, or more where two begin so
@@ -170,7 +170,7 @@ def _shortest(ids: Sequence[str]) -> Mapping[str, str]:
     return {id: id for id in ids}
 
 
-def _whole(api: AccountApi, id: str) -> str:
+def _whole(api: AccountClient, id: str) -> str:
     """The identifier that begins with `id`; as it was said, if none does.
 
     InvalidError if several do, and for "": a script's variable was empty, and nothing is what it meant.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from registry.auth.credentials import StoredLogin
     from registry.auth.docker import DockerLogin
-    from registry.connect import Connections
+    from registry.connect import Registries
 
 _MOST = 8 * 1024
 _ANYBODY = "ferry"  # the user name beside an API key where a helper wants one: any is right
@@ -117,7 +117,7 @@ class _Place:
         """How it may stand in the file."""
         return (self.text, f"https://{self.text}", f"http://{self.text}")
 
-    def origin(self, opened: Connections) -> Origin:
+    def origin(self, opened: Registries) -> Origin:
         return opened.origin_of(self.host, self.scheme)
 
     def key(self, origin: Origin) -> str:
@@ -147,7 +147,7 @@ def _read(username: str | None, password_stdin: bool, api_key_stdin: bool) -> St
     return ApiKey(text.strip()) if api_key_stdin else Login(str(username), text)
 
 
-def _tried(opened: Connections, origin: Origin, secret: StoredLogin) -> bool:
+def _tried(opened: Registries, origin: Origin, secret: StoredLogin) -> bool:
     """Whether it is accepted; False where nobody is asked who they are. DeniedError where it is refused."""
     from registry.auth.credentials import OLLAMA_API, Account, Candidate, Why
     from registry.auth.secrets import ApiKey

@@ -16,7 +16,7 @@ from cli.mirror_report import Round, documents, markdown, show
 from cli.options import MOVING, NETWORK, Invocation, choices, command
 from cli.render import complain
 from cli.settings import files, sync_file
-from cli.settings.sync_file import Entry, SyncFile
+from cli.settings.sync_file import MirrorEntry, SyncFile
 from cli.transfers import PlannedCopy
 from registry.errors import InvalidError, StorageError, exit_code
 from registry.model.names import Name, is_host
@@ -89,7 +89,7 @@ def mirror(
         return _say(invocation, rounds.round(), summary)
 
 
-def _one(invocation: Invocation, entry: Entry) -> int:
+def _one(invocation: Invocation, entry: MirrorEntry) -> int:
     """One name."""
     name = naming.parse(invocation, entry.source)
     to = naming.published(invocation, entry.destination, name)
@@ -134,7 +134,7 @@ def _wanted(
     if selection:
         _choosable(source)
     files.checked(sync_file.destination, destination, "DESTINATION", None)
-    return SyncFile((Entry(source, destination, selection or Selection(), mode),))
+    return SyncFile((MirrorEntry(source, destination, selection or Selection(), mode),))
 
 
 def _choosable(source: str) -> None:

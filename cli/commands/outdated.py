@@ -11,7 +11,7 @@ from cli.batch import Document, each
 from cli.options import MOVING, NETWORK, STORE, Invocation, command
 from cli.render import complain, error_document, size, visible
 from cli.standings import Compared, Failed, Row
-from registry.connect import Connections
+from registry.connect import Registries
 from registry.errors import InvalidError, NotFoundError, exit_code
 from registry.model.standing import Standing
 from registry.targets.store import Store
@@ -91,7 +91,7 @@ def update(invocation: Invocation, names: tuple[str, ...], everything: bool) -> 
         return each(invocation, rows, act, listed=everything)
 
 
-def _planned(store: Store, opened: Connections, row: Compared) -> transfers.PlannedCopy:
+def _planned(store: Store, opened: Registries, row: Compared) -> transfers.PlannedCopy:
     """The copy that updates it, unless somebody changed it here since it was compared."""
     if store.current(row.name) != row.here:
         raise InvalidError(f"{row.name} was changed here just now", hint="run the same command again")

@@ -12,7 +12,7 @@ from cli import data_directory, extra, sources
 from cli.allocator import keep_no_more_than_buffers, look_less_for_cycles
 from cli.log import Log
 from cli.options import Invocation, choices, command
-from cli.serving import Signals, host_and_port
+from cli.serving import ServerSignals, host_and_port
 from registry.errors import InvalidError
 from registry.wire.messages import is_loopback
 
@@ -83,7 +83,7 @@ def serve(invocation: Invocation) -> None:
         issuer_transport=sources.to_issuers(invocation),
     )
     service = Service(plan)
-    signals = Signals()
+    signals = ServerSignals()
     where = service.start()
     log.start()
     look_less_for_cycles()

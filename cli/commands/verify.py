@@ -13,16 +13,21 @@ from cli.batch import Document
 from cli.options import NETWORK, STORE, Invocation, command
 from cli.progress import Watcher
 from cli.render import Terminal, complain, error_document, size, visible
-from cli.repairs import Found, Verified
+from cli.repairs import BlobOutcome, Verified
 from registry.contracts import How
 from registry.errors import CorruptError, InvalidError, RegistryError, StorageError, exit_code
 from registry.model.names import Name
 from registry.targets.store import Store
-from registry.targets.verify import Finding, Held, Inventory, State, Unreadable
+from registry.targets.verify import BlobCheck, BlobState, Held, Inventory, Unreadable
 from registry.transfer.side_by_side import processors, side_by_side
 
 _TOLD_SPANS = 3
-_COLOURS = {State.DAMAGED: "red", State.MISSING: "red", State.EXTRA: "yellow", State.GOOD: "green"}
+_COLOURS = {
+    BlobState.DAMAGED: "red",
+    BlobState.MISSING: "red",
+    BlobState.EXTRA: "yellow",
+    BlobState.GOOD: "green",
+}
 
 
 @command(*STORE, *NETWORK, "limit_rate", "jobs", "give_up_after", "progress", goes_on=True)
@@ -72,23 +77,23 @@ def _label(wanted: Sequence[Name], inventory: Inventory) -> str:
     return str(wanted[0]) if len(wanted) == 1 else _counted(inventory.models, "model")
 
 
-def _looked(store: Store, inventory: Inventory, watcher: Watcher, label: str) -> list[Found]:
+def _looked(store: Store, inventory: Inventory, watcher: Watcher, label: str) -> list[BlobOutcome]:
     """What became of each blob, in the inventory's order; all processors read and hash."""
     lock = threading.Lock()
     watcher.begin(label, [held.blob for held in inventory.blobs])
 
-    def look(number: int, held: Held) -> tuple[int, Found | None]:
+    def look(number: int, held: Held) -> tuple[int, BlobOutcome | None]:
         shown = _Shown(watcher, label, lock, held)
         error = None
         try:
             found = store.verify.look(held, shown)
         except RegistryError as failed:
-            found, error = Finding(held, State.DAMAGED), failed
+            found, error = BlobCheck(held, BlobState.DAMAGED), failed
         with lock:
             watcher.done(label, held.blob, How.PRESENT)
-        return number, Found(found, error) if found is not None else None
+        return number, BlobOutcome(found, error) if found is not None else None
 
-    results: dict[int, Found] = {}
+    results: dict[int, BlobOutcome] = {}
     tasks = [partial(look, number, held) for number, held in enumerate(inventory.blobs)]
     for result in side_by_side(tasks, processors()):
         if isinstance(result, Exception):
@@ -102,7 +107,7 @@ def _looked(store: Store, inventory: Inventory, watcher: Watcher, label: str) ->
 def _tell(invocation: Invocation, verified: Verified) -> int:
     """Say what was found; the exit code."""
     terminal, inventory = invocation.terminal, verified.inventory
-    found = [*verified.found, *(Found(Finding(held, State.EXTRA)) for held in inventory.extra)]
+    found = [*verified.found, *(BlobOutcome(BlobCheck(held, BlobState.EXTRA)) for held in inventory.extra)]
     if terminal.json:
         manifests = [_manifest_row(each, verified.fetched) for each in inventory.unreadable]
         terminal.document([*map(_row, found), *manifests])
@@ -112,7 +117,7 @@ def _tell(invocation: Invocation, verified: Verified) -> int:
             terminal.line(f"{terminal.paint(f'{state:<8}', 'red')} manifest of {visible(str(each.name))}")
             terminal.note(f"ferry: {visible(each.error.message)}")
         for each_found in found:
-            if each_found.was or each_found.state is not State.GOOD or invocation.settings.on("verbose"):
+            if each_found.was or each_found.state is not BlobState.GOOD or invocation.settings.on("verbose"):
                 terminal.line(_line(terminal, each_found))
         terminal.line(_summary(verified, found))
     errors = [each.error for each in found if each.error is not None] + verified.failures
@@ -125,7 +130,7 @@ def _tell(invocation: Invocation, verified: Verified) -> int:
     return exit_code(codes + [each.exit for each in found if each.exit])
 
 
-def _row(found: Found) -> Document:
+def _row(found: BlobOutcome) -> Document:
     held = found.finding.held
     return {
         "name": str(held.names[0]) if held.names else None,
@@ -148,7 +153,7 @@ def _manifest_row(unreadable: Unreadable, fetched: Collection[Name]) -> Document
     return {**row, "state": "damaged", **error_document(unreadable.error)}
 
 
-def _line(terminal: Terminal, found: Found) -> str:
+def _line(terminal: Terminal, found: BlobOutcome) -> str:
     held, spans = found.finding.held, found.finding.spans
     word = "repaired" if found.was else str(found.state)
     state = terminal.paint(f"{word:<8}", _COLOURS[found.state])
@@ -161,15 +166,15 @@ def _line(terminal: Terminal, found: Found) -> str:
     return f"{text}  bytes {told}{f' and {more} more spans' if more > 0 else ''}"
 
 
-def _summary(verified: Verified, found: Sequence[Found]) -> str:
+def _summary(verified: Verified, found: Sequence[BlobOutcome]) -> str:
     """`12 blobs of 3 models, 9.1 GB: 11 good, 1 damaged`."""
-    counts = {state: sum(each.state is state for each in found) for state in State}
-    whole = sum(each.finding.held.blob.size for each in found if each.state is not State.EXTRA)
+    counts = {state: sum(each.state is state for each in found) for state in BlobState}
+    whole = sum(each.finding.held.blob.size for each in found if each.state is not BlobState.EXTRA)
     told = [f"{count} {state}" for state, count in counts.items() if count]
     lost = sum(each.name not in verified.fetched for each in verified.inventory.unreadable)
     if lost:
         told.append(f"{lost} manifest{'s' * (lost > 1)} unreadable")
-    blobs = _counted(len(found) - counts[State.EXTRA], "blob")
+    blobs = _counted(len(found) - counts[BlobState.EXTRA], "blob")
     models = _counted(verified.inventory.models, "model")
     moved = f"; {size(verified.moved)} moved to repair it" if verified.moved else ""
     return f"{blobs} of {models}, {size(whole)}: {', '.join(told) or 'nothing to verify'}{moved}"

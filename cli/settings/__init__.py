@@ -32,7 +32,7 @@ _OF_JOBS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HostOptions:
     """How one host is reached. `proxy` may hold a password."""
 
     plain_http: bool = False
@@ -91,7 +91,7 @@ class Settings:
         """The model name that `text` spells here."""
         return Name.parse(text, self.registry)
 
-    def place(self, host: str) -> Place:
+    def place(self, host: str) -> HostOptions:
         """How `host` is reached: options and environment over its own table over the file's head."""
         own_table = self.hosts.get(asked_host(split_scheme(host)[1].lower()), {})
         own = dict(own_table)
@@ -106,7 +106,7 @@ class Settings:
             for key in ("tls_ca", "insecure_tls", "client_cert")
             if key in self.options or key in own_table
         }
-        return Place(**own, https=any(own.get(key) for key in said))
+        return HostOptions(**own, https=any(own.get(key) for key in said))
 
     @property
     def account_keys(self) -> Mapping[str, Path]:

@@ -40,7 +40,7 @@ _MIRROR: Mapping[str, values.Check] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MirrorEntry:
     """One source and where it goes. `where` is what messages call it: file and line, or ""."""
 
     source: str
@@ -54,7 +54,7 @@ class Entry:
 class SyncFile:
     """What is to be mirrored, and how fast it may go (bytes a second, None: as the settings say)."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[MirrorEntry, ...]
     limit_rate: int | None = None
 
 
@@ -77,7 +77,7 @@ def read(path: Path) -> SyncFile:
     )
 
 
-def _entry(path: Path, text: str, table: Mapping[str, object], at: int) -> Entry:
+def _entry(path: Path, text: str, table: Mapping[str, object], at: int) -> MirrorEntry:
     own = _checked(path, text, table, _MIRROR, at)
     where = f"{path}:{_line(text, at, 'source')}"
     for key in ("source", "destination"):
@@ -86,7 +86,7 @@ def _entry(path: Path, text: str, table: Mapping[str, object], at: int) -> Entry
     if own.get("tags") == ():
         raise InvalidError(f"{path}:{_line(text, at, 'tags')}: mirror.tags: must name at least one pattern")
     selection = Selection(own.get("tags", ("*",)), own.get("exclude", ()), own.get("newest"))
-    return Entry(own["source"], own["destination"], selection, own.get("referrers", "changed"), where)
+    return MirrorEntry(own["source"], own["destination"], selection, own.get("referrers", "changed"), where)
 
 
 def _checked(

@@ -26,7 +26,7 @@ Document = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class AccountApi:
+class AccountClient:
     """The account API at `origin`, asked through a session that says who we are; `now` is Unix seconds.
 
     Every call: InvalidError for what the registry takes for a mistake; NotFoundError where it has no such

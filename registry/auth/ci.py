@@ -31,7 +31,7 @@ _FORM = "application/x-www-form-urlencoded"
 _REFUSED = (400, 401, 403, 404, 405, 501)  # the last three: there is no exchange at this registry
 
 
-class Kept(Protocol):
+class JobTokenStore(Protocol):
     """Where a job's token is kept, so that it is renewed instead of got anew; "" for none."""
 
     def read(self) -> str: ...
@@ -99,7 +99,7 @@ class JobIdentity:
     request_url: str = field(default="", repr=False)
     request_token: str = field(default="", repr=False)
     id_token: str = field(default="", repr=False)
-    kept: Kept = field(default_factory=KeptInMemory, compare=False, repr=False)
+    kept: JobTokenStore = field(default_factory=KeptInMemory, compare=False, repr=False)
     lock: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -39,7 +39,7 @@ _PAIRS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class Authorization:
     """An `Authorization` value, good for `seconds` (None: as long as the secret is).
 
     `scopes` is what it was asked for; None: it says who we are, and is good for whatever we may do.
@@ -86,7 +86,7 @@ class Asker:
         return realm in self.realms and (self.origin.loopback or Reach.of(realm.host) > Reach.MACHINE)
 
 
-Dance = Generator[Request, Response, Grant]
+Dance = Generator[Request, Response, Authorization]
 ANYTHING = Wanted()
 
 
@@ -108,12 +108,12 @@ def dance(challenges: Sequence[Challenge], asker: Asker, wanted: Wanted = ANYTHI
     )
 
 
-def _basic(asker: Asker) -> Grant:
+def _basic(asker: Asker) -> Authorization:
     """With the first of our secrets that is a password."""
     for secret in asker.secrets:
         if isinstance(secret, Login):
             refused = _denied(f"{asker.host} does not accept the {_named(secret)}", secret, asker)
-            return Grant(_basic_value(secret), unaccepted=refused)
+            return Authorization(_basic_value(secret), unaccepted=refused)
     raise DeniedError(
         f"{asker.host} wants a user name and a password", reason=Reason.NOT_SIGNED_IN, host=asker.host
     )
@@ -130,13 +130,13 @@ def _bearer(challenge: Challenge, asker: Asker, wanted: Wanted) -> Dance:
     for secret in asker.secrets:
         if isinstance(secret, JobIdentity):
             found = yield from _as_job(secret, asker, tries, wanted)
-            if isinstance(found, Grant):
+            if isinstance(found, Authorization):
                 return found
             refusal = found
             continue
         if not challenge.get("realm") and isinstance(secret, ApiKey):
             refused = _denied(f"{asker.host} does not accept the {_named(secret)}", secret, asker)
-            return Grant(f"Bearer {secret.text}", unaccepted=refused)
+            return Authorization(f"Bearer {secret.text}", unaccepted=refused)
         realm = _realm(challenge, asker)
         if not asker.trusts(realm):
             refusal = _distrusted(realm, asker, secret)
@@ -153,7 +153,7 @@ def _bearer(challenge: Challenge, asker: Asker, wanted: Wanted) -> Dance:
 
 def _as_job(
     job: JobIdentity, asker: Asker, tries: Sequence[Scopes], wanted: Wanted
-) -> Generator[Request, Response, Grant | DeniedError]:
+) -> Generator[Request, Response, Authorization | DeniedError]:
     """By the job's own identity, at the registry itself whatever its challenge names; or why not."""
     refusal = _denied(f"{asker.host} gives this job nothing", job, asker)
     with job.lock:
@@ -252,7 +252,7 @@ def _basic_value(login: Login) -> str:
 # --- its answer ----------------------------------------------------------------------------------------
 
 
-def _granted(response: Response, realm: Origin, asker: Asker, scopes: Scopes) -> Grant:
+def _granted(response: Response, realm: Origin, asker: Asker, scopes: Scopes) -> Authorization:
     """The grant in a token server's answer to a request for `scopes`."""
     doing = f"asking {realm.netloc} for a token"
     body = read_body(response, ANSWER_BYTES, doing, asker.host)
@@ -271,7 +271,7 @@ def _granted(response: Response, realm: Origin, asker: Asker, scopes: Scopes) ->
         raise faults.web_page(doing, realm.netloc)
     if not isinstance(token, str) or len(token) > TOKEN_LENGTH or not _one_word(token):
         raise ProtocolError(f"{doing}: the answer has no token in it", host=asker.host)
-    return Grant(f"Bearer {token}", _seconds(answer.get("expires_in")), scopes=scopes)
+    return Authorization(f"Bearer {token}", _seconds(answer.get("expires_in")), scopes=scopes)
 
 
 def _one_word(text: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from registry.auth import ci
 from registry.auth.credentials import Account
-from registry.auth.flow import Asker, Dance, Grant, dance
+from registry.auth.flow import Asker, Authorization, Dance, dance
 from registry.auth.scopes import Scopes, Wanted
 from registry.auth.secrets import Secret, shown_as
 from registry.errors import (
@@ -50,16 +50,16 @@ class _Entry:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     challenges: list[Challenge] = field(default_factory=list)
-    grant: Grant | None = None
+    grant: Authorization | None = None
     good_until: float = 0.0
-    proven: Grant | None = None  # the last grant that was accepted
+    proven: Authorization | None = None  # the last grant that was accepted
     unproven: int = 0  # how many in a row since then were not
     asked: Scopes = field(default_factory=Scopes)
     refused: Scopes = field(default_factory=Scopes)  # of other repositories: mounts from there cannot be
     fetches: int = 0
     denied: DeniedError | None = None  # how the last fetch ended
 
-    def forget(self, grant: Grant | None) -> bool:
+    def forget(self, grant: Authorization | None) -> bool:
         """Give up `grant`; whether it was still the one in use."""
         current = self.grant is grant
         if current:
@@ -120,7 +120,7 @@ class Session:
             proven = [entry.proven for entry in self._entries.values() if entry.proven is not None]
         return any(grant.refusal is None for grant in proven)
 
-    def grant(self, access: Access | None) -> Grant | None:
+    def grant(self, access: Access | None) -> Authorization | None:
         """What requests for `access` are made with now; None where nothing was wanted, or given."""
         return self._entry(access).grant
 
@@ -176,7 +176,7 @@ class Session:
         with self._lock:
             return self._entries.setdefault(access.repository if access else "", _Entry())
 
-    def _grant(self, entry: _Entry, access: Access | None, fetches: int) -> Grant | None:
+    def _grant(self, entry: _Entry, access: Access | None, fetches: int) -> Authorization | None:
         """The grant for a request, fetched anew if there is a challenge but no good grant. One at a time.
 
         Of several requests at once, one is told no by the token server, and that is the others' answer too:
@@ -218,7 +218,7 @@ class Session:
         entry.good_until = float("inf") if grant.seconds is None else now + grant.seconds * _KEPT
         entry.asked |= grant.scopes or Scopes()
 
-    def _sent(self, request: Request, entry: _Entry, grant: Grant | None) -> Response:
+    def _sent(self, request: Request, entry: _Entry, grant: Authorization | None) -> Response:
         """Send it with `grant`. DeniedError if that is nobody's in particular, and does not suffice."""
         if grant is None:
             return self._exchange(request)
@@ -244,7 +244,7 @@ class Session:
             self._mask.link(response.headers.get(name))
         return response
 
-    def _refusal(self, response: Response, grant: Grant) -> RegistryError | None:
+    def _refusal(self, response: Response, grant: Authorization) -> RegistryError | None:
         """What a 403, or a 404 to a GET, means where we came as nobody, or a login could not be used."""
         nobody = grant.refusal is not None and grant.refusal.reason is Reason.NOT_SIGNED_IN
         if response.status == 404 and (grant.refusal is None or nobody):
@@ -261,7 +261,9 @@ class Session:
         message = f"{grant.refusal.message}: {words}" if words else grant.refusal.message
         return DeniedError(message, **grant.refusal.details)
 
-    def _learn(self, entry: _Entry, grant: Grant | None, response: Response, access: Access | None) -> bool:
+    def _learn(
+        self, entry: _Entry, grant: Authorization | None, response: Response, access: Access | None
+    ) -> bool:
         """Remember what a 401 asks for, if anything; the grant it did not accept is forgotten.
 
         DeniedError if that grant never opened anything, and the answer asks for nothing new. Where an earlier
@@ -305,7 +307,7 @@ class Session:
             host=host,
         )
 
-    def _danced(self, steps: Dance) -> Grant:
+    def _danced(self, steps: Dance) -> Authorization:
         """Drive the dance over the wire."""
         try:
             request = next(steps)
@@ -316,13 +318,13 @@ class Session:
                 finally:
                     response.close()
         except StopIteration as done:
-            grant: Grant = done.value
+            grant: Authorization = done.value
             return grant
         finally:
             steps.close()  # it may hold a lock that others wait for
 
 
-def _asks_for_more(challenges: Sequence[Challenge], entry: _Entry, grant: Grant | None) -> bool:
+def _asks_for_more(challenges: Sequence[Challenge], entry: _Entry, grant: Authorization | None) -> bool:
     """Whether a 401 names a scheme, a realm, or a right that `grant` was not made with."""
     known = {(one.scheme, one.get("realm"), one.get("service")) for one in entry.challenges}
     return any(

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from functools import partial
 
-from registry.auth.flow import Grant
+from registry.auth.flow import Authorization
 from registry.auth.scopes import Scopes
 from registry.auth.session import Session
 from registry.auth.signing import FRESH_SECONDS
@@ -222,7 +222,7 @@ class Asking:
         return self._manifest
 
     @property
-    def _grant(self) -> Grant | None:
+    def _grant(self) -> Authorization | None:
         return self.session.grant(self._access)
 
     @property
@@ -283,7 +283,7 @@ def compared(answer: Response, origin: Origin, now: float, key_signs: bool) -> F
     return note("clock", message, error)
 
 
-def granted_by(grant: Grant) -> Scopes | None:
+def granted_by(grant: Authorization) -> Scopes | None:
     """What a token says that it grants, where it is a JWT with distribution's `access`; it is not verified,
     that is the server's business. None where it does not say."""
     try:

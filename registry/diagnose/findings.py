@@ -12,7 +12,7 @@ from registry.errors import Reason, RegistryError, TransientError
 SECONDS = 10.0  # what one hop may take
 
 
-class State(StrEnum):
+class HopState(StrEnum):
     """How a hop is."""
 
     OK = "ok"
@@ -26,29 +26,29 @@ class Finding:
     """One hop: what was seen there in a sentence; `error` is what a note or failure means, for advice."""
 
     hop: str
-    state: State
+    state: HopState
     seen: str
     error: RegistryError | None = None
 
 
 def ok(hop: str, seen: str) -> Finding:
     """Nothing is wrong."""
-    return Finding(hop, State.OK, seen)
+    return Finding(hop, HopState.OK, seen)
 
 
 def note(hop: str, seen: str, error: RegistryError | None = None) -> Finding:
     """It works."""
-    return Finding(hop, State.NOTE, seen, error)
+    return Finding(hop, HopState.NOTE, seen, error)
 
 
 def failed(hop: str, error: RegistryError, seen: str = "") -> Finding:
     """It does not; `seen` says more than the error."""
-    return Finding(hop, State.FAILED, seen or error.message, error)
+    return Finding(hop, HopState.FAILED, seen or error.message, error)
 
 
 def skipped(hop: str, why: str) -> Finding:
     """It was not looked at."""
-    return Finding(hop, State.SKIPPED, why)
+    return Finding(hop, HopState.SKIPPED, why)
 
 
 Look = Callable[[], Finding]
@@ -68,7 +68,7 @@ def look_at(hops: Hops, host: str = "", seconds: float = SECONDS) -> Iterator[Fi
             else _seen(hop, look, host, seconds)
         )
         yield finding
-        if finding.state is State.FAILED:
+        if finding.state is HopState.FAILED:
             broken = hop
 
 

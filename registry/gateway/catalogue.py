@@ -10,7 +10,7 @@ from datetime import datetime
 
 from registry.errors import NotFoundError, ProtocolError, RegistryError
 from registry.gateway import names
-from registry.gateway.relay import Question, Refused, Relay, read_whole
+from registry.gateway.relay import Question, Relay, UpstreamRefusal, read_whole
 
 Entry = Mapping[str, object]
 
@@ -22,7 +22,7 @@ _SHORTEST_DIGEST = 12  # characters that `ollama list` shows of one, and breaks 
 _LONGEST_NAME = 512
 
 
-class Catalogue:
+class CloudCatalogue:
     """The other end's models under the names that programs here know; `clock` in seconds."""
 
     def __init__(self, relay: Relay, clock: Callable[[], float]) -> None:
@@ -72,7 +72,7 @@ class Catalogue:
         if answer.status in (401, 403):
             answer.close()
             known = await self._relay(Question("GET", _PATH))
-            answer = answer if isinstance(known, Refused) else known
+            answer = answer if isinstance(known, UpstreamRefusal) else known
         if answer.status != 200:
             answer.close()
             raise ProtocolError(f"listing the models of {host}: it answered {answer.status}", host=host)

@@ -22,7 +22,7 @@ _BEARER = "bearer"
 
 
 @dataclass(frozen=True, slots=True)
-class Entrance:
+class RequestCheck:
     """Lets requests in, or says why not. `token`: what each must bring, or "" where nobody else is here."""
 
     token: str = field(default="", repr=False)

@@ -15,10 +15,10 @@ from urllib.parse import unquote
 from registry.errors import InvalidError, NotFoundError, RegistryError
 from registry.gateway import names
 from registry.gateway.bodies import MOST_BYTES, plain
-from registry.gateway.catalogue import Catalogue
-from registry.gateway.entrance import Entrance, allowed, preflight
+from registry.gateway.catalogue import CloudCatalogue
+from registry.gateway.entrance import RequestCheck, allowed, preflight
 from registry.gateway.json_text import changed, texts
-from registry.gateway.relay import Credential, Question, Refused, Relay
+from registry.gateway.relay import Question, Relay, UpstreamCredential, UpstreamRefusal
 from registry.gateway.shapes import Shape, document
 from registry.wire.headers import Headers
 from registry.wire.messages import Later, Request, Response
@@ -44,7 +44,7 @@ class Aside(Protocol):
 class Machine:
     """The key that signs for this machine: where a person approves it, and what forgets it there."""
 
-    credential: Credential
+    credential: UpstreamCredential
     signin_url: str
     path: str  # `/api/user/keys/<key>` at the other end
 
@@ -58,9 +58,9 @@ class Gateway:
     """
 
     relay: Relay
-    catalogue: Catalogue
+    catalogue: CloudCatalogue
     aside: Aside
-    entrance: Entrance = field(default_factory=Entrance)
+    entrance: RequestCheck = field(default_factory=RequestCheck)
     machine: Machine | None = None
     disabled: str = ""
     source: str = "none"
@@ -190,7 +190,9 @@ class Gateway:
 
     async def _relayed(self, request: Request, path: str, body: bytes) -> Response:
         answer = await self.relay(Question.of(request, path, body))
-        return self._refusal(Shape.of(request.path), answer) if isinstance(answer, Refused) else answer
+        return (
+            self._refusal(Shape.of(request.path), answer) if isinstance(answer, UpstreamRefusal) else answer
+        )
 
     async def _plain(self, request: Request, body: bytes) -> bytes:
         """The body as it was before it was compressed. InvalidError."""
@@ -240,7 +242,7 @@ class Gateway:
 
         return Later(told, limit, told=shape.told)
 
-    def _refusal(self, shape: Shape, refused: Refused) -> Response:
+    def _refusal(self, shape: Shape, refused: UpstreamRefusal) -> Response:
         """No credential was good: what the person can do about it."""
         host = self.relay.origin.netloc
         said = f" ({refused.words})" if refused.words else ""

@@ -28,7 +28,7 @@ _PASSED = (2, 4, 5)  # hundreds of statuses
 _SHOWN = 300
 
 
-class Credential(Protocol):
+class UpstreamCredential(Protocol):
     """One way to say at the other end who asks."""
 
     def signed(self, method: str, path: str, query: Pairs, /) -> tuple[str, str]:
@@ -37,7 +37,7 @@ class Credential(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class UpstreamRefusal:
     """No credential was good: 401, or 429 where at least one was only spent. `words` are the other end's."""
 
     status: int
@@ -71,22 +71,22 @@ class Relay:
 
     origin: Origin
     ask: Ask
-    credentials: tuple[Credential, ...]
+    credentials: tuple[UpstreamCredential, ...]
     agent: str
     masking: Masking
 
-    async def __call__(self, question: Question) -> Response | Refused:
+    async def __call__(self, question: Question) -> Response | UpstreamRefusal:
         """The answer of the first credential that is good for it. RegistryError if there is none."""
-        refusals: list[Refused] = []
+        refusals: list[UpstreamRefusal] = []
         for credential in self.credentials:
             answer = await self.asked_with(credential, question)
             if answer.status not in (_REFUSED, _SPENT):
                 return self._returned(answer)
             refusals.append(await self._refusal(answer))
         spent = [refusal for refusal in refusals if refusal.status == _SPENT]
-        return (spent or refusals or [Refused(_REFUSED)])[0]
+        return (spent or refusals or [UpstreamRefusal(_REFUSED)])[0]
 
-    async def asked_with(self, credential: Credential, question: Question) -> Response:
+    async def asked_with(self, credential: UpstreamCredential, question: Question) -> Response:
         """The answer to one credential, as it came."""
         target, authorization = credential.signed(question.method, question.path, question.query)
         return await self._sent(question, target, [("Authorization", authorization)])
@@ -108,13 +108,13 @@ class Relay:
         fields = [(name, value) for name, value in answer.headers if _is_returned(name.lower())]
         return Response(answer.status, Headers(fields), answer.body, answer.length)
 
-    async def _refusal(self, answer: Response) -> Refused:
+    async def _refusal(self, answer: Response) -> UpstreamRefusal:
         try:
             body = b"" if encoding(answer.headers) else await read_whole(answer, ERROR_BYTES)
         except (ProtocolError, TransientError):
             body = b""  # an unreadable explanation does not hide the refusal
         answer.close()
-        return Refused(answer.status, self.masking(_words(body)), answer.headers.get("Retry-After"))
+        return UpstreamRefusal(answer.status, self.masking(_words(body)), answer.headers.get("Retry-After"))
 
 
 async def read_whole(answer: Response, limit: int) -> bytes:

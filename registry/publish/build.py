@@ -57,7 +57,7 @@ class Built:
     def open(self, name: Name, blob: Descriptor, span: Span) -> Reading:
         """Exactly `span`. NotFoundError for a blob that is not of this model."""
         if blob.digest in self._small:
-            return Reading(span, _Bytes(self._small[blob.digest][span.offset : span.end]))
+            return Reading(span, _MemoryStream(self._small[blob.digest][span.offset : span.end]))
         if blob.digest in self._files:
             return Reading(
                 span, files.read_span(FileSpan(self._files[blob.digest].path, span.offset, span.length))
@@ -137,7 +137,7 @@ class _Maker:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bytes:
+class _MemoryStream:
     """A stream of bytes in memory."""
 
     data: bytes

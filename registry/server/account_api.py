@@ -13,7 +13,7 @@ from registry.auth.keys import PublicKey
 from registry.contracts import Actor, Clock
 from registry.errors import DeniedError, InvalidError, NotFoundError
 from registry.server.api_keys import USUAL_OVERLAP, ApiKeys, Made
-from registry.server.credentials import Credentials, Listed
+from registry.server.credentials import CredentialStore, Listed
 from registry.server.documents import (
     accept_object,
     answer,
@@ -29,7 +29,7 @@ from registry.server.principal import API_KEY, MACHINE_KEY, PUBLISHER, SERVICE, 
 from registry.server.reading import date
 from registry.server.rights import Rights
 from registry.server.table import Need, Row, Table
-from registry.server.throttle import Rate, Throttle
+from registry.server.throttle import RateLimit, Throttle
 from registry.server.visitor import Visitor
 from registry.wire.messages import Accept, Request, Response
 from registry.wire.routes import Route
@@ -45,14 +45,14 @@ KINDS = {
 _SECRET_BYTES = 4 * 1024  # of a body that tells a secret
 _USUAL_SCOPES = ("*:pull",)
 # Who cleans up after a leak has a few of them, and nobody has many.
-_TOLD = Rate(30)
+_TOLD = RateLimit(30)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountApi:
     """Over the credentials of one registry; `throttle` bounds how often a stranger may tell secrets."""
 
-    credentials: Credentials
+    credentials: CredentialStore
     api_keys: ApiKeys
     rights: Rights
     last_use: LastUse

@@ -17,11 +17,11 @@ from registry.contracts import NOBODY, Actor, Clock, NewId
 from registry.errors import InvalidError, NotFoundError
 from registry.server.audit import record
 from registry.server.bearers import hashed
-from registry.server.credentials import Credentials
+from registry.server.credentials import CredentialStore
 from registry.server.database import reading, writing
 from registry.server.key_scopes import KeyScope
 from registry.server.principal import API_KEY, SERVICE, Right, User
-from registry.server.services import Service
+from registry.server.services import ServiceAccount
 from registry.server.tables import API_KEYS, CREDENTIALS, SERVICES
 
 DAY = 86_400
@@ -62,7 +62,7 @@ class ApiKeys:
 
     def create(
         self,
-        holder: User | Service,
+        holder: User | ServiceAccount,
         scopes: Sequence[KeyScope],
         *,
         seconds: int | None = None,
@@ -103,7 +103,7 @@ class ApiKeys:
         """
         if not 0 <= overlap <= MOST_OVERLAP:
             raise InvalidError(f"the old secret is good for between 0 and {MOST_OVERLAP} more seconds")
-        found = Credentials(self.engine, self.clock, self.new_id).one(id)
+        found = CredentialStore(self.engine, self.clock, self.new_id).one(id)
         if found.user != holder or found.kind not in (API_KEY, SERVICE):
             raise NotFoundError(f"{holder} has no API key {id[:40]}")
         now, secret = self.clock(), self._secret(found.kind)
@@ -133,7 +133,7 @@ class ApiKeys:
         if id is None:
             return False
         with suppress(NotFoundError):  # it was revoked before
-            Credentials(self.engine, self.clock, self.new_id).revoke_api_key(id, actor)
+            CredentialStore(self.engine, self.clock, self.new_id).revoke_api_key(id, actor)
         return True
 
     def _secret(self, kind: str) -> str:
@@ -148,7 +148,7 @@ class ApiKeys:
         return seconds
 
 
-def _belonging(database: Connection, holder: User | Service) -> dict[str, object]:
+def _belonging(database: Connection, holder: User | ServiceAccount) -> dict[str, object]:
     """The columns that say whose a credential is. NotFoundError for a service account that has ended."""
     if isinstance(holder, User):
         return {"user_id": holder.id}

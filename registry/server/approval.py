@@ -11,7 +11,7 @@ from registry.auth.keys import PublicKey
 from registry.contracts import Actor
 from registry.errors import DeniedError
 from registry.server.connecting import Asked, Connecting
-from registry.server.credentials import Credentials, Key
+from registry.server.credentials import CredentialStore, Key
 from registry.server.principal import User
 from registry.server.sign_in import SignIn
 from registry.wire.faults import printable
@@ -24,7 +24,7 @@ class Approval:
     """Of the keys that wait at one registry. All methods raise StorageError when the database fails."""
 
     sign_in: SignIn
-    credentials: Credentials
+    credentials: CredentialStore
     connecting: Connecting
 
     def waiting(self, key: PublicKey) -> Asked:

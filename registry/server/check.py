@@ -38,7 +38,7 @@ class Wrong(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DamagedBlob:
     """One blob that is not as the catalogue has it; `tags` are those that need it, `repository:tag`."""
 
     digest: Digest
@@ -62,14 +62,14 @@ class Check:
     hashing: bool = False
     pace: Callable[[int], bool] = _at_once
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[DamagedBlob]:
         """Every blob that is wrong, and every hidden one that is right again."""
         for digest, size, hidden in self._blobs():
             wrong = self.look(digest, size, hashing=self.hashing or hidden)
             if (wrong is None) is hidden:
-                yield Finding(digest, wrong or Wrong.RIGHT, *self._needed_by(digest))
+                yield DamagedBlob(digest, wrong or Wrong.RIGHT, *self._needed_by(digest))
 
-    def one(self, digest: Digest, size: int) -> Finding | None:
+    def one(self, digest: Digest, size: int) -> DamagedBlob | None:
         """What is wrong with one blob; None also if it has left the catalogue meanwhile."""
         wrong = self.look(digest, size, hashing=self.hashing)
         if wrong is None:
@@ -78,7 +78,7 @@ class Check:
         with reading(self.depot.engine) as database:
             if database.execute(known).first() is None:
                 return None
-        return Finding(digest, wrong, *self._needed_by(digest))
+        return DamagedBlob(digest, wrong, *self._needed_by(digest))
 
     def look(self, digest: Digest, size: int, *, hashing: bool) -> Wrong | None:
         """What is wrong with the bytes of a blob. A digest that differs is read a second time."""
@@ -97,7 +97,7 @@ class Check:
         return None
 
     def repair(
-        self, findings: Sequence[Finding], *, however_many: bool = False, actor: Actor = NOBODY
+        self, findings: Sequence[DamagedBlob], *, however_many: bool = False, actor: Actor = NOBODY
     ) -> int:
         """Hide what is wrong, and show what is right again; how many blobs that were.
 

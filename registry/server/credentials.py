@@ -93,7 +93,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class CredentialStore:
     """The credentials in one database; `clock` in Unix seconds. All methods raise StorageError."""
 
     engine: Engine

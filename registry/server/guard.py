@@ -18,7 +18,7 @@ from registry.server.names import Known, Names
 from registry.server.presented import Presented
 from registry.server.principal import Right
 from registry.server.receiving import bears_signed
-from registry.server.sessions import Session, Sessions
+from registry.server.sessions import BrowserSession, Sessions
 from registry.server.table import Answer, Need, Row, Table, answered, not_done, nothing_here
 from registry.server.visitor import Visitor
 from registry.wire import routes
@@ -160,11 +160,11 @@ class Guard:
             return fault("DENIED", "this is for administrators")
         return visitor
 
-    def _session(self, request: Request, visitor: Visitor) -> Session | None:
+    def _session(self, request: Request, visitor: Visitor) -> BrowserSession | None:
         """The session of a browser, if it is signed in."""
         return self.sessions.find(secret_of(request, visitor.here)) if self.sessions else None
 
-    def _in_session(self, visitor: Visitor, session: Session | None) -> Visitor:
+    def _in_session(self, visitor: Visitor, session: BrowserSession | None) -> Visitor:
         """The visitor as a session says; without one, anybody."""
         principal = session.principal if session else self.identity.anybody()
         repository = visitor.place.repository

@@ -15,7 +15,7 @@ from registry.contracts import Clock
 from registry.errors import DeniedError, InvalidError, Reason
 from registry.server.accounts import Accounts
 from registry.server.connecting import Connecting
-from registry.server.credentials import Credentials
+from registry.server.credentials import CredentialStore
 from registry.server.documents import STRANGERS_BYTES, STRANGERS_SECONDS, answer
 from registry.server.issuers import KeysNotYetError
 from registry.server.job_tokens import JobClaims
@@ -47,7 +47,7 @@ class Identity:
     """
 
     accounts: Accounts
-    credentials: Credentials
+    credentials: CredentialStore
     rights: Rights
     tokens: Tokens
     nonces: Nonces

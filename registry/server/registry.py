@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from registry.server.accounts import Accounts
 from registry.server.api_keys import ApiKeys
-from registry.server.credentials import Credentials
+from registry.server.credentials import CredentialStore
 from registry.server.depot import DiskDepot
 from registry.server.directory import open_registry, prepare
 from registry.server.immutable import ImmutableTags
@@ -46,7 +46,7 @@ class Registry:
 
     depot: DiskDepot
     accounts: Accounts
-    credentials: Credentials
+    credentials: CredentialStore
     api_keys: ApiKeys
     rights: Rights
     sessions: Sessions
@@ -63,7 +63,7 @@ class Registry:
         return cls(
             DiskDepot(directory, engine, time.time, new_id, room=room or Room()),
             Accounts(engine, time.time, new_id),
-            Credentials(engine, time.time, new_id),
+            CredentialStore(engine, time.time, new_id),
             ApiKeys(engine, time.time, new_id),
             Rights(engine, time.time),
             Sessions(engine, time.time, new_id, new_secret),

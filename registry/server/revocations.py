@@ -20,7 +20,7 @@ from registry.disk.data import wait_for_lock
 from registry.errors import InvalidError, NotFoundError
 from registry.server.accounts import Accounts
 from registry.server.audit import record
-from registry.server.credentials import Credentials
+from registry.server.credentials import CredentialStore
 from registry.server.database import reading, writing
 from registry.server.immutable import ImmutableTags
 from registry.server.issuers import WELL_KNOWN
@@ -208,10 +208,10 @@ class Withdrawals:
     def _immutable(self) -> ImmutableTags:
         return ImmutableTags(self.engine, self.clock)
 
-    def _parts(self) -> tuple[Accounts, Credentials, Rights]:
+    def _parts(self) -> tuple[Accounts, CredentialStore, Rights]:
         return (
             Accounts(self.engine, self.clock, self.new_id),
-            Credentials(self.engine, self.clock, self.new_id),
+            CredentialStore(self.engine, self.clock, self.new_id),
             Rights(self.engine, self.clock),
         )
 

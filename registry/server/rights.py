@@ -43,7 +43,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RememberedRight:
     """Who a credential means and what they may do in one repository, at one count of the changes."""
 
     changes: int
@@ -66,7 +66,7 @@ class Rights:
 
     engine: Engine
     clock: Clock
-    standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
+    standings: dict[tuple[str, str], RememberedRight] = field(default_factory=dict)
 
     # --- what an administrator does ------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class Rights:
             right = _right(database, principal, key[1])
         if len(self.standings) >= _MOST_REMEMBERED:
             self.standings.clear()
-        self.standings[key] = Standing(changes, principal, right)
+        self.standings[key] = RememberedRight(changes, principal, right)
         return principal, right
 
     def owns(self, principal: Principal, where: str) -> bool:

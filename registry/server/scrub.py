@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 
 from registry.errors import StorageError
 from registry.model.digests import Digest
-from registry.server.check import Check, Finding
+from registry.server.check import Check, DamagedBlob
 from registry.server.database import reading, writing
 from registry.server.depot import DiskDepot
 from registry.server.tables import BLOBS
@@ -113,7 +113,7 @@ class Scrub:
             total += size
         return due
 
-    def _note(self, digest: Digest, finding: Finding | None) -> None:
+    def _note(self, digest: Digest, finding: DamagedBlob | None) -> None:
         if finding is None:
             self.damaged.discard(digest)
             return

@@ -43,7 +43,7 @@ _LIST = (
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServiceAccount:
     """A service account; `keys` that are not revoked. Times in Unix seconds."""
 
     id: str
@@ -69,7 +69,7 @@ class Services:
     clock: Clock
     new_id: NewId
 
-    def add(self, name: str, right: Right, note: str = "", actor: Actor = NOBODY) -> Service:
+    def add(self, name: str, right: Right, note: str = "", actor: Actor = NOBODY) -> ServiceAccount:
         """The service account `NAMESPACE/NAME`, with READ or WRITE in the namespace, and no key yet.
 
         InvalidError if the name is bad or taken, and for one too many.
@@ -91,14 +91,14 @@ class Services:
             except IntegrityError:
                 raise InvalidError(f"there is a service account {name.lower()} already") from None
             record(database, now, actor, "service.add", f"{name.lower()} {right.name.lower()}")
-        return Service(id, namespace, part, right, now, note, 0, None)
+        return ServiceAccount(id, namespace, part, right, now, note, 0, None)
 
-    def listed(self, namespace: str = "") -> list[Service]:
+    def listed(self, namespace: str = "") -> list[ServiceAccount]:
         """The service accounts of a namespace, or all, by name."""
         query = _LIST.where(NAMESPACES.c.name == namespace.lower()) if namespace else _LIST
         with reading(self.engine) as database:
             return [
-                Service(
+                ServiceAccount(
                     row.id,
                     row.namespace,
                     row.name,
@@ -111,7 +111,7 @@ class Services:
                 for row in database.execute(query)
             ]
 
-    def one(self, name: str) -> Service:
+    def one(self, name: str) -> ServiceAccount:
         """The service account `NAMESPACE/NAME`. NotFoundError."""
         found = [each for each in self.listed(namespace_of(name)) if each.name == name.lower()]
         if not found:

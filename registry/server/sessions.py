@@ -30,7 +30,7 @@ _FOUND = (
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class BrowserSession:
     """A browser that is signed in as `user`.
 
     `created` is when it signed in, from `address`, and `seen` when it last asked (Unix seconds). `token`
@@ -79,7 +79,7 @@ class Sessions:
         record(database, now, Actor(user.name, id, address), "session.begin", user.name)
         return secret
 
-    def find(self, secret: str) -> Session | None:
+    def find(self, secret: str) -> BrowserSession | None:
         """The session of a cookie, if it is still one."""
         if not secret:
             return None
@@ -92,9 +92,9 @@ class Sessions:
             self._renew(row.id, now)
         user = User(row.user_id, row.name, row.admin, False, row.since)
         token = hmac.new(secret.encode(), b"forms", hashlib.sha256).hexdigest()
-        return Session(row.id, user, row.created, row.seen, row.expires, row.address, token)
+        return BrowserSession(row.id, user, row.created, row.seen, row.expires, row.address, token)
 
-    def of(self, user: User) -> list[Session]:
+    def of(self, user: User) -> list[BrowserSession]:
         """The sessions of an account, the last used first."""
         now = self.clock()
         mine = select(SESSIONS).where(
@@ -102,9 +102,12 @@ class Sessions:
         )
         with reading(self.engine) as database:
             rows = database.execute(mine.order_by(SESSIONS.c.seen.desc())).all()
-        return [Session(each.id, user, each.created, each.seen, each.expires, each.address) for each in rows]
+        return [
+            BrowserSession(each.id, user, each.created, each.seen, each.expires, each.address)
+            for each in rows
+        ]
 
-    def end(self, session: Session, actor: Actor) -> None:
+    def end(self, session: BrowserSession, actor: Actor) -> None:
         """Sign one browser out; one that is gone already is no error."""
         with writing(self.engine) as database:
             if database.execute(delete(SESSIONS).filter_by(id=session.id)).rowcount:

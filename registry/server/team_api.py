@@ -12,7 +12,7 @@ from functools import partial
 from registry.errors import DeniedError, InvalidError
 from registry.server.account_api import credential_document, made_document
 from registry.server.api_keys import ApiKeys
-from registry.server.credentials import Credentials, Listed
+from registry.server.credentials import CredentialStore, Listed
 from registry.server.documents import (
     accept_object,
     answer,
@@ -28,7 +28,7 @@ from registry.server.organisations import Organisation, Organisations, parse_rol
 from registry.server.principal import Right
 from registry.server.reading import date
 from registry.server.rights import Rights
-from registry.server.services import Service, Services
+from registry.server.services import ServiceAccount, Services
 from registry.server.table import Need, Row, Table
 from registry.server.visitor import Visitor
 from registry.wire.messages import Accept, Request, Response
@@ -45,7 +45,7 @@ class TeamApi:
     services: Services
     immutable: ImmutableTags
     rights: Rights
-    credentials: Credentials
+    credentials: CredentialStore
     api_keys: ApiKeys
     last_use: LastUse
 
@@ -172,7 +172,7 @@ class TeamApi:
         )
         return answer(201, {**made_document(made), "scopes": [str(each) for each in made.scopes]})
 
-    def _service(self, each: Service, keys: list[Listed]) -> dict[str, object]:
+    def _service(self, each: ServiceAccount, keys: list[Listed]) -> dict[str, object]:
         now, known = self.services.clock(), self.last_use.known
         mine = [credential_document(key, known, now) for key in keys if key.user == each.name]
         used = [str(key["last_used"]) for key in mine if key["last_used"]]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateLimit:
     """At most `times` within `minutes`."""
 
     times: int
@@ -27,8 +27,8 @@ class Rate:
 
 
 # A person who mistypes a password five times waits; nobody can keep an account's owner out from elsewhere.
-_PAIR = Rate(5, 15)
-_ADDRESS = Rate(50, 15)  # one guess at each of many accounts
+_PAIR = RateLimit(5, 15)
+_ADDRESS = RateLimit(50, 15)  # one guess at each of many accounts
 
 
 class _Counts:
@@ -61,7 +61,7 @@ class _Counts:
 
 
 @lru_cache
-def _item(rate: Rate) -> RateLimitItem:
+def _item(rate: RateLimit) -> RateLimitItem:
     from limits import RateLimitItemPerMinute
 
     return RateLimitItemPerMinute(rate.times, rate.minutes)
@@ -76,8 +76,8 @@ class Throttle:
     it, it begins anew. They have very many guesses as it is, and passwords take their time.
     """
 
-    pair: Rate = _PAIR
-    address: Rate = _ADDRESS
+    pair: RateLimit = _PAIR
+    address: RateLimit = _ADDRESS
     most: int = 20_000
     _counts: _Counts = field(default_factory=_Counts, repr=False)
 
@@ -98,7 +98,7 @@ class Throttle:
         """Forget the guesses at `account`: one was right."""
         self._counts.limiter.clear(_item(self.pair), what, account, network_of(address))
 
-    def _too_many(self, rate: Rate, address: str, *who: str) -> TransientError:
+    def _too_many(self, rate: RateLimit, address: str, *who: str) -> TransientError:
         ends = self._counts.limiter.get_window_stats(_item(rate), *who).reset_time
         wait = max(1, math.ceil(ends - time.time()))
         return TransientError(

@@ -19,7 +19,7 @@ from registry.server.job_tokens import JobClaims, JobTokens
 from registry.server.names import Names
 from registry.server.parameters import Pairs, only, parse_form, scopes_in
 from registry.server.publishers import Publisher, Publishers, differing_in_words
-from registry.server.throttle import Rate, Throttle
+from registry.server.throttle import RateLimit, Throttle
 from registry.server.tokens import MOST_SCOPES, Scope
 from registry.server.visitor import Visitor
 from registry.wire.exchange import ACCESS_TOKEN, GRANT, ID_TOKEN
@@ -31,8 +31,8 @@ _CODES = {400: "invalid_request", 403: "access_denied", 429: _LATER, 503: _LATER
 _ACTIONS = frozenset({"pull", "push"})
 _WITHOUT_RIGHTS = (("registry", "catalog"), ("registry", "account"))  # what any token may be for
 # A job asks a few times an hour; a whole company's jobs may share one address.
-_REFUSED = Rate(60)
-_WRITTEN = Rate(120)  # refusals that go into the audit log, from everywhere
+_REFUSED = RateLimit(60)
+_WRITTEN = RateLimit(120)  # refusals that go into the audit log, from everywhere
 _NAMES_LENGTH = 1_400  # characters of all names that a token has in it: it is to stay below 8 KiB
 
 

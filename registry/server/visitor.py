@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from registry.contracts import Actor
 from registry.server.names import Known
 from registry.server.principal import ANYBODY, Principal, Right
-from registry.server.sessions import Session
+from registry.server.sessions import BrowserSession
 from registry.server.tokens import Scope
 from registry.wire.messages import Context
 from registry.wire.routes import Place
@@ -29,7 +29,7 @@ class Visitor:
     access: tuple[Scope, ...] | None = None
     link: str = ""
     address: str = ""
-    session: Session | None = None
+    session: BrowserSession | None = None
 
     @property
     def could_sign_in(self) -> bool:

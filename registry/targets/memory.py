@@ -55,7 +55,7 @@ class Memory:
         """Exactly `span`."""
         if self.size(name, blob) is None or span.end > blob.size:
             raise NotFoundError(f"blob {blob.digest.short} is not here", name=str(name))
-        return Reading(span, _Bytes(self._blobs[blob.digest], span))
+        return Reading(span, _BlobPart(self._blobs[blob.digest], span))
 
     def size(self, name: Name, blob: Descriptor) -> int | None:
         """Every blob here is proven."""
@@ -238,7 +238,7 @@ class MemoryIntake:
             self._changed.notify_all()
 
 
-class _Bytes:
+class _BlobPart:
     """A part of a blob, read once."""
 
     def __init__(self, data: bytes, span: Span) -> None:

@@ -20,7 +20,7 @@ _LONGEST = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ModelOrigin:
     """The name that was asked for a model at its registry, and the digest it stood for."""
 
     name: Name
@@ -35,17 +35,17 @@ class Origins:
     drafts: Path
     owner: Owner | None
 
-    def get(self, name: Name) -> Origin | None:
+    def get(self, name: Name) -> ModelOrigin | None:
         """Where the model called `name` here came from; None where that is not known."""
         try:
             told = json.loads(read_bounded(self._path(name), _LONGEST))
             if told["name"] != _key(name):
                 return None
-            return Origin(Name.parse(told["origin"]), Digest.parse(told["digest"]))
+            return ModelOrigin(Name.parse(told["origin"]), Digest.parse(told["digest"]))
         except (RegistryError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
-    def put(self, name: Name, origin: Origin) -> None:
+    def put(self, name: Name, origin: ModelOrigin) -> None:
         """Remember it; where that is not possible, nothing fails."""
         if self.get(name) == origin:
             return

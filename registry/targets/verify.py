@@ -25,7 +25,7 @@ from registry.targets.sweep import digest_in, file_name
 _TIMES = 5  # that a blob is looked at which others take away and bring back
 
 
-class State(StrEnum):
+class BlobState(StrEnum):
     """What a blob of a store is."""
 
     GOOD = "good"
@@ -61,11 +61,11 @@ class Inventory:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class BlobCheck:
     """What became of one blob. `spans`: where a damaged one is wrong, empty if that is not known."""
 
     held: Held
-    state: State
+    state: BlobState
     spans: Spans = field(default_factory=Spans)
 
 
@@ -96,7 +96,7 @@ class Verify:
         extra = () if wanted else tuple(self._extra(named))
         return Inventory(tuple(held), extra, tuple(unreadable), models)
 
-    def look(self, held: Held, seen: Seen = unseen) -> Finding | None:
+    def look(self, held: Held, seen: Seen = unseen) -> BlobCheck | None:
         """Read every byte of a blob; None if it is not right, and no model needs it any more. StorageError.
 
         `seen` is told how many bytes more were read. A blob that others take away and bring back meanwhile is
@@ -106,25 +106,25 @@ class Verify:
         for _ in range(_TIMES):
             before = status(self._blobs / file_name(held.blob.digest))
             found = self._looked(held, seen)
-            if found is None or found.state is State.GOOD:
+            if found is None or found.state is BlobState.GOOD:
                 break
             after = status(self._blobs / file_name(held.blob.digest))
             if _same(before, after):
                 break
         return found
 
-    def _looked(self, held: Held, seen: Seen) -> Finding | None:
+    def _looked(self, held: Held, seen: Seen) -> BlobCheck | None:
         try:
             found = self._checks.read(held.blob, seen)
         except NotFoundError:
-            state, spans = State.MISSING, Spans()
+            state, spans = BlobState.MISSING, Spans()
         else:
             if found is not None and found.right:
-                return Finding(held, State.GOOD)
-            state = State.DAMAGED
+                return BlobCheck(held, BlobState.GOOD)
+            state = BlobState.DAMAGED
             spans = Spans() if found is None else found.damaged(held.blob.size)
         users = tuple(name for name in held.names if self._still_names(name, held.blob.digest))
-        return Finding(Held(held.blob, users), state, spans) if users else None
+        return BlobCheck(Held(held.blob, users), state, spans) if users else None
 
     def manifest(self, name: Name) -> Manifest:
         """What `name` stands for. NotFoundError, InvalidError."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from registry.errors import RegistryError, Side, TransientError
 from registry.transfer.engine import Engine
-from registry.transfer.one_pair import Work
+from registry.transfer.one_pair import NameTask
 from registry.transfer.pairs import Outcome, Pair, Result, Unlisted
 from registry.transfer.retry import Stopped
 
@@ -29,7 +29,7 @@ class Mirror:
     """
 
     def __init__(
-        self, engine: Engine, work: Work, tell: Callable[[Result], None], *, keep_going: bool = True
+        self, engine: Engine, work: NameTask, tell: Callable[[Result], None], *, keep_going: bool = True
     ) -> None:
         self._engine = engine
         self._work = work

@@ -33,7 +33,7 @@ class Done:
     would_move: int = 0
 
 
-class Work(Protocol):
+class NameTask(Protocol):
     """What is done with each name."""
 
     def compare(self, pair: Pair) -> tuple[Digest | None, Digest | None]:

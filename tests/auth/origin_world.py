@@ -14,7 +14,7 @@ from goods import describe
 from spy import Seen, Spy, Talk, reply
 
 from registry.auth.credentials import Credentials
-from registry.connect import Connections, HostSettings
+from registry.connect import HostSettings, Registries
 from registry.errors import RegistryError
 from registry.model.names import Name
 from registry.model.spans import Span
@@ -127,7 +127,7 @@ def visit(
     proxies = {"http": proxy, "https": proxy}
     network = Network(proxies=proxies, insecure=True, certificate=certificate)
     allowed = tuple(Origin.of(realm) for realm in realms)
-    opened = Connections(lambda _host: HostSettings(network, realms=allowed), credentials, trace=trace.append)
+    opened = Registries(lambda _host: HostSettings(network, realms=allowed), credentials, trace=trace.append)
     try:
         _ask(world, opened, writes)
     except RegistryError as error:
@@ -137,7 +137,7 @@ def visit(
     return trace
 
 
-def _ask(world: World, opened: Connections, writes: bool) -> None:
+def _ask(world: World, opened: Registries, writes: bool) -> None:
     remote = opened.remote_at(world.registry, "acme/tiny")
     name = Name.parse(f"{world.registry.netloc}/acme/tiny:1")
     if world.via == "link":

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.auth import api_keys, signing
-from registry.auth.account import AccountApi
+from registry.auth.account import AccountClient
 from registry.auth.credentials import Credentials, parse_logins
 from registry.auth.docker import DockerConfig
 from registry.auth.flow import Asker, dance
@@ -191,7 +191,7 @@ def _bytes_of(body: str) -> bytes:
 def calls(transport: object) -> Iterator[object]:
     """Every call of the account API, and what is signed."""
     assert callable(transport)
-    api = AccountApi(transport, ACME, lambda: 0.0)
+    api = AccountClient(transport, ACME, lambda: 0.0)
     yield api.me
     yield api.credentials
     yield lambda: api.create("ci", ["*:pull"], 60)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, parse_qsl
 
 import pytest
 
-from registry.auth.flow import ANSWER_BYTES, Asker, Grant, dance
+from registry.auth.flow import ANSWER_BYTES, Asker, Authorization, dance
 from registry.auth.keys import PrivateKey
 from registry.auth.secrets import ApiKey, IdentityToken, Login, Secret
 from registry.errors import DeniedError, ProtocolError, Reason, RegistryError, TransientError
@@ -36,7 +36,7 @@ def bearer(realm: str = REALM, scope: str = PULL) -> list[Challenge]:
     return [Challenge("bearer", {"realm": realm, "service": "s", "scope": scope})]
 
 
-def drive(challenges: list[Challenge], who: Asker, *answers: Response) -> tuple[Grant, list[Request]]:
+def drive(challenges: list[Challenge], who: Asker, *answers: Response) -> tuple[Authorization, list[Request]]:
     """The grant, and every request that led to it."""
     steps, asked, left = dance(challenges, who), [], list(answers)
     try:

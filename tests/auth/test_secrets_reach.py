@@ -16,7 +16,7 @@ from registry.auth.docker import DockerConfig
 from registry.auth.keys import PrivateKey, ensure_key
 from registry.auth.prefixes import Prefix
 from registry.auth.secrets import ApiKey, IdentityToken, Login
-from registry.connect import Connections, HostSettings
+from registry.connect import HostSettings, Registries
 from registry.errors import RegistryError
 from registry.wire.messages import Access, Origin, Request
 
@@ -139,7 +139,7 @@ SHOWN = {
 def used(places: Places, credentials: Credentials, allowed: bool) -> dict[str, set[str]]:
     """Read a blob, begin an upload, and go where the registry says; what each place was told."""
     realms = (Origin.of(places.realm.url),) if allowed else ()
-    opened = Connections(lambda _: HostSettings(realms=realms), credentials)
+    opened = Registries(lambda _: HostSettings(realms=realms), credentials)
     try:
         talk = opened.session(Origin.of(places.registry.url), "acme/tiny")
         blob = f"{places.registry.url}/v2/acme/tiny/blobs/sha256:{'0' * 64}"

@@ -39,7 +39,7 @@ from goods import Model, put
 from peers import Registry, cncf_registry, ferry_command, ferry_server
 
 from registry.auth.credentials import Credentials
-from registry.connect import Connections, HostSettings
+from registry.connect import HostSettings, Registries
 from registry.model.names import Name
 
 LAUNCH = str(Path(__file__).with_name("launch.py"))
@@ -92,7 +92,7 @@ def distant(registry: Registry, round_trip: float) -> Iterator[str]:
 
 def fill(registry: Registry, names: list[str], size: int) -> None:
     """A model of `size` bytes under each name, `REPOSITORY:TAG`."""
-    connections = Connections(lambda _: HostSettings(), Credentials())
+    connections = Registries(lambda _: HostSettings(), Credentials())
     try:
         for number, text in enumerate(names):
             name = Name.parse(f"{registry.host}/{text}")

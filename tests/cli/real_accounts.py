@@ -11,10 +11,10 @@ from typing import TypeAlias
 from house import House
 from pretend_accounts import Credential, PretendAccounts
 
-from registry.auth.account import AccountApi, Document
+from registry.auth.account import AccountClient, Document
 from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey, PublicKey
-from registry.connect import Connections, HostSettings
+from registry.connect import HostSettings, Registries
 from registry.wire.messages import Origin
 
 
@@ -56,12 +56,12 @@ class RealAccounts:
         words = ("key", "add", user, "-", "--data", self.house.data)
         self.house.admin("admin", *words, stdin=key.line).well()
 
-    def _asked(self, user: str, ask: Callable[[AccountApi], list[Document]]) -> list[Document]:
+    def _asked(self, user: str, ask: Callable[[AccountClient], list[Document]]) -> list[Document]:
         """What the account API answers to another machine of that user."""
         origin = Origin.of(f"http://{self.host}")
-        opened = Connections(lambda _host: HostSettings(), Credentials(key=self._keys[user]))
+        opened = Registries(lambda _host: HostSettings(), Credentials(key=self._keys[user]))
         try:
-            return ask(AccountApi(opened.session(origin), origin, time.time))
+            return ask(AccountClient(opened.session(origin), origin, time.time))
         finally:
             opened.close()
 

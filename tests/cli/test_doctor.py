@@ -23,7 +23,7 @@ from cli.examination import HOPS
 from cli.hints import LOOK_CLOSER, next_step
 from registry.auth.keys import PrivateKey
 from registry.diagnose import here
-from registry.diagnose.findings import Finding, State, look_at, ok
+from registry.diagnose.findings import Finding, HopState, look_at, ok
 from registry.disk import system
 from registry.errors import Reason, TransientError
 
@@ -169,7 +169,7 @@ def test_a_hop_that_hangs_is_given_up_and_what_comes_behind_it_is_not_looked_at(
     found = list(look_at([("dns", hangs), ("tcp", lambda: ok("tcp", ""))], "models.example", 0.05))
     over.set()
     assert time.monotonic() - began < 30
-    assert [one.state for one in found] == [State.FAILED, State.SKIPPED]
+    assert [one.state for one in found] == [HopState.FAILED, HopState.SKIPPED]
     assert "within 0.05 s" in found[0].seen and found[0].error is not None and found[0].error.exit == 6
     assert "dns" in found[1].seen
 
@@ -209,12 +209,12 @@ def test_a_store_that_takes_nothing_is_found_by_trying(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (found,) = look_at([("store", lambda: here.store(tmp_path, None))], "")
-    assert found.state is not State.FAILED
+    assert found.state is not HopState.FAILED
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     broken, step = DISKS[how]
     monkeypatch.setattr(system, "system", broken)
     (found,) = look_at([("store", lambda: here.store(tmp_path, None))], "")
-    assert found.state is State.FAILED and found.error is not None and found.error.exit == 8
+    assert found.state is HopState.FAILED and found.error is not None and found.error.exit == 8
     assert step in next_step(found.error, "store")
 
 

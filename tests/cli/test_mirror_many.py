@@ -13,7 +13,7 @@ from peers import Registry
 from person import Done, Ferry
 
 from registry.auth.credentials import Credentials
-from registry.connect import Connections, HostSettings
+from registry.connect import HostSettings, Registries
 from registry.model.names import Name
 
 VERSIONS = ("v1", "v2", "v10", "latest")
@@ -22,7 +22,7 @@ VERSIONS = ("v1", "v2", "v10", "latest")
 @pytest.fixture(scope="module")
 def fill() -> Iterator[Callable[..., None]]:
     """Publish models under these tags of a repository, each another one."""
-    connections = Connections(lambda _: HostSettings(), Credentials())
+    connections = Registries(lambda _: HostSettings(), Credentials())
 
     def publish(repository: str, *tags: str, size: int = 3000) -> None:
         for number, tag in enumerate(tags):

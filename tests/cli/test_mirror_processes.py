@@ -22,7 +22,7 @@ from peers import Registry, ferry_server, free_port, http_call
 from person import Ferry
 
 from registry.auth.credentials import Credentials
-from registry.connect import Connections, HostSettings
+from registry.connect import HostSettings, Registries
 from registry.errors import NotFoundError
 from registry.model.names import Name
 
@@ -40,8 +40,8 @@ def model(number: int) -> Model:
 
 
 @pytest.fixture
-def connections() -> Iterator[Connections]:
-    opened = Connections(lambda _: HostSettings(), Credentials())
+def connections() -> Iterator[Registries]:
+    opened = Registries(lambda _: HostSettings(), Credentials())
     yield opened
     opened.close()
 
@@ -49,7 +49,7 @@ def connections() -> Iterator[Connections]:
 @pytest.fixture(scope="module")
 def source(lab_registry: Registry) -> str:
     """A namespace of so many models."""
-    opened = Connections(lambda _: HostSettings(), Credentials())
+    opened = Registries(lambda _: HostSettings(), Credentials())
     for number in range(MODELS):
         name = Name.parse(f"{lab_registry.host}/killed/m{number}:1")
         put(opened.remote(name), name, model(number))
@@ -61,7 +61,7 @@ def names(host: str, namespace: str) -> list[Name]:
     return [Name.parse(f"{host}/{namespace}/m{number}:1") for number in range(MODELS)]
 
 
-def check_what_is_there(connections: Connections, there: list[Name]) -> int:
+def check_what_is_there(connections: Registries, there: list[Name]) -> int:
     """Every name that is there is whole; how many are."""
     found = 0
     for number, name in enumerate(there):
@@ -88,7 +88,7 @@ def words(source: str, destination: str, *more: str) -> list[str]:
 
 @pytest.mark.seeds(1)
 def test_a_mirror_of_many_that_is_killed_twice_is_finished_by_the_third(
-    seed: int, source: str, docker_registry: Registry, connections: Connections, ferry: Ferry
+    seed: int, source: str, docker_registry: Registry, connections: Registries, ferry: Ferry
 ) -> None:
     chance = random.Random(seed)
     namespace = f"seed-{seed}"
@@ -109,7 +109,7 @@ def test_a_mirror_of_many_that_is_killed_twice_is_finished_by_the_third(
 
 
 def test_a_source_that_restarts_in_the_middle_costs_no_name(
-    docker_registry: Registry, connections: Connections, ferry: Ferry, tmp_path: Path
+    docker_registry: Registry, connections: Registries, ferry: Ferry, tmp_path: Path
 ) -> None:
     port = free_port()
     with ferry_server(tmp_path / "far", port=port) as far:

@@ -13,10 +13,10 @@ from cli import serving
 
 
 @pytest.fixture
-def signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[serving.Signals]:
+def signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[serving.ServerSignals]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     monkeypatch.setattr(serving, "_LOOK_EVERY", 0.01)
-    yield serving.Signals()
+    yield serving.ServerSignals()
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -36,13 +36,13 @@ class LateQueue:
         return self.number
 
 
-def test_a_signal_that_ends_no_wait_is_noticed_by_the_next(signals: serving.Signals) -> None:
+def test_a_signal_that_ends_no_wait_is_noticed_by_the_next(signals: serving.ServerSignals) -> None:
     signals._told = LateQueue(signal.SIGTERM)  # type: ignore[assignment]  # a signal at the worst instant
 
     assert signals.stopped(2.0, lambda: None)
 
 
-def test_sighup_reads_again_and_sigterm_ends(signals: serving.Signals) -> None:
+def test_sighup_reads_again_and_sigterm_ends(signals: serving.ServerSignals) -> None:
     again: list[int] = []
     signal.raise_signal(signal.SIGHUP)
     signal.raise_signal(signal.SIGHUP)
@@ -52,5 +52,5 @@ def test_sighup_reads_again_and_sigterm_ends(signals: serving.Signals) -> None:
     assert again == [1, 1]
 
 
-def test_without_a_signal_the_time_passes(signals: serving.Signals) -> None:
+def test_without_a_signal_the_time_passes(signals: serving.ServerSignals) -> None:
     assert not signals.stopped(0.03, lambda: None)

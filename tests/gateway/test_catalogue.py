@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from registry.errors import ProtocolError, TransientError
-from registry.gateway.catalogue import GOOD_FOR, Catalogue
+from registry.gateway.catalogue import GOOD_FOR, CloudCatalogue
 from registry.gateway.relay import Relay
 from registry.wire.masking import Masking
 from registry.wire.messages import Origin, Request, Response
@@ -36,7 +36,7 @@ def test_it_is_asked_for_again_once_it_is_old_and_an_old_one_is_better_than_none
             200, body=json.dumps({"models": [{"name": name} for name in answers.pop(0)]}).encode()
         )
 
-    catalogue = Catalogue(Relay(Origin.of("https://o.example"), ask, (), "x", Masking()), lambda: now[0])
+    catalogue = CloudCatalogue(Relay(Origin.of("https://o.example"), ask, (), "x", Masking()), lambda: now[0])
 
     assert ran(catalogue.names()) == ["a:1"]
     now[0] = GOOD_FOR - 1
@@ -58,10 +58,10 @@ def test_where_it_is_not_public_it_is_asked_for_as_whom_we_are() -> None:
             return path, "Bearer key"
 
     relay = Relay(Origin.of("https://o.example"), ask, (WithKey(),), "x", Masking())
-    assert ran(Catalogue(relay, lambda: 0.0).names()) == ["a:1"]
+    assert ran(CloudCatalogue(relay, lambda: 0.0).names()) == ["a:1"]
     nobody = Relay(Origin.of("https://o.example"), ask, (), "x", Masking())
     with pytest.raises(ProtocolError, match="answered 401"):
-        ran(Catalogue(nobody, lambda: 0.0).names())
+        ran(CloudCatalogue(nobody, lambda: 0.0).names())
 
 
 def test_without_any_list_the_reason_is_told() -> None:
@@ -69,4 +69,8 @@ def test_without_any_list_the_reason_is_told() -> None:
         raise TransientError("nobody answers")
 
     with pytest.raises(TransientError, match="nobody answers"):
-        ran(Catalogue(Relay(Origin.of("https://o.example"), ask, (), "x", Masking()), lambda: 0.0).names())
+        ran(
+            CloudCatalogue(
+                Relay(Origin.of("https://o.example"), ask, (), "x", Masking()), lambda: 0.0
+            ).names()
+        )

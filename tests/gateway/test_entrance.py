@@ -8,7 +8,7 @@ import pytest
 from door_kit import ASKED, House
 from pretend_cloud import Cloud
 
-from registry.gateway.entrance import Entrance
+from registry.gateway.entrance import RequestCheck
 from registry.wire.headers import Headers
 from registry.wire.messages import Request
 
@@ -63,7 +63,7 @@ def test_a_second_origin_is_looked_at_too() -> None:
     origins = [("Origin", "http://localhost"), ("Origin", "https://evil.example")]
     request = Request("GET", "http://localhost/", Headers((("Host", "localhost"), *origins)))
 
-    assert (Entrance().refusal(request) or (0,))[0] == 403
+    assert (RequestCheck().refusal(request) or (0,))[0] == 403
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:11436", "127.1.2.3", "[::1]:11436"])

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,23 @@ def test_no_name_is_a_metaphor_and_every_sentence_has_a_noun(path: Path) -> None
     assert [name for name in names(path) if odd(name)] == []
     lines = path.read_text().splitlines()
     assert [line.strip() for line in lines if NO_NOUN.search(line)] == []  # "the process that", not "whoever"
+
+
+def twice(classes: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
+    """The names that more than one class has, and where those are."""
+    where: dict[str, list[Path]] = defaultdict(list)
+    for name, path in classes:
+        where[name].append(path)
+    return {name: paths for name, paths in where.items() if len(paths) > 1}
+
+
+def test_one_name_is_one_thing() -> None:
+    trees = ((path, ast.parse(path.read_text())) for path in MODULES)
+    classes = [
+        (node.name, path) for path, tree in trees for node in tree.body if isinstance(node, ast.ClassDef)
+    ]
+    assert twice(classes) == {}
+    assert list(twice([*classes, classes[0]])) == [classes[0][0]]
 
 
 def test_what_it_looks_for_is_found() -> None:

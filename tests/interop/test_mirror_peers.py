@@ -11,7 +11,7 @@ from goods import Model, put
 from peers import Registry, Tool, find
 
 from registry.auth.credentials import Credentials
-from registry.connect import Connections, HostSettings
+from registry.connect import HostSettings, Registries
 from registry.model.names import Name
 
 
@@ -25,20 +25,20 @@ def regctl(tmp_path: Path, docker_registry: Registry, registry_v3: Registry) -> 
 
 
 @pytest.fixture(scope="module")
-def connections() -> Iterator[Connections]:
-    opened = Connections(lambda _: HostSettings(), Credentials())
+def connections() -> Iterator[Registries]:
+    opened = Registries(lambda _: HostSettings(), Credentials())
     yield opened
     opened.close()
 
 
-def push(connections: Connections, text: str, seed: int) -> str:
+def push(connections: Registries, text: str, seed: int) -> str:
     """A model there; its manifest's digest."""
     model, name = Model.random(seed, 200_000, 10), Name.parse(text)
     put(connections.remote(name), name, model)
     return str(model.manifest.digest)
 
 
-def held(connections: Connections, text: str) -> str:
+def held(connections: Registries, text: str) -> str:
     """The digest of what is there, read whole."""
     name = Name.parse(text)
     return str(connections.remote(name).resolve(name).digest)
@@ -48,7 +48,7 @@ def test_a_namespace_goes_through_three_kinds_of_registries_with_what_oras_attac
     docker_registry: Registry,
     registry_v3: Registry,
     lab_registry: Registry,
-    connections: Connections,
+    connections: Registries,
     ferry: Tool,
     crane: Tool,
     oras: Tool,
@@ -78,7 +78,7 @@ def test_a_namespace_goes_through_three_kinds_of_registries_with_what_oras_attac
 
 
 def test_an_index_that_regctl_made_goes_along_and_regctl_reads_it(
-    docker_registry: Registry, registry_v3: Registry, connections: Connections, ferry: Tool, regctl: Tool
+    docker_registry: Registry, registry_v3: Registry, connections: Registries, ferry: Tool, regctl: Tool
 ) -> None:
     for at, tag in enumerate(("one", "two"), 61):
         push(connections, f"{docker_registry.host}/index/tiny:{tag}", at)

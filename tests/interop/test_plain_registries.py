@@ -8,7 +8,7 @@ from goods import Model, put
 from peers import Registry
 
 from registry.auth.credentials import Credentials
-from registry.connect import Connections, HostSettings
+from registry.connect import HostSettings, Registries
 from registry.contracts import How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
@@ -26,7 +26,7 @@ def test_a_registry_without_direct_upload_is_asked_and_takes_the_blob_the_ordina
     blob = Descriptor("application/octet-stream", Digest.of(data), len(data))
     name = Name.parse(f"{far_end.host}/asked/tiny:1")
     trace: list[str] = []
-    connections = Connections(lambda _: HostSettings(), Credentials(), trace=trace.append)
+    connections = Registries(lambda _: HostSettings(), Credentials(), trace=trace.append)
     try:
         remote = connections.remote(name)
         intake = remote.receive(name, blob, None)
@@ -52,7 +52,7 @@ def test_a_small_blob_costs_two_requests_and_one_when_it_is_there(far_end: Regis
     source, model = Memory(), Model.random(7, 10, 2000, 60_000)
     put(source, name, model)
     trace: list[str] = []
-    connections = Connections(lambda _: HostSettings(), Credentials(), trace=trace.append)
+    connections = Registries(lambda _: HostSettings(), Credentials(), trace=trace.append)
 
     def push(tag: str) -> tuple[set[How], list[str]]:
         trace.clear()

@@ -25,7 +25,7 @@ from registry.server.api_keys import ApiKeys
 from registry.server.app import App
 from registry.server.approval import Approval
 from registry.server.connecting import Connecting
-from registry.server.credentials import Credentials
+from registry.server.credentials import CredentialStore
 from registry.server.depot_memory import MemoryDepot
 from registry.server.guard import Guard
 from registry.server.health import Health
@@ -146,7 +146,7 @@ class Door:
         fresh = lambda: str(uuid.UUID(int=next(identifiers)))  # noqa: E731
         clock = lambda: self.now  # noqa: E731
         self.accounts = Accounts(self.engine, clock, fresh)
-        self.credentials = Credentials(self.engine, clock, fresh)
+        self.credentials = CredentialStore(self.engine, clock, fresh)
         self.api_keys = ApiKeys(self.engine, clock, fresh)
         self.rights = Rights(self.engine, clock)
         self.organisations = Organisations(self.engine, clock)

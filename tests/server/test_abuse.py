@@ -25,7 +25,7 @@ from peers import Registry, Tool, ferry_command, ferry_server, http_call
 from registry.auth import signing
 from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
-from registry.connect import Connections, HostSettings
+from registry.connect import HostSettings, Registries
 from registry.model.digests import Digest
 from registry.model.names import Name
 
@@ -73,8 +73,8 @@ class House:
         assert answer.status == 200, answer.body
         return answer.body.decode().split('"token": "')[1].split('"')[0]
 
-    def remote(self) -> Connections:
-        return Connections(lambda _: HostSettings(), Credentials(key=ADA))
+    def remote(self) -> Registries:
+        return Registries(lambda _: HostSettings(), Credentials(key=ADA))
 
     def kibibytes(self) -> int:
         """The most memory that the server ever had."""

@@ -17,7 +17,7 @@ from registry.contracts import Actor
 from registry.errors import DeniedError, InvalidError, NotFoundError, RegistryError, StorageError
 from registry.server.accounts import Accounts
 from registry.server.audit import entries
-from registry.server.credentials import Credentials
+from registry.server.credentials import CredentialStore
 from registry.server.database import create_database
 from registry.server.depot import DiskDepot
 from registry.server.principal import ANYBODY, Principal, Right
@@ -147,7 +147,7 @@ def test_a_disabled_account_is_nobody_until_enabled(door: Door) -> None:
 def test_what_another_process_changes_holds_at_once(tmp_path: Path) -> None:
     engines = [create_database(tmp_path) for _ in range(2)]
     serving = Rights(engines[0], lambda: NOW)
-    accounts, keys = Accounts(engines[1], lambda: NOW, fresh), Credentials(engines[1], lambda: NOW, fresh)
+    accounts, keys = Accounts(engines[1], lambda: NOW, fresh), CredentialStore(engines[1], lambda: NOW, fresh)
     rights = Rights(engines[1], lambda: NOW)
     accounts.add_user("alice")
     accounts.add_user("bob", key=BOB.public)

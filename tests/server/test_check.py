@@ -12,7 +12,7 @@ from test_depot_contract import CONFIG, WEIGHTS, get, model, published, put
 from registry.disk import files
 from registry.errors import NotFoundError, StorageError
 from registry.model.digests import Digest
-from registry.server.check import Check, Finding, Wrong
+from registry.server.check import Check, DamagedBlob, Wrong
 from registry.server.depot import DiskDepot
 
 DIGEST = Digest.of(WEIGHTS)
@@ -48,7 +48,7 @@ def test_what_is_wrong_is_named_with_who_needs_it_and_a_push_heals_it(
     looking = Check(depot, hashing=True)
 
     found = list(looking.findings())
-    assert found == [Finding(DIGEST, wrong, *NEEDED)]
+    assert found == [DamagedBlob(DIGEST, wrong, *NEEDED)]
     assert (depot.blob("acme/tiny", DIGEST) is None) is (wrong is not Wrong.DIGEST)
     assert looking.repair(found) == 1
 

@@ -20,7 +20,7 @@ from registry.errors import DeniedError, InvalidError, RegistryError, StorageErr
 from registry.model.digests import Digest
 from registry.model.spans import Span
 from registry.server.bearers import hashed
-from registry.server.credentials import Credentials
+from registry.server.credentials import CredentialStore
 from registry.server.database import FILE, REVISION, create_database, open_database
 from registry.server.directory import MARK, check_servable, note_url, noted_url, open_registry, prepare
 from registry.server.migrations import bring_up
@@ -276,7 +276,7 @@ def test_api_keys_of_an_earlier_0_2_are_good_and_bad_as_before(
     good, revoked = (rights.standing_by_secret(secret, "ada/tiny") for secret in secrets.values())
     assert good is not None
     assert (good[0].name, good[1], revoked) == ("ada", Right.READ, None)
-    assert Credentials(engine, lambda: 3.0, fresh).one("good").note == "a note"
+    assert CredentialStore(engine, lambda: 3.0, fresh).one("good").note == "a note"
     engine.dispose()
 
 

@@ -17,7 +17,7 @@ from registry.server import audit
 from registry.server.invitations import SECONDS, Link
 from registry.server.key_scopes import KeyScope
 from registry.server.passwords import Hashing
-from registry.server.throttle import Rate, Throttle
+from registry.server.throttle import RateLimit, Throttle
 
 OTHER = "eight white storks"
 
@@ -204,7 +204,7 @@ def test_guesses_are_throttled_per_account_and_address_and_also_the_right_one_th
 
 
 def test_one_address_cannot_try_many_accounts_and_an_ipv6_network_is_one_address() -> None:
-    throttle = Throttle(address=Rate(3, 15))
+    throttle = Throttle(address=RateLimit(3, 15))
     for number in range(9):
         throttle.guess("password", f"right-{number}", f"2001:db8::{number}")
         throttle.right("password", f"right-{number}", f"2001:db8::{number}")

@@ -16,7 +16,7 @@ from goods import Model, get, put
 from peers import Registry, ferry_server
 
 from registry.auth.credentials import Credentials
-from registry.connect import Connections, HostSettings
+from registry.connect import HostSettings, Registries
 from registry.model.names import Name
 
 COUNT = 1000
@@ -61,7 +61,7 @@ def status_of(registry: Registry, key: str) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 def test_a_thousand_slow_connections_cost_no_threads_and_nobody_waits_for_them(lab: Registry) -> None:
     name = Name.parse(f"{lab.host}/lab/slow:1")
-    opened = Connections(lambda _: HostSettings(), Credentials())
+    opened = Registries(lambda _: HostSettings(), Credentials())
     model = Model.random(1, BIG)
     put(opened.remote(name), name, model)
     blob = f"/v2/lab/slow/blobs/{model.manifest.layers[0].digest}"

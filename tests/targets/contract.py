@@ -15,7 +15,7 @@ import pytest
 from goods import GRAIN
 
 from registry.auth.credentials import Credentials
-from registry.connect import Connections, HostSettings, in_process
+from registry.connect import HostSettings, Registries, in_process
 from registry.contracts import Target
 from registry.model.names import Name
 from registry.server.app import App
@@ -99,7 +99,7 @@ def remote_over_sockets(directory: Path, undo: contextlib.ExitStack, direct: boo
 
     def again() -> Remote:
         uploads = file_sessions(directory / "state")
-        connections = Connections(lambda _: HostSettings(), Credentials(), uploads=uploads)
+        connections = Registries(lambda _: HostSettings(), Credentials(), uploads=uploads)
         undo.callback(connections.close)
         return connections.remote_at(Origin.of(f"http://{host}"))
 

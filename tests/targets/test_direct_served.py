@@ -15,7 +15,7 @@ from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
 from registry.auth.prefixes import Prefix
 from registry.auth.secrets import Login
-from registry.connect import Connections, HostSettings
+from registry.connect import HostSettings, Registries
 from registry.contracts import How
 from registry.errors import CorruptError, Side, TransientError
 from registry.model.names import Name
@@ -56,12 +56,12 @@ class House:
         self.service.registry.accounts.add_user("acme", key=KEY.public)
         self.origin = Origin.of(self.service.start())
         self.name = Name.parse(f"{self.origin.netloc}/acme/tiny:1")
-        self._opened: list[Connections] = []
+        self._opened: list[Registries] = []
 
     def remote(self) -> Remote:
         """The registry, as a further process reaches it."""
         uploads = file_sessions(self.directory / "state")
-        opened = Connections(
+        opened = Registries(
             lambda _: HostSettings(), Credentials(key=KEY), uploads=uploads, trace=self.trace.append
         )
         self._opened.append(opened)
@@ -209,7 +209,7 @@ class Locked:
         self._listener = Listener(self)
         self.origin = Origin("http", "127.0.0.1", self._listener.start())
         credentials = Credentials(logins={Prefix(self.origin.netloc): Login("ada", "password")})
-        self._connections = Connections(lambda _: HostSettings(), credentials)
+        self._connections = Registries(lambda _: HostSettings(), credentials)
 
     def __call__(self, request: Request) -> Response | Accept:
         if request.parameter("sig"):

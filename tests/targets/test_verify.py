@@ -18,17 +18,17 @@ from registry.model.manifests import Manifest
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
 from registry.targets.store import Store
-from registry.targets.verify import Finding, State
+from registry.targets.verify import BlobCheck, BlobState
 
 LARGE, SMALL = (layer.digest for layer in MODEL.manifest.layers)
 
 
-def verified(store: Store, *wanted: Name) -> dict[Digest, Finding]:
+def verified(store: Store, *wanted: Name) -> dict[Digest, BlobCheck]:
     findings = [store.verify.look(held) for held in store.verify.inventory(wanted).blobs]
     return {each.held.blob.digest: each for each in findings if each is not None}
 
 
-def states(store: Store, *wanted: Name) -> dict[Digest, State]:
+def states(store: Store, *wanted: Name) -> dict[Digest, BlobState]:
     return {digest: each.state for digest, each in verified(store, *wanted).items()}
 
 
@@ -47,7 +47,7 @@ def flip(path: Path, at: int, *, quietly: bool = False) -> None:
 def test_a_whole_store_is_good(store: Store) -> None:
     put(store, NAME, MODEL)
 
-    assert set(states(store).values()) == {State.GOOD}
+    assert set(states(store).values()) == {BlobState.GOOD}
     assert len(verified(store)) == 3
 
 
@@ -59,7 +59,7 @@ def test_a_bit_that_rotted_is_found_though_the_blob_was_proven_before(store: Sto
 
     found = verified(store)[LARGE]
 
-    assert (found.state, found.spans) == (State.DAMAGED, Spans((Span(GRAIN, GRAIN),)))
+    assert (found.state, found.spans) == (BlobState.DAMAGED, Spans((Span(GRAIN, GRAIN),)))
     assert store.size(NAME, MODEL.manifest.layers[0]) is None
     assert Store(models).size(NAME, MODEL.manifest.layers[0]) is None
 
@@ -73,8 +73,8 @@ def test_what_is_missing_and_what_is_extra_is_named(store: Store, models: Path) 
 
     found = states(store)
 
-    assert found[SMALL] is State.MISSING
-    assert found[LARGE] is State.GOOD
+    assert found[SMALL] is BlobState.MISSING
+    assert found[LARGE] is BlobState.GOOD
     assert [each.blob.digest for each in store.verify.inventory().extra] == [extra]
     assert not store.verify.inventory([NAME]).extra
 
@@ -118,7 +118,7 @@ def test_a_verified_blob_gets_sums_so_that_later_damage_is_located(store: Store,
     put(store, NAME, MODEL)
     for path in (models / ".ferry" / "sums").iterdir():
         path.unlink()
-    assert states(store)[LARGE] is State.GOOD
+    assert states(store)[LARGE] is BlobState.GOOD
 
     flip(blob_path(models, LARGE), 0)
 
@@ -131,7 +131,7 @@ def test_a_link_in_the_place_of_a_blob_is_damage(store: Store, models: Path, tmp
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
 
-    assert states(store)[LARGE] is State.DAMAGED
+    assert states(store)[LARGE] is BlobState.DAMAGED
 
 
 def test_how_far_it_is_is_told_and_never_more_than_there_is(store: Store) -> None:
@@ -161,7 +161,7 @@ def test_a_blob_that_comes_back_while_it_is_looked_for_is_not_missing(store: Sto
 
     found = store.verify.look(large)
 
-    assert found is not None and found.state is State.GOOD
+    assert found is not None and found.state is BlobState.GOOD
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])
@@ -183,4 +183,4 @@ def test_a_store_that_takes_nothing_is_verified_all_the_same(
 
     found = states(Store(models, grain=GRAIN))
 
-    assert (found[LARGE], found[SMALL]) == (State.GOOD, State.DAMAGED)
+    assert (found[LARGE], found[SMALL]) == (BlobState.GOOD, BlobState.DAMAGED)

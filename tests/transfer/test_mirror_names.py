@@ -11,11 +11,11 @@ from faults import quick
 from goods import KiB, Model
 from mirror_kit import DESTINATION, SOURCE, Pairing
 
-from cli.mirror_names import Names
+from cli.mirror_names import MirrorNames
 from cli.options import Invocation
 from cli.render import Terminal
 from cli.settings import Settings
-from cli.settings.sync_file import Entry
+from cli.settings.sync_file import MirrorEntry
 from registry.model.names import Name
 from registry.transfer.engine import Engine
 from registry.transfer.pairs import Pair, Unlisted
@@ -23,13 +23,13 @@ from registry.wire.headers import Headers
 from registry.wire.messages import Response
 
 
-def told(between: Pairing, *entries: Entry) -> list[Pair | Unlisted]:
+def told(between: Pairing, *entries: MirrorEntry) -> list[Pair | Unlisted]:
     def remote(name: Name) -> object:
         return (between.source if name.host == SOURCE else between.destination).remote
 
     opened: Any = SimpleNamespace(remote=remote, origin=lambda name: name.host)
     invocation = Invocation(Settings({}, {}), Terminal(io.StringIO(), io.StringIO()))
-    return list(Names(invocation, opened, Engine(quick()), entries).pairs())
+    return list(MirrorNames(invocation, opened, Engine(quick()), entries).pairs())
 
 
 def test_a_tag_as_no_registry_should_have_it_stops_no_other() -> None:
@@ -40,7 +40,7 @@ def test_a_tag_as_no_registry_should_have_it_stops_no_other() -> None:
     tags = Response(200, Headers({"Content-Type": "application/json"}), body)
     between.source.wrong = lambda request: tags if "/tags/list" in request.path else None
 
-    found = told(between, Entry(f"{SOURCE}/acme/tiny", f"{DESTINATION}/acme/tiny"))
+    found = told(between, MirrorEntry(f"{SOURCE}/acme/tiny", f"{DESTINATION}/acme/tiny"))
 
     assert [each.name.tag for each in found if isinstance(each, Pair)] == ["1.0"]
     assert len([each for each in found if isinstance(each, Unlisted)]) == len(odd)
@@ -52,6 +52,6 @@ def test_a_list_of_referrers_is_no_name_of_its_own() -> None:
     for tag in ("1.0", f"sha256-{'0' * 64}", f"sha256-{'0' * 64}.sig"):
         between.put(f"acme/tiny:{tag}", Model.random(1, KiB))
 
-    found = told(between, Entry(f"{SOURCE}/acme/tiny", f"{DESTINATION}/acme/tiny"))
+    found = told(between, MirrorEntry(f"{SOURCE}/acme/tiny", f"{DESTINATION}/acme/tiny"))
 
     assert [each.name.tag for each in found if isinstance(each, Pair)] == ["1.0", f"sha256-{'0' * 64}.sig"]

@@ -27,7 +27,7 @@ from registry.model.spans import Span
 from registry.targets.memory import Memory
 from registry.targets.repair import Repair
 from registry.targets.store import Store
-from registry.targets.verify import State
+from registry.targets.verify import BlobState
 from registry.transfer.copy import copy
 from registry.transfer.model import BlobSource
 from registry.transfer.progress import Report
@@ -69,7 +69,7 @@ def flip(path: Path, *places: int) -> None:
     path.write_bytes(data)
 
 
-def verify(store: Store) -> dict[Digest, State]:
+def verify(store: Store) -> dict[Digest, BlobState]:
     found = [store.verify.look(held) for held in store.verify.inventory().blobs]
     return {each.held.blob.digest: each.state for each in found if each is not None}
 
@@ -124,7 +124,7 @@ def test_only_the_damaged_spans_move_and_little_is_written(
     assert [span for _, span in source.opened] == [Span(3 * GRAIN, GRAIN)]
     assert disk.written < 2.2 * GRAIN
     assert path.stat().st_ino == inode, "it was mended in place"
-    assert set(verify(store).values()) == {State.GOOD}
+    assert set(verify(store).values()) == {BlobState.GOOD}
     assert list((models / ".ferry" / "partial").iterdir()) == []
     check_store(models)
 

@@ -20,7 +20,7 @@ from registry.errors import InvalidError, NotFoundError
 from registry.model.names import Name
 from registry.targets.memory import Memory
 from registry.targets.store import Store
-from registry.targets.verify import State
+from registry.targets.verify import BlobState
 from registry.transfer.copy import copy
 
 ACTIONS = 40  # of each worker
@@ -74,7 +74,7 @@ class Worker(threading.Thread):
     def verify(self, store: Store) -> None:
         for held in store.verify.inventory().blobs:
             found = store.verify.look(held)
-            assert found is None or found.state is State.GOOD, found
+            assert found is None or found.state is BlobState.GOOD, found
 
 
 @pytest.mark.seeds(1)

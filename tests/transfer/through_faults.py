@@ -15,7 +15,7 @@ from peers import Registry, ferry_server, ferry_tool, free_port
 
 from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
-from registry.connect import Connections, HostSettings
+from registry.connect import HostSettings, Registries
 from registry.model.names import Name
 from registry.net.network import Network
 from registry.targets.remote import Remote
@@ -88,7 +88,7 @@ class Line:
 def remote(name: Name, key: PrivateKey = KEY, sessions: Sessions | None = None) -> Iterator[Remote]:
     """The registry as `name` reaches it, by a client that is impatient and sends small parts."""
     way = HostSettings(Network(stall=STALL, connect=STALL))
-    opened = Connections(lambda _: way, Credentials(key=key), uploads=sessions)
+    opened = Registries(lambda _: way, Credentials(key=key), uploads=sessions)
     try:
         found = opened.remote(name)
         yield Remote(found.peer, found.sessions, first_part=SPAN)

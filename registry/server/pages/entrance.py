@@ -10,7 +10,7 @@ from registry.server.browser import cookie, secret_of
 from registry.server.pages.forms import Form, open_form, page_of_ours, same, session_form
 from registry.server.pages.html import Templates, redirect
 from registry.server.passwords import SHORTEST
-from registry.server.sessions import SECONDS, Session
+from registry.server.sessions import SECONDS, BrowserSession
 from registry.server.sign_in import SignIn
 from registry.server.table import Need, Row
 from registry.server.visitor import Visitor
@@ -179,7 +179,7 @@ class Entrance:
         return redirect(back, cookie(visitor.here, secret, SECONDS))
 
 
-def _session(visitor: Visitor) -> Session:
+def _session(visitor: Visitor) -> BrowserSession:
     """The session that the guard has let in."""
     assert visitor.session is not None
     return visitor.session

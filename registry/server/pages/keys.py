@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from registry.errors import InvalidError, NotFoundError, RegistryError
 from registry.server.api_keys import DAY, USUAL_OVERLAP, ApiKeys, Made
-from registry.server.credentials import Credentials, Listed
+from registry.server.credentials import CredentialStore, Listed
 from registry.server.key_scopes import ACTIONS, parse_scopes
 from registry.server.last_use import LastUse
 from registry.server.pages.forms import Form, session_form
@@ -38,7 +38,7 @@ class Keys:
     """The page over the credentials of one registry."""
 
     templates: Templates
-    credentials: Credentials
+    credentials: CredentialStore
     api_keys: ApiKeys
     last_use: LastUse
 

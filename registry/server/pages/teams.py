@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from registry.errors import DeniedError, InvalidError, NotFoundError, RegistryError
 from registry.server.api_keys import DAY, USUAL_OVERLAP, ApiKeys, Made
-from registry.server.credentials import Credentials, Listed
+from registry.server.credentials import CredentialStore, Listed
 from registry.server.immutable import ImmutableTags
 from registry.server.key_scopes import KeyScope
 from registry.server.last_use import LastUse
@@ -17,7 +17,7 @@ from registry.server.pages.forms import Form, session_form
 from registry.server.pages.html import Templates, redirect
 from registry.server.principal import SERVICE, Right, User
 from registry.server.rights import Rights
-from registry.server.services import Service, Services
+from registry.server.services import ServiceAccount, Services
 from registry.server.table import Need, Row
 from registry.server.visitor import Visitor
 from registry.wire.messages import Accept, Request, Response
@@ -52,7 +52,7 @@ class ShownKey:
 class ShownService:
     """A service account with its keys, the newest last."""
 
-    service: Service
+    service: ServiceAccount
     role: str
     keys: tuple[ShownKey, ...]
 
@@ -66,7 +66,7 @@ class Teams:
     services: Services
     immutable: ImmutableTags
     rights: Rights
-    credentials: Credentials
+    credentials: CredentialStore
     api_keys: ApiKeys
     last_use: LastUse
 
