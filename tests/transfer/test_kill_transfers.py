@@ -133,7 +133,7 @@ def held(over: Line) -> int:
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
-@pytest.mark.seeds(10)
+@pytest.mark.seeds(6)
 def test_a_pull_killed_twice_is_finished_by_the_third(
     seed: int, over: Line, name: Name, carried: Model, tmp_path: Path
 ) -> None:
@@ -159,7 +159,7 @@ def test_a_pull_killed_twice_is_finished_by_the_third(
     assert moved <= total(carried) + 2 * (carrier.JOBS * SPAN + IN_FLIGHT), f"{moved} of {total(carried)}"
 
 
-@pytest.mark.seeds(10)
+@pytest.mark.seeds(6)
 def test_a_push_whose_client_is_killed_is_finished_by_the_next(
     seed: int, over: Line, name: Name, carried: Model, tmp_path: Path
 ) -> None:
@@ -235,7 +235,7 @@ class Watched:
         return intake
 
 
-@pytest.mark.seeds(10)
+@pytest.mark.seeds(6)
 def test_a_push_whose_server_is_killed_goes_on_when_it_is_back(
     seed: int, over: Line, name: Name, carried: Model, tmp_path: Path
 ) -> None:
