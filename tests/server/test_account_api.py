@@ -13,7 +13,6 @@ from sqlalchemy import select
 
 from registry.auth import api_keys
 from registry.errors import DeniedError
-from registry.net.listener.limits import Limits
 from registry.server.api_keys import DAY, Made
 from registry.server.database import reading
 from registry.server.depot_memory import MemoryDepot
@@ -186,7 +185,7 @@ def test_what_the_listener_refuses_of_a_body_is_a_sentence_too(
     door: Door, serve: Serve, path: str, most: int
 ) -> None:
     """Whether its length was stated, or it comes in chunks; and where it does not come."""
-    served, token = serve(door.guard, limits=Limits(linger=0.05)), ada(door)
+    served, token = serve(door.guard, linger=0.05), ada(door)
     for words, body in (
         (f"Content-Length: {most + 1}", ""),
         ("Transfer-Encoding: chunked", f"{most + 1:x}\r\n{'x' * (most + 1)}\r\n"),
