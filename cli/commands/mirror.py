@@ -165,10 +165,21 @@ def _check(invocation: Invocation, wanted: SyncFile, *, delete: bool, watch: boo
             naming.agree_to_host(invocation, _with_host(entry.destination), to)
         except InvalidError as error:
             raise InvalidError(f"{where}{error.message}", hint=error.hint) from None
-        if delete and "{tag}" in entry.destination:
-            raise InvalidError(f"{where}--delete-extraneous cannot tell what {{tag}} made at the destination")
+        if delete:
+            _deletable(entry.destination, where)
     if delete and watch and not invocation.settings.on("yes"):
         raise InvalidError("--watch with --delete-extraneous asks nobody", hint="say --yes if that is meant")
+
+
+def _deletable(destination: str, where: str) -> None:
+    """InvalidError where what is deleted may be of a repository that a list left out, or that a tag made."""
+    if "{tag}" in destination:
+        raise InvalidError(f"{where}--delete-extraneous cannot tell what {{tag}} made at the destination")
+    if "{repository}" in destination:
+        raise InvalidError(
+            f"{where}--delete-extraneous cannot tell which repositories {{repository}} brings together",
+            hint="leave it out: each goes to the same path below the destination",
+        )
 
 
 def _with_host(destination: str) -> str:

@@ -73,10 +73,12 @@ class Looking:
         size = sum(
             blob.size
             for blob in self._blobs(pair, manifest, 0)
-            if self._counts_first(pair, blob)
-            and self._asked(pair, Side.DESTINATION, lambda: pair.destination.size(pair.to, blob)) is None  # noqa: B023 - called at once
+            if self._counts_first(pair, blob) and self._is_missing(pair, blob)
         )
         return Done(manifest.digest, would_move=size)
+
+    def _is_missing(self, pair: Pair, blob: Descriptor) -> bool:
+        return self._asked(pair, Side.DESTINATION, lambda: pair.destination.size(pair.to, blob)) is None
 
     def _blobs(self, pair: Pair, manifest: Manifest, depth: int) -> Iterator[Descriptor]:
         if depth > _DEEPEST:

@@ -215,6 +215,15 @@ def test_nothing_is_deleted_where_the_source_has_nothing_or_its_list_fails(
     assert tags(ferry, f"{to}/gone") == ["v1"]
 
 
+def test_nothing_is_deleted_where_a_list_cannot_tell_what_a_template_brings_together(ferry: Ferry) -> None:
+    """A catalogue that is cut short leaves out a/x, whose tags at the destination then look extraneous."""
+    for template in ("{repository}", "one-{tag}"):
+        words = ("mirror", "localhost:1/team", f"localhost:1/copy/{template}", "--delete-extraneous", "--yes")
+        done = ferry(*words)
+        assert done.code == 2
+        assert "--delete-extraneous cannot tell" in done.err
+
+
 def test_where_only_manifests_can_be_deleted_none_goes_that_a_tag_needs_which_stays(
     team: str, docker_registry: Registry, own: str, ferry: Ferry
 ) -> None:
