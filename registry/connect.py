@@ -20,6 +20,7 @@ from registry.net.http import Http
 from registry.net.network import Network
 from registry.net.throttle import Meter, Throttled
 from registry.targets.direct import Direct
+from registry.targets.manifest_push import PushOptions
 from registry.targets.methods import Methods, memory_methods
 from registry.targets.peer import Peer
 from registry.targets.refused import Refused
@@ -99,11 +100,11 @@ class Registries:
             scheme = "http" if plain else "https"
         return Origin.of(f"http://{host}") if scheme == "http" else secure
 
-    def remote(self, name: Name, visibility: str = "") -> Remote:
-        """The registry a name is in, asked as whom we are in its repository; `visibility` as in `Remote`."""
-        return self.remote_at(self.origin(name), name.repository, visibility)
+    def remote(self, name: Name, options: PushOptions | None = None) -> Remote:
+        """The registry a name is in, asked as whom we are in its repository; `options` of what is pushed."""
+        return self.remote_at(self.origin(name), name.repository, options)
 
-    def remote_at(self, origin: Origin, repository: str = "", visibility: str = "") -> Remote:
+    def remote_at(self, origin: Origin, repository: str = "", options: PushOptions | None = None) -> Remote:
         """The registry at `origin`, asked as whom we are in `repository` (or a namespace) there."""
         peer = Peer(self.session(origin, repository), origin, self._now)
         return Remote(
@@ -111,7 +112,7 @@ class Registries:
             self._uploads,
             Direct(self.bare(origin)),
             methods=self._methods,
-            visibility=visibility,
+            options=options or PushOptions(),
             refused=self._refused[origin],
         )
 

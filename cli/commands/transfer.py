@@ -9,6 +9,7 @@ from cli.options import MOVING, NETWORK, STORE, Invocation, command
 from cli.transfers import PlannedCopy
 from registry.errors import InvalidError
 from registry.model.names import DEFAULT_TAG, Name, split_scheme
+from registry.targets.manifest_push import PushOptions
 
 
 @command(*STORE, *NETWORK, *MOVING, goes_on=True)
@@ -64,7 +65,7 @@ def push(
             return PlannedCopy(
                 store,
                 name,
-                opened.remote(to, visibility),
+                opened.remote(to, PushOptions(visibility)),
                 to,
                 transfers.route(str(name), to.text),
                 near,

@@ -32,8 +32,8 @@ from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import Span
-from registry.targets.remote import Remote, reading
-from registry.targets.upload import writing
+from registry.targets.access import reading, writing
+from registry.targets.remote import Remote
 from registry.wire import faults, routes
 from registry.wire.bodies import read_body
 from registry.wire.challenges import Challenge, parse_challenges

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from registry.diagnose.findings import Finding, note, ok
 from registry.errors import ProtocolError, Reason, RegistryError
 from registry.model.names import Name
+from registry.targets.access import writing
 from registry.targets.peer import Peer
-from registry.targets.upload import writing
 from registry.wire import routes
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response

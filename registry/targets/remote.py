@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 
 from registry.contracts import Intake, Publication, Reading
 from registry.errors import (
-    CorruptError,
     DeniedError,
     InvalidError,
-    MissingBlobsError,
     NotFoundError,
     ProtocolError,
     Reason,
@@ -23,45 +21,31 @@ from registry.errors import (
 )
 from registry.model.digests import Digest
 from registry.model.manifests import (
-    DOCKER_INDEX,
-    DOCKER_MANIFEST,
     MANIFEST_BYTES,
-    OCI_ARTIFACT,
-    OCI_INDEX,
-    OCI_MANIFEST,
     Descriptor,
     Manifest,
 )
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets import referrers
+from registry.targets.access import reading
 from registry.targets.checks import check_digest, garbled, span_of
 from registry.targets.direct import Direct
 from registry.targets.listing import PAGE, listed
+from registry.targets.manifest_push import ACCEPT, ManifestPush, PushOptions
 from registry.targets.methods import Methods, memory_methods
 from registry.targets.mounted import MountedIntake
 from registry.targets.peer import Peer
 from registry.targets.publications import publications
 from registry.targets.refused import Refused
 from registry.targets.sessions import Sessions, memory_sessions
-from registry.targets.upload import FIRST_PART, SMALL_BYTES, UploadIntake, writing
+from registry.targets.upload import FIRST_PART, SMALL_BYTES, UploadIntake
 from registry.wire import faults, routes
-from registry.wire.faults import Refusal
-from registry.wire.headers import Headers
 from registry.wire.immutable import IMMUTABLE
-from registry.wire.messages import Access, Request, Response
-from registry.wire.visibility import DENIED, VISIBILITY
+from registry.wire.messages import Access, Response
 
-_ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_INDEX, OCI_ARTIFACT))}
 _SENTENCE = 500  # characters of why a registry does not do something
 _NO_HEAD = (400, 405, 501)  # it answers GET only, or tells nobody but who asks in another way what is wrong
-_KIND_REFUSED = (400, 405, 406, 415, 422)
-_BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
-
-
-def reading(name: Name) -> Access:
-    """The right to read where `name` is."""
-    return Access(name.repository)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +54,7 @@ class Remote:
 
     With `direct`, blobs go past it to its storage where it offers that. `methods` remembers how it takes
     bytes, `refused` what it does not do; `first_part` is how many bytes an upload's first PATCH brings.
-    `visibility`: "public" or "private" for what is published, in force before anybody sees it; "" leaves it.
+    `options` is what a push asks for besides.
     """
 
     peer: Peer
@@ -78,7 +62,7 @@ class Remote:
     direct: Direct | None = None
     first_part: int = FIRST_PART
     methods: Methods = field(default_factory=memory_methods)
-    visibility: str = ""
+    options: PushOptions = field(default_factory=PushOptions)
     refused: Refused = field(default_factory=Refused)
     immutable: dict[str, tuple[Digest, str]] = field(default_factory=dict)  # by name: it stays, and why
 
@@ -88,7 +72,7 @@ class Remote:
         """The manifest; ProtocolError if it breaks a rule, CorruptError if it is not the digest's."""
         doing = f"reading the manifest of {name}"
         path = routes.manifest(name.repository, name.reference)
-        response = self.peer.ask("GET", path, doing, ok=(200,), access=reading(name), headers=_ACCEPT)
+        response = self.peer.ask("GET", path, doing, ok=(200,), access=reading(name), headers=ACCEPT)
         raw = self.peer.read(response, MANIFEST_BYTES, doing)
         if faults.is_web_page(raw):
             raise faults.web_page(doing, self.peer.host)
@@ -112,7 +96,7 @@ class Remote:
         path = routes.manifest(name.repository, name.reference)
         ok = (200, *_NO_HEAD)
         try:
-            response = self.peer.ask("HEAD", path, doing, ok=ok, access=reading(name), headers=_ACCEPT)
+            response = self.peer.ask("HEAD", path, doing, ok=ok, access=reading(name), headers=ACCEPT)
             digest = Digest.parse(response.headers.get("Docker-Content-Digest"))
             if why := response.headers.get(IMMUTABLE):
                 self.immutable[str(name)] = digest, faults.printable(why)[:_SENTENCE]
@@ -208,43 +192,8 @@ class Remote:
     # --- writing -----------------------------------------------------------------------------------
 
     def prepare(self, name: Name, manifest: Manifest) -> None:
-        """A registry says itself what it does not take; but one that cannot hide a model must not get it.
-
-        Nor is anything sent where it has said that the tag stays another manifest's.
-        """
-        digest, why = self.immutable.get(str(name), (manifest.digest, ""))
-        if digest != manifest.digest:
-            raise ProtocolError(
-                f"publishing {name}: {self.peer.host} refuses it: {why}; nothing was sent",
-                host=self.peer.host,
-                name=str(name),
-                reason=Reason.TAG_IMMUTABLE,
-            )
-        if not self.visibility:
-            return
-        doing = f"asking whether {name} can be made {self.visibility}"
-        path = routes.manifest(name.repository, name.reference)
-        answer = self.peer.transport(
-            Request("HEAD", f"{self.peer.origin}{path}", Headers(_ACCEPT), access=writing(name))
-        )
-        answer.close()
-        if answer.status not in (200, 404):
-            raise self.peer.error_of(self.peer.refusal(answer, doing), doing)
-        said = answer.headers.get(VISIBILITY)
-        if said == DENIED:
-            raise DeniedError(
-                f"{doing}: only its owner says so at {self.peer.host}; nothing was sent",
-                host=self.peer.host,
-                name=str(name),
-                reason=Reason.NOT_ALLOWED,
-            )
-        if not said:
-            raise ProtocolError(
-                f"{doing}: {self.peer.host} cannot do that at a push; nothing was sent",
-                host=self.peer.host,
-                name=str(name),
-                reason=Reason.VISIBILITY_UNSUPPORTED,
-            )
+        """Refuse what the registry has said, or says now, that it would refuse at the end."""
+        self._push.check(name, manifest)
 
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | None:
         """A mount where `near` is another repository here, else an upload; a remembered one goes on."""
@@ -304,57 +253,11 @@ class Remote:
 
     def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
         """Put the manifest and read it back: done only when exactly those bytes are returned."""
-        if was == manifest.digest and not self.visibility:
-            return
-        doing = f"publishing {name}"
-        path = routes.manifest(name.repository, name.reference)
-        said = {VISIBILITY: self.visibility} if self.visibility else {}
-        headers = Headers({"Content-Type": manifest.media_type, **said})
-        response = self.peer.transport(
-            Request("PUT", f"{self.peer.origin}{path}", headers, manifest.raw, access=writing(name))
-        )
-        if response.status not in (200, 201, 202):
-            raise self._unpublished(self.peer.refusal(response, doing), name, manifest, doing)
-        self.refused.blobs.difference_update((name.repository, blob.digest) for blob in manifest.blobs())
-        if self.visibility and response.headers.get(VISIBILITY) != self.visibility:
-            raise ProtocolError(
-                f"{doing}: it is published, and {self.peer.host} does not say that it is {self.visibility}",
-                host=self.peer.host,
-                name=str(name),
-            )
-        if self._read_back(path, name) != manifest.raw:
-            raise CorruptError(
-                f"{doing}: {self.peer.host} returns another manifest than was sent",
-                host=self.peer.host,
-                name=str(name),
-                hint="somebody may have pushed the same name at the same time; push again",
-            )
+        self._push.publish(name, manifest, was)
 
-    def _read_back(self, path: str, name: Name) -> bytes:
-        """The manifest as the registry gives it; an error says that it is published all the same."""
-        doing = f"{name} is published; reading it back"
-        again = self.peer.ask("GET", path, doing, ok=(200,), access=reading(name), headers=_ACCEPT)
-        return self.peer.read(again, MANIFEST_BYTES, doing)
-
-    def _unpublished(self, refusal: Refusal, name: Name, manifest: Manifest, doing: str) -> RegistryError:
-        """The error for a manifest that was refused; an OCI-only registry refuses Docker's kind so.
-
-        A blob that it misses and said that it holds (a cache that passes questions on) is not believed again.
-        """
-        error = self.peer.error_of(refusal, doing, writing=True)
-        if refusal.code in _BLOB_UNKNOWN:
-            missing = tuple(blob.digest for blob in manifest.blobs() if str(blob.digest) in refusal.digests)
-            self.refused.blobs.update((name.repository, digest) for digest in missing)
-            message = f"{error.message}; it took that blob before, or said that it has it"
-            return MissingBlobsError(message, missing, host=self.peer.host, name=str(name))
-        if refusal.status not in _KIND_REFUSED or not isinstance(error, ProtocolError):
-            return error
-        return ProtocolError(
-            f"{doing}: {self.peer.host} refuses a manifest of type {manifest.media_type} "
-            f"({refusal.status}{refusal.words and ': '}{refusal.words})",
-            host=self.peer.host,
-            reason=Reason.DOCKER_MANIFEST if manifest.media_type == DOCKER_MANIFEST else Reason.NONE,
-        )
+    @property
+    def _push(self) -> ManifestPush:
+        return ManifestPush(self.peer, self.refused, self.immutable, self.options)
 
     def refer(self, name: Name, found: Sequence[Descriptor]) -> None:
         """Have `found`, which are here, listed as referring to `name`; most registries do that themselves."""

@@ -23,6 +23,7 @@ from registry.errors import (
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
+from registry.targets.access import reading, writing
 from registry.targets.method_choice import LEAST_CHUNK, MOST_CHUNK, MethodChoice, MiB, amount
 from registry.targets.methods import Method, Methods
 from registry.targets.peer import Peer
@@ -45,11 +46,6 @@ _GONE = (404, 410)
 _TOO_LARGE = 413
 # What the closing PUT says when other bytes arrived than the digest's.
 _WRONG_BYTES = ("DIGEST_INVALID", "SIZE_INVALID", "BLOB_UPLOAD_INVALID")
-
-
-def writing(name: Name, mounted_from: str = "") -> Access:
-    """The right to write where `name` is, and to take a blob over from another repository there."""
-    return Access(name.repository, ("pull", "push"), mounted_from)
 
 
 class UploadIntake:
@@ -357,7 +353,7 @@ class UploadIntake:
     def _is_there(self) -> bool:
         """Whether the blob is there, although the answer to its PUT was lost."""
         path = routes.blob(self._name.repository, self._blob.digest)
-        access = Access(self._name.repository)
+        access = reading(self._name)
         return (
             self._peer.transport(Request("HEAD", f"{self._peer.origin}{path}", access=access)).status == 200
         )

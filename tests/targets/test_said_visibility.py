@@ -11,6 +11,7 @@ from registry_double import ORIGIN
 from registry.errors import DeniedError, ProtocolError, Reason
 from registry.model.manifests import DOCKER_MANIFEST, Manifest
 from registry.model.names import Name
+from registry.targets.manifest_push import PushOptions
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.wire.headers import Headers
@@ -39,7 +40,7 @@ def says(status: int, visibility: str = "", body: bytes = b"") -> Response:
 
 
 def remote(far: Far, visibility: str = "private") -> Remote:
-    return Remote(Peer(far, ORIGIN, now=lambda: 0.0), visibility=visibility)
+    return Remote(Peer(far, ORIGIN, now=lambda: 0.0), options=PushOptions(visibility))
 
 
 @pytest.mark.parametrize("status", [200, 404])
