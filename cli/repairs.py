@@ -146,8 +146,7 @@ class _Repair:
     def _origin(self, name: Name) -> Name:
         if self._place is not None:
             return self._place
-        known = self._store.origins.get(name)
-        return known.name if known is not None else name
+        return self._store.origins.asked(name)
 
     @contextlib.contextmanager
     def _noted(self, name: Name) -> Iterator[None]:

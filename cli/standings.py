@@ -32,7 +32,7 @@ _COSTING = (Standing.OUTDATED, Standing.DIVERGED, Standing.UNKNOWN)
 class Compared:
     """One model: what it is here and there, and the bytes that fetching it would cost.
 
-    `origin` is the name it has at its registry.
+    `origin` is the name it has at its registry, or would have if it was made here.
     """
 
     name: Name
@@ -100,21 +100,22 @@ class _Comparison:
     def _row(self, name: Name) -> Compared:
         with sources.telling_tags(self._store, name):
             manifest = self._store.resolve(name)
-        known = self._store.origins.get(name)
-        origin = known.name if known else name
+        known, here = self._store.origins.get(name), manifest.digest
+        if known == ModelOrigin(None, here):
+            return Compared(name, name, here, standing=Standing.MADE_HERE)
+        origin = self._store.origins.asked(name)
         if _runs_in_the_cloud(manifest):
-            return Compared(name, origin, manifest.digest)
+            return Compared(name, origin, here)
         remote = self._opened.remote(origin)
         there = self._asked(origin.host, lambda: _digest(lambda: remote.digest(origin)))
-        here = manifest.digest
         was_there = origin.with_reference(here)
         found = standing(
             here,
-            known.digest if known else None,
+            known.digest if known and known.name else None,
             there,
             lambda: self._asked(origin.host, lambda: _digest(lambda: remote.digest(was_there))) is not None,
         )
-        if found is Standing.CURRENT and (known is None or known.digest != here):
+        if found is Standing.CURRENT and known != ModelOrigin(origin, here):
             self._store.origins.put(name, ModelOrigin(origin, here))
         cost = None
         if found in _COSTING:

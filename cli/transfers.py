@@ -92,8 +92,7 @@ def published(store: Store, name: Name, to: Name, report: Report) -> None:
     """What was published where it came from is no change of this store any more."""
     from registry.targets.origins import ModelOrigin
 
-    known = store.origins.get(name)
-    if to == (known.name if known is not None else name):
+    if to == store.origins.asked(name):
         store.origins.put(name, ModelOrigin(to, report.manifest.digest))
 
 

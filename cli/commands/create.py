@@ -43,6 +43,7 @@ def create(invocation: Invocation, name: str, file: str) -> None:
         invocation.terminal.note(f"ferry: {visible(warning)}")
     with sources.store(invocation, invocation.terminal.note) as store:
         report = copy(built, store, to, to=to, options=Options())
+        store.origins.put_made_here(to, report.manifest.digest)
     if invocation.terminal.json:
         invocation.terminal.document({**document(report), "warnings": list(built.warnings)})
     elif not invocation.settings.on("quiet"):

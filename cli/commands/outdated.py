@@ -17,10 +17,11 @@ from registry.model.standing import Standing
 from registry.targets.store import Store
 from registry.transfer.retry import Stopped
 
-_QUIET = (Standing.CURRENT, Standing.ONLY_HERE, Standing.CLOUD)
+_QUIET = (Standing.CURRENT, Standing.ONLY_HERE, Standing.MADE_HERE, Standing.CLOUD)
 _SENTENCES = {
     Standing.CURRENT: "{name} is up to date",
     Standing.ONLY_HERE: "{name} is only here: {host} has no {origin}",
+    Standing.MADE_HERE: "{name} was made here: there is no registry to update it from",
     Standing.CLOUD: "{name} runs in the cloud, and nothing of it is kept here",
     Standing.CHANGED: "{name} was changed here since it was pulled",
     Standing.DIVERGED: "{name} was changed here and at {host} since it was pulled",
@@ -127,7 +128,7 @@ def _document(row: Row) -> Document:
         "state": str(row.standing),
         "digest": str(row.here),
         "there": str(row.there) if row.there else None,
-        "origin": str(row.origin),
+        "origin": str(row.origin) if row.standing is not Standing.MADE_HERE else None,
         "cost": row.cost,
     }
 

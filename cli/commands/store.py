@@ -37,6 +37,7 @@ def cp(invocation: Invocation, source: str, destination: str, remote: bool) -> i
         with sources.telling_tags(store, name):
             store.copy_name(name, to)
         digest = store.resolve(to).digest
+        store.origins.put_made_here(to, digest)
     if invocation.terminal.json:
         invocation.terminal.document({"name": str(to), "digest": str(digest)})
     else:

@@ -17,6 +17,7 @@ class Standing(StrEnum):
     DIVERGED = "diverged"  # it moved here, and there too
     UNKNOWN = "unknown"  # here is another than there, and nothing says which of them moved
     ONLY_HERE = "only here"  # its registry has no such name
+    MADE_HERE = "made here"  # its registry was never asked for it
     CLOUD = "cloud"  # it runs elsewhere, nothing of it is kept here
 
 

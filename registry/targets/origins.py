@@ -1,4 +1,4 @@
-"""Where a model of the store was fetched from, and what it was then.
+"""Where a model of the store was fetched from, or that it was made here; and what it was then.
 
 So that a tag which moved here is told from one that moved there. A hint: losing it costs a question.
 """
@@ -21,9 +21,12 @@ _LONGEST = 4096
 
 @dataclass(frozen=True, slots=True)
 class ModelOrigin:
-    """The name that was asked for a model at its registry, and the digest it stood for."""
+    """The name that was asked for a model at its registry, and the digest it stood for.
 
-    name: Name
+    `name` is None where the model was made here, and no registry knows of it.
+    """
+
+    name: Name | None
     digest: Digest
 
 
@@ -41,15 +44,22 @@ class Origins:
             told = json.loads(read_bounded(self._path(name), _LONGEST))
             if told["name"] != _key(name):
                 return None
-            return ModelOrigin(Name.parse(told["origin"]), Digest.parse(told["digest"]))
+            origin = None if told["origin"] is None else Name.parse(told["origin"])
+            return ModelOrigin(origin, Digest.parse(told["digest"]))
         except (RegistryError, ValueError, TypeError, KeyError, RecursionError):
             return None
+
+    def asked(self, name: Name) -> Name:
+        """What a registry is asked for: the name the model was fetched by, else its own."""
+        known = self.get(name)
+        return known.name if known is not None and known.name is not None else name
 
     def put(self, name: Name, origin: ModelOrigin) -> None:
         """Remember it; where that is not possible, nothing fails."""
         if self.get(name) == origin:
             return
-        told = {"name": _key(name), "origin": origin.name.text, "digest": str(origin.digest)}
+        asked = origin.name.text if origin.name is not None else None
+        told = {"name": _key(name), "origin": asked, "digest": str(origin.digest)}
         with contextlib.suppress(RegistryError):
             write_atomic(
                 self._path(name),
@@ -58,6 +68,12 @@ class Origins:
                 owner=self.owner,
                 durably=False,
             )
+
+    def put_made_here(self, name: Name, digest: Digest) -> None:
+        """Remember that nobody need be asked for it; what came from somewhere else was changed here."""
+        known = self.get(name)
+        if known is None or known.name is None:
+            self.put(name, ModelOrigin(None, digest))
 
     def forget(self, name: Name) -> None:
         """No longer remember it."""

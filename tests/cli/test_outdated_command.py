@@ -165,6 +165,49 @@ def test_what_is_only_here_and_what_runs_in_the_cloud_is_said(ferry: Ferry, regi
     assert asked.code == 3 and "is only here" in asked.err
 
 
+def test_nobody_is_asked_for_what_was_made_here(ferry: Ferry, pulled: str) -> None:
+    weights = Path(__file__).parents[2] / "fixtures" / "tiny.gguf"
+    made = "127.0.0.1:1/acme/mine:latest"  # nobody answers there: asking would be exit 6
+    ferry("create", made, "-f", "-", stdin=f"FROM {weights}\n").well()
+    ferry("cp", made, "127.0.0.1:1/acme/mine:backup").well()
+    ferry("cp", pulled, "127.0.0.1:1/acme/kept").well()
+
+    told = ferry("outdated", "--format", "json").well().json
+    table = ferry("outdated", "--verbose").well().out
+    asked = ferry("update", made).well()
+
+    assert {row["name"]: row["state"] for row in told} == {
+        pulled: "current",
+        made: "made here",
+        "127.0.0.1:1/acme/mine:backup": "made here",
+        "127.0.0.1:1/acme/kept:latest": "made here",
+    }
+    assert [row["origin"] for row in told if row["state"] == "made here"] == [None] * 3
+    assert table.count("made here") == 3
+    assert asked.out == f"{made} was made here: there is no registry to update it from\n"
+    assert "up to date" in ferry("update", "--all").well().out
+
+
+def test_what_was_made_here_and_published_under_its_name_is_compared_again(
+    ferry: Ferry, name: str, publish: Publish
+) -> None:
+    weights = Path(__file__).parents[2] / "fixtures" / "tiny.gguf"
+    ferry("create", name, "-f", "-", stdin=f"FROM {weights}\n").well()
+    assert states(ferry) == {name: "made here"}
+    ferry("push", name).well()
+    publish(NEW)
+    assert states(ferry) == {name: "outdated"}
+
+    ferry("create", name, "-f", "-", stdin=f"FROM {weights}\nSYSTEM another\n").well()
+    assert states(ferry) == {name: "diverged"}, "what a registry has was changed here"
+
+
+def test_what_stock_ollama_wrote_over_a_model_made_here_is_asked_for(ferry: Ferry, pulled: str) -> None:
+    ferry("cp", pulled, "127.0.0.1:1/acme/mine").well()
+    put_model(ferry.models, "127.0.0.1:1/acme/mine/latest", weights=NEW)
+    assert ferry("outdated", "127.0.0.1:1/acme/mine").code == 6
+
+
 def test_update_wants_names_or_all(ferry: Ferry) -> None:
     assert ferry("update").code == 2
     assert ferry("update", "tiny", "--all").code == 2
