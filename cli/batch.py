@@ -34,13 +34,16 @@ def each(
         return 0
     documents: list[Document] = []
     failures: list[tuple[str, RegistryError]] = []
+    told: set[str] = set()
     for item in items:
         try:
             document, text = _named(item, act)
         except RegistryError as error:
             failures.append((str(item), error))
             documents.append(error_document(error))
-            complain(error, invocation.terminal, short=invocation.terminal.json)
+            if error.message not in told:  # a host that is down is said once
+                complain(error, invocation.terminal, short=invocation.terminal.json)
+            told.add(error.message)
         else:
             documents.append(document)
             if not invocation.terminal.json:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from cli import sources
 from cli.options import Invocation
+from cli.render import visible
 from registry.connect import Registries
 from registry.errors import NotFoundError, RegistryError, Side, TransientError
 from registry.model.digests import Digest
@@ -18,7 +19,8 @@ from registry.model.names import Name
 from registry.model.standing import Standing, standing
 from registry.targets.origins import ModelOrigin
 from registry.targets.store import Store
-from registry.transfer.retry import Patience, Rule
+from registry.transfer.engine import Engine
+from registry.transfer.retry import Rule, Stopped
 from registry.transfer.side_by_side import side_by_side
 
 T = TypeVar("T")
@@ -65,9 +67,14 @@ def every(store: Store) -> list[Name]:
     return sorted((entry.name for entry in store.entries()), key=str)
 
 
-def compared(invocation: Invocation, store: Store, opened: Registries, names: Sequence[Name]) -> list[Row]:
-    """Each of `names`, in their order; what cannot be told of one is its error, and stops no other."""
-    compare = _Comparison(invocation, store, opened)
+def compared(
+    invocation: Invocation, store: Store, opened: Registries, engine: Engine, names: Sequence[Name]
+) -> list[Row]:
+    """Each of `names`, in their order; what cannot be told of one is its error, and stops no other.
+
+    Stopped once the engine was.
+    """
+    compare = _Comparison(invocation, store, opened, engine)
     rows: dict[int, Row] = {}
     tasks = [partial(compare.numbered, number, name) for number, name in enumerate(names)]
     for result in side_by_side(tasks, _AT_ONCE):
@@ -78,13 +85,15 @@ def compared(invocation: Invocation, store: Store, opened: Registries, names: Se
 
 
 class _Comparison:
-    """Asks the registries; one that nobody reaches is asked once."""
+    """Asks the registries; of one that patience ended with, every model has the same error."""
 
-    def __init__(self, invocation: Invocation, store: Store, opened: Registries) -> None:
+    def __init__(self, invocation: Invocation, store: Store, opened: Registries, engine: Engine) -> None:
         self._store = store
         self._opened = opened
-        self._unreachable: dict[str, TransientError] = {}
-        self._patience: dict[str, Patience] = {}
+        self._engine = engine
+        self._note = invocation.terminal.note
+        self._waited_for: set[str] = set()
+        self._given_up: dict[str, TransientError] = {}
         self._lock = threading.Lock()
         wish = invocation.settings.get("give_up_after")
         self._rule = Rule(give_up_after=min(wish, _PATIENCE.give_up_after)) if wish else _PATIENCE
@@ -107,35 +116,54 @@ class _Comparison:
         if _runs_in_the_cloud(manifest):
             return Compared(name, origin, here)
         remote = self._opened.remote(origin)
-        there = self._asked(origin.host, lambda: _digest(lambda: remote.digest(origin)))
+        there = self._asked(origin, lambda: _digest(lambda: remote.digest(origin)))
         was_there = origin.with_reference(here)
         found = standing(
             here,
             known.digest if known and known.name else None,
             there,
-            lambda: self._asked(origin.host, lambda: _digest(lambda: remote.digest(was_there))) is not None,
+            lambda: self._asked(origin, lambda: _digest(lambda: remote.digest(was_there))) is not None,
         )
         if found is Standing.CURRENT and known != ModelOrigin(origin, here):
             self._store.origins.put(name, ModelOrigin(origin, here))
         cost = None
         if found in _COSTING:
-            newer = self._asked(origin.host, lambda: remote.resolve(origin))
+            newer = self._asked(origin, lambda: remote.resolve(origin))
             cost = sum(self._store.missing(blob) for blob in newer.blobs())
         return Compared(name, origin, here, there, found, cost)
 
-    def _asked(self, host: str, call: Callable[[], T]) -> T:
-        """What a registry answers, with some patience; one that was not reached before gets none."""
-        with self._lock:
-            patience = self._patience.setdefault(host, Patience(self._rule))
-            before = self._unreachable.get(host)
-        if before is not None:
-            raise TransientError(before.message, **before.details)
+    def _asked(self, origin: Name, call: Callable[[], T]) -> T:
+        """What a registry answers, with some patience; one that was given up before gets none."""
+        if (before := self._given_up.get(origin.host)) is not None:
+            raise _same(before)
+        patience = self._engine.patience(origin, origin)
+        patience.rule = self._rule
+        patience.note = partial(self._waits, origin.host)
         try:
             return patience.retry(call, Side.SOURCE)
         except TransientError as error:
+            if patience.stop.is_set():
+                raise Stopped from error
             with self._lock:
-                self._unreachable[host] = error
-            raise
+                first = self._given_up.setdefault(origin.host, error)
+            raise _same(first) from error
+        finally:
+            self._engine.over(patience)
+
+    def _waits(self, host: str, why: str) -> None:
+        """Say once of a host that it is waited for, however many models want it."""
+        with self._lock:
+            first = host not in self._waited_for
+            self._waited_for.add(host)
+        if first:
+            self._note(f"ferry: {visible(why)}")
+
+
+def _same(error: TransientError) -> TransientError:
+    """The same for another model."""
+    another = TransientError(error.message, **error.details)
+    another.name = ""
+    return another
 
 
 def _digest(ask: Callable[[], Digest]) -> Digest | None:

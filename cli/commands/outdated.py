@@ -42,7 +42,9 @@ def outdated(invocation: Invocation, names: tuple[str, ...]) -> int:
     """
     wanted = [naming.parse(invocation, name) for name in names]
     with sources.store(invocation) as store, sources.connections(invocation) as opened:
-        rows = standings.compared(invocation, store, opened, wanted or standings.every(store))
+        engine = transfers.engine(invocation, transfers.watcher_of_many(invocation), opened)
+        transfers.stopped_by(engine)
+        rows = standings.compared(invocation, store, opened, engine, wanted or standings.every(store))
     errors = [row.error for row in rows if isinstance(row, Failed)]
     if invocation.terminal.json:
         invocation.terminal.document([_document(row) for row in rows])
@@ -73,7 +75,7 @@ def update(invocation: Invocation, names: tuple[str, ...], everything: bool) -> 
     with sources.store(invocation, watcher.note) as store, sources.connections(invocation) as opened:
         copies = transfers.Copies(invocation, watcher, opened)
         transfers.stopped_by(copies.engine)
-        rows = standings.compared(invocation, store, opened, wanted or standings.every(store))
+        rows = standings.compared(invocation, store, opened, copies.engine, wanted or standings.every(store))
 
         def act(row: Row) -> tuple[Document, str]:
             if copies.engine.options.stop.is_set():
@@ -141,6 +143,9 @@ def _tell(invocation: Invocation, rows: Sequence[Row], *, whole: bool) -> None:
         invocation.terminal.table(head, [_cells(row) for row in shown])
     late = [row for row in good if row.standing is Standing.OUTDATED]
     models = f"{len(good)} model{'s' * (len(good) != 1)}"
+    if not good and rows:
+        invocation.terminal.line("nothing could be compared")
+        return
     if failed := len(rows) - len(good):
         models = f"{models} compared, {failed} could not be"
     if not late:

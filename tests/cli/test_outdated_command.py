@@ -10,6 +10,7 @@ from invariants import check_store
 from peers import Registry, ferry_server
 from person import Ferry
 from shelf import LAYERS, put_model
+from spy import Spy, reply
 
 Publish = Callable[[bytes], None]
 
@@ -135,19 +136,28 @@ def test_a_model_with_another_name_here_is_compared_with_where_it_came_from(
 
 
 @pytest.mark.usefixtures("pulled")
-def test_one_that_fails_does_not_stop_the_others(ferry: Ferry, publish: Publish) -> None:
+def test_a_host_that_is_down_is_told_once_and_does_not_stop_the_others(
+    ferry: Ferry, publish: Publish
+) -> None:
     publish(NEW)
-    for number in range(3):
-        put_model(ferry.models, f"127.0.0.1:1/acme/gone{number}/latest")
-
-    told = ferry("outdated", "--format", "json")
-    done = ferry("update", "--all", "--format", "json")
+    with Spy((reply(503),)) as spy:
+        busy = spy.netloc
+        for number in range(12):
+            put_model(ferry.models, f"{busy}/acme/gone{number}/latest")
+            put_model(ferry.models, f"127.0.0.1:1/acme/gone{number}/latest")
+        told = ferry("outdated", "--format", "json", FERRY_GIVE_UP_AFTER="1s")
+        done = ferry("update", "--all", "--format", "json", FERRY_GIVE_UP_AFTER="1s")
 
     assert told.code == done.code == 6
-    assert told.err.count("refused the connection") == 1, "a host that is down is said once"
-    assert sorted(str(row.get("state")) for row in told.json) == ["None"] * 3 + ["outdated"]
+    for run in (told, done):
+        complaints = [line for line in run.err.splitlines() if "trying again" not in line]
+        assert sum("refused the connection" in line for line in complaints) == 1, run.err
+        assert sum("answered 503" in line for line in complaints) == 1, run.err
+        failed = [row["error"] for row in run.json if "error" in row]
+        assert {error["host"] for error in failed} == {busy, "127.0.0.1:1"}
+        assert len({error["name"] for error in failed}) == 24
+    assert [row["state"] for row in told.json if "state" in row] == ["outdated"]
     assert [row["tag"] for row in done.json if "tag" in row] == ["moved"]
-    assert all(row["error"]["host"] == "127.0.0.1:1" for row in told.json if "error" in row)
 
 
 def test_what_is_only_here_and_what_runs_in_the_cloud_is_said(ferry: Ferry, registry: Registry) -> None:
