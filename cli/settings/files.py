@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import values
+from cli.settings.lines import Lines
 from registry.disk.pipes import is_pipe, read_pipe
 from registry.errors import InvalidError, StorageError
 from registry.model.names import asked_host, split_scheme
@@ -18,7 +19,6 @@ _FILE_BYTES = 1024 * 1024
 _LINE_OF_ERROR = re.compile(r"\(at line (\d+), column \d+\)$")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[\x20-\x7e\r\n]*?-----END CERTIFICATE-----")
 _CHECK_CA = "check tls_ca, or --tls-ca"
-_TABLE = re.compile(r'\s*\[\s*host\s*\.\s*(?:"([^"]*)"|\'([^\']*)\'|([A-Za-z0-9_-]+))\s*\]')
 
 # Everything that can be set, and what its value may be. The environment spells it FERRY_<NAME>.
 KEYS: Mapping[str, values.Check] = {
@@ -93,28 +93,29 @@ def toml(path: Path, raw: bytes) -> tuple[str, dict[str, Any]]:
 
 def _parse(path: Path, raw: bytes, home: Path | None) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     text, document = toml(path, raw)
+    lines = Lines(text)
     tables = document.pop("host", {})
-    own = _table(path, text, document, KEYS, "", home)
+    own = _table(path, lines, document, KEYS, "", home)
     if not isinstance(tables, dict):
-        raise InvalidError(f'{path}:{_line(text, "", "host")}: host: must be a table, [host."name"]')
+        raise InvalidError(f'{path}:{lines.of("host")}: host: must be a table, [host."name"]')
     hosts = {}
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise InvalidError(f"{path}:{_line(text, '', 'host')}: host.{name}: must be a table")
+            raise InvalidError(f"{path}:{lines.of('host', name)}: host.{name}: must be a table")
         scheme, bare = split_scheme(name)
         host, slash, namespace = bare.partition("/")
-        where = f"{path}:{_line(text, name, next(iter(table), ''))}: host.{name}"
+        where = f"{path}:{lines.of('host', name)}: host.{name}"
         checked(values.host, f"{scheme}://{host}" if scheme else host, where, home)
         keys = NAMESPACE_KEYS if namespace else HOST_KEYS
         if "client_key" in table and "client_cert" not in table:
             raise InvalidError(f"{where}: client_key: means nothing without client_cert beside it")
-        hosts[f"{asked_host(host.lower())}{slash}{namespace}"] = _table(path, text, table, keys, name, home)
+        hosts[f"{asked_host(host.lower())}{slash}{namespace}"] = _table(path, lines, table, keys, name, home)
     return own, hosts
 
 
 def _table(
     path: Path,
-    text: str,
+    lines: Lines,
     table: Mapping[str, object],
     keys: Mapping[str, values.Check],
     host: str,
@@ -122,24 +123,12 @@ def _table(
 ) -> dict[str, Any]:
     own = {}
     for key, value in table.items():
-        where = f"{path}:{_line(text, host, key)}: {f'host.{host}.' if host else ''}{key}"
+        line = lines.of(*(("host", host) if host else ()), key)
+        where = f"{path}:{line}: {f'host.{host}.' if host else ''}{key}"
         if key not in keys:
             raise InvalidError(f"{where}: no such setting", hint=f"there are: {', '.join(keys)}")
         own[key] = checked(keys[key], value, where, home)
     return own
-
-
-def _line(text: str, host: str, key: str) -> int:
-    """The line on which `key` of a host's table (or of the file's head, "") stands; 1 if unknown."""
-    inside = ""
-    wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]|\s*\[\s*{re.escape(key)}[\].]")
-    for number, line in enumerate(text.splitlines(), 1):
-        table = _TABLE.match(line)
-        if table:
-            inside = table[1] or table[2] or table[3]
-        if inside == host and wanted.match(line):
-            return number
-    return 1
 
 
 def checked(check: values.Check, value: object, where: str, home: Path | None) -> object:

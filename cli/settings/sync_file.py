@@ -10,12 +10,12 @@ from typing import Any
 
 from cli import values
 from cli.settings import files
+from cli.settings.lines import Lines
 from registry.errors import InvalidError, NotFoundError
 from registry.model.selection import Selection
 
 REFERRERS = ("changed", "always", "never")
 _TEMPLATE = re.compile(r"\{([^{}]*)\}")
-_TABLE = re.compile(r"\s*\[\[\s*mirror\s*\]\]")
 _MOST = 10_000  # tables of one file
 
 
@@ -64,51 +64,41 @@ def read(path: Path) -> SyncFile:
     if raw is None:
         raise NotFoundError(f"{path} is not there", hint="ferry mirror --file FILE names what to mirror")
     text, document = files.toml(path, raw)
+    lines = Lines(text)
     tables = document.pop("mirror", [])
-    head = _checked(path, text, document, _FILE, -1)
+    head = _checked(path, lines, document, _FILE)
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise InvalidError(f"{path}:{_line(text, -1, 'mirror')}: mirror: must be tables, [[mirror]]")
+        raise InvalidError(f"{path}:{lines.of('mirror')}: mirror: must be tables, [[mirror]]")
     if not tables:
         raise InvalidError(f"{path}: there is nothing to mirror", hint="each source is a table, [[mirror]]")
     if len(tables) > _MOST:
         raise InvalidError(f"{path}: more than {_MOST} tables")
     return SyncFile(
-        tuple(_entry(path, text, table, at) for at, table in enumerate(tables)), head.get("limit_rate")
+        tuple(_entry(path, lines, table, at) for at, table in enumerate(tables)), head.get("limit_rate")
     )
 
 
-def _entry(path: Path, text: str, table: Mapping[str, object], at: int) -> MirrorEntry:
-    own = _checked(path, text, table, _MIRROR, at)
-    where = f"{path}:{_line(text, at, 'source')}"
+def _entry(path: Path, lines: Lines, table: Mapping[str, object], at: int) -> MirrorEntry:
+    own = _checked(path, lines, table, _MIRROR, "mirror", at)
+    where = f"{path}:{lines.of('mirror', at, 'source')}"
     for key in ("source", "destination"):
         if not own.get(key):
-            raise InvalidError(f"{path}:{_line(text, at, '')}: mirror: has no {key}")
+            raise InvalidError(f"{path}:{lines.of('mirror', at)}: mirror: has no {key}")
     if own.get("tags") == ():
-        raise InvalidError(f"{path}:{_line(text, at, 'tags')}: mirror.tags: must name at least one pattern")
+        raise InvalidError(
+            f"{path}:{lines.of('mirror', at, 'tags')}: mirror.tags: must name at least one pattern"
+        )
     selection = Selection(own.get("tags", ("*",)), own.get("exclude", ()), own.get("newest"))
     return MirrorEntry(own["source"], own["destination"], selection, own.get("referrers", "changed"), where)
 
 
 def _checked(
-    path: Path, text: str, table: Mapping[str, object], keys: Mapping[str, values.Check], at: int
+    path: Path, lines: Lines, table: Mapping[str, object], keys: Mapping[str, values.Check], *at: str | int
 ) -> dict[str, Any]:
     own = {}
     for key, value in table.items():
-        where = f"{path}:{_line(text, at, key)}: {'mirror.' if at >= 0 else ''}{key}"
+        where = f"{path}:{lines.of(*at, key)}: {'mirror.' if at else ''}{key}"
         if key not in keys:
             raise InvalidError(f"{where}: no such key", hint=f"there are: {', '.join(keys)}")
         own[key] = files.checked(keys[key], value, where, None)
     return own
-
-
-def _line(text: str, table: int, key: str) -> int:
-    """The line on which `key` of the so-manieth table stands (-1: above all); of "" the table's own."""
-    inside, begins = -1, 1
-    wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]")
-    for number, line in enumerate(text.splitlines(), 1):
-        if _TABLE.match(line):
-            inside += 1
-            begins = number if inside == table else begins
-        if key and inside == table and wanted.match(line):
-            return number
-    return begins

@@ -141,6 +141,40 @@ def test_two_accounts_of_one_registry_work_in_one_copy(
     assert ada("tags", f"{house.host}/ben/copy").code == 3
 
 
+def test_a_mirror_of_many_is_each_account_in_its_namespace(
+    house: House, people: Callable[[str], Ferry], ferry: Ferry
+) -> None:
+    """One file with both directions: neither account alone could read, or write, what the other may."""
+    names = ("ada", "ben")
+    for name in names:
+        put_model(people(name).models, f"{house.host}/{name}/weights/1", weights=b"GGUF" + name.encode())
+        people(name)("push", f"{house.host}/{name}/weights:1").well()
+    ferry.settings(
+        "".join(
+            f'[host."{house.host}/{name}"]\nkey = "{people(name).home}/.ollama/id_ed25519"\n'
+            for name in names
+        )
+    )
+    sync = ferry.home / "sync.toml"
+    sync.write_text(
+        "".join(
+            f'[[mirror]]\nsource = "{house.host}/{one}/weights"\n'
+            f'destination = "{house.host}/{other}/from-{one}"\n'
+            for one, other in (names, names[::-1])
+        )
+    )
+
+    first = ferry("mirror", "--file", sync, "--format", "json").well().json
+    again = ferry("mirror", "--file", sync, "--format", "json").well().json
+
+    assert [row["how"] for row in first] == ["copied"] * 2
+    assert [row["how"] for row in again] == ["present"] * 2
+    assert people("ada")("tags", f"{house.host}/ada/from-ben").code == 0
+    assert people("ada")("tags", f"{house.host}/ben/from-ada").code == 3
+    alone = ferry("mirror", "--file", sync, "--key", people("ada").home / ".ollama" / "id_ed25519")
+    assert alone.code in (3, 4)
+
+
 # --- docker's and Podman's logins ---------------------------------------------------------------------------
 
 

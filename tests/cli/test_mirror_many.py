@@ -291,6 +291,19 @@ def test_what_another_entry_brings_is_not_deleted_and_nothing_is_before_every_li
             "[[mirror]]\nsource='a/b'\ndestination='c.example/b'\ntags=[]\n",
             "sync.toml:4: mirror.tags: must name at least one pattern",
         ),
+        (
+            "[[mirror]]\nsource='a/b'\ndestination='c.example/b'\n# who\n[mirror.extra]\nuser='me'\n",
+            "sync.toml:5: mirror.extra: no such key",
+        ),
+        (
+            "[[mirror]]\nsource='a/b'\ndestination='c.example/b'\ntags=[\n 'extra = 1',\n]\n"
+            "[[mirror]]\nsource='x/y'\ndestination='c.example/b'\nextra.user='me'\n",
+            "sync.toml:10: mirror.extra: no such key",
+        ),
+        (
+            "[[mirror]]\nsource='a/b'\ndestination='c.example/b'\n[accounts.\"a b\"]\nuser='me'\n",
+            "sync.toml:4: accounts: no such key",
+        ),
         ("limit='1M'\n[[mirror]]\n", "sync.toml:1: limit: no such key"),
         ("[mirror]\nsource='a/b'\n", "sync.toml:1: mirror: must be tables"),
         ("[[mirror]\n", "sync.toml:1: not TOML"),

@@ -251,6 +251,10 @@ def test_a_proxy_without_a_scheme_is_an_http_proxy_and_a_bad_one_is_named(tmp_pa
         ('yes = true\n\n[host."a.example"]\nproxy = "http://p:1"\n[host."b.example"]\nproxy = 3\n', 6),
         ("[host.a]\nplain_http = true\n[host.'b.example']\nplain_http = 3\n", 4),
         ('[host."a.example"]\n"tls_ca" = 3\n', 2),
+        ('yes = true\n\n[host."a.example"]\nplain_http = true\n[host."a.example".more]\nx = 1\n', 5),
+        ('yes = true\n\n[accounts.me]\nuser = "me"\n', 3),
+        ('trusted_proxy = [\n  "10.0.0.0/8",  # one\n  "jobs = 1",\n]\njobs = 0\n', 5),
+        ("host.'a.example'.proxy = 3\n", 1),
     ],
 )
 def test_the_line_of_a_wrong_key_is_the_one_on_which_it_stands(tmp_path: Path, text: str, line: int) -> None:
