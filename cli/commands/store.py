@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +13,13 @@ from cli.batch import Document, each
 from cli.options import NETWORK, REMOTE, STORE, Invocation, command
 from cli.render import date, size, visible
 from registry.errors import InvalidError, NotFoundError, Reason
+from registry.model.digests import Digest
 from registry.model.names import Name, is_pattern, matches
 from registry.targets.store import Store
 from registry.targets.sweep import Pruned, Waiting
+
+if TYPE_CHECKING:
+    from registry.targets.remote import Remote
 
 
 @command(*STORE, *NETWORK)
@@ -185,26 +190,49 @@ def _remove(store: Store, name: Name) -> tuple[Document, str]:
 
 
 def _remove_at_registry(invocation: Invocation, models: list[Name]) -> int:
-    """Registries delete by digest, so every tag of a manifest goes with it: they are named first."""
+    """The tag alone; where a registry deletes by digest only, every tag that goes with it is named first."""
     with sources.connections(invocation) as opened:
 
         def remove(name: Name) -> tuple[Document, str]:
             registry = opened.remote(name)
             digest = registry.digest(name)
-            tags = [tag for tag in registry.tags(name) if registry.digest(name.with_reference(tag)) == digest]
-            said = f"its tags: {', '.join(tags) or 'none'}"
-            _ask(invocation, f"{name} is {digest.short}", said)
-            registry.remove(name.with_reference(digest))
-            document: Document = {"name": str(name), "digest": str(digest), "tags": tags}
-            return document, visible(f"removed {name} with {said}")
+            if name.digest is None:
+                _ask(invocation, f"{name} is {digest.short} at the registry")
+                if registry.untag(name):
+                    return _removed(name, digest, [name.tag])
+            tags = _tags_of(registry, name, digest)
+            others = [tag for tag in tags if name.digest is not None or tag != name.tag]
+            if others or name.digest is not None:
+                told = f"{name.host} deletes by digest: {', '.join(others) or 'no tag'} goes with {name}"
+                _ask(invocation, told, say=bool(others))
+            registry.untag(name.with_reference(digest))
+            return _removed(name, digest, tags)
 
         return each(invocation, models, remove)
 
 
-def _ask(invocation: Invocation, what: str, doomed: str) -> None:
-    """Go on only with --yes or an answer; InvalidError without either."""
+def _tags_of(registry: Remote, name: Name, digest: Digest) -> list[str]:
+    """The tags of a repository that stand for one manifest."""
+    said = registry.publications(name)
+    return [
+        tag
+        for tag, entry in said.items()
+        if (entry.digest if entry else registry.current(name.with_reference(tag))) == digest
+    ]
+
+
+def _removed(name: Name, digest: Digest, tags: list[str]) -> tuple[Document, str]:
+    alone = name.digest is None and tags == [name.tag]
+    told = f"removed {name}" if alone else f"removed {name} with its tags: {', '.join(tags) or 'none'}"
+    return {"name": str(name), "digest": str(digest), "tags": tags}, visible(told)
+
+
+def _ask(invocation: Invocation, what: str, *, say: bool = False) -> None:
+    """Go on only with --yes (then `what` is told, with `say`) or an answer; InvalidError without either."""
+    told = visible(what)
     if invocation.settings.on("yes"):
+        if say:
+            invocation.terminal.note(f"ferry: {told}")
         return
-    told = visible(f"{what} at the registry, and would go with {doomed}")
     if not invocation.terminal.interactive or not click.confirm(f"{told}. Remove?", err=True):
         raise InvalidError(f"{told}; nothing was removed", hint="say --yes to remove it")

@@ -108,13 +108,25 @@ def test_cp_at_a_registry_stays_there(published: str, ada: Ferry) -> None:
     assert f"ferry mirror {published}:1.0 elsewhere.example/acme/tiny:1.0" in refused.err
 
 
-def test_rm_at_a_registry_names_every_tag_that_would_go_and_needs_a_yes(published: str, ada: Ferry) -> None:
+def test_rm_at_a_registry_takes_the_tag_alone_and_needs_a_yes(published: str, ada: Ferry) -> None:
     refused = ada("rm", "--remote", f"{published}:1.0")
+    assert refused.code == 2
+    assert f"{published}:1.0 is " in refused.err and "nothing was removed" in refused.err
+    assert tags(ada, published) == {"1.0", "2.0", "stable"}
+
+    gone = ada("rm", "--remote", "--yes", f"{published}:1.0", "--format", "json").well().json
+    assert gone["tags"] == ["1.0"]
+    assert tags(ada, published) == {"2.0", "stable"}
+
+
+def test_rm_of_a_digest_at_a_registry_names_every_tag_that_would_go(published: str, ada: Ferry) -> None:
+    digest = ada("show", "--remote", f"{published}:1.0", "--format", "json").well().json["digest"]
+    refused = ada("rm", "--remote", f"{published}@{digest}")
     assert refused.code == 2
     assert "1.0, stable" in refused.err
     assert tags(ada, published) == {"1.0", "2.0", "stable"}
 
-    gone = ada("rm", "--remote", "--yes", f"{published}:1.0", "--format", "json").well().json
+    gone = ada("rm", "--remote", "--yes", f"{published}@{digest}", "--format", "json").well().json
     assert gone["tags"] == ["1.0", "stable"]
     assert tags(ada, published) == {"2.0"}
 

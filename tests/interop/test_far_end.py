@@ -84,6 +84,24 @@ def test_a_removed_name_is_gone_and_another_model_of_the_repository_stays(
     assert fetch(far_end, "gone/tiny", "v2") == make_model(7)
 
 
+def test_what_goes_with_a_removed_tag_is_named_where_it_cannot_go_alone(
+    far_end: Registry, ferry: Tool
+) -> None:
+    shelve(home_of(ferry), make_model(9), "library/tiny/latest")
+    repository = f"{far_end.host}/twice/tiny"
+    for tag in ("v1", "same"):
+        ferry("push", "tiny", f"{repository}:{tag}")
+
+    done = ferry.run("rm", "--remote", "--yes", f"{repository}:v1", "--format", "json")
+
+    assert done.code == 0, done.err
+    alone = far_end.kind != "docker-registry"
+    assert json.loads(done.out)["tags"] == (["v1"] if alone else ["same", "v1"])
+    assert ("deletes by digest: same goes with" in done.err) == (not alone)
+    left = far_end.call("GET", "/v2/twice/tiny/manifests/same", headers={"Accept": MANIFEST})
+    assert left.status == (200 if alone else 404)
+
+
 def test_a_model_of_the_registry_is_shown_without_being_pulled(far_end: Registry, ferry: Tool) -> None:
     model = make_model(8)
     shelve(home_of(ferry), model, "library/tiny/latest")
