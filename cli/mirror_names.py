@@ -176,7 +176,8 @@ class MirrorNames:
         pairs: list[Pair | Unlisted] = []
         more: list[str] = []
         if entry.selection.everything and entry.referrers != "never":
-            more = [tag for tag in attached if attached_to(tag) != tag]  # lists go with what they are of
+            more = [tag for tag in attached if attached_to(tag) != tag]
+            attached = tuple(tag for tag in attached if attached_to(tag) == tag)  # go with what they are of
         for tag in (*chosen, *more):
             try:
                 name = repository.with_reference(tag)

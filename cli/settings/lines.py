@@ -1,4 +1,4 @@
-"""On which line of a TOML file something stands: tomllib does not say, and whoever wrote it wants to know."""
+"""On which line of a TOML file a value stands: tomllib does not say, and an error has to."""
 
 from __future__ import annotations
 

@@ -114,8 +114,17 @@ class Copying(Looking):
     """Copies what differs, and what refers to it."""
 
     def same(self, pair: Pair, digest: Digest) -> int:
-        """Nothing, unless referrers always go along."""
-        return self._referring(pair, digest, 0, set()) if pair.referrers is Referrers.ALWAYS else 0
+        """What refers to it, where that always goes along, or a tag of the source's list says that something
+        does: only then it is asked for.
+        """
+        attached = _attached(pair, digest)
+        if pair.referrers is Referrers.ALWAYS:
+            return self._referring(pair, digest, 0, set())
+        if pair.referrers is Referrers.NEVER or not attached:
+            return 0
+        if attached_to(attached[0]) == attached[0] and self._lacks_referrers(pair, digest):
+            return self._referring(pair, digest, 0, set())
+        return sum(self._carried(pair, tag) for tag in attached if attached_to(tag) != tag)
 
     def changed(self, pair: Pair, was: Digest | None) -> Done:
         """First what refers to it, then the name, so that the next run sees one that broke."""
@@ -129,7 +138,7 @@ class Copying(Looking):
         """Copy one name, whatever is there; what refers to it goes along where the name changes."""
         manifest = self._resolved(pair, pair.name)
         was = self._asked(pair, Side.DESTINATION, lambda: pair.destination.current(pair.to))
-        if was != manifest.digest:
+        if was != manifest.digest or self._lacks_referrers(pair, manifest.digest):
             self.bring_referrers(pair, manifest)
         return self._copied(pair, pair.name, pair.to, manifest)
 
@@ -172,11 +181,19 @@ class Copying(Looking):
             moved += self._referring(pair, each.digest, depth + 1, known)
         if found:
             self._asked(pair, Side.DESTINATION, lambda: pair.destination.refer(to, found))
-        for tag in pair.attached or ():
-            attached = attached_to(tag)
-            if attached == f"{digest.algorithm}-{digest.hex}"[: len(attached)] and tag != attached:
-                moved += self._carried(pair, tag)
-        return moved
+        carried = (tag for tag in _attached(pair, digest) if attached_to(tag) != tag)
+        return moved + sum(self._carried(pair, tag) for tag in carried)
+
+    def _lacks_referrers(self, pair: Pair, digest: Digest) -> bool:
+        """Whether something refers to it at its source which does not at its destination: both are asked."""
+        if pair.referrers is Referrers.NEVER:
+            return False
+        name, to = pair.name.with_reference(digest), pair.to.with_reference(digest)
+        said = self._asked(pair, Side.SOURCE, lambda: pair.source.referrers(name, pair.attached))
+        if not said:
+            return False
+        there = self._asked(pair, Side.DESTINATION, lambda: pair.destination.referrers(to))
+        return not {each.digest for each in said} <= {each.digest for each in there}
 
     def _is_at_source(self, pair: Pair, digest: Digest) -> bool:
         try:
@@ -205,3 +222,10 @@ class Copying(Looking):
             new=new,
             engine=self._engine,
         )
+
+
+def _attached(pair: Pair, digest: Digest) -> list[str]:
+    """The source's tags under which what refers to a manifest is kept; the list of it (OCI) first."""
+    prefix = f"{digest.algorithm}-{digest.hex}"
+    found = (tag for tag in pair.attached or () if prefix.startswith(attached_to(tag) or "-"))
+    return sorted(found, key=len)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from goods import Model, put
-from peers import Registry, Tool, find
+from peers import Done, Registry, Tool, cncf_registry, find
 
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries
@@ -75,6 +75,60 @@ def test_a_namespace_goes_through_three_kinds_of_registries_with_what_oras_attac
         found = oras("discover", "--plain-http", "--format", "json", f"{there}/b:v1")
         kinds = [each["artifactType"] for each in json.loads(found.out)["referrers"]]
         assert kinds == ["application/vnd.example.sbom"], found.text
+
+
+def requests(done: Done, host: str) -> list[str]:
+    """The methods of the requests to a registry that `--debug` told."""
+    lines = [line.split() for line in done.err.splitlines() if line.startswith("> ") and host in line]
+    return [line[1] for line in lines]
+
+
+def test_a_second_mirror_between_two_debian_registries_writes_nothing(
+    docker_registry: Registry, connections: Registries, ferry: Tool, tmp_path: Path
+) -> None:
+    digests = {
+        tag: push(connections, f"{docker_registry.host}/debian/tiny:{tag}", at)
+        for at, tag in enumerate(("v1", "v2", "v10", "latest"), 81)
+    }
+    with cncf_registry("docker-registry", tmp_path) as other:
+        source, there = f"{docker_registry.host}/debian/tiny", f"{other.host}/kept/tiny"
+        ferry("mirror", source, there, "--tags", "*")
+        found = {tag: held(connections, f"{there}:{tag}") for tag in digests}
+        again = ferry("mirror", source, there, "--tags", "*", "--debug")
+
+        assert found == digests
+        assert "0 copied, 4 present, 0 failed; 0 B moved" in again.text
+        for registry in (docker_registry, other):
+            asked = requests(again, registry.host)
+            assert set(asked) == {"GET", "HEAD"}
+            assert len(asked) <= len(digests) + 10
+
+
+def test_what_oras_attaches_later_to_an_unchanged_image_goes_along_from_v3(
+    docker_registry: Registry,
+    registry_v3: Registry,
+    connections: Registries,
+    ferry: Tool,
+    oras: Tool,
+    tmp_path: Path,
+) -> None:
+    source, there = f"{registry_v3.host}/late/tiny", f"{docker_registry.host}/late/tiny"
+    push(connections, f"{source}:v1", 91)
+    ferry("mirror", source, there, "--tags", "*")
+    (tmp_path / "sbom.json").write_text('{"what":"is in it"}')
+    attach = ("attach", "--plain-http", "--artifact-type", "application/vnd.example.sbom")
+    assert oras(*attach, f"{source}:v1", "sbom.json:application/json").code == 0
+
+    ferry("mirror", source, there, "--tags", "*")
+    again = ferry("mirror", source, there, "--tags", "*", "--debug")
+
+    found = oras("discover", "--plain-http", "--format", "json", f"{there}:v1")
+    kinds = [each["artifactType"] for each in json.loads(found.out)["referrers"]]
+    assert kinds == ["application/vnd.example.sbom"], found.text
+    for registry in (registry_v3, docker_registry):
+        asked = requests(again, registry.host)
+        assert set(asked) == {"GET", "HEAD"}
+        assert len(asked) <= 2 + 3  # two tags; the list, and what shows that it keeps no referrers
 
 
 def test_an_index_that_regctl_made_goes_along_and_regctl_reads_it(

@@ -6,11 +6,14 @@ import json
 from dataclasses import replace
 
 import pytest
+from faults import quick
 from goods import KiB, Model, get, put
 from mirror_kit import Pairing
 
 from registry.errors import NotFoundError
 from registry.model.manifests import OCI_INDEX, OCI_MANIFEST, Manifest
+from registry.transfer.engine import Engine
+from registry.transfer.one_pair import Copying
 from registry.transfer.pairs import Outcome, Referrers
 from registry.wire.faults import fault
 from registry.wire.headers import Headers
@@ -181,6 +184,55 @@ def test_a_signature_made_later_goes_along_where_that_was_asked_for(
     assert bool(between.destination.remote.referrers(to)) is arrives
     asked = [line for line in between.source.asked if "/referrers/" in line]
     assert bool(asked) is (mode == "always")
+
+
+@pytest.mark.parametrize(("mode", "arrives"), [("changed", True), ("never", False)])
+def test_a_signature_that_a_tag_lists_later_goes_along_and_costs_a_question_at_each_side(
+    between: Pairing, mode: str, arrives: bool
+) -> None:
+    """As clients write it where a registry keeps no list of referrers."""
+    model = Model.random(18, KiB)
+    between.put("acme/tiny:1", model)
+    between.run(between.pair("acme/tiny:1"))
+    name = between.source.name("acme/tiny:1").with_reference(model.manifest.digest)
+    late = signature(model.manifest, b"late")
+    put(between.source.remote, name.with_reference(late.manifest.digest), late)
+    tag = f"sha256-{model.manifest.digest.hex}"
+    entry = late.manifest.descriptor().as_json()
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+    between.source.remote.publish(name.with_reference(tag), Manifest.parse(json.dumps(index).encode()))
+    between.source.wrong = between.destination.wrong = no_list_of_referrers
+    pair = replace(between.pair("acme/tiny:1"), attached=(tag, f"sha256-{'0' * 64}"))
+
+    first = between.run(pair, referrers=Referrers(mode))["tiny:1"]
+    to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
+    found = [each.digest for each in between.destination.remote.referrers(to)]
+    again = between.run(pair, referrers=Referrers(mode))["tiny:1"]
+
+    assert first.outcome is again.outcome is Outcome.PRESENT
+    assert found == ([late.manifest.digest] if arrives else [])
+    assert again.transferred == 0
+    for side in (between.source, between.destination):
+        asked = [line for line in side.asked if "/referrers/" not in line]
+        assert len(asked) == (2 if arrives else 1), asked
+        assert not any(line.startswith(("PUT", "POST")) for line in asked)
+
+
+def test_a_single_name_is_mirrored_with_what_was_signed_later(between: Pairing) -> None:
+    model = Model.random(19, KiB)
+    between.put("acme/tiny:1", model)
+    work = Copying(Engine(quick()))
+    work.report(between.pair("acme/tiny:1"))
+    late = signature(model.manifest, b"late")
+    put(between.source.remote, between.source.name("acme/tiny:1").with_reference(late.manifest.digest), late)
+
+    work.report(replace(between.pair("acme/tiny:1"), referrers=Referrers.NEVER))
+    to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
+    never = between.destination.remote.referrers(to)
+    work.report(between.pair("acme/tiny:1"))
+
+    assert not never
+    assert [each.digest for each in between.destination.remote.referrers(to)] == [late.manifest.digest]
 
 
 def test_signatures_under_tags_of_their_own_go_along(between: Pairing) -> None:
