@@ -32,6 +32,7 @@ class Run:
     debug: bool = False
     arguments: Sequence[str] = ()
     goes_on: bool = False  # whether the same command continues what an interruption stopped
+    anew: str = ""  # else what is true of another run
     service: bool = False  # whether SIGTERM is how it ends, with 0
     undraw: Callable[[], bool] = lambda: False  # takes away what is drawn, before the end is spoken of
     stop: Callable[[], bool] = lambda: False  # ends what is under way; whether that is worth waiting for
@@ -148,7 +149,7 @@ def _leave(run: Run, code: int, why: str) -> NoReturn:
 
     helpers.end_all()
     command = shlex.join(["ferry", *run.arguments])
-    goes_on = f"; what arrived is kept, and this goes on: {command}" if run.goes_on else ""
+    goes_on = f"; what arrived is kept, and this goes on: {command}" if run.goes_on else run.anew
     if not run.undraw() and run.terminal.err.isatty():
         run.terminal.complain("")  # the terminal has shown ^C there
     run.terminal.complain(f"ferry: {why}{goes_on}")

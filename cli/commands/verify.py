@@ -10,6 +10,7 @@ import click
 
 from cli import naming, repairs, sources, transfers
 from cli.batch import Document
+from cli.exits import Run
 from cli.options import NETWORK, STORE, Invocation, command
 from cli.progress import Watcher
 from cli.render import Terminal, complain, error_document, size, visible
@@ -30,7 +31,7 @@ _COLOURS = {
 }
 
 
-@command(*STORE, *NETWORK, "limit_rate", "jobs", "give_up_after", "progress", goes_on=True)
+@command(*STORE, *NETWORK, "limit_rate", "jobs", "give_up_after", "progress", beside=True)
 @click.argument("names", metavar="[NAME...]", nargs=-1)
 @click.option("--repair", is_flag=True, help="Fetch what is wrong from where it came from.")
 @click.option("--from", "place", metavar="HOST/NAME", help="Fetch it from there instead.")
@@ -47,12 +48,17 @@ def verify(invocation: Invocation, names: tuple[str, ...], repair: bool, place: 
     if place and len(wanted) != 1:
         raise InvalidError("--from is for one model", hint="name the model that is to be repaired")
     watcher = transfers.watcher(invocation)
+    run = click.get_current_context().find_object(Run)
+    if run is not None:
+        run.anew = "; nothing was changed, and the next run reads every byte again"
     with sources.store(invocation, watcher.note) as store:
         inventory = store.verify.inventory(wanted)
         found = _looked(store, inventory, watcher, _label(wanted, inventory))
         verified = Verified(inventory, found)
         if repair and verified.wrong:
             source = naming.parse(invocation, place) if place else None
+            if run is not None:
+                run.goes_on = True  # what was repaired, and what arrived, is kept
             verified = repairs.made(invocation, store, verified, source, watcher)
     return _tell(invocation, verified)
 

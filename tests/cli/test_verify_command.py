@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -201,6 +203,25 @@ def test_a_blob_of_several_models_comes_from_the_one_that_has_it(ferry: Ferry) -
     ferry("verify", "--repair").well()
 
     check_store(ferry.models)
+
+
+def test_an_interrupted_one_says_that_the_next_begins_anew(stocked: Ferry) -> None:
+    """A blob of so many bytes that it is not read when the signal comes."""
+    path = stocked.models / "manifests" / "registry.ollama.ai" / "library" / "tiny" / "latest"
+    document = json.loads(path.read_text())
+    layer = next(each for each in document["layers"] if each["digest"] == str(WEIGHTS))
+    layer["size"] = 1 << 40
+    path.write_text(json.dumps(document))
+    os.truncate(blob(stocked), 1 << 40)
+    process = stocked.start("verify", "--progress", "json")
+    assert process.stderr is not None
+    process.stderr.readline()  # it reads by now
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert "ferry: interrupted; nothing was changed, and the next run reads every byte again\n" in told
+    assert "goes on" not in told
 
 
 def test_from_without_repair_or_for_many_is_a_mistake(ferry: Ferry, pulled: str) -> None:
