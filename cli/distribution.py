@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
+import sys
+from pathlib import Path
 
 NAME = "ferry-registry"
+VERSION = "0.2.0"  # as pyproject.toml says it: to ask what is installed takes what a small command takes
 _BEFORE = "modelferry"  # until 0.1; the name belongs to somebody else
 _PROGRAM = "cli.main:main"
-
-
-@cache
-def version() -> str:
-    """The version of what is installed; "unknown" where Ferry runs from a tree that nobody installed."""
-    from importlib.metadata import PackageNotFoundError  # here: it costs what a small command takes
-    from importlib.metadata import version as installed
-
-    try:
-        return installed(NAME)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def about() -> dict[str, str]:
     """The versions that a report of a bug should name."""
     import platform
 
-    return {"version": version(), "python": platform.python_version(), "system": platform.system()}
+    return {"version": VERSION, "python": platform.python_version(), "system": platform.system()}
 
 
 def line() -> str:
@@ -35,6 +25,8 @@ def line() -> str:
 
 def former() -> str:
     """A sentence for the person whose environment still holds Ferry under its former name, or ""."""
+    if not any(any(Path(place).glob(f"{_BEFORE}-*")) for place in sys.path):
+        return ""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:

@@ -221,7 +221,7 @@ def host_settings(invocation: Invocation, host: str, patience: Patience) -> Host
     proxy = place.proxy
     patience = {key: invocation.settings.get(key, patience.get(key)) for key in ("stall", "floor", "connect")}
     network = Network(
-        agent=f"{distribution.NAME}/{distribution.version()}",
+        agent=f"{distribution.NAME}/{distribution.VERSION}",
         proxies={"http": proxy, "https": proxy} if proxy else invocation.settings.proxies,
         no_proxy=() if proxy else invocation.settings.no_proxy,
         ca=files.certificates(place.tls_ca) if place.tls_ca else "",

@@ -25,15 +25,14 @@ from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
-from registry.transfer.one_pair import Copying
 from registry.transfer.options import Options
-from registry.transfer.pairs import Pair, Referrers
 from registry.transfer.progress import Report
 from registry.transfer.retry import Patience, Rule, Stopped
 
 if TYPE_CHECKING:
     from registry.connect import Registries
     from registry.targets.store import Store
+    from registry.transfer.pairs import Pair, Referrers
 
 
 def nobody(_report: Report) -> None:
@@ -96,11 +95,13 @@ def published(store: Store, name: Name, to: Name, report: Report) -> None:
         store.origins.put(name, ModelOrigin(to, report.manifest.digest))
 
 
-def between(opened: Registries, name: Name, to: Name, referrers: Referrers = Referrers.NEVER) -> PlannedCopy:
-    """From registry to registry; inside one, the blobs are mounted."""
+def between(opened: Registries, name: Name, to: Name, referrers: Referrers | None = None) -> PlannedCopy:
+    """From registry to registry; inside one, the blobs are mounted. What refers to it stays, unless said."""
+    from registry.transfer.pairs import Pair, Referrers
+
     near = name if opened.origin(name) == opened.origin(to) else None
     source, destination = opened.remote(name), opened.remote(to)
-    pair = Pair(source, name, destination, to, near, referrers=referrers)
+    pair = Pair(source, name, destination, to, near, referrers=referrers or Referrers.NEVER)
     return PlannedCopy(source, name, destination, to, route(name.text, to.text), near, pair=pair)
 
 
@@ -150,6 +151,8 @@ class Copies:
         source, destination = planned.source, planned.destination
         try:
             if planned.pair is not None:
+                from registry.transfer.one_pair import Copying  # only a mirror does
+
                 return document(Copying(self.engine).report(planned.pair))
             report = copy(
                 source, destination, planned.name, to=planned.to, near=planned.near, engine=self.engine

@@ -17,7 +17,7 @@ from registry.contracts import Publication, Source, Target
 from registry.errors import InvalidError, RegistryError
 from registry.model.manifests import Descriptor, Manifest, decode_json
 from registry.model.names import Name
-from registry.targets.sweep import file_name
+from registry.targets.blob_files import file_name
 
 if TYPE_CHECKING:
     from registry.targets.remote import Remote

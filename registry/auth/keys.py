@@ -1,6 +1,7 @@
 """The ed25519 keys of people and machines, as OpenSSH writes them (PROTOCOL section 4, "Key").
 
 Pure but for `load_key` and `ensure_key`, which decide *which* file; `disk.secrets` reads and writes it.
+`cryptography` is imported where a key is read or used: it takes 15 ms, and many a pull needs no key.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import re
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from typing import TYPE_CHECKING
 
 from registry.disk.secrets import create_once, read_secret
 from registry.errors import InvalidError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SEED_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -110,6 +111,9 @@ class PublicKey:
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Whether this key made `signature` (raw, 64 bytes) for `message`."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
         except (InvalidSignature, ValueError):
@@ -137,6 +141,10 @@ class PrivateKey:
         The text may have been put into one line, as CI systems want their secrets: with `\\n` or spaces for
         its ends of line, or as the base64 of all of it.
         """
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
         text = _in_lines(text)
         if text.lstrip().startswith(("ssh-", "ecdsa-", "sk-")):
             raise InvalidError(f"{where} is a public key", hint="give the file without .pub")
@@ -146,7 +154,7 @@ class PrivateKey:
             kind = text.partition("-----BEGIN ")[2].partition("-----")[0][:40]
             raise InvalidError(f"{where} is {kind!r}, not an OpenSSH ed25519 key", hint=_MAKE_ONE)
         try:
-            key = serialization.load_ssh_private_key(text.encode(), None)
+            key = load_ssh_private_key(text.encode(), None)
         except TypeError:
             raise InvalidError(
                 f"{where} is encrypted with a passphrase",
@@ -172,6 +180,8 @@ class PrivateKey:
 
     def openssh(self) -> str:
         """The text of an unencrypted OpenSSH private key file."""
+        from cryptography.hazmat.primitives import serialization
+
         return self._key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.OpenSSH,
@@ -180,6 +190,8 @@ class PrivateKey:
 
     @property
     def _key(self) -> Ed25519PrivateKey:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
         return Ed25519PrivateKey.from_private_bytes(self.seed)
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from registry.contracts import BusyElsewhere, Clock, Entry, Intake, Reading
 from registry.disk.data import wait_for_lock
@@ -36,24 +37,17 @@ from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import FileSpan, Span
 from registry.targets.blob_checks import BlobChecks
+from registry.targets.blob_files import blob_path
 from registry.targets.in_use import InUse
 from registry.targets.intake import SMALL, PartialIntake, SmallIntake
 from registry.targets.manifest_tree import ManifestTree
-from registry.targets.ollama import (
-    OlderNames,
-    another_kind,
-    check_kind,
-    check_name,
-    missing,
-)
+from registry.targets.ollama import OlderNames, another_kind, check_kind, check_name, missing
 from registry.targets.origins import Origins
-from registry.targets.sweep import Pruned, Sweep, blob_path
-from registry.targets.verify import Verify
 from registry.targets.young import ReliedOn
 
-
-def say_nothing(_text: str) -> None:
-    """Tell nobody."""
+if TYPE_CHECKING:  # a transfer does without them, and they take 6 ms
+    from registry.targets.sweep import Pruned, Sweep
+    from registry.targets.verify import Verify
 
 
 class Store:
@@ -69,7 +63,7 @@ class Store:
         grain: int = GRAIN,
         clock: Clock = time.time,
         pause: Callable[[float], None] = time.sleep,
-        note: Callable[[str], None] = say_nothing,
+        note: Callable[[str], None] = lambda _text: None,
     ) -> None:
         own = models / ".ferry"
         self.models = models
@@ -84,20 +78,30 @@ class Store:
         self._clock = clock
         self._note = note
         # No method of this object is handed on, so that it ends with its last user, and its marks in use too.
-        place = functools.partial(blob_path, self.blobs)
+        place = self._path = functools.partial(blob_path, self.blobs)
         self._proven = Proven(own / "proven", place, self._drafts, self._owner)
         self._checks = BlobChecks(place, self._sums, self._drafts, self._proven, self._owner, grain)
         self._relied_on = ReliedOn(place, self._proven, clock)  # here, but no manifest of ours names them yet
         self._tree = ManifestTree(models / "manifests", self._drafts, self._owner, clock, pause)
-        self._sweep = Sweep(
-            self._tree, self.blobs, self._partials, self._sums, self._users, self._drafts, self._proven
-        )
-        self.verify = Verify(self._tree, self._checks, self.blobs, self._users)
         self.origins = Origins(own / "origins", self._drafts, self._owner)
         self._in_use: dict[tuple[str, ...], InUse] = {}
         self._to_read: dict[tuple[str, ...], frozenset[Digest]] = {}
         self._older = OlderNames(self.blobs, note)
         self._mutex = threading.Lock()
+
+    @functools.cached_property
+    def verify(self) -> Verify:
+        """What looks through the store."""
+        from registry.targets.verify import Verify
+
+        return Verify(self._tree, self._checks, self.blobs, self._users)
+
+    @functools.cached_property
+    def _sweep(self) -> Sweep:
+        from registry.targets.sweep import Sweep
+
+        own = (self._partials, self._sums, self._users, self._drafts, self._proven)
+        return Sweep(self._tree, self.blobs, *own)
 
     # --- reading -----------------------------------------------------------------------------------
 
@@ -393,6 +397,3 @@ class Store:
     def _is_there(self, blob: Descriptor) -> bool:
         there = status(self._path(blob.digest))
         return there is not None and there.size == blob.size
-
-    def _path(self, digest: Digest) -> Path:
-        return blob_path(self.blobs, digest)

@@ -7,7 +7,6 @@ what is younger than an hour. While one manifest cannot be read, no blob goes: i
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from registry.disk.partial_files import is_held, leftovers, reclaim
 from registry.disk.proven import Proven
 from registry.errors import InvalidError, NotFoundError
 from registry.model.digests import Digest
+from registry.targets.blob_files import blob_path, digest_in, file_name
 from registry.targets.in_use import blobs_in_use
 from registry.targets.manifest_tree import ManifestTree
 
@@ -191,23 +191,3 @@ def _family(name: str) -> str:
     """What the files of one interrupted download of Ollama's have in common; else the name itself."""
     found = _STOCK.fullmatch(name)
     return (found[1] if found else None) or name
-
-
-def file_name(digest: Digest) -> str:
-    """A blob's file name."""
-    return f"{digest.algorithm}-{digest.hex}"
-
-
-@functools.lru_cache(maxsize=1024)  # a blob on its way is looked for many times, and pathlib is slow
-def blob_path(blobs: Path, digest: Digest) -> Path:
-    """Where a blob of the store is."""
-    return blobs / file_name(digest)
-
-
-def digest_in(name: str) -> Digest | None:
-    """The digest a blob's file name spells; None for any other name."""
-    try:
-        digest = Digest.parse(name.replace("-", ":", 1))
-    except InvalidError:
-        return None
-    return digest if file_name(digest) == name else None

@@ -18,9 +18,9 @@ from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import Spans
 from registry.targets.blob_checks import BlobChecks
+from registry.targets.blob_files import digest_in, file_name
 from registry.targets.in_use import blobs_in_use
 from registry.targets.manifest_tree import ManifestTree
-from registry.targets.sweep import digest_in, file_name
 
 _TIMES = 5  # that a blob is looked at which others take away and bring back
 

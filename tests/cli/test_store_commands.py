@@ -13,6 +13,7 @@ import time
 import pytest
 from person import ROOT, Ferry
 from shelf import CONFIG, LAYERS, put_blob, put_model
+from spy import Spy, reply
 from window import Window
 
 from cli.commands.show import beside
@@ -29,6 +30,14 @@ HEAVY = {
     "jwt",
     "zstandard",
     "asyncio",
+}
+NOT_FOR_PULL = {
+    "cryptography",
+    "registry.server",
+    "registry.targets.sweep",
+    "registry.targets.verify",
+    "registry.transfer.pairs",
+    "tqdm",
 }
 
 
@@ -57,9 +66,21 @@ def test_list_starts_without_any_heavy_module(ferry: Ferry) -> None:
     program = "import sys\nfrom cli import main\ntry: main.main(['list'])\nfinally: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], env=ferry.env(), capture_output=True, text=True)
     assert "tiny:latest" in done.stdout
-    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    modules = done.stdout.split()
+    loaded = {name.partition(".")[0] for name in modules}
     assert "registry" in loaded
     assert loaded & HEAVY == set()
+    assert "importlib.metadata" not in modules
+
+
+def test_pull_starts_without_what_another_command_needs_or_a_key(ferry: Ferry) -> None:
+    program = "import sys\nfrom cli import main\ntry: main.main(sys.argv[1:])\nfinally: print(*sys.modules)"
+    with Spy((reply(404),)) as spy:
+        words = [sys.executable, "-c", program, "pull", f"{spy.netloc}/acme/tiny"]
+        done = subprocess.run(words, env=ferry.env(), capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert {"registry.net.http", "registry.targets.store"} <= loaded
+    assert loaded & NOT_FOR_PULL == set()
 
 
 def test_show_tells_config_and_layers(ferry: Ferry) -> None:
