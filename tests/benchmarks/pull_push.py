@@ -58,6 +58,7 @@ class Row:
     cpu: list[float] = field(default_factory=list)
     rss_mib: list[float] = field(default_factory=list)
     server_rss_mib: list[float] = field(default_factory=list)
+    server_cpu: list[float] = field(default_factory=list)
     failed: str = ""
 
 
@@ -72,6 +73,15 @@ def peak_mib(pid: int) -> float:
         return 0.0
     line = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM")), "VmHWM 0")
     return int(line.split()[1]) / 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used until now, its own and the system's for it."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return 0.0
+    user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
@@ -92,6 +102,7 @@ def measure(job: Job, row: Row, registry: Registry, scratch: Path) -> None:
     subprocess.run([sys.executable, "-I", "-S", WARM, amount], check=True)
     command = [sys.executable, "-I", "-S", LAUNCH, str(report), job.stdout, *map(str, job.command)]
     env = {**os.environ, **job.env}
+    used = cpu_seconds(registry.process.pid)
     done = subprocess.run(
         command, env=env, cwd=scratch, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -104,6 +115,7 @@ def measure(job: Job, row: Row, registry: Registry, scratch: Path) -> None:
     daemon = int(job.env.get("DAEMON", "0"))
     row.rss_mib.append(max(cost["rss_kib"] / 1024, peak_mib(daemon) if daemon else 0.0))
     row.server_rss_mib.append(peak_mib(registry.process.pid))
+    row.server_cpu.append(cpu_seconds(registry.process.pid) - used)
 
 
 @contextlib.contextmanager
@@ -175,7 +187,7 @@ def run(options: argparse.Namespace, place: Path) -> list[Row]:
 
 def table(rows: list[Row]) -> str:
     head = f"{'work':8} {'server':16} {'tls':10} {'client':9} {'median s':>9} {'min':>7} {'MiB/s':>7}"
-    head += f" {'cpu s':>6} {'peak MiB':>9} {'server MiB':>10}"
+    head += f" {'cpu s':>6} {'peak MiB':>9} {'server cpu s':>12} {'server MiB':>10}"
     lines = [head, "-" * len(head)]
     for row in rows:
         start = f"{row.work:8} {row.server:16} {row.tls:10} {row.client:9}"
@@ -185,7 +197,8 @@ def table(rows: list[Row]) -> str:
         seconds = statistics.median(row.seconds)
         lines.append(
             f"{start} {seconds:9.2f} {min(row.seconds):7.2f} {row.size / seconds / 2**20:7.0f}"
-            f" {statistics.median(row.cpu):6.2f} {max(row.rss_mib):9.0f} {max(row.server_rss_mib):10.0f}"
+            f" {statistics.median(row.cpu):6.2f} {max(row.rss_mib):9.0f}"
+            f" {statistics.median(row.server_cpu):12.2f} {max(row.server_rss_mib):10.0f}"
         )
     return "\n".join(lines)
 
