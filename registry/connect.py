@@ -26,6 +26,7 @@ from registry.targets.peer import Peer
 from registry.targets.refused import Refused
 from registry.targets.remote import Remote
 from registry.targets.sessions import Sessions, memory_sessions
+from registry.targets.small_uploads import SinglePosts
 from registry.wire.masking import Masking
 from registry.wire.messages import (
     Accept,
@@ -84,6 +85,7 @@ class Registries:
         self._pools: list[tuple[Network, Http]] = []
         self._sessions: dict[tuple[Origin, Account], Session] = {}
         self._refused: defaultdict[Origin, Refused] = defaultdict(Refused)
+        self._single_posts: defaultdict[Origin, SinglePosts] = defaultdict(SinglePosts)
         self._lock = threading.Lock()
 
     def origin(self, name: Name) -> Origin:
@@ -114,6 +116,7 @@ class Registries:
             methods=self._methods,
             options=options or PushOptions(),
             refused=self._refused[origin],
+            single_posts=self._single_posts[origin],
         )
 
     def bare(self, origin: Origin) -> Transport:

@@ -28,6 +28,7 @@ from registry.wire.headers import Headers
 from registry.wire.immutable import IMMUTABLE
 from registry.wire.messages import Accept, Request, Response, accept_small
 from registry.wire.routes import Place
+from registry.wire.single_post import OFFERED
 from registry.wire.visibility import DENIED, SUPPORTED, VISIBILITY, read_visibility, write_visibility
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
@@ -78,15 +79,16 @@ class App:
     def manifest(self, request: Request, visitor: Visitor) -> Response:
         """To who may write there, the answer to a HEAD says too what a push would be refused for.
 
-        That is a tag that is to stay where it is, and that others say whether it is public.
+        That is a tag that is to stay where it is, and that others say whether it is public. It says also
+        what it takes of small blobs.
         """
         place, named = visitor.place, reference(visitor.place)
         found = self.depot.manifest(place.repository, named)
         writes = request.method == "HEAD" and visitor.right >= Right.WRITE
         owns = not writes or self.readers.owns(visitor.principal, place.repository)
-        visibility = SUPPORTED if owns else (VISIBILITY, DENIED)
+        said = (SUPPORTED if owns else (VISIBILITY, DENIED), *((OFFERED,) if writes else ()))
         if found is None:
-            return self._no_manifest(place, visibility)
+            return self._no_manifest(place, said)
         tagged = writes and not isinstance(named, Digest)
         stays = self.depot.why_immutable(place.repository, str(named)) if tagged else ""
         headers = (
@@ -94,7 +96,7 @@ class App:
             ("Docker-Content-Digest", str(found.digest)),
             ("ETag", f'"{found.digest}"'),
             _VERSION,
-            visibility,
+            *said,
             *(((IMMUTABLE, stays),) if stays else ()),
         )
         return Response(200, Headers(headers), found.raw)
@@ -188,8 +190,8 @@ class App:
             headers.append(_next(routes.referrers(repository, digest, kind, str(page[-1].digest), limit)))
         return Response(200, Headers(headers), body.encode())
 
-    def _no_manifest(self, place: Place, visibility: tuple[str, str] = SUPPORTED) -> Response:
-        headers = dict((visibility,))
+    def _no_manifest(self, place: Place, said: tuple[tuple[str, str], ...] = (SUPPORTED,)) -> Response:
+        headers = dict(said)
         if not self.depot.exists(place.repository):
             return _no_repository(place, headers)
         return fault("MANIFEST_UNKNOWN", f"{place.repository} has no {place.reference}", headers=headers)

@@ -21,6 +21,7 @@ from registry.wire.faults import fault
 from registry.wire.headers import Headers
 from registry.wire.messages import Accept, Request, Response
 from registry.wire.routes import Place
+from registry.wire.single_post import OFFERED
 from registry.wire.visibility import SUPPORTED
 
 MOST_BYTES = 2**44  # 16 TiB: the largest blob, and so the largest body
@@ -208,7 +209,7 @@ class Receiving:
             "Range": f"0-{max(upload.received - 1, 0)}",
             "Docker-Upload-UUID": upload.id,
         }
-        return Response(status, Headers((*headers.items(), SUPPORTED)))
+        return Response(status, Headers((*headers.items(), SUPPORTED, OFFERED)))
 
     def _created(self, digest: Digest) -> Response:
         location = f"{self.visitor.here.base}{routes.blob(self.place.repository, digest)}"

@@ -16,8 +16,6 @@ from registry.errors import (
     NotFoundError,
     ProtocolError,
     Reason,
-    RegistryError,
-    TransientError,
 )
 from registry.model.digests import Digest
 from registry.model.manifests import (
@@ -39,10 +37,11 @@ from registry.targets.peer import Peer
 from registry.targets.publications import publications
 from registry.targets.refused import Refused
 from registry.targets.sessions import Sessions, memory_sessions
+from registry.targets.small_uploads import SinglePostIntake, SinglePosts, mounted_onto_itself
 from registry.targets.upload import FIRST_PART, SMALL_BYTES, UploadIntake
 from registry.wire import faults, routes
 from registry.wire.immutable import IMMUTABLE
-from registry.wire.messages import Access, Response
+from registry.wire.messages import Access
 
 _SENTENCE = 500  # characters of why a registry does not do something
 _NO_HEAD = (400, 405, 501)  # it answers GET only, or tells nobody but who asks in another way what is wrong
@@ -53,8 +52,8 @@ class Remote:
     """The registry `peer`; `sessions` remembers the uploads that were begun there.
 
     With `direct`, blobs go past it to its storage where it offers that. `methods` remembers how it takes
-    bytes, `refused` what it does not do; `first_part` is how many bytes an upload's first PATCH brings.
-    `options` is what a push asks for besides.
+    bytes, `refused` what it does not do, `single_posts` what it offers; `first_part` is how many bytes an
+    upload's first PATCH brings. `options` is what a push asks for besides.
     """
 
     peer: Peer
@@ -64,6 +63,7 @@ class Remote:
     methods: Methods = field(default_factory=memory_methods)
     options: PushOptions = field(default_factory=PushOptions)
     refused: Refused = field(default_factory=Refused)
+    single_posts: SinglePosts = field(default_factory=SinglePosts)
     immutable: dict[str, tuple[Digest, str]] = field(default_factory=dict)  # by name: it stays, and why
 
     # --- reading -----------------------------------------------------------------------------------
@@ -94,9 +94,13 @@ class Remote:
         """The digest `name` stands for, by one HEAD where the registry tells it."""
         doing = f"asking for {name}"
         path = routes.manifest(name.repository, name.reference)
-        ok = (200, *_NO_HEAD)
+        ok = (200, 404, *_NO_HEAD)
         try:
             response = self.peer.ask("HEAD", path, doing, ok=ok, access=reading(name), headers=ACCEPT)
+            self.single_posts.hear(response.headers)
+            self.single_posts.named(there=response.status != 404)
+            if response.status == 404:
+                raise self.peer.error_of(self.peer.refusal(response, doing), doing)
             digest = Digest.parse(response.headers.get("Docker-Content-Digest"))
             if why := response.headers.get(IMMUTABLE):
                 self.immutable[str(name)] = digest, faults.printable(why)[:_SENTENCE]
@@ -196,18 +200,22 @@ class Remote:
         self._push.check(name, manifest)
 
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | None:
-        """A mount where `near` is another repository here, else an upload; a remembered one goes on."""
-        intake = UploadIntake(self.peer, self.sessions, self.methods, name, blob, self.first_part)
+        """A mount where `near` is another repository here, else an upload; a remembered one goes on.
+
+        A small blob may be sent without asking for it: then the one request comes with `commit`.
+        """
         believed = (name.repository, blob.digest) not in self.refused.blobs
         source = near if near is not None and near.repository != name.repository and believed else None
-        small = blob.size <= SMALL_BYTES
-        if (
-            small
-            and source is None
-            and believed
-            and (answer := self._mounted_onto_itself(intake, name)) is not None
-        ):
-            return intake if answer.status == 202 else None
+        alone = blob.size <= SMALL_BYTES and source is None and believed
+        if alone and self.single_posts.take(blob.size):
+            posted = SinglePostIntake(self.single_posts, self.peer, self.sessions, self.methods, name, blob)
+            if posted.is_by_one_body:
+                return posted
+        intake = UploadIntake(self.peer, self.sessions, self.methods, name, blob, self.first_part)
+        if alone:
+            mounted = mounted_onto_itself(intake, name, self.refused, self.single_posts)
+            if mounted is not None:
+                return intake if mounted.status == 202 else None
         if self.size(name, blob) is not None:
             return None
         if intake.remembered():
@@ -215,30 +223,14 @@ class Remote:
         if source is not None:
             with contextlib.suppress(DeniedError):  # no right to read there: the bytes go up instead
                 return MountedIntake(blob) if intake.mount(source).status == 201 else intake
-        if self.direct is not None and not small:
+        if self.direct is not None and blob.size > SMALL_BYTES:
             begun = self.direct.begin(self.peer, intake, blob)
             if begun is not None:
                 return begun
             if self.size(name, blob) is not None:  # it said so, and now it must be seen
                 return None
-        intake.begin()
+        self.single_posts.hear(intake.begin().headers)
         return intake
-
-    def _mounted_onto_itself(self, intake: UploadIntake, name: Name) -> Response | None:
-        """A mount from the repository where the blob is to go: 201 says that it is there, 202 that its upload
-        is open. That is HEAD and POST in one request, which is what a small blob costs most.
-
-        None where the registry refuses it; in this run it is asked no more.
-        """
-        if self.refused.mounts_onto_itself.is_set():
-            return None
-        try:
-            return intake.mount(name)
-        except RegistryError as error:
-            if isinstance(error, TransientError) and not error.answered:
-                raise
-            self.refused.mounts_onto_itself.set()
-            return None
 
     def current(self, name: Name) -> Digest | None:
         """What `name` stands for; None also where the registry refuses to say."""

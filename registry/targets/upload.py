@@ -61,14 +61,13 @@ class UploadIntake:
         first_part: int = FIRST_PART,
     ) -> None:
         """`first_part`: how many bytes the first PATCH brings."""
-        small = blob.size <= SMALL_BYTES
         self._peer = peer
         self._sessions = sessions
         self._methods = methods
         self._name = name
         self._blob = blob
         self._first_part = first_part
-        self._small = small
+        self._small = small = blob.size <= SMALL_BYTES
         self._key = f"{peer.origin}/{name.repository}@{blob.digest}"
         self._method_key = f"{peer.origin} {'small' if small else 'large'}"
         self._choice = MethodChoice(small, methods.get(self._method_key), peer.now())
@@ -106,12 +105,16 @@ class UploadIntake:
         return self.begin(query, access=writing(self._name, repository))
 
     def begin(
-        self, query: str = "", headers: Mapping[str, str] | None = None, access: Access | None = None
+        self,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        access: Access | None = None,
+        body: bytes = b"",
     ) -> Response:
         """A new session, or with a `query` that names the blob perhaps the blob itself (201)."""
-        path = routes.uploads(self._name.repository) + query
+        path, ok = routes.uploads(self._name.repository) + query, (201, 202)
         access = access or self._access
-        response = self._peer.ask("POST", path, self._doing, ok=(201, 202), access=access, headers=headers)
+        response = self._peer.ask("POST", path, self._doing, ok=ok, access=access, headers=headers, body=body)
         if response.status == 202:
             try:
                 least = routes.read_chunk_least(response.headers.get("OCI-Chunk-Min-Length"), MOST_CHUNK)
@@ -197,9 +200,8 @@ class UploadIntake:
         """The closing PUT. CorruptError if the registry says the bytes are not the digest's."""
         if not self._stored:
             headers = Headers(_BYTES if self._small_body else {})
-            response = self._peer.transport(
-                self._request("PUT", self._closing_url(), headers, self._small_body)
-            )
+            request = self._request("PUT", self._closing_url(), headers, self._small_body)
+            response = self._peer.transport(request)
             if response.status not in _DONE:
                 raise self._not_closed(self._peer.refusal(response, self._doing))
         self._stored = True
@@ -352,11 +354,9 @@ class UploadIntake:
 
     def _is_there(self) -> bool:
         """Whether the blob is there, although the answer to its PUT was lost."""
-        path = routes.blob(self._name.repository, self._blob.digest)
+        url = f"{self._peer.origin}{routes.blob(self._name.repository, self._blob.digest)}"
         access = reading(self._name)
-        return (
-            self._peer.transport(Request("HEAD", f"{self._peer.origin}{path}", access=access)).status == 200
-        )
+        return self._peer.transport(Request("HEAD", url, access=access)).status == 200
 
     def _closing_url(self) -> str:
         location = self._session.location

@@ -67,6 +67,17 @@ def test_a_part_that_is_not_what_its_range_says_is_refused(lab: Lab, span: str) 
     assert lab.call("GET", upload).headers["range"] == "0-0"
 
 
+def test_a_blob_comes_whole_by_one_post_and_a_push_is_told_so_where_it_begins(lab: Lab) -> None:
+    uploads = "/v2/acme/tiny/blobs/uploads/"
+    told = [lab.call("HEAD", "/v2/acme/tiny/manifests/v1"), lab.call("POST", uploads)]
+    assert [each.headers.get("x-ferry-single-post") for each in told] == ["262144"] * 2
+    wrong = lab.call("POST", f"{uploads}?digest={Digest.of(b'other bytes')}", DATA)
+    posted = lab.call("POST", f"{uploads}?digest={Digest.of(DATA)}", DATA)
+    assert (wrong.status, posted.status) == (400, 201)
+    assert lab.call("GET", posted.headers["location"]).body == DATA
+    assert "x-ferry-single-post" not in posted.headers
+
+
 def test_bytes_that_are_not_the_digest_are_refused_and_not_kept(lab: Lab) -> None:
     upload = lab.begin()
     patch(lab, upload, 0, DATA)

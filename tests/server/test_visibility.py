@@ -139,6 +139,13 @@ def test_a_push_is_told_from_its_first_answer_on_that_it_may_say_so(door: Door) 
     told.append(door.ask("HEAD", MODEL, token=token))
     assert [answer.status for answer in told] == [404, 202, 201, 404, 200]
     assert {answer.headers.get("X-Ferry-Visibility") for answer in told} == {"supported"}
+    offers = [answer.headers.get("X-Ferry-Single-Post") for answer in told]
+    assert offers == ["262144", "262144", "", "262144", "262144"]
+    door.join("cid", key(4))
+    door.rights.grant("cid", "ada", Right.READ)
+    reader = door.token(key(4), "repository:ada/tiny:pull")
+    for path in (MODEL, "/v2/ada/tiny/manifests/none"):
+        assert "X-Ferry-Single-Post" not in door.ask("HEAD", path, token=reader).headers
 
 
 def test_who_may_not_say_so_hears_it_before_the_first_byte_too(door: Door) -> None:

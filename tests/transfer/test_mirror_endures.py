@@ -87,7 +87,7 @@ def test_where_the_destination_is_full_what_fits_is_there_and_the_next_run_goes_
     room = [20]
 
     def full(request: Request) -> Response | None:
-        if request.method in ("PUT", "PATCH") and "/blobs/uploads/" in request.path:
+        if request.length and "/blobs/uploads/" in request.path:
             room[0] -= 1
             if room[0] < 0:
                 return Response(507)

@@ -1,0 +1,129 @@
+"""A small blob on its way up: by one request where a registry takes that, else by two.
+
+What a small blob costs is its requests, and on a line far away the round trips that they take.
+"""
+
+from __future__ import annotations
+
+from registry.errors import NotFoundError, ProtocolError, RegistryError, TransientError
+from registry.model.manifests import Descriptor
+from registry.model.names import Name
+from registry.targets.methods import Method, Methods
+from registry.targets.peer import Peer
+from registry.targets.refused import Refused
+from registry.targets.sessions import Sessions
+from registry.targets.upload import UploadIntake
+from registry.wire import routes
+from registry.wire.headers import Headers
+from registry.wire.messages import Response
+from registry.wire.single_post import SINGLE_POST, read_single_post
+
+UNASKED_BYTES = 16 * 1024  # of a new name: to send so much takes no longer than to ask whether it is there
+_SURE = 4  # blobs in a row that were missing: then the next ones are taken to be missing, too,
+_UNASKED = 32  # so many of them, before one is asked for again
+_BYTES = {"Content-Type": "application/octet-stream"}
+
+
+class SinglePosts:
+    """Which blobs one registry is sent by a single POST, without asking whether they are there.
+
+    None before it offers that; and where many are there already, it is asked. Threads may share one.
+    """
+
+    def __init__(self) -> None:
+        self._most = 0
+        self._refused = False
+        self._new = False  # whether the name that was asked for last is not there
+        self._missing = 0  # blobs in a row that were asked for, and not there
+        self._unasked = 0
+
+    def hear(self, headers: Headers) -> None:
+        """Learn from an answer what the registry offers."""
+        if SINGLE_POST in headers and not self._refused:
+            self._most = read_single_post(headers.get(SINGLE_POST))
+
+    def refuse(self) -> None:
+        """It does not do what it offered: something between it and us may have a say, too."""
+        self._refused, self._most = True, 0
+
+    def named(self, *, there: bool) -> None:
+        """Whether the name was there that the next blobs are for: then some of them may be."""
+        self._new, self._missing, self._unasked = not there, 0, _UNASKED
+
+    def found(self, *, there: bool) -> None:
+        """Whether a blob was there that was asked for."""
+        self._missing = 0 if there else self._missing + 1
+        self._unasked = _UNASKED
+
+    def take(self, size: int) -> bool:
+        """Whether a blob of `size` bytes is sent so."""
+        likely = self._missing >= _SURE or (self._new and size <= UNASKED_BYTES)
+        if size > self._most or not likely:
+            return False
+        self._unasked -= 1
+        return self._unasked >= 0
+
+
+class SinglePostIntake(UploadIntake):
+    """Takes a small blob, and has it sent by one POST; by an upload session where that is not done after all.
+
+    A POST that breaks off is asked for by HEAD, as a closing PUT; then a session takes the bytes.
+    """
+
+    def __init__(
+        self, posts: SinglePosts, *upload: *tuple[Peer, Sessions, Methods, Name, Descriptor]
+    ) -> None:
+        super().__init__(*upload)
+        self._posts = posts
+
+    @property
+    def is_by_one_body(self) -> bool:
+        """Whether the registry is not known to want the bytes another way."""
+        return self._choice.method is Method.PUT
+
+    def commit(self) -> None:
+        """The one POST, or the closing PUT of a session. CorruptError as there."""
+        if not self._stored and not self._session.location:
+            self._stored = self._is_posted()
+        super().commit()
+
+    def _is_posted(self) -> bool:
+        """Whether the registry took the blob; if not, a session for it is open."""
+        body, self._sent = self._small_body, self._blob.size
+        query = f"?digest={routes.in_query(self._blob.digest)}"
+        try:
+            response = self.begin(query, _BYTES, body=body)
+            if response.status == 201 and self._is_this(response):
+                return True
+        except (NotFoundError, ProtocolError):
+            pass  # a proxy in front may take no such POST; if it is about the blob, the session hears it too
+        self._posts.refuse()
+        if not self._session.location:
+            self.begin()
+        return False
+
+    def _is_this(self, response: Response) -> bool:
+        said = response.headers.get("Docker-Content-Digest")
+        return said in ("", str(self._blob.digest))
+
+
+def mounted_onto_itself(
+    intake: UploadIntake, name: Name, refused: Refused, posts: SinglePosts
+) -> Response | None:
+    """A mount from the repository where the blob is to go: 201 says that it is there, 202 that its upload
+    is open. That is HEAD and POST in one request.
+
+    None where the registry refuses it; in this run it is asked no more.
+    """
+    if refused.mounts_onto_itself.is_set():
+        return None
+    try:
+        answer = intake.mount(name)
+    except RegistryError as error:
+        if isinstance(error, TransientError) and not error.answered:
+            raise
+        refused.mounts_onto_itself.set()
+        return None
+    posts.hear(answer.headers)
+    posts.found(there=answer.status == 201)
+    return answer

@@ -1,0 +1,21 @@
+"""That a registry takes small blobs by a single POST, as it says where a push begins: `X-Ferry-Single-Post`.
+
+OCI distribution specification 1.1, "Pushing a blob monolithically", "Single POST". Registries need not do
+that, and one that does not may read the whole body before it says so: who sends blobs waits for this header
+of ours. It stands in the answer to a HEAD of a manifest, for who may write there, and to the POST that begins
+an upload.
+"""
+
+from __future__ import annotations
+
+import re
+
+SINGLE_POST = "X-Ferry-Single-Post"
+MOST_BYTES = 256 * 1024  # of such a blob: one that breaks off is sent again from its beginning
+OFFERED = (SINGLE_POST, str(MOST_BYTES))
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+def read_single_post(value: str) -> int:
+    """The largest blob in bytes that is taken so, never more than MOST_BYTES; 0 where nothing is offered."""
+    return min(int(value), MOST_BYTES) if _NUMBER.fullmatch(value) else 0

@@ -1,0 +1,272 @@
+"""A small blob goes up by a single POST where the registry says that it takes that, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from goods import Model, describe
+from registry_double import ORIGIN
+from test_direct_served import House
+
+from registry.errors import CorruptError, DeniedError, StorageError, TransientError
+from registry.model.names import Name
+from registry.model.spans import Span
+from registry.targets.methods import Learned, Method, memory_methods
+from registry.targets.peer import Peer
+from registry.targets.remote import Remote
+from registry.targets.small_uploads import UNASKED_BYTES
+from registry.wire.headers import Headers
+from registry.wire.messages import Request, Response
+from registry.wire.single_post import MOST_BYTES, OFFERED, SINGLE_POST, read_single_post
+
+NAME = Name.parse("models.example/acme/tiny:1")
+SMALL = describe(b"small")
+OPENED = Response(202, Headers({"Location": "/v2/acme/tiny/blobs/uploads/one"}))
+UPLOADS = "/v2/acme/tiny/blobs/uploads/"
+
+Answer = Response | TransientError
+
+
+class Far:
+    """A registry that offers single POSTs, and answers them with `posted`; by a session it takes everything.
+
+    `held`: what it says to a HEAD of a blob; `named`: of a manifest; `mounted`: to a mount; `closed`: to a
+    closing PUT.
+    """
+
+    def __init__(self, posted: Answer, held: int = 404, offer: tuple[str, str] = OFFERED) -> None:
+        self.posted = posted
+        self.held = held
+        self.named = 404
+        self.mounted = Response(202, Headers((*OPENED.headers, offer)))
+        self.closed = Response(201)
+        self.offer = offer
+        self.asked: list[str] = []
+        self.bodies: list[bytes] = []
+
+    def __call__(self, request: Request) -> Response:
+        assert isinstance(request.body, bytes)
+        if "/manifests/" in request.url:
+            return Response(self.named, Headers((self.offer, ("Docker-Content-Digest", str(SMALL.digest)))))
+        single = request.method == "POST" and request.parameter("digest") is not None
+        mount = request.parameter("mount") is not None
+        self.asked.append("single" if single else "mount" if mount else request.method)
+        if request.body:
+            self.bodies.append(request.body)
+        if single and isinstance(self.posted, TransientError):
+            raise self.posted
+        if single:
+            assert isinstance(self.posted, Response)
+            return self.posted
+        if mount:
+            return self.mounted
+        return {"HEAD": Response(self.held), "POST": OPENED, "PUT": self.closed}[request.method]
+
+
+def remote(far: Callable[[Request], Response]) -> Remote:
+    """That registry, once it was asked what stands under the name."""
+    target = Remote(Peer(far, ORIGIN, now=lambda: 0.0))
+    target.current(NAME)
+    return target
+
+
+def send(target: Remote, data: bytes = b"small", resumed: int = 0) -> None:
+    """Push a blob, as the engine does; `resumed`: how often it may look what arrived, and go on."""
+    blob = describe(data)
+    intake = target.receive(NAME, blob, None)
+    if intake is None:
+        return
+    for left in range(resumed, -1, -1):
+        try:
+            for gap in intake.received.missing(blob.size):
+                intake.write(gap, [data])
+            intake.commit()
+            return
+        except TransientError:
+            if not left:
+                raise
+            intake.resume()
+
+
+TAKEN = Response(201, Headers({"Docker-Content-Digest": str(SMALL.digest)}))
+
+
+def test_a_small_blob_is_one_request() -> None:
+    far = Far(TAKEN)
+    requests: list[Request] = []
+    target = remote(lambda request: requests.append(request) or far(request))  # type: ignore[func-returns-value]
+
+    send(target)
+
+    assert (far.asked, far.bodies) == (["single"], [b"small"])
+    post = requests[-1]
+    assert (post.path, post.query) == (UPLOADS, [("digest", str(SMALL.digest))])
+    assert post.headers.get("Content-Type") == "application/octet-stream"
+    assert (post.access and post.access.actions) == ("pull", "push")
+
+
+@pytest.mark.parametrize("value", ["0", "4", "", "-9", "1e9", "x", "9" * 5000])
+def test_who_offers_less_or_nothing_that_can_be_read_is_asked_first(value: str) -> None:
+    far = Far(TAKEN, offer=(SINGLE_POST, value))
+
+    send(remote(far))
+
+    assert far.asked == ["mount", "PUT"]
+
+
+def test_nobody_is_believed_to_take_more_than_a_small_blob() -> None:
+    assert read_single_post("999999999") == MOST_BYTES
+    far = Far(TAKEN, offer=(SINGLE_POST, "999999999"))
+
+    remote(far).receive(NAME, describe(bytes(MOST_BYTES + 1)), None)
+
+    assert "single" not in far.asked
+
+
+def test_what_is_not_likely_to_be_missing_is_asked_for() -> None:
+    """Larger blobs, or a name that stands for something already: until four in a row were missing."""
+    far = Far(Response(201))
+    for name_there, size in ((404, UNASKED_BYTES + 1), (200, 5)):
+        far.named = name_there
+        target = remote(far)
+        far.asked.clear()
+        far.mounted = Response(202, Headers((*OPENED.headers, OFFERED)))
+
+        for _ in range(37):
+            send(target, bytes(size))
+        assert far.asked == [*["mount", "PUT"] * 4, *["single"] * 32, "mount", "PUT"]
+
+        far.asked.clear()
+        far.mounted = Response(201)
+        for _ in range(35):
+            send(target, bytes(size))
+        assert far.asked == [*["single"] * 32, *["mount"] * 3]
+
+
+def test_a_push_that_asked_for_no_name_hears_it_with_the_first_upload() -> None:
+    far = Far(TAKEN)
+    target = Remote(Peer(far, ORIGIN))
+
+    for _ in range(5):
+        send(target)
+
+    assert far.asked == [*["mount", "PUT"] * 4, "single"]
+
+
+@pytest.mark.parametrize(
+    "posted",
+    [
+        OPENED,
+        *map(Response, (400, 404, 405, 411, 413, 415, 422, 501)),
+        Response(201, Headers({"Docker-Content-Digest": str(describe(b"another").digest)})),
+    ],
+    ids=lambda answer: str(answer.status),
+)
+def test_who_does_not_do_it_gets_a_session_and_is_asked_first_from_then_on(
+    posted: Response,
+) -> None:
+    far = Far(posted)
+    target = remote(far)
+
+    send(target)
+    target.current(NAME)  # offers it once more
+    send(target)
+
+    begun = [] if posted.status == 202 else ["POST"]
+    assert far.asked == ["single", *begun, "PUT", "mount", "PUT"]
+    assert far.bodies == [b"small"] * 3
+
+
+def test_a_post_that_broke_off_is_asked_for_and_may_have_arrived() -> None:
+    far = Far(TransientError("the line broke"), held=200)
+
+    send(remote(far), resumed=1)
+
+    assert far.asked == ["single", "HEAD"]
+
+
+@pytest.mark.parametrize("posted", [TransientError("the line broke"), Response(503), Response(429)])
+def test_a_post_that_broke_off_before_is_sent_again_by_a_session(posted: Answer) -> None:
+    far = Far(posted)
+    target = remote(far)
+
+    send(target, resumed=1)
+
+    assert far.asked == ["single", "HEAD", "POST", "PUT"]
+    far.posted = TAKEN
+    send(target)
+    assert far.asked[4:] == ["single"]  # that was chance
+
+
+def test_a_source_that_broke_costs_no_question() -> None:
+    far = Far(TAKEN)
+    intake = remote(far).receive(NAME, SMALL, None)
+    assert intake is not None
+
+    with pytest.raises(TransientError):
+        intake.write(Span(0, 5), _broken())
+    intake.resume()
+    intake.write(Span(0, 5), [b"small"])
+    intake.commit()
+
+    assert far.asked == ["POST", "PUT"]
+
+
+def _broken() -> Iterator[bytes]:
+    yield b"sm"
+    raise TransientError("the source broke")
+
+
+@pytest.mark.parametrize(("status", "error"), [(507, StorageError), (401, DeniedError), (403, DeniedError)])
+def test_what_no_other_way_would_change_is_said_at_once(status: int, error: type[Exception]) -> None:
+    far = Far(Response(status))
+
+    with pytest.raises(error):
+        send(remote(far))
+
+    assert far.asked == ["single"]
+
+
+def test_bytes_that_are_not_the_digests_are_told_as_everywhere() -> None:
+    wrong = Response(400, body=b'{"errors":[{"code":"DIGEST_INVALID","message":"other bytes"}]}')
+    far = Far(wrong)
+    far.closed = wrong
+
+    with pytest.raises(CorruptError):
+        send(remote(far))
+
+
+def test_a_blob_that_may_be_mounted_or_is_not_believed_keeps_its_way() -> None:
+    far = Far(TAKEN)
+    target = remote(far)
+
+    target.receive(NAME, SMALL, Name.parse("models.example/acme/other:1"))
+    target.refused.blobs.add((NAME.repository, SMALL.digest))
+    target.receive(NAME, SMALL, None)
+
+    assert far.asked == ["HEAD", "mount", "POST"]
+
+
+def test_a_registry_that_is_known_to_want_the_bytes_another_way_gets_them_so() -> None:
+    methods = memory_methods()
+    methods.put(f"{ORIGIN} small", Learned(Method.CHUNKS, MOST_BYTES, 0.0))
+    far = Far(TAKEN)
+    target = Remote(Peer(far, ORIGIN, now=lambda: 0.0), methods=methods)
+    target.current(NAME)
+
+    target.receive(NAME, SMALL, None)
+
+    assert far.asked == ["mount"]
+
+
+def test_the_embedded_registry_is_pushed_to_with_one_request_a_small_blob(tmp_path: Path) -> None:
+    """With an account: what it takes is said before the first blob, to the token that asks for the name."""
+    house = House(tmp_path)
+    try:
+        house.push(Model.random(1, 700, 1000, UNASKED_BYTES))
+        asked = [(each.method, each.route, each.status) for each in house.served if "blob" in each.path]
+    finally:
+        house.close()
+    assert asked == [("POST", "uploads", 201)] * 4, house.served
