@@ -28,6 +28,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.SECRET_EXPOSED: "chmod 600 {detail}; where it cannot be changed (a mounted secret), "
     "put its text into FERRY_KEY (a key) or FERRY_API_KEY instead",
     Reason.TAG_IMMUTABLE: "publish under another tag, or ask the owner to let this one move",
+    Reason.TAG_TAKEN: "publish under another tag; without --if-absent a push moves this one",
     Reason.NOT_ALLOWED: "ask the owner for the right; ferry whoami {host} shows who you are there",
     Reason.VISIBILITY_UNSUPPORTED: "make it so on {host}'s own pages; push without --private and --public",
     Reason.CREDENTIALS_NOT_ALLOWED: (

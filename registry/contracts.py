@@ -356,10 +356,12 @@ class Depot(Protocol):
         actor: Actor = NOBODY,
         public: bool | None = None,
         more: Sequence[str] = (),
+        if_absent: bool = False,
     ) -> None:
         """Keep the manifest and point the tag at it, and those of `more`, in one transaction.
 
         `public`: whether anybody may read the repository from then on; None leaves that as it is.
+        `if_absent`: no tag is moved that stands for another manifest (ProtocolError), also in a race of two.
         NotFoundError naming the digest of a layer, config or child that the repository does not hold;
         InvalidError where it holds one of another size; ProtocolError for a tag that is to stay where it is.
         """

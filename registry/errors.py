@@ -50,6 +50,7 @@ class Reason(StrEnum):
     CLOCK = "clock"  # the two clocks differ too much
     NAME_NOT_THERE = "name_not_there"  # a registry has no such name, or shows it to others only
     TAG_IMMUTABLE = "tag_immutable"  # the registry keeps a tag where it is
+    TAG_TAKEN = "tag_taken"  # a push was to move no tag, and this one stands for another manifest
     BODY_LIMIT = "body_limit"  # a proxy or registry takes no body of this size
     DISK_FULL = "disk_full"  # this machine's disk has no space left, or a quota is used up
     REGISTRY_FULL = "registry_full"  # the registry says that of its own

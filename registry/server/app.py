@@ -126,7 +126,8 @@ class App:
             content_type = request.headers.get("Content-Type")
             manifest = Manifest.parse(raw, content_type=content_type, digest=digest)
             tag = None if isinstance(named, Digest) else named
-            self.depot.publish(place.repository, manifest, tag, visitor.actor, public, more)
+            new = request.headers.get("If-None-Match") == "*"  # or is this very manifest: it was sent twice
+            self.depot.publish(place.repository, manifest, tag, visitor.actor, public, more, new)
         except InvalidError as error:
             return fault("MANIFEST_INVALID", error.message)
         except NotFoundError as error:

@@ -216,9 +216,10 @@ class DiskDepot:
         actor: Actor = NOBODY,
         public: bool | None = None,
         more: Sequence[str] = (),
+        if_absent: bool = False,
     ) -> None:
         self.room.check()
-        self.manifests.publish(repository, manifest, tag, actor, public, more)
+        self.manifests.publish(repository, manifest, tag, actor, public, more, if_absent)
 
     def delete_manifest(self, repository: str, digest: Digest, actor: Actor = NOBODY) -> None:
         self.manifests.delete_manifest(repository, digest, actor)

@@ -12,7 +12,7 @@ from registry.errors import CorruptError, InvalidError, NotFoundError, ProtocolE
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.server.descriptors import artifact_type, descriptor
-from registry.server.immutable import TagPattern, check_stays
+from registry.server.immutable import TagPattern, check_stays, taken
 from registry.server.uploads import Owners, Ownership
 
 
@@ -136,12 +136,16 @@ class MemoryDepot:
         actor: Actor = NOBODY,
         public: bool | None = None,
         more: Sequence[str] = (),
+        if_absent: bool = False,
     ) -> None:
         """As promised, but that nobody asks this depot what is public."""
         tags = [*more] if tag is None else [tag, *more]
         with self._lock:
             for each in tags:
                 self._check_stays(repository, each, manifest.digest)
+                there = self._at(repository).tags.get(each)
+                if if_absent and there is not None and there.digest != manifest.digest:
+                    raise taken(repository, each, str(there.digest))
             here = self._at(repository)
             for blob in manifest.blobs():
                 if blob.digest not in here.blobs:

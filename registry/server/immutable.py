@@ -124,6 +124,13 @@ def check_stays(patterns: list[TagPattern], repository: str, tag: str, digest: s
         raise immutable(repository, tag, digest, found)
 
 
+def taken(repository: str, tag: str, digest: str) -> ProtocolError:
+    """The refusal of a push that was to move no tag: this one stands for `digest`."""
+    return ProtocolError(
+        f"{repository}:{tag} is there already and stands for {digest}", reason=Reason.TAG_TAKEN
+    )
+
+
 def immutable(repository: str, tag: str, digest: str, found: TagPattern) -> ProtocolError:
     """The refusal to move or delete a tag that stands for `digest`."""
     return ProtocolError(

@@ -6,21 +6,22 @@ go. As in `catalogue`, each statement says why it holds beside another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy import Connection, Engine, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from registry.contracts import Actor, Clock, Document, Referrer, Tag
-from registry.errors import InvalidError, NotFoundError
+from registry.errors import InvalidError, NotFoundError, ProtocolError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.server.audit import record
 from registry.server.catalogue import batches, ensure_repository, repository_id
 from registry.server.database import first, reading, upsert, writing
 from registry.server.descriptors import artifact_type, descriptor
-from registry.server.immutable import TagPattern, check_stays, covering, immutable, patterns_of
+from registry.server.immutable import check_stays, covering, immutable, patterns_of, taken
 from registry.server.tables import BLOBS, CHILDREN, LINKS, MANIFESTS, PARTS, REPOSITORIES, TAGS
 from registry.server.visibility import set_visibility
 
@@ -76,6 +77,7 @@ class Manifests:
         actor: Actor,
         public: bool | None = None,
         more: Sequence[str] = (),
+        if_absent: bool = False,
     ) -> None:
         now = self.clock()
         tags = [*more] if tag is None else [tag, *more]
@@ -90,7 +92,8 @@ class Manifests:
             patterns = patterns_of(database, repository) if tags else []
             for each in tags:
                 stays = covering(patterns, repository, each)
-                _point(database, found, repository, each, manifest.digest, actor, now, stays)
+                refused = partial(immutable, found=stays) if stays else taken if if_absent else None
+                _point(database, found, repository, each, manifest.digest, actor, now, refused)
             if public is not None:
                 set_visibility(database, repository.lower(), public, actor, now)
             digest = str(manifest.digest)
@@ -229,12 +232,12 @@ def _point(
     digest: Digest,
     actor: Actor,
     now: float,
-    immutable_by: TagPattern | None,
+    refused: Callable[[str, str, str], ProtocolError] | None,
 ) -> None:
     """Let the tag stand for the manifest. Of two that move it the later holds, as one after the other.
 
-    One that a pattern covers is made once: of two that make it, the later one's row is not written, and
-    nothing of its transaction stays. ProtocolError.
+    One that may not move is made once: of two that make it, the later one's row is not written, and nothing
+    of its transaction stays. `refused` then makes its error, of the repository, the tag and the old digest.
     """
     before = select(TAGS.c.digest).filter_by(repository=repository, tag=tag)
     old = database.execute(before).scalar()
@@ -242,11 +245,10 @@ def _point(
         _let_go(database, repository, old, now)
     what = {"digest": str(digest), "moved": now, "moved_by": actor.user}
     add = upsert(database, TAGS).values(repository=repository, tag=tag, **what)
-    same = TAGS.c.digest == str(digest) if immutable_by else None
+    same = TAGS.c.digest == str(digest) if refused else None
     move = add.on_conflict_do_update(index_elements=["repository", "tag"], set_=what, where=same)
-    if not database.execute(move).rowcount and immutable_by:
-        stands_for = database.execute(before).scalar_one()
-        raise immutable(name, tag, stands_for, immutable_by)
+    if not database.execute(move).rowcount and refused:
+        raise refused(name, tag, database.execute(before).scalar_one())
 
 
 def _check_blobs(database: Connection, repository: int, name: str, blobs: Iterable[Descriptor]) -> None:

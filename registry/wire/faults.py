@@ -249,7 +249,7 @@ def answer_to(error: RegistryError) -> Response:
         return fault("UNAVAILABLE", error.message, status=507)
     if error.reason is Reason.DISK_FULL:
         return fault("UNAVAILABLE", "no space left on the registry's disk", status=507)
-    if error.reason is Reason.TAG_IMMUTABLE:
+    if error.reason in (Reason.TAG_IMMUTABLE, Reason.TAG_TAKEN):
         return fault("PRECONDITION", error.message)
     # A failing disk is the operator's business: its paths are not for its clients.
     message = "the registry cannot do that just now" if isinstance(error, StorageError) else error.message
