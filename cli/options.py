@@ -58,7 +58,7 @@ _COMMON: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "insecure_tls": (("--insecure-tls",), {**_FLAG, "help": "Do not check certificates (warns)."}),
     "realms": (
         ("--realm",),
-        {"multiple": True, "metavar": "URL", "help": "Another origin that may be asked for a token."},
+        {"multiple": True, "metavar": "URL", "help": "Another origin that may give a token."},
     ),
     "quiet": (("-q", "--quiet"), {**_FLAG, "help": "Only the result and errors."}),
     "verbose": (("-v", "--verbose"), {**_FLAG, "help": "Say more."}),
@@ -77,6 +77,7 @@ _ROWS: dict[tuple[str, ...], tuple[str, str]] = {
     ("file", "summary"): ("--file SYNC.TOML, --summary FILE", "Many; what was done, as Markdown."),
     ("watch", "metrics"): ("--watch 15m, --metrics-listen H:P", "For ever; numbers for Prometheus."),
     ("private", "public"): ("--private, --public", "Who may read it there, from the start."),
+    ("also", "if_absent"): ("--also TAG, --if-absent", "Further tags; move none that is there."),
     ("limit_rate", "jobs"): ("--limit-rate 20M, --jobs N", "Bytes a second; transfers at once."),
     ("quiet", "verbose", "debug", "yes"): (
         "--quiet, --verbose, --debug, --yes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cli.batch import Document
 from cli.render import size
@@ -50,11 +50,17 @@ def tag(name: Name, manifest: Manifest, was: Digest | None) -> Document:
     return {"tag": word, "was": str(was) if was else None}
 
 
+def others(manifest: Manifest, before: Mapping[Name, Digest | None]) -> Document:
+    """What becomes of the further tags, each with what it stood for before; nothing where there are none."""
+    also = [{"name": str(name), **tag(name, manifest, was)} for name, was in before.items()]
+    return {"also": also} if also else {}
+
+
 def summary(told: Document, route: str) -> str:
     """One line: which model (and where to), how big, what moved or would, what became of the tag."""
     whole, moved, seconds = (float(str(told[key])) for key in ("size", "transferred", "seconds"))
     head = f"{route}  {_short(told['digest'])}  {size(int(whole))}"
-    return f"{head}, {_moved(told, int(moved), seconds)}{_tag(told)}"
+    return f"{head}, {_moved(told, int(moved), seconds)}{_tag(told, told)}{_others(told)}"
 
 
 def total(documents: Sequence[Document], seconds: float) -> str:
@@ -91,16 +97,22 @@ def _moved(told: Document, moved: int, seconds: float) -> str:
     return "shared inside the registry, nothing moved" if mounted else "all of it was there"
 
 
-def _tag(told: Document) -> str:
+def _tag(told: Document, of: Document, word: str = "tag") -> str:
     would = "would_transfer" in told
-    match told["tag"]:
+    match of["tag"]:
         case "created":
-            return ", tag would be created" if would else ", tag created"
+            return f", {word} would be created" if would else f", {word} created"
         case "moved":
-            return f", tag {'would move' if would else 'moved'} from {_short(told['was'])}"
+            return f", {word} {'would move' if would else 'moved'} from {_short(of['was'])}"
         case "unchanged":
-            return ", tag unchanged"
+            return f", {word} unchanged"
     return ""
+
+
+def _others(told: Document) -> str:
+    also = told.get("also")
+    named = also if isinstance(also, list) else []
+    return "".join(_tag(told, each, str(each["name"]).rpartition(":")[2]) for each in named)
 
 
 def _short(digest: object) -> str:

@@ -17,7 +17,7 @@ from cli.exits import Run
 from cli.options import Invocation
 from cli.progress import Watcher
 from cli.render import size, visible
-from cli.reports import document, plan, summary, total
+from cli.reports import document, others, plan, summary, total
 from registry.contracts import Destination, Target
 from registry.errors import RegistryError
 from registry.model.digests import Digest
@@ -44,7 +44,8 @@ class PlannedCopy:
     """A model's name where it is and where it goes.
 
     `route` says both to people. `near` is what is known to hold the blobs at the destination already.
-    `arrived` is told when it is there.
+    `arrived` is told when it is there. `also`: what it is called there too. `dry_checks`: a run that moves
+    nothing asks the destination all the same whether it would refuse.
     """
 
     source: Target
@@ -55,6 +56,8 @@ class PlannedCopy:
     near: Name | None = None
     arrived: Callable[[Report], None] = nobody
     pair: Pair | None = None  # where what refers to the model goes along
+    also: tuple[Name, ...] = ()
+    dry_checks: bool = False
 
 
 def route(name: str, to: str) -> str:
@@ -154,11 +157,12 @@ class Copies:
                 from registry.transfer.one_pair import Copying  # only a mirror does
 
                 return document(Copying(self.engine).report(planned.pair))
+            before = {name: destination.current(name) for name in planned.also}
             report = copy(
                 source, destination, planned.name, to=planned.to, near=planned.near, engine=self.engine
             )
             planned.arrived(report)
-            return document(report)
+            return document(report) | others(report.manifest, before)
         finally:
             self._watcher.close()
 
@@ -198,10 +202,13 @@ def stopped_by(engine: Engine) -> None:
 def _would_do(planned: PlannedCopy) -> Document:
     """What would move, and how big it is; nothing does."""
     manifest = planned.source.resolve(planned.name)
-    blobs = [
-        (blob, planned.destination.size(planned.to, blob) is not None) for blob in _blobs(planned, manifest)
-    ]
-    return plan(planned.to, manifest, planned.destination.current(planned.to), blobs)
+    destination, to = planned.destination, planned.to
+    was = destination.current(to)
+    before = {name: destination.current(name) for name in planned.also}
+    if planned.dry_checks:
+        destination.prepare(to, manifest)
+    blobs = [(blob, destination.size(to, blob) is not None) for blob in _blobs(planned, manifest)]
+    return plan(to, manifest, was, blobs) | others(manifest, before)
 
 
 def _blobs(planned: PlannedCopy, manifest: Manifest) -> Iterator[Descriptor]:

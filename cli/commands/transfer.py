@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 import click
 
 from cli import naming, sources, transfers
@@ -9,7 +12,7 @@ from cli.options import MOVING, NETWORK, STORE, Invocation, command
 from cli.transfers import PlannedCopy
 from registry.errors import InvalidError
 from registry.model.names import DEFAULT_TAG, Name, split_scheme
-from registry.targets.manifest_push import PushOptions
+from registry.targets.manifest_push import MOST_TAGS, PushOptions
 
 
 @command(*STORE, *NETWORK, *MOVING, goes_on=True)
@@ -40,12 +43,20 @@ def pull(invocation: Invocation, names: tuple[str, ...], other: str | None) -> i
 @command(*STORE, *NETWORK, *MOVING, goes_on=True)
 @click.argument("names", metavar="NAME [DESTINATION]", nargs=-1, required=True)
 @click.option("--to", "place", metavar="HOST/NAMESPACE", help="Where several models go.")
+@click.option("--also", "also", multiple=True, metavar="TAG", help="Another tag that it gets there.")
+@click.option("--if-absent", "if_absent", is_flag=True, help="Move no tag that is there.")
 @click.option("--private", is_flag=True)
 @click.option("--public", is_flag=True)
 def push(
-    invocation: Invocation, names: tuple[str, ...], place: str | None, private: bool, public: bool
+    invocation: Invocation,
+    names: tuple[str, ...],
+    place: str | None,
+    also: tuple[str, ...],
+    if_absent: bool,
+    private: bool,
+    public: bool,
 ) -> int:
-    """Publish a model at its registry, or as DESTINATION (its own tag, unless said).
+    """Publish a model at its registry, or as DESTINATION.
 
     \b
       ferry push models.acme.example/acme/tiny:1.0
@@ -54,7 +65,9 @@ def push(
     if private and public:
         raise InvalidError("it is --private or --public", hint="leave one of them away; nothing was sent")
     visibility = "private" if private else "public" if public else ""
+    options = PushOptions(visibility, also, if_absent)
     pairs = _pairs(invocation, names, place)
+    others = _others(pairs, also)
     watcher = transfers.watcher(invocation, len(pairs))
     with sources.store(invocation, watcher.note) as store, sources.connections(invocation) as opened:
 
@@ -65,11 +78,13 @@ def push(
             return PlannedCopy(
                 store,
                 name,
-                opened.remote(to, PushOptions(visibility)),
+                opened.remote(to, options),
                 to,
                 transfers.route(str(name), to.text),
                 near,
                 lambda report: transfers.published(store, name, to, report),
+                also=others[to],
+                dry_checks=True,
             )
 
         return transfers.copy_each(invocation, list(pairs), publish, watcher, opened)
@@ -101,3 +116,24 @@ def _pairs(invocation: Invocation, names: tuple[str, ...], place: str | None) ->
             hint="push them one after another, each with its DESTINATION",
         )
     return pairs
+
+
+def _others(pairs: Iterable[Name], also: tuple[str, ...]) -> dict[Name, tuple[Name, ...]]:
+    """The names that each destination's model gets too. InvalidError for what is no tag, or meant twice."""
+    if len(also) > MOST_TAGS:
+        raise InvalidError(f"--also is there {len(also)} times; a push takes at most {MOST_TAGS}")
+    others: dict[Name, tuple[Name, ...]] = {}
+    for to in pairs:
+        try:
+            named = dict.fromkeys(Name(to.host, to.repository, tag, scheme=to.scheme) for tag in also)
+        except InvalidError as error:
+            raise InvalidError(f"--also: {error.message}", hint="it takes a tag alone, as latest") from None
+        others[to] = tuple(each for each in named if each != to)
+    meant = Counter(each for to, more in others.items() for each in (to, *more))
+    for name, times in meant.items():
+        if times > 1:
+            raise InvalidError(
+                f"{name.text}: two of these models would have this name",
+                hint="push them one after another, each with its own --also",
+            )
+    return others

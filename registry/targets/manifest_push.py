@@ -5,13 +5,15 @@ Knows nothing of blobs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from registry.errors import (
     CorruptError,
     DeniedError,
     MissingBlobsError,
+    NotFoundError,
     ProtocolError,
     Reason,
     RegistryError,
@@ -33,12 +35,16 @@ from registry.targets.refused import Refused
 from registry.wire import routes
 from registry.wire.faults import Refusal
 from registry.wire.headers import Headers
-from registry.wire.messages import Request
+from registry.wire.messages import Request, Response
 from registry.wire.visibility import DENIED, VISIBILITY
 
 ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_INDEX, OCI_ARTIFACT))}
 _KIND_REFUSED = (400, 405, 406, 415, 422)
 _BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
+_PUT = (200, 201, 202)
+# What a registry says to tags behind a manifest's digest that takes no such thing.
+_NO_TAGS = (400, 404, 405, 414, 422)
+MOST_TAGS = 50  # of one push: they stand in one request's first line
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +52,24 @@ class PushOptions:
     """What a push asks for besides its manifest.
 
     `visibility`: "public" or "private" for what is published, in force before anybody sees it; "" leaves it.
+    `also`: tags that the manifest gets besides its name's. `if_absent`: no tag is moved off another one.
     """
 
     visibility: str = ""
+    also: tuple[str, ...] = ()
+    if_absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestPush:
     """Puts manifests at the registry `peer`, whose blobs are there.
 
-    `immutable`: what it has said, by name: which digest stays there, and why. `refused.blobs` is kept true.
+    `digest` asks it what a name stands for. `immutable`: what it has said, by name: which digest stays there,
+    and why. `refused.blobs` is kept true.
     """
 
     peer: Peer
+    digest: Callable[[Name], Digest]
     refused: Refused
     immutable: Mapping[str, tuple[Digest, str]]
     options: PushOptions
@@ -66,41 +77,111 @@ class ManifestPush:
     def check(self, name: Name, manifest: Manifest) -> None:
         """A registry says itself what it does not take; but one that cannot hide a model must not get it.
 
-        Nor is anything sent where it has said that the tag stays another manifest's.
+        Nor is anything sent where a tag stays another manifest's: the registry has said so, or we are to.
         """
-        digest, why = self.immutable.get(str(name), (manifest.digest, ""))
-        if digest != manifest.digest:
-            raise ProtocolError(
-                f"publishing {name}: {self.peer.host} refuses it: {why}; nothing was sent",
-                host=self.peer.host,
-                name=str(name),
-                reason=Reason.TAG_IMMUTABLE,
-            )
+        asks = bool(self.options.also) or self.options.if_absent
+        for each in self._names(name):
+            there = self._there(each) if asks else None
+            stays, why = self.immutable.get(str(each), (manifest.digest, ""))
+            if stays != manifest.digest:
+                message = f"publishing {each}: {self.peer.host} refuses it: {why}; nothing was sent"
+                raise self._error(message, each, Reason.TAG_IMMUTABLE)
+            self._check_absent(each, there, manifest, "nothing was sent")
         if self.options.visibility:
             self._check_visibility(name)
 
     def publish(self, name: Name, manifest: Manifest, was: Digest | None) -> None:
-        """Put the manifest and read it back: done only when exactly those bytes are returned."""
-        visibility = self.options.visibility
-        if was == manifest.digest and not visibility:
-            return
-        doing = f"publishing {name}"
-        path = routes.manifest(name.repository, name.reference)
-        said = {VISIBILITY: visibility} if visibility else {}
-        headers = Headers({"Content-Type": manifest.media_type, **said})
-        response = self.peer.transport(
-            Request("PUT", f"{self.peer.origin}{path}", headers, manifest.raw, access=writing(name))
-        )
-        if response.status not in (200, 201, 202):
+        """Put the manifest and read it back: done only when exactly those bytes are returned.
+
+        Several tags are put in one request, which `ferry serve` takes as one change; where a registry does
+        not know that, one after another.
+        """
+        moving = self._moving(name, manifest, was)
+        if len(moving) > 1:
+            moving = self._put_together(moving, manifest)
+        done: list[Name] = []
+        for each in moving:
+            self._put_one(each, manifest, done)
+            done.append(each)
+
+    def _names(self, name: Name) -> list[Name]:
+        """The name, and those that the other tags make; each once."""
+        return list(dict.fromkeys((name, *(name.with_reference(tag) for tag in self.options.also))))
+
+    def _there(self, name: Name) -> Digest | None:
+        """What the name stands for; None for nothing, and where that is not told and does not matter."""
+        try:
+            return self.digest(name)
+        except NotFoundError:
+            return None
+        except (DeniedError, ProtocolError):
+            if self.options.if_absent:
+                raise
+            return None
+
+    def _moving(self, name: Name, manifest: Manifest, was: Digest | None) -> list[Name]:
+        """The names that have to be put: of another manifest, or of none, or to be seen by others."""
+        asks = bool(self.options.also) or self.options.if_absent
+        there = {each: self._there(each) for each in self._names(name)} if asks else {name: was}
+        for each, digest in there.items():
+            self._check_absent(each, digest, manifest, "somebody made it meanwhile; no tag was moved")
+        moving = [each for each, digest in there.items() if digest != manifest.digest]
+        return moving or ([name] if self.options.visibility else [])
+
+    def _check_absent(self, name: Name, there: Digest | None, manifest: Manifest, after: str) -> None:
+        if self.options.if_absent and there is not None and there != manifest.digest:
+            message = f"publishing {name}: it is there already and stands for {there}; {after}"
+            raise self._error(message, name, Reason.TAG_TAKEN)
+
+    def _put_together(self, names: Sequence[Name], manifest: Manifest) -> list[Name]:
+        """Put the manifest under all names in one request; the names that are still to be put."""
+        tags = [name.tag for name in names if name.digest is None]
+        name = names[0].with_reference(manifest.digest)
+        doing = f"publishing {', '.join(map(str, names))}"
+        response = self._put(name, manifest, "?" + "&".join(f"tag={quote(tag, safe='')}" for tag in tags))
+        if response.status not in _PUT:
+            refusal = self.peer.refusal(response, doing)
+            if refusal.status in _NO_TAGS and refusal.code not in _BLOB_UNKNOWN:
+                return list(names)
+            raise self._unpublished(refusal, name, manifest, doing)
+        taken = {tag.strip() for line in response.headers.all("OCI-Tag") for tag in line.split(",")}
+        made = [each for each in names if each.digest or each.tag in taken]
+        if made:
+            self._check_published(made[0], manifest, response, doing)
+        for each in made:
+            self._read_back(each, manifest)
+        return [each for each in names if each not in made]
+
+    def _put_one(self, name: Name, manifest: Manifest, done: Sequence[Name]) -> None:
+        """Put the manifest under one name; an error says which were put before."""
+        before = f" ({', '.join(map(str, done))} published already)" if done else ""
+        doing = f"publishing {name}{before}"
+        response = self._put(name, manifest)
+        if response.status not in _PUT:
             raise self._unpublished(self.peer.refusal(response, doing), name, manifest, doing)
-        self.refused.blobs.difference_update((name.repository, blob.digest) for blob in manifest.blobs())
-        if visibility and response.headers.get(VISIBILITY) != visibility:
-            raise ProtocolError(
-                f"{doing}: it is published, and {self.peer.host} does not say that it is {visibility}",
-                host=self.peer.host,
-                name=str(name),
-            )
+        self._check_published(name, manifest, response, doing)
         self._read_back(name, manifest)
+
+    def _put(self, name: Name, manifest: Manifest, query: str = "") -> Response:
+        said = {"Content-Type": manifest.media_type}
+        if self.options.visibility:
+            said[VISIBILITY] = self.options.visibility
+        if self.options.if_absent:
+            said["If-None-Match"] = "*"
+        url = f"{self.peer.origin}{routes.manifest(name.repository, name.reference)}{query}"
+        return self.peer.transport(Request("PUT", url, Headers(said), manifest.raw, access=writing(name)))
+
+    def _check_published(self, name: Name, manifest: Manifest, response: Response, doing: str) -> None:
+        """It was taken; ProtocolError where the registry does not say that it is as visible as was asked."""
+        self.refused.blobs.difference_update((name.repository, blob.digest) for blob in manifest.blobs())
+        visibility = self.options.visibility
+        if visibility and response.headers.get(VISIBILITY) != visibility:
+            raise self._error(
+                f"{doing}: it is published, and {self.peer.host} does not say that it is {visibility}", name
+            )
+
+    def _error(self, message: str, name: Name, reason: Reason = Reason.NONE) -> ProtocolError:
+        return ProtocolError(message, host=self.peer.host, name=str(name), reason=reason)
 
     def _check_visibility(self, name: Name) -> None:
         """Only where the registry says that it can make it so, and that we may, is anything sent."""
@@ -121,11 +202,10 @@ class ManifestPush:
                 reason=Reason.NOT_ALLOWED,
             )
         if not said:
-            raise ProtocolError(
+            raise self._error(
                 f"{doing}: {self.peer.host} cannot do that at a push; nothing was sent",
-                host=self.peer.host,
-                name=str(name),
-                reason=Reason.VISIBILITY_UNSUPPORTED,
+                name,
+                Reason.VISIBILITY_UNSUPPORTED,
             )
 
     def _read_back(self, name: Name, manifest: Manifest) -> None:
@@ -152,6 +232,12 @@ class ManifestPush:
             self.refused.blobs.update((name.repository, digest) for digest in missing)
             message = f"{error.message}; it took that blob before, or said that it has it"
             return MissingBlobsError(message, missing, host=self.peer.host, name=str(name))
+        if (
+            self.options.if_absent
+            and error.reason is Reason.TAG_IMMUTABLE
+            and str(name) not in self.immutable
+        ):
+            return self._error(f"{error.message}; no tag was moved", name, Reason.TAG_TAKEN)
         if refusal.status not in _KIND_REFUSED or not isinstance(error, ProtocolError):
             return error
         return ProtocolError(

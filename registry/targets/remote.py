@@ -249,7 +249,7 @@ class Remote:
 
     @property
     def _push(self) -> ManifestPush:
-        return ManifestPush(self.peer, self.refused, self.immutable, self.options)
+        return ManifestPush(self.peer, self.digest, self.refused, self.immutable, self.options)
 
     def refer(self, name: Name, found: Sequence[Descriptor]) -> None:
         """Have `found`, which are here, listed as referring to `name`; most registries do that themselves."""

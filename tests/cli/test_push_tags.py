@@ -1,0 +1,84 @@
+"""`ferry push --also TAG` and `--if-absent` at real registries: one knows them, one does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from house import House
+from peers import Registry
+from person import Done, Ferry
+from shelf import put_model
+
+People = Callable[[str], Ferry]
+
+
+def states(told: dict[str, object]) -> list[tuple[str, str, str]]:
+    """Name, what became of it, and the digest before of each tag of a push's document."""
+    also = told["also"]
+    assert isinstance(also, list)
+    return [(each["name"].rpartition(":")[2], each["tag"], each["was"]) for each in also]
+
+
+def test_a_push_under_several_tags_sends_the_bytes_once(
+    house: House, docker_registry: Registry, people: People
+) -> None:
+    ada = people("ada")
+    for host in (house.host, docker_registry.host):
+        name = f"{host}/ada/several"
+        put_model(ada.models, f"{host}/ada/several/1.0", b"GGUF first")
+        one = ada("push", f"{name}:1.0", "--also", "latest", "--also", "1.0", "--format", "json").well().json
+        assert (one["tag"], states(one)) == ("created", [("latest", "created", None)])
+        put_model(ada.models, f"{host}/ada/several/1.1", b"GGUF second")
+        words = ("push", f"{name}:1.1", "--also", "latest", "--also", "stable")
+        dry = ada(*words, "--dry-run").well().out
+        assert f"latest would move from {one['digest'][7:19]}, stable would be created" in dry
+        two = ada(*words, "--format", "json").well().json
+        moved = sum(blob["transferred"] for blob in two["blobs"])
+        assert moved == two["transferred"] == len(b"GGUF second")
+        assert states(two) == [("latest", "moved", one["digest"]), ("stable", "created", None)]
+        tags = {each["tag"]: each["digest"] for each in ada("tags", name, "--format", "json").well().json}
+        assert tags == {"1.0": one["digest"], **dict.fromkeys(("1.1", "latest", "stable"), two["digest"])}
+        assert "tag unchanged, latest unchanged, stable unchanged" in ada(*words).well().out
+
+
+def test_of_several_tags_one_that_stays_refuses_all_before_a_byte(house: House, people: People) -> None:
+    ada, name = people("ada"), f"{house.host}/ada/kept"
+    put_model(ada.models, f"{house.host}/ada/kept/v1", b"GGUF first")
+    ada("push", f"{name}:v1").well()
+    house("immutable", "ada/kept", "v*").well()
+    put_model(ada.models, f"{house.host}/ada/kept/new", b"GGUF second")
+    done = ada("push", f"{name}:new", "--also", "v1")
+    assert done.code == 7 and "immutable" in done.err and "nothing was sent" in done.err
+    assert ada("tags", name, "--format", "json").well().json[0]["tag"] == "v1"
+
+
+def refused(done: Done, name: str) -> None:
+    assert done.code == 7, done
+    assert f"{name}: it is there already" in done.err
+    assert "nothing was sent" in done.err and "without --if-absent a push moves this one" in done.err
+
+
+def test_if_absent_moves_no_tag_and_the_same_again_is_well(
+    house: House, docker_registry: Registry, people: People
+) -> None:
+    ada = people("ada")
+    for host in (house.host, docker_registry.host):
+        name = f"{host}/ada/once:1"
+        put_model(ada.models, f"{host}/ada/once/1", b"GGUF first")
+        first = ada("push", name, "--if-absent", "--format", "json").well().json
+        again = ada("push", name, "--if-absent", "--format", "json").well().json
+        assert (first["tag"], again["tag"], again["transferred"]) == ("created", "unchanged", 0)
+        put_model(ada.models, f"{host}/ada/once/1", b"GGUF second")
+        refused(ada("push", name, "--if-absent"), name)
+        refused(ada("push", name, "--if-absent", "--dry-run"), name)
+        refused(ada("push", name, name.replace(":1", ":2"), "--if-absent", "--also", "1"), name)
+        tags = {each["tag"]: each["digest"] for each in ada("tags", name, "--format", "json").well().json}
+        assert tags == {"1": first["digest"]}
+        ada("push", name).well()  # who says nothing moves it
+
+
+def test_what_is_no_tag_or_meant_for_two_models_is_refused(ferry: Ferry) -> None:
+    done = ferry("push", "tiny", "models.acme.example/acme/tiny", "--also", "acme/tiny:2")
+    assert done.code == 2 and "--also: 'acme/tiny:2' is not a tag" in done.err and "a tag alone" in done.err
+    done = ferry("push", "tiny:1", "tiny:2", "--to", "models.acme.example/acme", "--also", "latest")
+    assert done.code == 2 and "models.acme.example/acme/tiny:latest: two of these models" in done.err

@@ -1,0 +1,97 @@
+"""Several tags in one push, and tags that are not to move: registries that know it, and those that do not."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pytest
+from registry_double import ORIGIN
+from test_said_visibility import MANIFEST, NAME
+
+from registry.errors import DeniedError, ProtocolError, Reason
+from registry.model.digests import Digest
+from registry.targets.manifest_push import PushOptions
+from registry.targets.peer import Peer
+from registry.targets.remote import Remote
+from registry.wire.headers import Headers
+from registry.wire.messages import Request, Response
+
+OTHER = Digest.of(b"another manifest")
+
+
+class Registry:
+    """A registry of one repository that keeps which tag stands for what; `asked` are its requests."""
+
+    def __init__(self, *, together: bool = True, **tags: Digest) -> None:
+        self.tags = {key.removeprefix("t_"): digest for key, digest in tags.items()}
+        self.together = together
+        self.asked: list[str] = []
+        self.refuses: dict[str, int] = {}
+
+    def __call__(self, request: Request) -> Response:
+        url = urlsplit(request.url)
+        reference = url.path.rpartition("/")[2]
+        absent = " absent" if request.headers.get("If-None-Match") == "*" else ""
+        self.asked.append(f"{request.method} {reference[:7]}{'?' * bool(url.query)}{absent}")
+        if request.method == "PUT":
+            return self._put(reference, [part.partition("=")[2] for part in url.query.split("&") if part])
+        found = MANIFEST.digest if ":" in reference else self.tags.get(reference)
+        if found is None:
+            return Response(404)
+        return Response(200, Headers({"Docker-Content-Digest": str(found)}), MANIFEST.raw)
+
+    def _put(self, reference: str, tags: list[str]) -> Response:
+        if tags and not self.together:
+            return Response(201)
+        for tag in tags or [reference]:
+            if tag in self.refuses:
+                return Response(self.refuses[tag], Headers(), b'{"errors":[{"code":"PRECONDITION"}]}')
+        self.tags.update(dict.fromkeys(tags or [reference], MANIFEST.digest))
+        return Response(201, Headers([("OCI-Tag", tag) for tag in tags]))
+
+
+def remote(registry: Registry, *also: str, if_absent: bool = False) -> Remote:
+    options = PushOptions(also=also, if_absent=if_absent)
+    return Remote(Peer(registry, ORIGIN, now=lambda: 0.0), options=options)
+
+
+def test_several_tags_are_one_request_where_that_is_known() -> None:
+    registry = Registry(t_b=MANIFEST.digest)
+    remote(registry, "a", "b").publish(NAME, MANIFEST)
+    assert registry.asked == ["HEAD 1", "HEAD a", "HEAD b", "PUT sha256:?", "GET 1", "GET a"]
+    assert registry.tags == dict.fromkeys(("1", "a", "b"), MANIFEST.digest)
+    registry.asked.clear()
+    remote(registry, "a", "b").publish(NAME, MANIFEST)
+    assert registry.asked == ["HEAD 1", "HEAD a", "HEAD b"]  # nothing has to be written
+
+
+def test_where_it_is_not_known_an_error_says_what_is_published_by_then() -> None:
+    registry = Registry(together=False)
+    registry.refuses["b"] = 400
+    with pytest.raises(ProtocolError, match=r"tiny:b \(.*tiny:1, .*tiny:a published already\)"):
+        remote(registry, "a", "b").publish(NAME, MANIFEST)
+    assert sorted(registry.tags) == ["1", "a"]
+
+
+def test_a_tag_that_is_made_between_the_look_and_the_push_is_told() -> None:
+    registry = Registry()
+    there = remote(registry, if_absent=True)
+    there.prepare(NAME, MANIFEST)
+    registry.refuses["1"] = 412  # the far side compares: another push was quicker
+    with pytest.raises(ProtocolError, match="no tag was moved") as caught:
+        there.publish(NAME, MANIFEST)
+    assert caught.value.reason is Reason.TAG_TAKEN
+    assert registry.asked[-1] == "PUT 1 absent"
+    registry.tags["1"] = OTHER  # while the bytes went up
+    with pytest.raises(ProtocolError, match="somebody made it meanwhile"):
+        there.publish(NAME, MANIFEST)
+    assert registry.tags == {"1": OTHER}
+
+
+def test_where_it_is_not_told_what_is_there_nothing_is_taken_for_absent() -> None:
+    def closed(_request: Request) -> Response:
+        return Response(403)
+
+    there = Remote(Peer(closed, ORIGIN, now=lambda: 0.0), options=PushOptions(if_absent=True))
+    with pytest.raises(DeniedError):
+        there.prepare(NAME, MANIFEST)
