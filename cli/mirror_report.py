@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cli.batch import Document
-from cli.render import Terminal, error_document, size, visible
+from cli.render import Terminal, error_document, markdown_cell, size, visible
 from registry.errors import exit_code
 from registry.model.digests import Digest
 from registry.transfer.pairs import Outcome, Result
@@ -112,8 +111,8 @@ def markdown(done: Round) -> str:
         lines += ["| destination | result | bytes | |", "| --- | --- | --: | --- |"]
     for result in shown:
         what, moved, why = _cells(result, done.dry_run)
-        lines.append(f"| {_cell(result.destination)} | {what} | {moved} | {_cell(why)} |")
-    lines += [f"- {_cell(each)}: {_gone(done)}" for each in done.deleted]
+        lines.append(f"| {markdown_cell(result.destination)} | {what} | {moved} | {markdown_cell(why)} |")
+    lines += [f"- {markdown_cell(each)}: {_gone(done)}" for each in done.deleted]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -149,8 +148,3 @@ def _ordered(results: Iterable[Result]) -> list[Result]:
 
 def _digits(digest: Digest | None) -> str:
     return digest.hex[:_SHORT] if digest else ""
-
-
-def _cell(text: str) -> str:
-    """`text`, some of which a peer wrote, so that it is no link, picture, code or markup."""
-    return re.sub(r"([\\|\[\]`*])", r"\\\1", visible(text)).replace("<", "&lt;")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,11 @@ def visible(text: str) -> str:
     from registry.wire.faults import printable
 
     return printable(text)
+
+
+def markdown_cell(text: str) -> str:
+    """`text`, some of which a peer wrote, so that it is no link, picture, code or markup."""
+    return re.sub(r"([\\|\[\]`*])", r"\\\1", visible(text)).replace("<", "&lt;")
 
 
 def shortened(text: str, length: int, sign: str) -> str:

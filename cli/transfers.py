@@ -16,10 +16,10 @@ from cli.batch import Document, each
 from cli.exits import Run
 from cli.options import Invocation
 from cli.progress import Watcher
-from cli.render import size, visible
+from cli.render import complain, size, visible
 from cli.reports import document, others, plan, summary, total
 from registry.contracts import Destination, Target
-from registry.errors import RegistryError
+from registry.errors import RegistryError, StorageError, exit_code
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
@@ -114,15 +114,32 @@ def copy_each(
     planned_of: Callable[[Name], PlannedCopy],
     watcher: Watcher,
     opened: Registries,
+    summarised: Callable[[Copies, str], None] | None = None,
 ) -> int:
-    """Make the copy of each name, or with --dry-run say what it would move; the exit code."""
+    """Make the copy of each name, or with --dry-run say what it would move; the exit code.
+
+    `summarised` is told of them, and the run in one line, also where one failed; StorageError counts then.
+    """
     keep_buffers()
     copies = Copies(invocation, watcher, opened)
     stopped_by(copies.engine)
     began = time.monotonic()
-    code = each(invocation, names, lambda name: copies.made(name, planned_of))
+    raised: RegistryError | None = None
+    try:
+        code = each(invocation, names, lambda name: copies.made(name, planned_of))
+    except RegistryError as error:
+        code, raised = error.exit, error
+    line = total(copies.done, time.monotonic() - began)
     if len(names) > 1 and not invocation.settings.json:
-        invocation.terminal.note(f"ferry: {total(copies.done, time.monotonic() - began)}")
+        invocation.terminal.note(f"ferry: {line}")
+    if summarised is not None and not copies.engine.options.stop.is_set():
+        try:
+            summarised(copies, line)
+        except StorageError as error:
+            complain(error, invocation.terminal, short=invocation.terminal.json)
+            code = exit_code([each for each in (code, error.exit) if each])
+    if raised is not None:
+        raise raised
     return code
 
 
@@ -132,6 +149,7 @@ class Copies:
     def __init__(self, invocation: Invocation, watcher: Watcher, opened: Registries) -> None:
         self.engine = engine(invocation, watcher, opened)
         self.done: list[Document] = []
+        self.failed: list[tuple[Name, RegistryError]] = []
         self._invocation = invocation
         self._watcher = watcher
 
@@ -144,6 +162,7 @@ class Copies:
         except RegistryError as error:
             if self.engine.options.stop.is_set():
                 raise Stopped from error
+            self.failed.append((name, error))
             raise
         self.done.append(told)
         return told, _said(told, planned.route, verbose=self._invocation.settings.on("verbose"))

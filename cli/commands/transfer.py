@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
 from cli import naming, sources, transfers
 from cli.options import MOVING, NETWORK, STORE, Invocation, command
+from cli.push_report import markdown
+from cli.settings import files
 from cli.transfers import PlannedCopy
 from registry.errors import InvalidError
 from registry.model.names import DEFAULT_TAG, Name, split_scheme
@@ -45,6 +48,7 @@ def pull(invocation: Invocation, names: tuple[str, ...], other: str | None) -> i
 @click.option("--to", "place", metavar="HOST/NAMESPACE", help="Where several models go.")
 @click.option("--also", "also", multiple=True, metavar="TAG", help="Another tag that it gets there.")
 @click.option("--if-absent", "if_absent", is_flag=True, help="Move no tag that is there.")
+@click.option("--summary", metavar="FILE", help="What was done, as Markdown.")
 @click.option("--private", is_flag=True)
 @click.option("--public", is_flag=True)
 def push(
@@ -53,6 +57,7 @@ def push(
     place: str | None,
     also: tuple[str, ...],
     if_absent: bool,
+    summary: str | None,
     private: bool,
     public: bool,
 ) -> int:
@@ -87,7 +92,13 @@ def push(
                 dry_checks=True,
             )
 
-        return transfers.copy_each(invocation, list(pairs), publish, watcher, opened)
+        def summarised(copies: transfers.Copies, line: str) -> None:
+            failed = [(to.text, error) for to, error in copies.failed]
+            files.write_summary(Path(summary or ""), markdown(copies.done, failed, line))
+
+        return transfers.copy_each(
+            invocation, list(pairs), publish, watcher, opened, summarised if summary else None
+        )
 
 
 def _pairs(invocation: Invocation, names: tuple[str, ...], place: str | None) -> dict[Name, Name]:

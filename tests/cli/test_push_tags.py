@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from house import House
 from peers import Registry
@@ -82,3 +83,35 @@ def test_what_is_no_tag_or_meant_for_two_models_is_refused(ferry: Ferry) -> None
     assert done.code == 2 and "--also: 'acme/tiny:2' is not a tag" in done.err and "a tag alone" in done.err
     done = ferry("push", "tiny:1", "tiny:2", "--to", "models.acme.example/acme", "--also", "latest")
     assert done.code == 2 and "models.acme.example/acme/tiny:latest: two of these models" in done.err
+
+
+def test_a_summary_says_each_tag_and_each_failure_where_a_job_collects_them(
+    docker_registry: Registry, ferry: Ferry
+) -> None:
+    to, summary = f"{docker_registry.host}/acme", ferry.home / "summary.md"
+    summary.write_text("### before\n")
+    put_model(ferry.models, f"{to}/told/1")
+    words = ("push", f"{to}/told:1", "--also", "latest", "--summary", summary)
+    assert "| would be created |" in told_by(ferry(*words, "--dry-run").well(), summary)
+    digest = ferry(*words, "--format", "json").well().json["digest"]
+    rows = [line for line in summary.read_text().splitlines() if digest in line]
+    assert rows[-2:] == [
+        f"| {to}/told:1 | created | 4.3 KB | {digest} |  |",
+        f"| {to}/told:latest | created |  | {digest} |  |",
+    ]
+    assert summary.read_text().startswith("### before\n### ferry push\n\n1 model, 4.3 KB, of which")
+    failing = ("push", "never|was", f"{to}/never", "--summary", summary)
+    assert ferry(*failing).code == 2  # nothing was begun
+    failing = ("push", "neverwas", f"{to}/never", "--summary", summary)
+    done = ferry(*failing, "--format", "json")
+    assert done.code == done.json["error"]["exit"] == 3
+    assert f"| {to}/never:latest | failed |" in summary.read_text()
+    done = ferry(*words, "--summary", ferry.home)
+    assert done.code == 8 and "writing the summary" in done.err and "tag unchanged" in done.out
+
+
+def told_by(_done: Done, summary: Path) -> str:
+    """What a run has added to a summary, which is then empty but for what was there before."""
+    before, _, said = summary.read_text().partition("\n")
+    summary.write_text(before + "\n")
+    return said
