@@ -77,6 +77,7 @@ _ROWS: dict[tuple[str, ...], tuple[str, str]] = {
     ("file", "summary"): ("--file SYNC.TOML, --summary FILE", "Many; what was done, as Markdown."),
     ("watch", "metrics"): ("--watch 15m, --metrics-listen H:P", "For ever; numbers for Prometheus."),
     ("private", "public"): ("--private, --public", "Who may read it there, from the start."),
+    ("also", "annotations"): ("--also TAG, --annotation K=V", "Further tags; words in its manifest."),
     ("if_absent", "summary"): ("--if-absent, --summary FILE", "Move no tag; a report in Markdown."),
     ("limit_rate", "jobs"): ("--limit-rate 20M, --jobs N", "Bytes a second; transfers at once."),
     ("quiet", "verbose", "debug", "yes"): (

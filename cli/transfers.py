@@ -45,7 +45,8 @@ class PlannedCopy:
 
     `route` says both to people. `near` is what is known to hold the blobs at the destination already.
     `arrived` is told when it is there. `also`: what it is called there too. `dry_checks`: a run that moves
-    nothing asks the destination all the same whether it would refuse.
+    nothing asks the destination all the same whether it would refuse. `manifest`: what is published instead
+    of the source's own, with the same blobs.
     """
 
     source: Target
@@ -58,6 +59,7 @@ class PlannedCopy:
     pair: Pair | None = None  # where what refers to the model goes along
     also: tuple[Name, ...] = ()
     dry_checks: bool = False
+    manifest: Manifest | None = None
 
 
 def route(name: str, to: str) -> str:
@@ -90,12 +92,12 @@ def watcher_of_many(invocation: Invocation) -> Watcher:
     return progress.observer(invocation.terminal, wish if wish in ("json", "none") else "remarks")
 
 
-def published(store: Store, name: Name, to: Name, report: Report) -> None:
-    """What was published where it came from is no change of this store any more."""
+def published(store: Store, name: Name, to: Name, here: Digest) -> None:
+    """What was published where it came from is no change of this store any more: `here` is its digest."""
     from registry.targets.origins import ModelOrigin
 
     if to == store.origins.asked(name):
-        store.origins.put(name, ModelOrigin(to, report.manifest.digest))
+        store.origins.put(name, ModelOrigin(to, here))
 
 
 def between(opened: Registries, name: Name, to: Name, referrers: Referrers | None = None) -> PlannedCopy:
@@ -178,7 +180,13 @@ class Copies:
                 return document(Copying(self.engine).report(planned.pair))
             before = {name: destination.current(name) for name in planned.also}
             report = copy(
-                source, destination, planned.name, to=planned.to, near=planned.near, engine=self.engine
+                source,
+                destination,
+                planned.name,
+                to=planned.to,
+                near=planned.near,
+                manifest=planned.manifest,
+                engine=self.engine,
             )
             planned.arrived(report)
             return document(report) | others(report.manifest, before)
@@ -220,7 +228,7 @@ def stopped_by(engine: Engine) -> None:
 
 def _would_do(planned: PlannedCopy) -> Document:
     """What would move, and how big it is; nothing does."""
-    manifest = planned.source.resolve(planned.name)
+    manifest = planned.manifest or planned.source.resolve(planned.name)
     destination, to = planned.destination, planned.to
     was = destination.current(to)
     before = {name: destination.current(name) for name in planned.also}

@@ -14,6 +14,7 @@ from cli.push_report import markdown
 from cli.settings import files
 from cli.transfers import PlannedCopy
 from registry.errors import InvalidError
+from registry.model.manifests import annotated
 from registry.model.names import DEFAULT_TAG, Name, split_scheme
 from registry.targets.manifest_push import MOST_TAGS, PushOptions
 
@@ -47,6 +48,7 @@ def pull(invocation: Invocation, names: tuple[str, ...], other: str | None) -> i
 @click.argument("names", metavar="NAME [DESTINATION]", nargs=-1, required=True)
 @click.option("--to", "place", metavar="HOST/NAMESPACE", help="Where several models go.")
 @click.option("--also", "also", multiple=True, metavar="TAG", help="Another tag that it gets there.")
+@click.option("--annotation", "annotations", multiple=True, metavar="K=V", help="Words in its manifest.")
 @click.option("--if-absent", "if_absent", is_flag=True, help="Move no tag that is there.")
 @click.option("--summary", metavar="FILE", help="What was done, as Markdown.")
 @click.option("--private", is_flag=True)
@@ -56,6 +58,7 @@ def push(
     names: tuple[str, ...],
     place: str | None,
     also: tuple[str, ...],
+    annotations: tuple[str, ...],
     if_absent: bool,
     summary: str | None,
     private: bool,
@@ -73,6 +76,7 @@ def push(
     options = PushOptions(visibility, also, if_absent)
     pairs = _pairs(invocation, names, place)
     others = _others(pairs, also)
+    words = _annotations(annotations)
     watcher = transfers.watcher(invocation, len(pairs))
     with sources.store(invocation, watcher.note) as store, sources.connections(invocation) as opened:
 
@@ -80,6 +84,10 @@ def push(
             name = pairs[to]
             # What was pulled from a registry lies there under that name, and need not be sent again.
             near = name if name.host == to.host else None
+            own = None
+            if words:
+                with sources.telling_tags(store, name):
+                    own = store.resolve(name)
             return PlannedCopy(
                 store,
                 name,
@@ -87,9 +95,10 @@ def push(
                 to,
                 transfers.route(str(name), to.text),
                 near,
-                lambda report: transfers.published(store, name, to, report),
+                lambda report: transfers.published(store, name, to, (own or report.manifest).digest),
                 also=others[to],
                 dry_checks=True,
+                manifest=annotated(own, words) if own else None,
             )
 
         def summarised(copies: transfers.Copies, line: str) -> None:
@@ -127,6 +136,18 @@ def _pairs(invocation: Invocation, names: tuple[str, ...], place: str | None) ->
             hint="push them one after another, each with its DESTINATION",
         )
     return pairs
+
+
+def _annotations(given: Iterable[str]) -> dict[str, str]:
+    """What the manifest is to say besides. InvalidError."""
+    words: dict[str, str] = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not equals:
+            raise InvalidError(f"--annotation {each}: no value", hint="for example --annotation version=1.0")
+        if words.setdefault(key, value) != value:
+            raise InvalidError(f"--annotation {key}: said twice, and not alike")
+    return words
 
 
 def _others(pairs: Iterable[Name], also: tuple[str, ...]) -> dict[Name, tuple[Name, ...]]:

@@ -176,6 +176,27 @@ class Manifest:
         return Descriptor(self.media_type, self.digest, self.size)
 
 
+def annotated(manifest: Manifest, annotations: Mapping[str, str]) -> Manifest:
+    """The same manifest with these annotations too; itself where it has them. InvalidError.
+
+    All else keeps its place, so the same words make the same digest. Ollama reads the fields it knows, and so
+    runs it as before. OCI image specification: annotations.md.
+    """
+    for key, value in annotations.items():
+        if not key or not key.isascii() or not key.isprintable() or " " in key:
+            raise InvalidError(f"{key[:80]!r} cannot be the key of an annotation")
+        if not value.isprintable():
+            raise InvalidError(f"the annotation {key} has characters that do not print")
+    if annotations.items() <= manifest.annotations.items():
+        return manifest
+    document = decode_json(manifest.raw, "manifest")
+    assert isinstance(document, dict)  # or it were no manifest
+    document["annotations"] = {**manifest.annotations, **dict(sorted(annotations.items()))}
+    end = b"\n" if manifest.raw.endswith(b"\n") else b""
+    raw = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode() + end
+    return Manifest.parse(raw, content_type=manifest.media_type)
+
+
 def image(
     config: Descriptor, layers: Sequence[Mapping[str, object]], media_type: str = DOCKER_MANIFEST
 ) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from peers import Registry
 from person import Done, Ferry
 from shelf import put_model
 
+from registry.model.digests import Digest
+
 People = Callable[[str], Ferry]
 
 
-def states(told: dict[str, object]) -> list[tuple[str, str, str]]:
+def states(told: dict[str, object]) -> list[tuple[str, str, object]]:
     """Name, what became of it, and the digest before of each tag of a push's document."""
     also = told["also"]
     assert isinstance(also, list)
@@ -76,6 +79,28 @@ def test_if_absent_moves_no_tag_and_the_same_again_is_well(
         tags = {each["tag"]: each["digest"] for each in ada("tags", name, "--format", "json").well().json}
         assert tags == {"1": first["digest"]}
         ada("push", name).well()  # who says nothing moves it
+
+
+def test_annotations_are_published_and_the_model_here_stays_as_it_is(
+    docker_registry: Registry, ferry: Ferry
+) -> None:
+    name = f"{docker_registry.host}/acme/noted:1"
+    raw = put_model(ferry.models, f"{docker_registry.host}/acme/noted/1")
+    words = ("--annotation", "org.opencontainers.image.version=1.0=ü", "--annotation", "b=")
+    told = ferry("push", name, *words, "--format", "json").well().json
+    document = json.loads(ferry("show", name, "--remote", "--manifest").well().out)
+    assert document.pop("annotations") == {"b": "", "org.opencontainers.image.version": "1.0=ü"}
+    assert document == json.loads(raw)
+    assert told["digest"] != str(Digest.of(raw))
+    again = ferry("push", name, *words[2:], *words[:2], "--format", "json").well().json
+    assert (again["tag"], again["digest"]) == ("unchanged", told["digest"])
+    assert (ferry.models / "manifests" / docker_registry.host / "acme/noted/1").read_bytes() == raw
+    row = ferry("outdated", name, "--format", "json").well().json[0]
+    assert (row["state"], row["cost"]) == ("outdated", 0)  # there it says more than here
+    for bad, why in (("k", "no value"), ("=v", "cannot be the key"), ("k=\x1b[1m", "do not print")):
+        done = ferry("push", name, "--annotation", bad)
+        assert done.code == 2 and why in done.err
+    assert ferry("push", name, "--annotation", "k=1", "--annotation", "k=2").code == 2
 
 
 def test_what_is_no_tag_or_meant_for_two_models_is_refused(ferry: Ferry) -> None:

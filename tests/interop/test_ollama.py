@@ -70,7 +70,9 @@ def test_stock_pulls_what_ferry_pushed_and_knows_it(alice: Machine, private: Reg
     model = make_model(42)
     name = f"{private.host}/alice/pulled:v1"
     shelve(alice.home, model, "library/local/latest")
-    alice.ferry("push", "local", name)
+    alice.ferry("push", "local", name, "--annotation", "org.opencontainers.image.version=1.0")
+    published = alice.ferry("show", name, "--remote", "--manifest").text
+    assert json.loads(published)["annotations"] == {"org.opencontainers.image.version": "1.0"}
 
     alice.ollama("pull", "--insecure", name)
 
