@@ -96,11 +96,11 @@ class ManifestPush:
         Several tags are put in one request, which `ferry serve` takes as one change; where a registry does
         not know that, one after another.
         """
-        moving = self._moving(name, manifest, was)
-        if len(moving) > 1:
-            moving = self._put_together(moving, manifest)
+        wanted = self._to_put(name, manifest, was)
+        if len(wanted) > 1:
+            wanted = self._put_together(wanted, manifest)
         done: list[Name] = []
-        for each in moving:
+        for each in wanted:
             self._put_one(each, manifest, done)
             done.append(each)
 
@@ -119,14 +119,14 @@ class ManifestPush:
                 raise
             return None
 
-    def _moving(self, name: Name, manifest: Manifest, was: Digest | None) -> list[Name]:
+    def _to_put(self, name: Name, manifest: Manifest, was: Digest | None) -> list[Name]:
         """The names that have to be put: of another manifest, or of none, or to be seen by others."""
         asks = bool(self.options.also) or self.options.if_absent
         there = {each: self._there(each) for each in self._names(name)} if asks else {name: was}
         for each, digest in there.items():
             self._check_absent(each, digest, manifest, "somebody made it meanwhile; no tag was moved")
-        moving = [each for each, digest in there.items() if digest != manifest.digest]
-        return moving or ([name] if self.options.visibility else [])
+        wanted = [each for each, digest in there.items() if digest != manifest.digest]
+        return wanted or ([name] if self.options.visibility else [])
 
     def _check_absent(self, name: Name, there: Digest | None, manifest: Manifest, after: str) -> None:
         if self.options.if_absent and there is not None and there != manifest.digest:
