@@ -18,6 +18,7 @@ from registry.server.namespaces import drop, end_workloads
 from registry.server.principal import User
 from registry.server.tables import GRANTS, INVITATIONS, NAMESPACES, ORGANISATIONS, SESSIONS, USERS
 
+ACCOUNT = select(USERS.c.id, USERS.c.name, USERS.c.admin, USERS.c.disabled, USERS.c.created)  # as User has it
 _ANY = select(USERS.c.id)
 _NAME = re.compile(r"[a-z0-9_-]{1,80}")
 
@@ -51,12 +52,12 @@ class Accounts:
     def users(self) -> list[User]:
         """Every account, by name."""
         with reading(self.engine) as database:
-            return [User(*row) for row in database.execute(select(USERS).order_by(USERS.c.name))]
+            return [User(*row) for row in database.execute(ACCOUNT.order_by(USERS.c.name))]
 
     def user(self, name: str) -> User:
         """The account `name`. NotFoundError."""
         with reading(self.engine) as database:
-            row = database.execute(select(USERS).filter_by(name=name)).first()
+            row = database.execute(ACCOUNT.filter_by(name=name)).first()
         if row is None:
             raise no_account(name)
         return User(*row)
@@ -68,7 +69,7 @@ class Accounts:
     def disable(self, name: str, actor: Actor = NOBODY) -> None:
         """From the next request on, every credential of `name` is refused. NotFoundError.
 
-        Its browsers are signed out and its links are no good any more, for ever.
+        Its browsers are signed out, and its tokens and links are no good any more, for ever.
         """
         self._set_disabled(name, True, actor)
 
@@ -102,7 +103,8 @@ class Accounts:
             user = database.execute(select(USERS.c.id).filter_by(name=name)).scalar()
             if user is None:
                 raise no_account(name)
-            database.execute(update(USERS).where(USERS.c.id == user).values(disabled=disabled))
+            change = {"disabled": disabled, "closings": USERS.c.closings + disabled}
+            database.execute(update(USERS).where(USERS.c.id == user).values(change))
             if disabled:
                 end_browsers(database, user)
             record(database, self.clock(), actor, "user.disable" if disabled else "user.enable", name)

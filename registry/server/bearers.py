@@ -29,12 +29,14 @@ _HELD = select(
     USERS.c.admin,
     USERS.c.disabled,
     USERS.c.created,
+    USERS.c.closings,
     API_KEYS.c.scopes,
     API_KEYS.c.secret_hash,
     API_KEYS.c.old_hash,
     API_KEYS.c.old_until,
     NAMESPACES.c.name.label("namespace"),
     _OWNER.c.disabled.label("closed"),
+    _OWNER.c.closings.label("owner_closings"),
     SERVICES.c.id.label("service"),
     SERVICES.c.name.label("service_name"),
     SERVICES.c.role,
@@ -63,12 +65,19 @@ _ASK = "ask the registry's administrator about it"
 def principal_of(database: Connection, claim: str, now: float) -> Principal | None:
     """Whom the claim of a token or link means.
 
-    None if the credential was revoked or is over, its account or that of its namespace is disabled, or the
-    secret it was issued by is not good any more.
+    None if the credential was revoked or is over, its account or that of its namespace is disabled, or was
+    since it was issued, or the secret it was issued by is not good any more.
     """
-    id, _, secret = claim.partition(".")
+    id, _, rest = claim.partition(".")
+    secret, _, closings = rest.partition(".")
     row = database.execute(_BY_ID, {"one": id}).first()
-    return _principal(row, now, secret) if row else None
+    if row is None:
+        return None
+    there = _closings(row)
+    # A publisher's identifier alone is asked for where the job has just shown its ID token.
+    if closings != str(there) and (closings or (there and row.repository is None)):
+        return None
+    return _principal(row, now, secret)
 
 
 def principal_by_hash(database: Connection, secret_hash: str, now: float) -> Principal | None:
@@ -126,11 +135,17 @@ def _principal(row: Any, now: float, secret: str = "") -> Principal | None:
     scopes = scopes_in(row.scopes)
     if row.repository is not None:
         scopes = (KeyScope(row.repository, _PUBLISHED),)
-    credential = Credential(row.kind, row.id, Right.parse(row.cap), expires, scopes, secret)
+    closings = _closings(row)
+    credential = Credential(row.kind, row.id, Right.parse(row.cap), expires, scopes, secret, closings)
     if row.user is not None:
         return Principal(User(row.user, row.name, row.admin, row.disabled, row.created), credential)
     workload = _workload(row)
     return Principal(credential=credential, workload=workload) if workload else None
+
+
+def _closings(row: Any) -> int:
+    """How often the account was disabled that ends it: its own, or that of a program's namespace."""
+    return int((row.closings if row.user is not None else row.owner_closings) or 0)
 
 
 def _workload(row: Any) -> Workload | None:

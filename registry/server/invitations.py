@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 
 from registry.contracts import NOBODY, Actor, Clock, NewId
 from registry.errors import DeniedError, InvalidError, NotFoundError
-from registry.server.accounts import insert_account, new_account
+from registry.server.accounts import ACCOUNT, insert_account, new_account
 from registry.server.audit import record
 from registry.server.credentials import no_account
 from registry.server.database import reading, writing
@@ -144,7 +144,7 @@ def _holder(database: Connection, secret: str, kinds: tuple[Link, ...], now: flo
         raise _not_good()
     if link.user_id is None:
         return None
-    user = User(*database.execute(select(USERS).filter_by(id=link.user_id)).one())
+    user = User(*database.execute(ACCOUNT.filter_by(id=link.user_id)).one())
     if user.disabled:
         raise _not_good()
     return user

@@ -20,7 +20,7 @@ RENEWED_SECONDS = 6 * 3600  # from the first token on: uploads are long, and Git
 
 @dataclass(frozen=True, slots=True)
 class JobClaims:
-    """What a job's token says: its `publishers` (identifiers, by repository in lower case), the `access` it
+    """What a job's token says: its `publishers` (their claims, by repository in lower case), the `access` it
     was asked for, and when the first of its tokens was issued (Unix seconds).
     """
 

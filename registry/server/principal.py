@@ -74,7 +74,8 @@ class Credential:
 
     `cap` is the most that may be done with it, whatever its account may; `expires` in Unix seconds, or
     None. `scopes`: what an API key is good for; None for what is good for everything. `secret`: which of
-    an API key's secrets they came by, as the beginning of its hash.
+    an API key's secrets they came by, as the beginning of its hash. `closings`: how often its account, or
+    that of its namespace, was disabled.
     """
 
     kind: str
@@ -83,10 +84,15 @@ class Credential:
     expires: float | None = None
     scopes: tuple[KeyScope, ...] | None = None
     secret: str = ""
+    closings: int = 0
 
     @property
     def claim(self) -> str:
-        """How tokens and links name it: what was issued by a secret ends with that secret."""
+        """How tokens and links name it: what was issued by a secret ends with that secret, and all that was
+        issued ends where its account is disabled.
+        """
+        if self.closings or self.kind == PUBLISHER:
+            return f"{self.id}.{self.secret}.{self.closings}"
         return f"{self.id}.{self.secret}" if self.secret else self.id
 
     def allows(self, repository: str, action: str) -> bool:

@@ -200,10 +200,15 @@ class Publishers:
         with reading(self.engine) as database:
             return [_publisher(row) for row in database.execute(query)]
 
-    def stands(self, id: str) -> bool:
-        """Whether a publisher is still there, and its namespace's owner not disabled."""
+    def claim(self, id: str) -> str:
+        """How tokens name a publisher; "" if it is not there, or its namespace's owner disabled."""
         with reading(self.engine) as database:
-            return principal_of(database, id, self.clock()) is not None
+            found = principal_of(database, id, self.clock())
+            return found.claim if found else ""
+
+    def stands(self, claim: str) -> bool:
+        """Whether a publisher is still there, and its namespace's owner not disabled, nor was since."""
+        return bool(self.claim(claim))
 
     def spend(self, token: IdToken, actor: Actor, repositories: Sequence[str]) -> None:
         """Use the token up for an exchange. DeniedError if it was used in any way.

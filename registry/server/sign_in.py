@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 
 from registry.contracts import Actor, Clock, NewId
 from registry.errors import DeniedError
-from registry.server.accounts import Accounts, end_browsers, insert_account, new_account
+from registry.server.accounts import ACCOUNT, Accounts, end_browsers, insert_account, new_account
 from registry.server.audit import record
 from registry.server.database import reading, writing
 from registry.server.invitations import TO_CHOOSE, Invitations, Link, spend
@@ -56,7 +56,7 @@ class SignIn:
         except DeniedError:
             raise _wrong() from None
         with writing(self.engine) as database:
-            row = database.execute(select(USERS).filter_by(name=name, disabled=False)).first()
+            row = database.execute(ACCOUNT.filter_by(name=name, disabled=False)).first()
             if row is None or not is_kept(database, row.id, proven):
                 raise _wrong()
             return self.sessions.begin_in(database, User(*row), address)

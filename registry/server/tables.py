@@ -40,6 +40,7 @@ USERS = Table(
     Column("admin", Boolean, nullable=False),
     Column("disabled", Boolean, nullable=False),
     Column("created", Float, nullable=False),
+    Column("closings", Integer, nullable=False, server_default="0"),
 )
 
 # The first part of every repository's name. An account's own has its name, so that no two share one;

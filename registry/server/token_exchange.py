@@ -85,7 +85,7 @@ class TokenExchange:
             raise
         self.throttle.right("exchange", "", visitor.address)
         token, seconds = self.tokens.issue(str(visitor.here.origin), claims)
-        who = claims.publisher_of("")
+        who = claims.publisher_of("").partition(".")[0]
         request.context.user, request.context.credential = f"publisher:{who}", who
         return answer(
             200,
@@ -112,7 +112,7 @@ class TokenExchange:
         first = may[asked[0]]
         actor = Actor(f"publisher:{first.id}", first.id, visitor.address)
         self.publishers.spend(fitting.token, actor, asked)
-        known = {name: each.id for name, each in _asked_first(may, asked)}
+        known = {name: self.publishers.claim(each.id) for name, each in _asked_first(may, asked)}
         return JobClaims(known, tuple(scopes), self.clock())
 
     def _renewed(self, token: str, scopes: Sequence[Scope], visitor: Visitor) -> JobClaims:

@@ -239,7 +239,8 @@ def test_a_publisher_ends_with_its_owners_account(door: Door, provider: Provider
     assert may_push(door, token) == 401
     assert exchange(door, provider.token(ORIGIN, NOW), SCOPE).status == 403
     door.accounts.enable("acme")
-    assert may_push(door, token) == PASSED
+    assert may_push(door, token) == 401
+    assert may_push(door, job(door, provider)) == PASSED
 
 
 # --- what comes with the request -------------------------------------------------------------------------
