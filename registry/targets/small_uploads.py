@@ -20,7 +20,7 @@ from registry.wire.single_post import SINGLE_POST, read_single_post
 
 UNASKED_BYTES = 16 * 1024  # of a new name: to send so much takes no longer than to ask whether it is there
 _SURE = 4  # blobs in a row that were missing: then the next ones are taken to be missing, too,
-_UNASKED = 32  # so many of them, before one is asked for again
+_LOOK_EVERY = 32  # of them, one is asked for all the same
 _BYTES = {"Content-Type": "application/octet-stream"}
 
 
@@ -33,9 +33,9 @@ class SinglePosts:
     def __init__(self) -> None:
         self._most = 0
         self._refused = False
-        self._new = False  # whether the name that was asked for last is not there
+        self._new = False  # whether the name that was asked for last is not there, nor any blob
         self._missing = 0  # blobs in a row that were asked for, and not there
-        self._unasked = 0
+        self._taken = 0
 
     def hear(self, headers: Headers) -> None:
         """Learn from an answer what the registry offers."""
@@ -48,20 +48,19 @@ class SinglePosts:
 
     def named(self, *, there: bool) -> None:
         """Whether the name was there that the next blobs are for: then some of them may be."""
-        self._new, self._missing, self._unasked = not there, 0, _UNASKED
+        self._new, self._missing, self._taken = not there, 0, 0
 
     def found(self, *, there: bool) -> None:
         """Whether a blob was there that was asked for."""
-        self._missing = 0 if there else self._missing + 1
-        self._unasked = _UNASKED
+        self._new, self._missing = self._new and not there, 0 if there else self._missing + 1
 
     def take(self, size: int) -> bool:
         """Whether a blob of `size` bytes is sent so."""
         likely = self._missing >= _SURE or (self._new and size <= UNASKED_BYTES)
         if size > self._most or not likely:
             return False
-        self._unasked -= 1
-        return self._unasked >= 0
+        self._taken += 1
+        return self._taken % _LOOK_EVERY != 0
 
 
 class SinglePostIntake(UploadIntake):

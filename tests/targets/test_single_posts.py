@@ -136,13 +136,24 @@ def test_what_is_not_likely_to_be_missing_is_asked_for() -> None:
 
         for _ in range(37):
             send(target, bytes(size))
-        assert far.asked == [*["mount", "PUT"] * 4, *["single"] * 32, "mount", "PUT"]
+        assert far.asked == [*["mount", "PUT"] * 4, *["single"] * 31, "mount", "PUT", "single"]
 
         far.asked.clear()
         far.mounted = Response(201)
         for _ in range(35):
             send(target, bytes(size))
-        assert far.asked == [*["single"] * 32, *["mount"] * 3]
+        assert far.asked == [*["single"] * 30, *["mount"] * 5]
+
+
+def test_of_a_new_name_one_blob_that_is_there_makes_all_others_be_asked_for() -> None:
+    far = Far(Response(201))
+    far.mounted = Response(201)
+    target = remote(far)
+
+    for _ in range(35):
+        send(target)
+
+    assert far.asked == [*["single"] * 31, *["mount"] * 4]
 
 
 def test_a_push_that_asked_for_no_name_hears_it_with_the_first_upload() -> None:
