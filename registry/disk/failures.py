@@ -72,7 +72,12 @@ def amount(size: int) -> str:
 
 def free(path: Path) -> int:
     """How many bytes an ordinary user may still write at `path`, which need not exist yet. OSError."""
-    found = os.statvfs(existing(path))
+    try:
+        found = os.statvfs(path)
+    except OSError as error:
+        if error.errno not in MISSING:
+            raise
+        found = os.statvfs(existing(path))
     return found.f_bavail * found.f_frsize
 
 

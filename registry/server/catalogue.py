@@ -43,6 +43,11 @@ _UPLOAD = (
     .where(UPLOADS.c.id == bindparam("session"), REPOSITORIES.c.name == bindparam("repository"))
 )
 _BEGUN = insert(UPLOADS)
+_IN = select(
+    REPOSITORIES.c.id,
+    bindparam("digest", type_=LINKS.c.digest.type).label("digest"),
+    bindparam("since", type_=LINKS.c.since.type).label("since"),
+).where(REPOSITORIES.c.name == bindparam("name"))
 _ENDED = delete(UPLOADS).where(UPLOADS.c.id == bindparam("session"))
 _ID = select(REPOSITORIES.c.id).where(REPOSITORIES.c.name == bindparam("name"))
 
@@ -114,7 +119,7 @@ class Catalogue:
             if database.execute(_SIZE, _of(source, digest)).first() is None:
                 return False
             try:
-                self._link(database, ensure_repository(database, repository, self.clock()), digest)
+                self._link(database, repository, digest)
             except IntegrityError:
                 return False
         return True
@@ -153,25 +158,35 @@ class Catalogue:
         with writing(self.engine) as database:
             change(database, _ENDED, {"session": session})
 
-    def hold(self, repository: str, session: str, digest: Digest, size: int) -> None:
-        """The bytes of an upload are durable under their digest: from this transaction on it is a blob.
+    def hold(self, repository: str, digest: Digest, size: int, session: str | None = None) -> None:
+        """Bytes are durable under their digest: from this transaction on they are a blob of the repository.
 
-        The blob's row is made or made visible again by one statement, which locks it: a collector that
-        would drop it waits, and then finds a link that refers to it.
+        `session` ends with it, if the catalogue knows the upload. The blob's row is made or made visible
+        again by one statement, which locks it: a collector that would drop it waits, and then finds a link
+        that refers to it.
         """
-        self._shared.change(partial(self._hold, repository, session, digest, size))
+        self._shared.change(partial(self._hold, repository, digest, size, session))
 
-    def _hold(self, repository: str, session: str, digest: Digest, size: int, database: Connection) -> None:
-        now, dialect = self.clock(), database.dialect.name
-        blob = {"digest": str(digest), "size": size, "checked": now, "hidden": None}
-        change(database, _held(dialect), blob)
-        self._link(database, ensure_repository(database, repository, now), digest)
-        change(database, _ENDED, {"session": session})
+    def _hold(
+        self, repository: str, digest: Digest, size: int, session: str | None, database: Connection
+    ) -> None:
+        blob = {"digest": str(digest), "size": size, "checked": self.clock(), "hidden": None}
+        change(database, _held(database.dialect.name), blob)
+        self._link(database, repository, digest)
+        if session is not None:
+            change(database, _ENDED, {"session": session})
 
-    def _link(self, database: Connection, repository: int, digest: Digest) -> None:
-        """Of two that hold the same blob at once, both do; the time is the later one's."""
-        link = {"repository": repository, "digest": str(digest), "since": self.clock()}
-        change(database, _linked(database.dialect.name), link)
+    def _link(self, database: Connection, repository: str, digest: Digest) -> None:
+        """Of two that hold the same blob at once, both do; the time is the later one's.
+
+        A repository that a collector takes away meanwhile is made again.
+        """
+        now, link = self.clock(), _linked(database.dialect.name)
+        values = {"name": repository.lower(), "digest": str(digest), "since": now}
+        if not change(database, link, values):
+            ensure_repository(database, repository, now)
+            if not change(database, link, values):
+                raise StorageError(f"the database lost the repository {repository} it was just given")
 
 
 @lru_cache
@@ -184,7 +199,7 @@ def _held(dialect: str) -> Insert:
 
 @lru_cache
 def _linked(dialect: str) -> Insert:
-    add = upsert_for(dialect, LINKS)
+    add = upsert_for(dialect, LINKS).from_select(["repository", "digest", "since"], _IN)
     keys, new = ["repository", "digest"], {"since": add.excluded.since}
     statement: Insert = add.on_conflict_do_update(index_elements=keys, set_=new)
     return statement

@@ -173,7 +173,7 @@ class DiskDepot:
             return
         path = self.upload_path(session)
         self.blobs.put(path, digest)
-        self.catalogue.hold(repository, session, digest, size)
+        self.catalogue.hold(repository, digest, size, session)
         if self.blobs.size(digest) != size:
             self.blobs.put(path, digest)
         files.remove(path)
@@ -183,11 +183,12 @@ class DiskDepot:
         path = self.upload_path(session)
         self.blobs.move_in(path, digest)
         try:
-            self.catalogue.hold(repository, session, digest, size)
+            self.catalogue.hold(repository, digest, size)
         except RegistryError:
             self.blobs.move_out(digest, path)
             raise
-        self.begun.pop(session, None)
+        if self.begun.pop(session, None) is None:  # it was written down meanwhile
+            self.catalogue.end_upload(session)
         if self.blobs.size(digest) != size:
             raise StorageError(f"blob {digest} was lost while it was named")
 

@@ -206,7 +206,7 @@ class DiskUpload:
     def commit(self, digest: Digest) -> None:
         """Prove, sync and name it. CorruptError keeps nothing."""
         with self._ownership.used():
-            while self.hash_more(digest):
+            while not self.is_hashed(digest) and self.hash_more(digest):
                 pass
             running = self._ownership.running
             if running.upto != self._received or not digest.matches(running.hasher):

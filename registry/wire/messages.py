@@ -146,9 +146,7 @@ class Request:
     @property
     def target(self) -> str:
         """Path and query exactly as in `url`: what stands on the request line."""
-        _, _, rest = self.url.partition("://")
-        target = rest[_AUTHORITY.match(rest).end() :].partition("#")[0]  # type: ignore[union-attr]
-        return target if target.startswith("/") else f"/{target}"
+        return _target(self.url)
 
     @property
     def path(self) -> str:
@@ -175,7 +173,15 @@ class Request:
         return isinstance(self.body, bytes)
 
 
-@lru_cache(maxsize=16)  # a request is asked for one parameter after the other
+@lru_cache(maxsize=64)  # a request is asked for its path, query and parameters one after the other
+def _target(url: str) -> str:
+    """What stands on the request line for a URL."""
+    _, _, rest = url.partition("://")
+    target = rest[_AUTHORITY.match(rest).end() :].partition("#")[0]  # type: ignore[union-attr]
+    return target if target.startswith("/") else f"/{target}"
+
+
+@lru_cache(maxsize=16)
 def _pairs(query: str) -> tuple[tuple[str, str], ...]:
     try:
         return tuple(parse_qsl(query, keep_blank_values=True, max_num_fields=64, errors="strict"))

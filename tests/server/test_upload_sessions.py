@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from depots import Turned
+from depots import Turned, on_disk
 
 from registry.contracts import Depot
 from registry.disk.data import DataFile
 from registry.errors import CorruptError, NotFoundError, StorageError, TransientError
 from registry.model.digests import Digest
 from registry.server import uploads
+from registry.server.catalogue import Catalogue
 from registry.server.uploads import QUIET, DiskUpload, Owners
 from registry.wire.faults import answer_to
 
@@ -223,3 +225,23 @@ def test_an_upload_that_was_just_finished_is_not_there_for_a_newer_request(depot
     with pytest.raises(NotFoundError):
         depot.upload("acme/tiny", upload.id)
     upload.close()
+
+
+def test_an_upload_that_is_written_down_while_it_ends_leaves_no_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depot = on_disk(tmp_path)
+    upload = depot.begin("acme/tiny")
+    upload.write(DATA)
+    hold = Catalogue.hold
+
+    def crowded(catalogue: Catalogue, *blob: Any) -> None:
+        depot._keep(upload.id)  # what `begin` does where too many are not written down
+        hold(catalogue, *blob)
+
+    monkeypatch.setattr(Catalogue, "hold", crowded)
+    upload.commit(Digest.of(DATA))
+    upload.close()
+
+    assert depot.blob("acme/tiny", Digest.of(DATA)) is not None
+    assert not depot.catalogue.has_upload("acme/tiny", upload.id)

@@ -214,9 +214,8 @@ class _Driven:
 
     async def _take(self, accept: Accept, request: Request) -> Response:
         """Feed what arrives to the intake, then ask for the answer. What came before a break is fed too."""
-        too_much = _too_much(accept.limit)
         if (request.length or 0) > accept.limit:
-            return accept.told(too_much)
+            return accept.told(_too_much(accept.limit))
         held = 0
         if accept.in_memory:
             held = accept.limit if request.length is None else request.length
@@ -229,7 +228,7 @@ class _Driven:
             if unwritten is None:
                 return fault("BLOB_UPLOAD_INVALID", "the request broke off; what arrived is kept", status=400)
             if self.received > accept.limit:
-                return accept.told(too_much)
+                return accept.told(_too_much(accept.limit))
             return await self._then(accept, unwritten)
         except TimeoutError:
             late = fault("UNKNOWN", f"the body did not arrive within {accept.seconds:.0f} s", status=408)
@@ -267,7 +266,7 @@ class _Driven:
             while self.received <= accept.limit and (data := await arriving.next()):
                 held.append(data)
                 if self.incoming.content.at_eof():
-                    continue  # the end of it is written by who answers
+                    break  # the end of it is written by who answers
                 if writing is None or writing.done() or sum(map(len, held)) >= PIECE:
                     if writing is not None:
                         await writing
@@ -303,12 +302,14 @@ class _Arriving:
     async def next(self) -> bytes:
         """What has come, at least one byte; b"" at the end."""
         driven = self._driven
-        driven.connection.waits = True
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                data = await driven.incoming.content.readany()
-        finally:
-            driven.connection.waits = False
+        data = driven.incoming.content.read_nowait()
+        if not data:
+            driven.connection.waits = True
+            try:
+                async with asyncio.timeout_at(self._deadline):
+                    data = await driven.incoming.content.readany()
+            finally:
+                driven.connection.waits = False
         driven.driver.connections.moved(driven.connection)
         driven.received += len(data)
         self._since += len(data)
