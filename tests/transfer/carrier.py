@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from through_faults import options, remote, store
+from far_client import options, remote, store
 
 from registry.contracts import Destination, Source
 from registry.model.names import Name

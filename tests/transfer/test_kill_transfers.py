@@ -21,10 +21,11 @@ from pathlib import Path
 import carrier
 import exiting as exiter
 import pytest
+from far_client import SPAN, MiB, options, store
 from faultplan import Link
 from goods import Model, put
 from invariants import check_store, snapshot
-from through_faults import SMALL, SPAN, Line, MiB, line, model, options, store, total
+from through_faults import SMALL, Line, line, model, total
 
 from registry.contracts import Intake
 from registry.model.digests import Digest
@@ -60,6 +61,12 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Line]]:
 @pytest.fixture
 def over(lines: Iterator[Line]) -> Line:
     return next(lines)
+
+
+@pytest.fixture(scope="module")
+def steps_of_a_pull() -> list[int]:
+    """How many steps one takes, once it is known: the same for each model of this size."""
+    return []
 
 
 @pytest.fixture
@@ -133,7 +140,7 @@ def held(over: Line) -> int:
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
-@pytest.mark.seeds(6)
+@pytest.mark.seeds(4)
 def test_a_pull_killed_twice_is_finished_by_the_third(
     seed: int, over: Line, name: Name, carried: Model, tmp_path: Path
 ) -> None:
@@ -159,7 +166,7 @@ def test_a_pull_killed_twice_is_finished_by_the_third(
     assert moved <= total(carried) + 2 * (carrier.JOBS * SPAN + IN_FLIGHT), f"{moved} of {total(carried)}"
 
 
-@pytest.mark.seeds(6)
+@pytest.mark.seeds(4)
 def test_a_push_whose_client_is_killed_is_finished_by_the_next(
     seed: int, over: Line, name: Name, carried: Model, tmp_path: Path
 ) -> None:
@@ -179,7 +186,7 @@ def test_a_push_whose_client_is_killed_is_finished_by_the_next(
     assert moved <= total(carried) + IN_FLIGHT, f"{moved} of {total(carried)}"
 
 
-@pytest.mark.seeds(5)
+@pytest.mark.seeds(3)
 def test_a_mirror_that_is_killed_is_finished_by_the_next_and_leaves_nothing_here(
     seed: int, over: Line, name: Name, carried: Model, tmp_path: Path
 ) -> None:
@@ -235,7 +242,7 @@ class Watched:
         return intake
 
 
-@pytest.mark.seeds(6)
+@pytest.mark.seeds(4)
 def test_a_push_whose_server_is_killed_goes_on_when_it_is_back(
     seed: int, over: Line, name: Name, carried: Model, tmp_path: Path
 ) -> None:
@@ -297,12 +304,21 @@ def exiting(count: int, way: str, name: Name, place: Path) -> tuple[int, int]:
 @pytest.mark.seeds(1)
 @pytest.mark.parametrize("eighth", range(8))
 def test_a_pull_that_ends_at_any_step_is_finished_by_the_next(
-    seed: int, eighth: int, over: Line, name: Name, carried: Model, tmp_path: Path
+    seed: int,
+    eighth: int,
+    over: Line,
+    name: Name,
+    carried: Model,
+    steps_of_a_pull: list[int],
+    tmp_path: Path,
 ) -> None:
     with over.remote(direct(over, name)) as remote:
         put(remote, direct(over, name), carried)
-    code, steps = exiting(0, "pull", name, tmp_path / "whole")
-    assert code == 0 and steps > 16
+    if not steps_of_a_pull:
+        code, steps = exiting(0, "pull", name, tmp_path / "whole")
+        assert code == 0 and steps > 16
+        steps_of_a_pull.append(steps)
+    [steps] = steps_of_a_pull
     low, high = steps * eighth // 8, steps * (eighth + 1) // 8
 
     code, _ = exiting(1 + random.Random(seed).randrange(low, high), "pull", name, tmp_path)

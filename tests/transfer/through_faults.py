@@ -1,4 +1,4 @@
-"""A private registry behind a line that breaks, and a client with a key of its own."""
+"""A private registry behind a line that breaks."""
 
 from __future__ import annotations
 
@@ -8,27 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_directory import prepared
+from far_client import KEY, remote
 from faultplan import Link, Plan
 from faultproxy import FaultProxy
 from goods import Model
-from peers import Registry, ferry_server, ferry_tool, free_port
+from peers import Registry, ferry_server, free_port
 
-from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
-from registry.connect import HostSettings, Registries
 from registry.model.names import Name
-from registry.net.network import Network
+from registry.server import registry as served
 from registry.targets.remote import Remote
 from registry.targets.sessions import Sessions
-from registry.targets.store import Store
-from registry.transfer.copy import Options
-from registry.transfer.retry import Patience, Rule
 
-MiB = 1024 * 1024
-SPAN = MiB
-KEY = PrivateKey(bytes(32))
-STALL = 1.0
-PAUSE = 0.05
 SMALL = (300_000, 70_000, 1_000, 10)  # bytes of the layers beside the weights
 
 
@@ -85,25 +76,11 @@ class Line:
 
 
 @contextlib.contextmanager
-def remote(name: Name, key: PrivateKey = KEY, sessions: Sessions | None = None) -> Iterator[Remote]:
-    """The registry as `name` reaches it, by a client that is impatient and sends small parts."""
-    way = HostSettings(Network(stall=STALL, connect=STALL))
-    opened = Registries(lambda _: way, Credentials(key=key), uploads=sessions)
-    try:
-        found = opened.remote(name)
-        yield Remote(found.peer, found.sessions, first_part=SPAN)
-    finally:
-        opened.close()
-
-
-@contextlib.contextmanager
 def line(place: Path, plan: Plan | None = None, link: Link | None = None) -> Iterator[Line]:
     """A registry in which only ada may do anything, behind a proxy that follows `plan`."""
-    place.mkdir(exist_ok=True)
-    (place / "ada.pub").write_text(KEY.public.line + "\n")
-    admin = ferry_tool(place / "ada")
-    data = prepared(place / "server" / "data")
-    admin("admin", "user", "add", "ada", "--key", place / "ada.pub", "--data", data)
+    kept = served.Registry.open(prepared(place / "server" / "data"))
+    kept.accounts.add_user("ada", key=KEY.public)
+    kept.close()
     with FaultProxy(plan, link) as proxy:
         opened = Line(proxy, place, free_port())
         proxy.upstream = ("127.0.0.1", opened.port)
@@ -112,17 +89,6 @@ def line(place: Path, plan: Plan | None = None, link: Link | None = None) -> Ite
             yield opened
         finally:
             opened.stop()
-
-
-def store(models: Path) -> Store:
-    """A local store that notes what it has after each mebibyte."""
-    return Store(models, grain=SPAN)
-
-
-def options(jobs: int | None = None) -> Options:
-    """Patient as a person is, but quick about it."""
-    rule = Rule(give_up_after=60, first_pause=PAUSE, longest_pause=0.5)
-    return Options(patience=lambda: Patience(rule), jobs=jobs)
 
 
 def model(seed: int, size: int) -> Model:
