@@ -8,9 +8,7 @@ end are those context managers, one process a test module.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import http.client
-import ipaddress
 import json
 import os
 import shutil
@@ -24,7 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import forked
 import pytest
+from certificates import write_certificate
 
 READY_SECONDS = 30.0
 RUN_SECONDS = 240.0
@@ -265,35 +265,6 @@ def tls_front(place: Path, upstream: str, location: str = "") -> Iterator[Front]
         yield Front(host, place / "cert.pem", log)
 
 
-def write_certificate(place: Path, *more: str, until: float = 1.0) -> None:
-    """`cert.pem` and `key.pem` in `place`, for this machine and `more`; good `until` days from now."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ferry test")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = map(x509.DNSName, ("localhost", *more))
-    hosts = [*names, x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + datetime.timedelta(days=until - 2))
-        .not_valid_after(now + datetime.timedelta(days=until))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (place / "cert.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    form = serialization.PrivateFormat.PKCS8
-    secret = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    (place / "key.pem").write_bytes(secret)
-
-
 @dataclass(frozen=True)
 class Done:
     """What a program said and how it ended."""
@@ -338,10 +309,21 @@ class Tool:
         return done
 
 
-def ferry_tool(home: Path) -> Tool:
+class FerryTool(Tool):
+    """`ferry`; its runs are forked from a process that has loaded it, where that can be done."""
+
+    def run(self, *arguments: str | Path, stdin: bytes | None = None, seconds: float = RUN_SECONDS) -> Done:
+        if not forked.AVAILABLE:
+            return super().run(*arguments, stdin=stdin, seconds=seconds)
+        words, env = [*map(str, arguments)], {**os.environ, **self.env}
+        code, out, err = forked.forks().run(words, env, self.cwd or Path.cwd(), stdin or b"", seconds)
+        return Done((*self.command, *words), code, out, err.decode(errors="replace"))
+
+
+def ferry_tool(home: Path) -> FerryTool:
     """`ferry` as a person with the given home, whose models lie in the usual place below it."""
     home.mkdir(parents=True, exist_ok=True)
-    return Tool(tuple(ferry_command()), {"HOME": str(home), "COLUMNS": "100"})
+    return FerryTool(tuple(ferry_command()), {"HOME": str(home), "COLUMNS": "100"})
 
 
 # --- fixtures ----------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from enum import Enum
 from pathlib import Path
 
 import pytest
+from certificates import write_certificate
 from origin_world import CI, World, everywhere, visit
-from peers import write_certificate
 from spy import Spy, reply
 
 from registry.auth.ci import JobIdentity

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from peers import CNCF, LOCATION, Registry, find, free_port, running, tls_front, write_certificate
+from certificates import write_certificate
+from peers import CNCF, LOCATION, Registry, find, free_port, running, tls_front
 
 # own: registry v3 speaks TLS itself (records of 16 KiB); nginx: in front, with proxy_buffering on;
 # nginx-off: with proxy_buffering off, which makes records of 4 KiB

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from peers import write_certificate  # noqa: E402 - found once the path above is set
+from certificates import write_certificate  # noqa: E402 - found once the path above is set
 
 from registry.auth.keys import ensure_key  # noqa: E402
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from certificates import write_certificate
 from house import House
-from peers import write_certificate
 from person import FERRY, Ferry
 from pretend_accounts import as_json, signer
 from spy import Script, Seen, Spy, Talk, reply

@@ -13,8 +13,9 @@ import pytest
 from broken import Broken
 from broken_worlds import WORLDS, World
 from broken_yard import Yard, holds_a_model, takes_uploads
+from certificates import write_certificate
 from house import House
-from peers import LOCATION, Registry, tls_front, write_certificate
+from peers import LOCATION, Registry, tls_front
 from person import Ferry
 from shelf import put_model
 from spy import Spy

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from peers import write_certificate
+from certificates import write_certificate
 from person import Ferry
 from pretend_accounts import PretendAccounts
 from spy import Spy, reply

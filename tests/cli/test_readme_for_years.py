@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from certificates import write_certificate
 from house import House
-from peers import ferry_command, find, free_port, http_call, running, write_certificate
+from peers import ferry_command, find, free_port, http_call, running
 from person import Ferry
 from shelf import put_model
 from shell import ROOT, bash, put_ferry

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from peers import write_certificate
+from certificates import write_certificate
 from spy import Spy, reply
 
 from registry.errors import DeniedError, InvalidError, Reason

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 
 import pytest
-from peers import write_certificate
+from certificates import write_certificate
 from raw_sockets import Serve, head, rest, status, until
 
 from registry.model.spans import FileSpan

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from certificates import write_certificate
 from guarded import NOW, ORIGIN
 from identity_provider import DISCOVERY, KEYS, Provider, ec_key, provider
-from peers import write_certificate
 
 from registry.errors import DeniedError, InvalidError, RegistryError, TransientError
 from registry.net.http import Http

@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parent.parent
 AVAILABLE = hasattr(os, "pidfd_open")
 _LENGTH = 8  # bytes in front of a request
 
