@@ -19,6 +19,10 @@ ADVICE: Mapping[Reason, str] = {
         "who owns the model says whose jobs publish it, on its page or by ferry admin publisher add; "
         "ferry admin audit shows what differed"
     ),
+    Reason.JOB_OVER: (
+        "a job's token is renewed while it is used at least every 15 minutes, for 6 hours: run the job "
+        "again, with its commands closer together, or give it an API key"
+    ),
     Reason.NO_ID_TOKEN: (
         "{host} is this job's CI system: what its workflow has to say is in the README under "
         "'CI without a secret'; an API key will do too"

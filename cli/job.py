@@ -31,14 +31,30 @@ def identities(settings: Settings) -> tuple[Mapping[Origin, JobIdentity], Mappin
         return {}, {}
     system, lacking = _SYSTEMS.get(variable, ("CI", ""))
     found, missing = {}, {}
+    in_clear = _in_clear(settings)
     for origin in _registries(settings):
-        identity = _identity(settings, system, origin)
-        if identity is not None:
+        identity = None if in_clear else _identity(settings, system, origin)
+        if in_clear:
+            asking = f"which would ask {in_clear} for it in clear; HTTPS would do"
+            missing[origin] = f"the identity of this {system} job, {asking}"
+        elif identity is not None:
             found[origin] = identity
         else:
             wanted = lacking.format(origin=origin)
             missing[origin] = f"the identity of this {system} job, whose workflow does not say '{wanted}'"
     return found, missing
+
+
+def _in_clear(settings: Settings) -> str:
+    """Where the job's secret would be read on its way to an ID token; "" where not, or without one."""
+    from registry.auth.ci import sends_in_clear
+    from registry.wire.messages import Origin
+
+    url = settings.job.get("ACTIONS_ID_TOKEN_REQUEST_URL", "")
+    if not url or settings.job.get("FERRY_ID_TOKEN"):
+        return ""
+    provider = Origin.of(url)
+    return str(provider) if sends_in_clear(provider) else ""
 
 
 def _identity(settings: Settings, system: str, origin: Origin) -> JobIdentity | None:

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     FOREIGN_REALM = "foreign_realm"  # a registry sends for a token to another place; `detail` is which
     SECRET_EXPOSED = "secret_exposed"  # others may touch a file that holds a secret; `detail` is its path
     JOB_REFUSED = "job_refused"  # the host takes this CI job's identity for nobody who may do that
+    JOB_OVER = "job_over"  # this CI job's only ID token is used up, and the token got for it has run out
     NO_ID_TOKEN = "no_id_token"  # the CI system that runs this job gives it no ID token
     NOT_ALLOWED = "not_allowed"  # the host knows who asks, and says no
     WITHDRAWN = "withdrawn"  # the host knows it, and takes it no more: revoked, expired, disabled

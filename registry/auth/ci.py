@@ -111,10 +111,18 @@ class JobIdentity:
             if len(text) > TOKEN_LENGTH or not text.isascii() or not text.isprintable() or " " in text:
                 raise InvalidError(f"what should be the ID token of this {self.system} job is none")
 
+        if self.provider is not None and sends_in_clear(self.provider):
+            raise InvalidError(f"this {self.system} job would ask {self.provider} in clear for its ID token")
+
     @property
     def provider(self) -> Origin | None:
         """Where it asks for ID tokens, if it does. InvalidError for what is no address."""
         return Origin.of(self.request_url) if self.request_url else None
+
+
+def sends_in_clear(provider: Origin) -> bool:
+    """Whether the secret of a job that asks there for ID tokens could be read on the way."""
+    return provider.scheme != "https" and not provider.loopback
 
 
 Exchange = Generator[Request, Response, Response]

@@ -27,6 +27,7 @@ ANSWER_BYTES = 64 * 1024
 TOKEN_LENGTH = 32 * 1024
 _DEFAULT_SECONDS = 60  # distribution's token specification, `expires_in`
 _LONGEST_SECONDS = 24 * 3600
+_OVER = ("jti was used before", "exp is over")  # of an ID token, in ferry serve's words
 _REFUSED = (400, 401, 403)
 
 # Registries whose token server has another name: a signature for the one may go to the other.
@@ -300,6 +301,12 @@ def _refused(response: Response, realm: Origin, asker: Asker, secret: Secret) ->
         error.reason = Reason.CLOCK
     elif isinstance(secret, PrivateKey) and "ask the registry's administrator" in said:  # ferry serve's words
         error.reason = Reason.WITHDRAWN
+    elif isinstance(secret, JobIdentity) and secret.id_token and any(each in said for each in _OVER):
+        error.reason = Reason.JOB_OVER
+        error.message = (
+            f"{realm.netloc} does not accept the {_named(secret)}: its one ID token is used up or over, and "
+            "no token that came of it is good any more"
+        )
     return error
 
 

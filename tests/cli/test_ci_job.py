@@ -121,6 +121,14 @@ def test_a_refused_job_is_told_why_and_what_to_do(ci: Ci, tmp_path: Path) -> Non
 MISSING: Mapping[str, tuple[dict[str, str], str]] = {
     "GitHub": ({"GITHUB_ACTIONS": "true"}, "permissions: id-token: write"),
     "Forgejo": ({"GITHUB_ACTIONS": "true", "FORGEJO_ACTIONS": "true"}, "enable-openid-connect: true"),
+    "GitHub Actions job, which would ask http://ci.example for it in clear": (
+        {
+            "GITHUB_ACTIONS": "true",
+            "ACTIONS_ID_TOKEN_REQUEST_URL": "http://ci.example/token",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "secret",
+        },
+        "HTTPS would do",
+    ),
     "GitLab": ({"GITLAB_CI": "true"}, "id_tokens: FERRY_ID_TOKEN: aud: http://127.0.0.1:"),
 }
 

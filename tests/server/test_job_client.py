@@ -196,6 +196,25 @@ def test_what_the_registry_says_of_a_job_it_refuses_is_told(lab: Lab) -> None:
     assert caught.value.reason is Reason.JOB_REFUSED
 
 
+@pytest.mark.parametrize("minutes", [16, 40])
+def test_a_job_that_paused_too_long_for_its_one_id_token_is_told_so(
+    minutes: int, lab: Lab, tmp_path: Path
+) -> None:
+    job = gitlab_job(lab, tmp_path, lab.provider.token(ORIGIN, lab.door.now, exp=lab.door.now + 30 * MINUTE))
+    assert begin(lab.session(job)) == 202
+    lab.door.now += minutes * MINUTE
+    with pytest.raises(DeniedError, match="its one ID token is used up or over") as caught:
+        begin(lab.session(job))
+    assert caught.value.reason is Reason.JOB_OVER
+    assert lab.exchanges == ["id_token", "access_token", "id_token"]
+
+
+def test_a_jobs_secret_does_not_go_out_in_clear() -> None:
+    JobIdentity("Forgejo Actions", "http://127.0.0.1:3000/token", RUNNER)
+    with pytest.raises(InvalidError, match=r"would ask http://ci.example.* in clear"):
+        JobIdentity("Forgejo Actions", "http://ci.example/token", RUNNER)
+
+
 def test_a_refused_job_reads_what_is_public(lab: Lab) -> None:
     lab.provider.claims["ref"] = "refs/heads/other"
     lab.door.rights.set_public("acme/tiny", True)
