@@ -3,8 +3,10 @@
 `baseline.py pull URL DIGEST FILE` reads, hashes and writes in one thread with requests; `baseline.py push URL
 DIGEST FILE` sends the file in one PUT. `baseline.py loop URL DIGEST FILE` is the bare loop: `recv_into` from
 one socket, TLS or not, a hash in a thread beside it, and a write. `baseline.py send URL DIGEST FILE` is the
-bare loop of a push: the file by `sendfile`, or over TLS read into one buffer and encrypted from it. No
-resuming, no retries, no ranges, no sync. The certificates of `$SSL_CERT_FILE` are trusted.
+bare loop of a push: the file by `sendfile`, or over TLS read into one buffer and encrypted from it.
+`baseline.py pull-many REPOSITORY-URL DIGESTS DIRECTORY` and `push-many` move the blobs that the file DIGESTS
+lists with requests, from 16 threads. No resuming, no retries, no ranges, no sync. The certificates of
+`$SSL_CERT_FILE` are trusted.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import socket
 import ssl
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -25,6 +29,7 @@ import requests
 
 CHUNK = 1 << 20
 PIECE = 1 << 18
+THREADS = 16  # as many as Ferry takes for many blobs
 
 
 def pull(session: requests.Session, url: str, digest: str, path: Path) -> None:
@@ -137,12 +142,47 @@ def push(session: requests.Session, url: str, digest: str, path: Path) -> None:
         ).raise_for_status()
 
 
-def main() -> None:
-    verb, url, digest, path = sys.argv[1:]
+def pull_one(session: requests.Session, url: str, digest: str, directory: Path) -> None:
+    answer = session.get(f"{url}/blobs/{digest}", headers={"Accept-Encoding": "identity"})
+    answer.raise_for_status()
+    if "sha256:" + hashlib.sha256(answer.content).hexdigest() != digest:
+        sys.exit("the bytes are not the digest's")
+    (directory / digest.removeprefix("sha256:")).write_bytes(answer.content)
+
+
+def push_one(session: requests.Session, url: str, digest: str, directory: Path) -> None:
+    location = begun(session, f"{url}/blobs/uploads/", digest)
+    data = (directory / digest.removeprefix("sha256:")).read_bytes()
+    session.put(location, data=data, headers={"Content-Type": "application/octet-stream"}).raise_for_status()
+
+
+def many(one: Callable[[requests.Session, str, str, Path], None], url: str, listed: Path, to: Path) -> None:
+    """Each of the listed digests, from threads with a session each."""
+    own = threading.local()
+
+    def work(digest: str) -> None:
+        if not hasattr(own, "session"):
+            own.session = opened()
+        one(own.session, url, digest, to)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in pool.map(work, listed.read_text().split()):
+            pass
+
+
+def opened() -> requests.Session:
     session = requests.Session()
     session.trust_env = False
     session.verify = os.environ.get("SSL_CERT_FILE", True)
-    {"pull": pull, "loop": loop, "push": push, "send": send}[verb](session, url, digest, Path(path))
+    return session
+
+
+def main() -> None:
+    verb, url, what, path = sys.argv[1:]
+    if verb.endswith("-many"):
+        many(pull_one if verb == "pull-many" else push_one, url, Path(what), Path(path))
+    else:
+        {"pull": pull, "loop": loop, "push": push, "send": send}[verb](opened(), url, what, Path(path))
 
 
 if __name__ == "__main__":

@@ -41,24 +41,25 @@ class Task:
         return f"{self.door.host}/{REPOSITORY}"
 
     @property
+    def address(self) -> str:
+        """The model's name for Ferry, which takes the loopback for plain HTTP unless it is told."""
+        return f"{'https://' if self.door.ca else ''}{self.name}:{TAG}"
+
+    @property
     def trust(self) -> Mapping[str, str]:
-        """The environment that makes Go programs and curl believe the door."""
+        """The environment that makes every program but curl believe the door, and nobody else."""
         return {"SSL_CERT_FILE": str(self.door.ca)} if self.door.ca else {}
 
 
 def ferry_pull(task: Task) -> Job:
-    command = [*ferry_command(), "pull", f"{task.name}:{TAG}", "--progress", "none", *_ferry_trust(task)]
-    return Job(command, {"HOME": str(task.scratch)})
+    command = [*ferry_command(), "pull", task.address, "--progress", "none"]
+    return Job(command, {"HOME": str(task.scratch), **task.trust})
 
 
 def ferry_push(task: Task) -> Job:
     models = task.load.home / ".ollama" / "models"
-    command = [*ferry_command(), "push", LOCAL, f"{task.name}:{TAG}", "--models", str(models)]
-    return Job([*command, "--progress", "none", *_ferry_trust(task)], {"HOME": str(task.scratch)})
-
-
-def _ferry_trust(task: Task) -> list[str]:
-    return ["--tls-ca", str(task.door.ca)] if task.door.ca else []
+    command = [*ferry_command(), "push", LOCAL, task.address, "--models", str(models)]
+    return Job([*command, "--progress", "none"], {"HOME": str(task.scratch), **task.trust})
 
 
 def oras_pull(task: Task) -> Job:
@@ -135,7 +136,9 @@ def baseline_pull(task: Task) -> Job | None:
 
 
 def loop_pull(task: Task) -> Job | None:
-    """The bare loop: one connection, no library, nothing promised."""
+    """The bare loop: one connection, no library, nothing promised; for many blobs see `_many`."""
+    if len(task.load.blobs) != 2:
+        return _many(task, "pull-many", task.scratch)
     return _baseline(task, "loop", blob_url(task), task.scratch / "blob")
 
 
@@ -145,6 +148,8 @@ def baseline_push(task: Task) -> Job | None:
 
 def loop_push(task: Task) -> Job | None:
     """The bare loop of a push."""
+    if len(task.load.blobs) != 2:
+        return _many(task, "push-many", task.load.layout / "blobs" / "sha256")
     return _baseline(task, "send", uploads_url(task), task.load.file(task.load.biggest))
 
 
@@ -152,6 +157,14 @@ def _baseline(task: Task, verb: str, url: str, file: Path) -> Job | None:
     if len(task.load.blobs) != 2:
         return None
     return Job([sys.executable, BASELINE, verb, url, task.load.biggest, file], task.trust)
+
+
+def _many(task: Task, verb: str, directory: Path) -> Job:
+    """The bare loop of many blobs: `requests` from as many threads as Ferry takes, nothing promised."""
+    listed = task.scratch / "digests"
+    listed.write_text("\n".join(digest for digest, _ in task.load.blobs))
+    url = f"{task.door.url}/v2/{REPOSITORY}"
+    return Job([sys.executable, BASELINE, verb, url, listed, directory], task.trust)
 
 
 def ollama_pull(task: Task) -> Job | None:

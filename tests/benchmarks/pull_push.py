@@ -25,7 +25,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -185,7 +185,7 @@ def run(options: argparse.Namespace, place: Path) -> list[Row]:
     return rows
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: Sequence[Row]) -> str:
     head = f"{'work':8} {'server':16} {'tls':10} {'client':9} {'median s':>9} {'min':>7} {'MiB/s':>7}"
     head += f" {'cpu s':>6} {'peak MiB':>9} {'server cpu s':>12} {'server MiB':>10}"
     lines = [head, "-" * len(head)]
