@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +15,8 @@ _COLUMN = 38  # characters of each of the two columns in which a table of comman
 
 def meant(word: str, words: Sequence[str]) -> str:
     """`; did you mean X?`, the nearest of `words`; "" where none is near."""
+    import difflib  # here, as most words are right
+
     near = difflib.get_close_matches(word, words, 1, 0.5 if len(word) <= _SHORT else 0.6)
     return f"; did you mean {near[0]}?" if near else ""
 

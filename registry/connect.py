@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from registry.auth.credentials import Account, Credentials
 from registry.auth.session import Session
@@ -18,7 +19,6 @@ from registry.model.names import Name, asked_host
 from registry.model.spans import FileSpan
 from registry.net.http import Http
 from registry.net.network import Network
-from registry.net.throttle import Meter, Throttled
 from registry.targets.direct import Direct
 from registry.targets.manifest_push import PushOptions
 from registry.targets.methods import Methods, memory_methods
@@ -37,6 +37,9 @@ from registry.wire.messages import (
     Transport,
     is_loopback,
 )
+
+if TYPE_CHECKING:
+    from registry.net.throttle import Meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,11 @@ class Registries:
             if http is None:
                 http = Http(network, self._trace)
                 self._pools.append((network, http))
-        return Throttled(http, self._meter) if self._meter else http
+        if self._meter is None:
+            return http
+        from registry.net.throttle import Throttled  # here, as most runs have no limit
+
+        return Throttled(http, self._meter)
 
 
 def transport(network: Network) -> Transport:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +51,8 @@ def _document(path: Path) -> Mapping[str, object]:
     raw = read_secret(path, _FILE_BYTES)
     if raw is None:
         return {}
+    import tomllib  # here, as most people have no such file
+
     try:
         return tomllib.loads(raw.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,6 +78,8 @@ def settings(folder: Path | None, home: Path | None) -> tuple[dict[str, Any], di
 
 def toml(path: Path, raw: bytes) -> tuple[str, dict[str, Any]]:
     """A TOML file's text, and what it says. InvalidError names file and line."""
+    import tomllib  # here, as most people have no such file
+
     try:
         text = raw.decode()
         return text, tomllib.loads(text)
