@@ -22,7 +22,7 @@ from registry.server.database import reading, writing
 from registry.server.key_scopes import KeyScope
 from registry.server.principal import API_KEY, SERVICE, Right, User
 from registry.server.services import ServiceAccount
-from registry.server.tables import API_KEYS, CREDENTIALS, SERVICES
+from registry.server.tables import API_KEYS, CREDENTIALS, SERVICES, USERS
 
 DAY = 86_400
 USUAL_SECONDS = 90 * DAY
@@ -88,6 +88,8 @@ class ApiKeys:
             if database.execute(held).scalar_one() >= MOST_KEYS:
                 raise InvalidError(f"{holder.name} has {MOST_KEYS} keys already", hint="revoke some of them")
             row |= _belonging(database, holder)
+            if kind == SERVICE:
+                row["makers"] = _maker(database, actor)
             database.execute(insert(CREDENTIALS).values(**row, note=note))
             kept = {"secret_hash": hashed(secret), "last_four": api_keys.last_four(secret), "issued": now}
             database.execute(insert(API_KEYS).values(credential=id, scopes=said, **kept))
@@ -111,13 +113,18 @@ class ApiKeys:
             raise InvalidError(f"the API key {id} is {found.state(now)}", hint="make a new one")
         with writing(self.engine) as database:
             old = database.execute(select(API_KEYS).filter_by(credential=id)).one()
-            before = database.execute(select(CREDENTIALS.c.expires).filter_by(id=id)).scalar_one()
+            mine = select(CREDENTIALS.c.expires, CREDENTIALS.c.makers).filter_by(id=id)
+            before, makers = database.execute(mine).one()
             until = min(now + overlap, before)
             expires = now + min(before - old.issued, self.most)
             kept = {"secret_hash": hashed(secret), "last_four": api_keys.last_four(secret), "issued": now}
             kept |= {"old_hash": old.secret_hash, "old_until": until}
             database.execute(update(API_KEYS).filter_by(credential=id).values(**kept))
-            database.execute(update(CREDENTIALS).filter_by(id=id).values(expires=expires))
+            change: dict[str, object] = {"expires": expires}
+            if found.kind == SERVICE:  # while the old secret is good, it opens what it did to who knows it
+                known = makers.split()[-1:] if overlap else []
+                change["makers"] = " ".join([*known, _maker(database, actor)]).strip()
+            database.execute(update(CREDENTIALS).filter_by(id=id).values(change))
             record(database, now, actor, "apikey.rotate", id)
         return Made(id, secret, found.scopes or (), expires, until)
 
@@ -146,6 +153,11 @@ class ApiKeys:
                 f"an API key is good for at most {self.most // DAY} days here ({self.most} seconds)"
             )
         return seconds
+
+
+def _maker(database: Connection, actor: Actor) -> str:
+    """The account that is shown a secret; "" for none."""
+    return database.execute(select(USERS.c.id).filter_by(name=actor.user)).scalar() or ""
 
 
 def _belonging(database: Connection, holder: User | ServiceAccount) -> dict[str, object]:

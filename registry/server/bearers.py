@@ -24,6 +24,7 @@ _HELD = select(
     CREDENTIALS.c.cap,
     CREDENTIALS.c.expires,
     CREDENTIALS.c.revoked,
+    CREDENTIALS.c.makers,
     USERS.c.id.label("user"),
     USERS.c.name,
     USERS.c.admin,
@@ -155,4 +156,4 @@ def _workload(row: Any) -> Workload | None:
     if row.namespace is None or row.service is None:
         return None
     name = service_name(row.namespace, row.service_name)
-    return Workload(row.service, name, row.namespace, Right.parse(row.role))
+    return Workload(row.service, name, row.namespace, Right.parse(row.role), tuple(row.makers.split()))

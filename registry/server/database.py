@@ -43,7 +43,7 @@ from registry.server.reserve import Reserve
 from registry.server.tables import METADATA, RIGHTS_CHANGES, TRIGGERS
 
 FILE = "registry.db"
-REVISION = "0008"  # what `tables` is: the newest of `migrations/versions`
+REVISION = "0009"  # what `tables` is: the newest of `migrations/versions`
 OLDEST = "0001"  # Ferry 0.1, which wrote a number into a table `about`
 _BUSY_SECONDS = 30
 _Statement = Select[Any] | UpdateBase

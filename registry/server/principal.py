@@ -54,13 +54,15 @@ class Workload:
 
     It may do what `right` says in `scope`, which is the namespace or a repository in it, and nothing
     elsewhere; it has no account. `name` is how audit and log call it; a `/` or `:` is in it, so that it is
-    no account's name.
+    no account's name. `makers`: the accounts (identifiers) that were shown the secret it came by: it may do
+    nothing in a repository that is closed to one of them.
     """
 
     id: str
     name: str
     scope: str
     right: Right
+    makers: tuple[str, ...] = ()
 
     def may(self, repository: str) -> Right:
         """What it may do in `repository` (lower case), by itself."""

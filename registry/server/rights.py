@@ -29,6 +29,12 @@ _CHANGES = select(RIGHTS_CHANGES.c.count)
 _OWNER = select(NAMESPACES.c.owner).where(NAMESPACES.c.name == bindparam("namespace"))
 _GRANTED = select(GRANTS.c.scope, GRANTS.c.permission).where(GRANTS.c.user_id == bindparam("user"))
 _GRANTED_NEAR = _GRANTED.where(GRANTS.c.scope.in_(bindparam("scopes", expanding=True)))
+# Grants of the accounts that know a program's secret; administrators may everything whatever is granted.
+_GRANTED_MAKERS = (
+    select(GRANTS.c.user_id, GRANTS.c.scope, GRANTS.c.permission)
+    .join(USERS, USERS.c.id == GRANTS.c.user_id)
+    .where(GRANTS.c.user_id.in_(bindparam("makers", expanding=True)), USERS.c.admin.is_(False))
+)
 _IS_PUBLIC = select(PUBLIC.c.repository).where(PUBLIC.c.repository == bindparam("repository"))
 _MOST_REMEMBERED = 10_000
 
@@ -229,6 +235,7 @@ class Rights:
         user, credential = principal.user, principal.credential
         with reading(self.engine) as database:
             grants = _grants(database, principal)
+            limit = _makers_limit(database, principal)
             public = set(database.execute(select(PUBLIC.c.repository)).scalars())
             own = select(NAMESPACES.c.name).where(NAMESPACES.c.owner == (user.id if user else ""))
             owned = set(database.execute(own).scalars())
@@ -238,7 +245,7 @@ class Rights:
             if user is not None and (user.admin or namespace_of(name) in owned):
                 granted = Right.OWNER
             elif principal.workload is not None:
-                granted = principal.workload.may(name)
+                granted = min(principal.workload.may(name), limit(name))
             else:
                 granted = max(principal.floor, _nearest(grants, name))
             if credential is not None:
@@ -265,12 +272,34 @@ def _granted(database: Connection, principal: Principal, name: str) -> Right:
     """Administrators and owners may everything; else the nearest grant holds, or what a workload says."""
     user = principal.user
     if principal.workload is not None:
-        return principal.workload.may(name)
+        return min(principal.workload.may(name), _makers_limit(database, principal)(name))
     if user is None:
         return principal.floor
     if user.admin or database.execute(_OWNER, {"namespace": namespace_of(name)}).scalar() == user.id:
         return Right.OWNER
     return max(principal.floor, _nearest(_grants(database, principal, scopes_of(name)), name))
+
+
+def _makers_limit(database: Connection, principal: Principal) -> Callable[[str], Right]:
+    """The most that a program may do in a repository by what is granted to those who know its secret.
+
+    That is what their grants say that are nearer than the namespace, whose role it has itself.
+    """
+    makers = principal.workload.makers if principal.workload else ()
+    grants: dict[str, dict[str, Right]] = {}
+    if makers:
+        for user, where, right in database.execute(_GRANTED_MAKERS, {"makers": makers}):
+            if "/" in where:
+                grants.setdefault(user, {})[where] = Right.parse(right)
+
+    def limit(name: str) -> Right:
+        nearest = (
+            next((own[each] for each in scopes_of(name) if each in own), Right.OWNER)
+            for own in grants.values()
+        )
+        return min(nearest, default=Right.OWNER)
+
+    return limit
 
 
 def _nearest(grants: Mapping[str, Right], name: str) -> Right:

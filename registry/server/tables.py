@@ -91,6 +91,7 @@ CREDENTIALS = Table(
     Column("last_used", Float),
     Column("namespace", Integer, ForeignKey("namespaces.id", ondelete="CASCADE"), index=True),
     Column("service", _ID, ForeignKey("services.id", ondelete="CASCADE"), index=True),
+    Column("makers", String(80), nullable=False, server_default=""),  # accounts that know a program's secret
 )
 
 KEYS = Table(

@@ -315,7 +315,7 @@ def test_an_upgrade_that_fails_changes_nothing_and_can_be_tried_again(tmp_path: 
     assert len(registry.accounts.users()) == 4
     registry.close()
     assert open_database(old).url.database == str(old / FILE)
-    assert REVISION == "0008"
+    assert REVISION == "0009"
 
 
 def test_a_start_under_the_same_url_writes_nothing(tmp_path: Path) -> None:
