@@ -19,10 +19,14 @@ DOORS = ("", "own", "nginx", "nginx-off")
 
 @dataclass(frozen=True)
 class Door:
-    """`host` is what stands in front of a name; `ca` the certificate that proves it, None for plain HTTP."""
+    """`host` is what stands in front of a name; `ca` the certificate that proves it, None for plain HTTP.
+
+    `log` has a line for each request, where the registry writes one.
+    """
 
     host: str
     ca: Path | None = None
+    log: Path | None = None
 
     @property
     def url(self) -> str:
@@ -33,7 +37,7 @@ class Door:
 def door(kind: str, registry: Registry, place: Path) -> Iterator[Door]:
     """A way to `registry`, with its files below `place`."""
     if not kind:
-        yield Door(registry.host)
+        yield Door(registry.host, log=registry.log)
     elif kind == "own":
         with _second_process(registry, place) as found:
             yield found
@@ -49,14 +53,15 @@ def door(kind: str, registry: Registry, place: Path) -> Iterator[Door]:
 def _second_process(registry: Registry, place: Path) -> Iterator[Door]:
     """The same program on the same data, speaking TLS."""
     place.mkdir(parents=True, exist_ok=True)
-    write_certificate(place)
+    if not (place / "cert.pem").exists():
+        write_certificate(place)
     host, config = f"127.0.0.1:{free_port()}", place / "config.yml"
     tls = f"  tls: {{certificate: {place}/cert.pem, key: {place}/key.pem}}\n"
     config.write_text(CNCF.format(data=registry.data, host=host) + tls)
     env = {**os.environ, "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
     command = [find(registry.kind), "serve", str(config)]
     with running(command, place / "log", lambda: _listens(host), env):
-        yield Door(host, place / "cert.pem")
+        yield Door(host, place / "cert.pem", place / "log")
 
 
 def _listens(host: str) -> bool:

@@ -1,11 +1,14 @@
 """Asks for every name in a file once at each host, and nothing else: `heads.py THREADS FILE HOST…`.
 
-What any client needs at least to see that so many tags are unchanged. Plain sockets, kept open.
+What any client needs at least to see that so many tags are unchanged. Bare sockets, kept open; over TLS where
+$SSL_CERT_FILE says whose certificates hold.
 """
 
 from __future__ import annotations
 
+import os
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -40,10 +43,7 @@ def take(asks: Iterator[tuple[str, str, str]], lock: threading.Lock) -> tuple[st
 
 def ask(asks: Iterator[tuple[str, str, str]], hosts: list[str]) -> None:
     """Each on this thread's connection to its host."""
-    kept = {
-        host: socket.create_connection((host.rpartition(":")[0], int(host.rpartition(":")[2])))
-        for host in hosts
-    }
+    kept = {host: connected(host) for host in hosts}
     for host, repository, tag in asks:
         accept = (
             "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
@@ -64,6 +64,14 @@ def ask(asks: Iterator[tuple[str, str, str]], hosts: list[str]) -> None:
             answer += more
         if not answer.startswith(b"HTTP/1.1 200 "):
             raise ValueError(answer[:100].decode())
+
+
+def connected(host: str) -> socket.socket:
+    name, _, port = host.rpartition(":")
+    connection = socket.create_connection((name, int(port)))
+    if authority := os.environ.get("SSL_CERT_FILE"):
+        return ssl.create_default_context(cafile=authority).wrap_socket(connection, server_hostname=name)
+    return connection
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """What `ferry verify` costs beside the bare hash, and what mending one byte moves and writes.
 
-    python tests/benchmarks/verify.py [--size 2G] [--blobs 8] [--runs 5] [--place /dev/shm]
+    python tests/benchmarks/verify.py [--size 4G] [--blobs 8] [--runs 5] [--place /var/tmp]
 
-`hash`: the machine's SHA-256 rate, memory that is hashed by a process for each processor. `files`: the same
-bytes read from the store's files by as many. `first`: a store in which no sums are kept yet, as after a stock
-Ollama; `again`: with sums. They alternate (A B C D A …) and medians are printed, with the processor seconds,
-whose ratios hold on a busy machine too. Then one bit is flipped in a blob of the whole size, and mended from
-a registry beside: what came from there, and what the process wrote (`wchar` of /proc/PID/io: what is written
-to a filesystem in memory counts there too). Nothing here fails a test run.
+`hash`: the machine's SHA-256 rate: a process for each processor hashes its share of the same bytes, which it
+has read into memory before the clock starts. `files`: as many read the files and hash, in plain Python.
+`first`: a store in which no sums are kept yet, as after a stock Ollama; `again`: with sums; `start`: a store
+with nothing in it, which is what starting costs. They alternate and medians are printed, with the processor
+seconds, whose ratios hold on a busy machine too. Then one bit is flipped in a blob of the whole size, and
+mended from a registry beside: what came from there, and what the process wrote (`wchar` of /proc/PID/io: what
+is written to a filesystem in memory counts there too). Nothing here fails a test run.
 """
 
 from __future__ import annotations
@@ -35,11 +36,15 @@ ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 CHUNK = 1 << 20
 HASH = """
-import hashlib, sys
-buffer = bytes(1 << 20)
-seen = hashlib.sha256()
-for _ in range(int(sys.argv[1]) >> 20):
-    seen.update(buffer)
+import hashlib, sys, time
+held = [open(path, "rb").read() for path in sys.argv[1:]]
+sys.stdin.read()
+wall, used = time.monotonic(), time.process_time()
+for each in held:
+    seen, view = hashlib.sha256(), memoryview(each)
+    for at in range(0, len(view), 1 << 20):
+        seen.update(view[at : at + (1 << 20)])
+print(time.monotonic() - wall, time.process_time() - used)
 """
 FILES = """
 import hashlib, sys
@@ -92,11 +97,30 @@ def write_model(models: Path, name: str, sizes: list[int]) -> list[Path]:
 def ferry(models: Path, *words: str) -> str:
     command = [sys.executable, "-m", "cli", *words, "--models", str(models)]
     environ = {**os.environ, "HOME": str(models), "PYTHONPATH": str(ROOT)}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # it is measured compiled, as pip leaves it
     return subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout
 
 
-def side_by_side(program: str, shares: list[list[str]]) -> None:
-    processes = [subprocess.Popen([sys.executable, "-c", program, *share]) for share in shares]
+def in_memory(shares: list[list[str]]) -> tuple[float, float]:
+    """Wall and processor seconds of the hashing alone; all begin together."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", HASH, *share], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for share in shares
+    ]
+    time.sleep(0.5 + sum(Path(path).stat().st_size for share in shares for path in share) / (2 << 30))
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.close()
+    told = [process.stdout.read().split() for process in started if process.stdout is not None]
+    if any(process.wait() for process in started):
+        raise SystemExit("a baseline failed")
+    return max(float(wall) for wall, _ in told), sum(float(used) for _, used in told)
+
+
+def from_files(shares: list[list[str]]) -> None:
+    processes = [subprocess.Popen([sys.executable, "-c", FILES, *share]) for share in shares]
     if any(process.wait() for process in processes):
         raise SystemExit("a baseline failed")
 
@@ -109,33 +133,42 @@ def timed(act: Callable[[], object]) -> tuple[float, float]:
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def verify(place: Path, size: int, blobs: int, runs: int) -> None:
-    models, width = place / "models", len(os.sched_getaffinity(0))
+Medians = dict[str, tuple[float, float]]
+
+
+def verify(place: Path, size: int, blobs: int, runs: int) -> Medians:
+    """Medians of wall and processor seconds, by work."""
+    models, empty, width = place / "models", place / "empty", len(os.sched_getaffinity(0))
     files = write_model(models, "registry.ollama.ai/library/load/latest", [size // blobs] * blobs)
+    write_model(empty, "registry.ollama.ai/library/load/latest", [1])
     shares = [[str(path) for path in files[number::width]] for number in range(width)]
-    works: dict[str, Callable[[], object]] = {
-        "hash": lambda: side_by_side(HASH, [[str(size // width)]] * width),
-        "files": lambda: side_by_side(FILES, shares),
-        "first": lambda: ferry(models, "verify"),
-        "again": lambda: ferry(models, "verify"),
+    works: dict[str, Callable[[], tuple[float, float]]] = {
+        "hash": lambda: in_memory(shares),
+        "files": lambda: timed(lambda: from_files(shares)),
+        "start": lambda: timed(lambda: ferry(empty, "verify")),
+        "first": lambda: timed(lambda: ferry(models, "verify")),
+        "again": lambda: timed(lambda: ferry(models, "verify")),
     }
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     for _ in range(runs):
         for name, act in works.items():
             if name == "first":
                 shutil.rmtree(models / ".ferry" / "sums", ignore_errors=True)
-            took[name].append(timed(act))
-    medians = {
-        name: [statistics.median(each[kind] for each in times) for kind in (0, 1)]
+            took[name].append(act())
+    shutil.rmtree(models)
+    return {
+        name: (statistics.median(wall for wall, _ in times), statistics.median(used for _, used in times))
         for name, times in took.items()
     }
+
+
+def table(medians: Medians, size: int) -> None:
     print("          wall s   GiB/s  of hash  of files    cpu s  of hash  of files")
     for name, (wall, cpu) in medians.items():
         walls, cpus = ([medians[bare][kind] for bare in ("hash", "files")] for kind in (0, 1))
         rates = " ".join(f"{bare / wall:8.2f}" for bare in walls)
         used = " ".join(f"{bare / cpu:8.2f}" for bare in cpus)
         print(f"{name:8} {wall:7.2f} {size / wall / (1 << 30):7.2f} {rates} {cpu:8.2f} {used}")
-    shutil.rmtree(models)
 
 
 COUNTED = """
@@ -149,7 +182,8 @@ finally:
 """
 
 
-def repair(place: Path, size: int) -> None:
+def repair(place: Path, size: int) -> tuple[str, float]:
+    """What is said of it at the end, and the MiB that were written."""
     models = place / "models"
     with ferry_server(place / "registry") as registry:
         name = f"{registry.host}/acme/load:1"
@@ -168,22 +202,21 @@ def repair(place: Path, size: int) -> None:
             capture_output=True,
             text=True,
         )
-        written = int(done.stderr.split()[-1])
-        print(f"\none bit in {size / (1 << 30):.1f} GiB: {done.stdout.strip().splitlines()[-1]}")
-        print(f"written: {written / (1 << 20):.1f} MiB (exit {done.returncode})")
+        return done.stdout.strip().splitlines()[-1], int(done.stderr.split()[-1]) / (1 << 20)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What ferry verify costs, and what a repair moves.")
-    parser.add_argument("--size", type=size_of, default="2G", help="bytes in all [2G]")
+    parser.add_argument("--size", type=size_of, default="4G", help="bytes in all [4G]")
     parser.add_argument("--blobs", type=int, default=8, help="blobs of the model [8]")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--place", type=Path, default=Path("/dev/shm"))
+    parser.add_argument("--place", type=Path, default=Path("/var/tmp"))
     told = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="ferry-verify-", dir=told.place))
     try:
-        verify(place, told.size, told.blobs, told.runs)
-        repair(place, told.size)
+        table(verify(place, told.size, told.blobs, told.runs), told.size)
+        said, written = repair(place, told.size)
+        print(f"\none bit in {told.size / (1 << 30):.1f} GiB: {said}\nwritten: {written:.1f} MiB")
     finally:
         shutil.rmtree(place)
 
