@@ -56,7 +56,7 @@ class MirrorNames:
     """The names of one run, told one after another as the lists come in.
 
     `mirrored` is what was told: each repository at a destination. `incomplete`: a list failed, or was not
-    read.
+    read. `ended`: every name was told.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class MirrorNames:
     ) -> None:
         self.mirrored: dict[tuple[Origin, str], Mirrored] = {}
         self.incomplete = True
+        self.ended = False
         self._invocation = invocation
         self._opened = opened
         self._engine = engine
@@ -79,7 +80,7 @@ class MirrorNames:
         for pair in self._all():
             failed = failed or isinstance(pair, Unlisted)
             yield pair
-        self.incomplete = failed
+        self.incomplete, self.ended = failed, True
 
     def _all(self) -> Iterator[Pair | Unlisted]:
         again: list[_Task] = []

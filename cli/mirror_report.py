@@ -7,25 +7,28 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cli.batch import Document
+from cli.hints import next_step
 from cli.render import Terminal, error_document, markdown_cell, size, visible
 from registry.errors import exit_code
 from registry.model.digests import Digest
 from registry.transfer.pairs import Outcome, Result
 
 _SHORT = 12  # digits of a digest
+_STEPS = 3  # that are told at the end
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
     """One run over all names: what became of each, in how many seconds; which tags were deleted.
 
-    `dry_run`: it only looked, and would have.
+    `dry_run`: it only looked, and would have. `stopped`: it ended with a failure, before all names were told.
     """
 
     results: Sequence[Result]
     seconds: float
     dry_run: bool = False
     deleted: Sequence[str] = ()
+    stopped: bool = False
 
     @property
     def transferred(self) -> int:
@@ -85,6 +88,11 @@ def show(terminal: Terminal, done: Round, *, verbose: bool) -> None:
     for each in done.deleted:
         terminal.line(visible(f"{each}  {_gone(done)}"))
     terminal.line(line(done))
+    errors = [result.error for result in done.results if result.error]
+    for step in [*dict.fromkeys(filter(None, map(next_step, errors)))][:_STEPS]:
+        terminal.complain(f"  → {visible(step)}")
+    if done.stopped:
+        terminal.note("ferry: it ends with a failure; --keep-going goes on with the other names")
 
 
 def line(done: Round) -> str:
@@ -123,9 +131,19 @@ def _gone(done: Round) -> str:
 def _cells(result: Result, dry_run: bool) -> tuple[str, str, str]:
     moved = size(result.would_move if dry_run else result.transferred)
     if result.error:
-        return "failed", moved, result.error.message
+        return "failed", moved, _why(result)
     about = f"from {_digits(result.was)}" if result.was and result.outcome is Outcome.COPIED else ""
     return _word(result, dry_run), moved, about
+
+
+def _why(result: Result) -> str:
+    """The error without what its line says already: which blob of which name it was."""
+    message = result.error.message if result.error else ""
+    for place in (result.destination, result.source):
+        doing, colon, cause = message.partition(f"{place}: ")
+        if place and colon and ": " not in doing:
+            return cause
+    return message
 
 
 def _word(result: Result, dry_run: bool) -> str:

@@ -67,7 +67,8 @@ class Rounds:
             deleted = self._deleted(names, results, dry_run=dry_run) if self._delete else ()
         finally:
             self._watcher.close()
-        return Round(results, self._clock() - began, dry_run, deleted)
+        stopped = not (names.ended or self._keep_going)
+        return Round(results, self._clock() - began, dry_run, deleted, stopped)
 
     def _told(self, results: list[Result]) -> Callable[[Result], None]:
         """What takes down each result, and says once in a while how far it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -12,9 +13,13 @@ from goods import Model, put
 from peers import Registry
 from person import Done, Ferry
 
+from cli.mirror_report import Round, show
+from cli.render import Terminal
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries
+from registry.errors import Reason, StorageError
 from registry.model.names import Name
+from registry.transfer.pairs import Outcome, Result
 
 VERSIONS = ("v1", "v2", "v10", "latest")
 
@@ -82,6 +87,18 @@ def test_a_namespace_arrives_whole_and_the_second_time_costs_a_question_a_tag(
     assert not any("> PUT" in line or "> POST" in line for line in again.err.splitlines())
     assert sorted(tags(ferry, f"{to}/one")) == sorted(VERSIONS)
     assert not (ferry.home / ".ollama").exists()
+
+
+def test_between_registries_whose_lists_give_digests_what_is_unchanged_costs_the_lists(
+    to: str, lab_registry: Registry, ferry: Ferry, fill: Callable[..., None]
+) -> None:
+    fill(f"{to}/from", *VERSIONS, "v11", "v12", "v13", "v14")
+    ferry("mirror", f"{to}/from", f"{to}/kept", "--tags", "*").well()
+
+    again = ferry("mirror", f"{to}/from", f"{to}/kept", "--tags", "*", "--debug").well()
+
+    assert again.out.splitlines()[-1].startswith("0 copied, 8 present, 0 failed; ")
+    assert [line.split()[1] for line in asked(again, lab_registry.host)] == ["GET", "GET"]
 
 
 def test_a_look_says_what_is_new_the_same_and_moved_from_where(
@@ -351,6 +368,22 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_asked(
 
     assert done.code in (2, 3)
     assert said in done.err
+
+
+def test_a_failure_is_told_without_what_its_line_says_already_and_each_next_step_once() -> None:
+    there = "b.example/a/tiny"
+    error = StorageError(
+        f"uploading blob 0123456789ab to {there}:v1: b.example has no space left", reason=Reason.REGISTRY_FULL
+    )
+    failed = [Result("a.example/a/tiny:v1", f"{there}:v1", Outcome.FAILED, error=error)] * 2
+    out, err = io.StringIO(), io.StringIO()
+
+    show(Terminal(out, err), Round(failed, 1.0, stopped=True), verbose=False)
+
+    assert f"{there}:v1  failed  0 B    b.example has no space left\n" in out.getvalue()
+    step, ends = err.getvalue().splitlines()
+    assert step.startswith("  -> the registry's disk or quota is full")  # no stream of UTF-8
+    assert ends == "ferry: it ends with a failure; --keep-going goes on with the other names"
 
 
 def test_a_summary_that_cannot_be_written_takes_nothing_from_what_is_told(
