@@ -71,12 +71,14 @@ class HostRecord:
     """How one host has served: kept from one copy to the next, so that patience with it is one.
 
     `answered`: whether it ever did. `progress` grows with everything it brings or keeps. `given_up`: patience
-    with it ended, and it has served nothing since; until it does, each call gets one try.
+    with it ended, and it has served nothing since; until it does, each call gets one try. `told`: why it was
+    waited for last, and when that was said.
     """
 
     answered: bool = False
     progress: int = 0
     given_up: bool = False
+    told: tuple[str, float] = ("", 0.0)
 
 
 @dataclass(slots=True)
@@ -107,7 +109,6 @@ class Patience:
     hosts: Mapping[Side, HostRecord] = field(
         default_factory=lambda: {Side.SOURCE: HostRecord(), Side.DESTINATION: HostRecord()}
     )
-    _told: tuple[str, float] = ("", 0.0)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def progress(self, *sides: Side) -> None:
@@ -188,7 +189,7 @@ class Patience:
         """Wait, as long as the peer wished; else no longer than until others are served again."""
         if self.stop.is_set():
             raise error
-        self._tell(error, pause)
+        self._tell(error, pause, failures.host)
         wished = error.retry_after is not None
         while pause > 0 and (wished or failures.host.progress == failures.progress):
             part = pause if wished else min(pause, _LOOK_EVERY)
@@ -196,11 +197,11 @@ class Patience:
                 raise error
             pause -= part
 
-    def _tell(self, error: TransientError, pause: float) -> None:
-        """Say why it takes longer, once where many threads have the same reason."""
+    def _tell(self, error: TransientError, pause: float, host: HostRecord) -> None:
+        """Say why it takes longer, once where many threads, or copies of one engine, have the same reason."""
         with self._lock:
             now = self.clock()
-            if error.message == self._told[0] and now - self._told[1] < _SAY_AGAIN:
+            if error.message == host.told[0] and now - host.told[1] < _SAY_AGAIN:
                 return
-            self._told = (error.message, now)
+            host.told = (error.message, now)
         self.note(f"{error.message}; trying again in {pause:.1f} s" if pause else error.message)

@@ -277,3 +277,14 @@ def test_the_same_reason_is_told_once_in_a_while() -> None:
     patience.retry(failing(1, TransientError("busy", answered=True)), Side.SOURCE)
 
     assert [text.partition(";")[0] for text in told] == ["busy", "reset", "busy", "busy"]
+
+
+def test_of_copies_that_wait_for_one_host_one_says_so() -> None:
+    time = Time()
+    told: list[str] = []
+    first, second = (Patience(clock=time, sleep=time.sleep, note=told.append) for _ in range(2))
+    second.hosts = first.hosts
+    for patience in (first, second):
+        patience.retry(failing(1, TransientError("busy", answered=True)), Side.SOURCE)
+
+    assert len(told) == 1
