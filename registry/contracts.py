@@ -216,7 +216,8 @@ class Referring(Target, Protocol):
     def referrers(self, name: Name, tags: Container[str] | None = None) -> Sequence[Descriptor]:
         """The manifests whose subject is the digest `name`.
 
-        `tags` are those of the repository, where they are known: some places keep referrers under one.
+        `tags` are those of the repository that refer to it, where they are known: some places keep referrers
+        under one.
         """
 
     def refer(self, name: Name, found: Sequence[Descriptor]) -> None:

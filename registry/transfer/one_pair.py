@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -20,6 +21,7 @@ from registry.transfer.retry import Patience
 
 T = TypeVar("T")
 
+_DIGITS = 64  # of a digest that a tag has at least: of longer ones the rest may be cut off
 _DEEPEST = 4  # referrers of referrers, indexes in indexes
 _MOST = 10_000  # manifests of one name that are asked about for what refers to them
 
@@ -166,7 +168,7 @@ class Copying(Looking):
             )
         name, to = pair.name.with_reference(digest), pair.to.with_reference(digest)
         listed: Sequence[Descriptor] = self._asked(
-            pair, Side.SOURCE, lambda: pair.source.referrers(name, pair.attached)
+            pair, Side.SOURCE, lambda: pair.source.referrers(name, _known(pair, digest))
         )
         moved = 0
         found = []
@@ -189,7 +191,7 @@ class Copying(Looking):
         if pair.referrers is Referrers.NEVER:
             return False
         name, to = pair.name.with_reference(digest), pair.to.with_reference(digest)
-        said = self._asked(pair, Side.SOURCE, lambda: pair.source.referrers(name, pair.attached))
+        said = self._asked(pair, Side.SOURCE, lambda: pair.source.referrers(name, _known(pair, digest)))
         if not said:
             return False
         there = self._asked(pair, Side.DESTINATION, lambda: pair.destination.referrers(to))
@@ -226,6 +228,17 @@ class Copying(Looking):
 
 def _attached(pair: Pair, digest: Digest) -> list[str]:
     """The source's tags under which what refers to a manifest is kept; the list of it (OCI) first."""
-    prefix = f"{digest.algorithm}-{digest.hex}"
-    found = (tag for tag in pair.attached or () if prefix.startswith(attached_to(tag) or "-"))
+    tags, whole = pair.attached or (), f"{digest.algorithm}-{digest.hex}"
+    prefix = whole[: len(digest.algorithm) + 1 + _DIGITS]
+    found = []
+    for at in range(bisect_left(tags, prefix), len(tags)):
+        if not tags[at].startswith(prefix):
+            break
+        if whole.startswith(attached_to(tags[at]) or "-"):
+            found.append(tags[at])
     return sorted(found, key=len)
+
+
+def _known(pair: Pair, digest: Digest) -> Sequence[str] | None:
+    """The same, for the source; None where its tags are not known."""
+    return None if pair.attached is None else _attached(pair, digest)

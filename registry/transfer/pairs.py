@@ -33,7 +33,7 @@ class Pair:
 
     `said` is the digest at the source, `was` the one at the destination, which `listed` says is known; `near`
     a name there that holds the blobs. `attached`: the source's tags under which clients keep what refers to a
-    manifest, None where its tags are not known.
+    manifest, sorted; None where its tags are not known.
     """
 
     source: Referring

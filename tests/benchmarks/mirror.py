@@ -35,11 +35,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from certificates import write_certificate
 from doors import Door, door
 from faultplan import Link
 from faultproxy import FaultProxy
 from goods import Model, put
-from peers import Registry, cncf_registry, ferry_command, ferry_server, write_certificate
+from peers import Registry, cncf_registry, ferry_command, ferry_server
 
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries

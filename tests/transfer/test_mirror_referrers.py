@@ -202,7 +202,7 @@ def test_a_signature_that_a_tag_lists_later_goes_along_and_costs_a_question_at_e
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
     between.source.remote.publish(name.with_reference(tag), Manifest.parse(json.dumps(index).encode()))
     between.source.wrong = between.destination.wrong = no_list_of_referrers
-    pair = replace(between.pair("acme/tiny:1"), attached=(tag, f"sha256-{'0' * 64}"))
+    pair = replace(between.pair("acme/tiny:1"), attached=(f"sha256-{'0' * 64}", tag, f"sha256-{'f' * 64}"))
 
     first = between.run(pair, referrers=Referrers(mode))["tiny:1"]
     to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
@@ -244,7 +244,7 @@ def test_signatures_under_tags_of_their_own_go_along(between: Pairing) -> None:
     other = f"sha256-{'0' * 64}.sig"
     between.put(f"acme/tiny:{other}", sig)
 
-    between.run(replace(between.pair("acme/tiny:1"), attached=(tag, other)))
+    between.run(replace(between.pair("acme/tiny:1"), attached=(other, tag)))
 
     there = between.destination.name("acme/tiny:1")
     assert get(between.destination.remote, there.with_reference(tag)) == sig
