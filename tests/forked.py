@@ -1,14 +1,16 @@
 """Runs of ferry in processes that are forked from one in which Python and Ferry are loaded already.
 
-To Ferry such a run is like any other: arguments, environment, directory, standard streams, signals and exit
-code are its own, and the modules run as `python -m cli` runs them. What is saved is the start, 0.1 to 0.5
-seconds of processor time, which the tests would spend some thousand times. Linux only (`pidfd_open`).
+`Forks.run` is a run from its arguments to its end, `Forks.begin` one that goes on: a server. To Ferry it is
+like any other: arguments, environment, directory, standard streams, signals and exit code are its own, and
+the modules run as `python -m cli` runs them. What is saved is the start, 0.1 to 0.8 seconds of processor
+time, which the tests would spend some thousand times. Linux only (`pidfd_open`).
 """
 
 from __future__ import annotations
 
 import array
 import atexit
+import contextlib
 import gc
 import importlib
 import io
@@ -26,7 +28,7 @@ import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 AVAILABLE = hasattr(os, "pidfd_open")
@@ -57,16 +59,10 @@ class Forks:
         self, words: Sequence[str], env: Mapping[str, str], cwd: Path, stdin: bytes, seconds: float
     ) -> Ended:
         """One run, from its arguments to its end. TimeoutExpired after `seconds`, when it is killed."""
-        request = json.dumps({"words": list(words), "env": dict(env), "cwd": str(cwd)}).encode()
         theirs, ours = zip(*(os.pipe() for _ in range(3)), strict=True)
         given = (theirs[0], ours[1], ours[2])
         read = [bytearray(), bytearray()]
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(seconds)
-            connection.connect(self._path)
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", given))]
-            connection.sendmsg([len(request).to_bytes(_LENGTH, "big")], rights)
-            connection.sendall(request)
+        with self._asked(words, env, cwd, given) as connection:
             for descriptor in given:
                 os.close(descriptor)
             threads = [
@@ -76,14 +72,48 @@ class Forks:
             for thread in threads:
                 thread.start()
             try:
-                code = connection.recv(16)
-            except TimeoutError:
+                code = Running(connection, words).wait(seconds)
+            except subprocess.TimeoutExpired:
                 connection.close()  # by which it is told to kill the run
-                raise subprocess.TimeoutExpired(["ferry", *words], seconds) from None
+                raise
             finally:
                 for thread in threads:
                     thread.join()
-        return int(code), bytes(read[0]), bytes(read[1])
+        return code, bytes(read[0]), bytes(read[1])
+
+    def begin(
+        self, words: Sequence[str], env: Mapping[str, str], cwd: Path, out: IO[Any] | None, err: IO[Any]
+    ) -> Running:
+        """A run that goes on, in a session of its own; without `out` its standard output is a pipe to here.
+
+        It is killed when this process ends.
+        """
+        with contextlib.ExitStack() as closing:
+            nothing = closing.enter_context(Path(os.devnull).open("rb"))
+            reads, writes = os.pipe() if out is None else (-1, out.fileno())
+            if out is None:
+                closing.callback(os.close, writes)
+            given = (nothing.fileno(), writes, err.fileno())
+            connection = self._asked(words, env, cwd, given, alone=True)
+            return Running(connection, words, None if reads < 0 else os.fdopen(reads))
+
+    def _asked(
+        self,
+        words: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        given: Sequence[int],
+        alone: bool = False,
+    ) -> socket.socket:
+        """The connection of a run that has been asked for; `given` are its standard streams."""
+        asked = {"words": list(words), "env": dict(env), "cwd": str(cwd), "alone": alone}
+        request = json.dumps(asked).encode()
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self._path)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", given))]
+        connection.sendmsg([len(request).to_bytes(_LENGTH, "big")], rights)
+        connection.sendall(request)
+        return connection
 
     def close(self) -> None:
         """End it; runs that are under way go on."""
@@ -93,6 +123,50 @@ class Forks:
         self._process.stdout.close()
         self._process.wait()
         self._directory.cleanup()
+
+
+class Running:
+    """A run that is under way: what tests ask of a `subprocess.Popen`."""
+
+    def __init__(
+        self, connection: socket.socket, words: Sequence[str], stdout: IO[str] | None = None
+    ) -> None:
+        self.args = ("ferry", *words)
+        self.stdout = stdout
+        self.returncode: int | None = None
+        self._connection = connection
+        self._said = connection.makefile("rb")
+        self.pid = int(self._said.readline())
+
+    def poll(self) -> int | None:
+        """Its exit code, or minus the signal that ended it; None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once it has ended. TimeoutExpired after `timeout` seconds."""
+        if self.returncode is None:
+            ready, _, _ = select.select([self._connection], [], [], timeout)
+            if not ready:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = int(self._said.readline())
+            self._said.close()
+            self._connection.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
 
 
 _forks: list[Forks] = []
@@ -135,6 +209,7 @@ def load() -> None:
 def serve(path: str) -> None:
     """Fork a run for each request, until standard input ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C it is the tests that end what runs
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
@@ -164,12 +239,13 @@ def attend(connection: socket.socket) -> None:
         return
     for descriptor in descriptors:
         os.close(descriptor)
+    connection.sendall(b"%d\n" % process)
     ended = os.pidfd_open(process)
     ready, _, _ = select.select([ended, connection.fileno()], [], [])
     if ended not in ready:  # the tests have hung up
         os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
-    connection.sendall(b"%d" % os.waitstatus_to_exitcode(status))
+    connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 
 
@@ -187,6 +263,8 @@ def become(request: Mapping[str, object], descriptors: Sequence[int]) -> None:
         os.close(descriptor)
     words, env = request["words"], request["env"]
     assert isinstance(words, list) and isinstance(env, dict)
+    if request["alone"]:
+        os.setsid()
     os.chdir(str(request["cwd"]))
     os.environ.clear()
     os.environ.update(env)

@@ -20,12 +20,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import forked
 import pytest
 from certificates import write_certificate
 
+Process: TypeAlias = "subprocess.Popen[bytes] | forked.Running"
 READY_SECONDS = 30.0
 RUN_SECONDS = 240.0
 
@@ -102,9 +104,19 @@ def running(
         end(process, ending)
 
 
-def wait_until_ready(
-    process: subprocess.Popen[bytes], program: str, log: Path, ready: Callable[[], bool]
-) -> None:
+@contextlib.contextmanager
+def running_ferry(words: Sequence[str], log: Path, ready: Callable[[], bool]) -> Iterator[Process]:
+    """The same of ferry with these arguments, forked from a process that has loaded it."""
+    with log.open("ab") as out:
+        process = forked.forks().begin(words, os.environ, Path.cwd(), out, out)
+    try:
+        wait_until_ready(process, "ferry", log, ready)
+        yield process
+    finally:
+        end(process)
+
+
+def wait_until_ready(process: Process, program: str, log: Path, ready: Callable[[], bool]) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while True:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -118,7 +130,7 @@ def wait_until_ready(
         time.sleep(0.02)
 
 
-def end(process: subprocess.Popen[bytes], ending: int = signal.SIGTERM) -> None:
+def end(process: Process, ending: int = signal.SIGTERM) -> None:
     """Ends the process and everything it started: politely, then for certain."""
     if process.poll() is None:
         process.send_signal(ending)
@@ -137,7 +149,7 @@ class Registry:
     host: str
     data: Path
     log: Path
-    process: subprocess.Popen[bytes] = field(repr=False)
+    process: Process = field(repr=False)
 
     def call(
         self,
@@ -190,15 +202,24 @@ def ferry_server(
 ) -> Iterator[Registry]:
     """`ferry serve` on its data below `place`; without options a lab registry anybody may write to.
 
-    `program` takes the place of `ferry`; its standard error goes to `errors` if that is given.
+    Without a `program` it is forked from a process that has loaded Ferry; `ferry_command()` is one that is as
+    it is elsewhere, to be measured. Standard error of a program goes to `errors` if that is given.
     """
     place.mkdir(parents=True, exist_ok=True)
     host = f"127.0.0.1:{port or free_port()}"
     log, data = place / "log", place / "data"
-    command = [*(program or ferry_command()), "serve", "--data", str(data), "--listen", host]
-    command += options or ("--anonymous", "write")
+    words = ["serve", "--data", str(data), "--listen", host, *(options or ("--anonymous", "write"))]
     url = f"http://{host}/healthz"
-    with running(command, log, lambda: http_call("GET", url).status == 200, errors=errors) as process:
+
+    def ready() -> bool:
+        return http_call("GET", url).status == 200
+
+    starting: contextlib.AbstractContextManager[Process]
+    if forked.AVAILABLE and not program:
+        starting = running_ferry(words, log, ready)
+    else:
+        starting = running([*(program or ferry_command()), *words], log, ready, errors=errors)
+    with starting as process:
         yield Registry("ferry serve", host, data, log, process)
 
 

@@ -89,7 +89,11 @@ def server(kind: str, place: Path) -> Iterator[Registry]:
     """A fresh registry below `place`, gone afterwards."""
     home = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=place))
     try:
-        with ferry_server(home) if kind == "ferry" else cncf_registry(kind, home) as running:
+        with (
+            ferry_server(home, program=ferry_command())
+            if kind == "ferry"
+            else cncf_registry(kind, home) as running
+        ):
             yield running
     finally:
         shutil.rmtree(home, ignore_errors=True)

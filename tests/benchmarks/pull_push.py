@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from clients import PULL, PUSH, REPOSITORY, Job, Task, ollama_daemon
 from doors import DOORS, door
 from load import TAG, Load, fill, make_load
-from peers import Registry, cncf_registry, ferry_server
+from peers import Registry, cncf_registry, ferry_command, ferry_server
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = str(Path(__file__).with_name("launch.py"))
@@ -89,7 +89,11 @@ def server(kind: str, place: Path) -> Iterator[Registry]:
     """A fresh registry below `place`, gone afterwards."""
     home = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=place))
     try:
-        with ferry_server(home) if kind == "ferry" else cncf_registry(kind, home) as registry:
+        with (
+            ferry_server(home, program=ferry_command())
+            if kind == "ferry"
+            else cncf_registry(kind, home) as registry
+        ):
             yield registry
     finally:
         shutil.rmtree(home, ignore_errors=True)

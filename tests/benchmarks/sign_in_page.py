@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from clients import REPOSITORY
 from load import Load, fill, make_load
 from many_clients import Row, pull
-from peers import Registry, ferry_server
+from peers import Registry, ferry_command, ferry_server
 from pull_push import prepare, size_of
 
 PAUSE = 0.02  # seconds between two asks: a person, not a second load
@@ -75,7 +75,7 @@ def main() -> None:
     begun, enough = fork.Event(), fork.Event()
     try:
         load = make_load(place, 1, told.size)
-        with ferry_server(place / "serve") as registry:
+        with ferry_server(place / "serve", program=ferry_command()) as registry:
             fill(registry, load, REPOSITORY)
             ask(registry.host, 5)
             alone = ask(registry.host, told.asks)

@@ -30,7 +30,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from peers import ferry_server
+from peers import ferry_command, ferry_server
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -185,7 +185,7 @@ finally:
 def repair(place: Path, size: int) -> tuple[str, float]:
     """What is said of it at the end, and the MiB that were written."""
     models = place / "models"
-    with ferry_server(place / "registry") as registry:
+    with ferry_server(place / "registry", program=ferry_command()) as registry:
         name = f"{registry.host}/acme/load:1"
         [path] = write_model(models, f"{registry.host}/acme/load/1", [size])
         ferry(models, "push", name)

@@ -6,6 +6,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+import forked
 from person import Done, Ferry
 
 from cli.demo_browser import DemoBrowser
@@ -22,13 +23,12 @@ class House:
         self.ready = ""
         self.rest = ""
         self._words = words
-        self._process: subprocess.Popen[str] | None = None
+        self._process: forked.Running | subprocess.Popen[str] | None = None
 
     def open(self) -> House:
         log = (self.admin.home / "log").open("w")
-        self._process = self.admin.start(
-            "serve", "--data", self.data, "--listen", self.host or "127.0.0.1:0", *self._words, stderr=log
-        )
+        listen = self.host or "127.0.0.1:0"
+        self._process = self.admin.serve("--data", self.data, "--listen", listen, *self._words, stderr=log)
         log.close()
         watchdog = threading.Timer(30, self._process.kill)
         watchdog.start()
@@ -74,7 +74,8 @@ class House:
 
     def welcome(self, person: Ferry, name: str) -> None:
         """Give a person an account."""
-        assert person("signin", self.host, "--give-up-after", "0").code == 4
+        done = person("signin", self.host, "--give-up-after", "0")
+        assert done.code == 4, done.err
         self("user", "add", name, "--key", person.home / ".ollama" / "id_ed25519.pub").well()
 
     def __call__(self, *words: str | Path) -> Done:

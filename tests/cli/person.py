@@ -89,6 +89,13 @@ class Ferry:
             text=True,
         )
 
+    def serve(self, *words: str | Path, stderr: IO[str]) -> forked.Running | subprocess.Popen[str]:
+        """`ferry serve`, which goes on; its standard output is a pipe."""
+        told = ["serve", *map(str, words)]
+        if forked.AVAILABLE:
+            return forked.forks().begin(told, self.env(), self.home, None, stderr)
+        return self.start(*told, stderr=stderr)
+
     def settings(self, text: str) -> Path:
         """Write the person's settings file."""
         path = self.home / ".config" / "ferry" / "settings.toml"

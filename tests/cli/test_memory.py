@@ -54,7 +54,7 @@ def copy_both_ways(tmp_path: Path, lay: Callable[[Path], object], *words: str) -
     for folder in (home, other):
         folder.mkdir()
     lay(home / ".ollama" / "models")
-    with ferry_server(tmp_path / "served") as registry:
+    with ferry_server(tmp_path / "served", program=ferry_command()) as registry:
         name = f"{registry.host}/lab/big:1"
         pushed = peak(home, "push", "big", name, "--quiet", *words)
         pulled = peak(other, "pull", name, "--quiet", *words)

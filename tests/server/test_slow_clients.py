@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from goods import Model, get, put
-from peers import Registry, ferry_server
+from peers import Registry, ferry_command, ferry_server
 
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries
@@ -33,7 +33,7 @@ def lab(tmp_path: Path) -> Iterator[Registry]:
         pytest.skip(f"only {hard} open files are allowed here")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     try:
-        with ferry_server(tmp_path) as registry:
+        with ferry_server(tmp_path, program=ferry_command()) as registry:
             yield registry
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
