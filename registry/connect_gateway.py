@@ -6,7 +6,7 @@ Apart from `connect`, as it needs what a plain install leaves out.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from registry.auth.call_credentials import KeySigned, WithApiKey
@@ -22,7 +22,7 @@ from registry.net.listener.address import Address
 from registry.net.listener.listener import Listener
 from registry.net.listener.record import Record
 from registry.net.network import Network
-from registry.net.upstream import Upstream, aside
+from registry.net.upstream import Upstream, aside, one_at_a_time
 from registry.wire.faults import fault
 from registry.wire.masking import Masking
 from registry.wire.messages import Origin, Request, Response
@@ -34,6 +34,7 @@ PATIENCE = 25.0  # seconds that answers which are under way get to end
 class GatewayPlan:
     """What is asked at `to`, over `network`, with which secrets, in their order; who may ask, and where.
 
+    `newer` is asked before each question: the secrets, where they have changed since it was asked last.
     `machine` is this machine's name on the page where its key is approved. `token`: what each request must
     bring, or "". `disabled` and `source`: see `Gateway`. `record` is told of each request; `masking` of every
     secret of ours.
@@ -46,6 +47,7 @@ class GatewayPlan:
     machine: str
     record: Record
     masking: Masking
+    newer: Callable[[], tuple[Secret, ...] | None] = lambda: None
     token: str = field(default="", repr=False)
     disabled: str = ""
     source: str = "none"
@@ -89,20 +91,39 @@ class GatewayServer:
         self._listener.stop(patience)
 
     def _gateway(self, plan: GatewayPlan) -> Gateway:
-        credentials: list[KeySigned | WithApiKey] = []
+        credentials = CurrentCredentials(plan)
+        relay = Relay(plan.to, self._upstream, credentials, plan.network.agent, plan.masking)
+        catalogue = CloudCatalogue(relay, time.monotonic, one_at_a_time())
         machine = None
-        for secret in usable(plan.secrets, plan.to):
-            plan.masking.keep(*shown_as(secret))
-            if isinstance(secret, ApiKey):
-                credentials.append(WithApiKey(secret))
-            elif isinstance(secret, PrivateKey):
-                signed = KeySigned(secret, time.time)
-                credentials.append(signed)
-                page = connect_url(plan.to, secret, plan.machine)
-                machine = machine or Machine(signed, page, f"/api/user/keys/{secret.public.connect}")
-        relay = Relay(plan.to, self._upstream, tuple(credentials), plan.network.agent, plan.masking)
-        catalogue = CloudCatalogue(relay, time.monotonic)
+        for each in credentials:
+            if isinstance(each, KeySigned):
+                page = connect_url(plan.to, each.key, plan.machine)
+                machine = machine or Machine(each, page, f"/api/user/keys/{each.key.public.connect}")
         return Gateway(relay, catalogue, aside, RequestCheck(plan.token), machine, plan.disabled, plan.source)
+
+
+class CurrentCredentials:
+    """The credentials of a plan, in their order, as they are now."""
+
+    def __init__(self, plan: GatewayPlan) -> None:
+        self._plan = plan
+        self._known = self._of(plan.secrets)
+
+    def __iter__(self) -> Iterator[KeySigned | WithApiKey]:
+        newer = self._plan.newer()
+        if newer is not None:
+            self._known = self._of(newer)
+        return iter(self._known)
+
+    def _of(self, secrets: Iterable[Secret]) -> list[KeySigned | WithApiKey]:
+        found: list[KeySigned | WithApiKey] = []
+        for secret in usable(secrets, self._plan.to):
+            self._plan.masking.keep(*shown_as(secret))
+            if isinstance(secret, ApiKey):
+                found.append(WithApiKey(secret))
+            elif isinstance(secret, PrivateKey):
+                found.append(KeySigned(secret, time.time))
+        return found
 
 
 def _unasked(_request: Request) -> Response:

@@ -8,23 +8,24 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cli import extra, sources, values
+from cli import extra, identity, sources, values
 from cli.allocator import keep_no_more_than_buffers, look_less_for_cycles
 from cli.options import Invocation, command
-from cli.render import Terminal, visible
+from cli.render import Terminal, complain, visible
 from cli.serving import ServerSignals, host_and_port
-from cli.settings import cloud, environment
-from registry.errors import DeniedError, InvalidError, Reason, StorageError
+from cli.settings import cloud, credentials, environment
+from registry.errors import DeniedError, InvalidError, Reason, RegistryError, StorageError
 from registry.model.names import split_scheme
 from registry.wire.messages import Origin, is_loopback
 
 if TYPE_CHECKING:
     from cli.log import Log
-    from registry.auth.credentials import Account
+    from registry.auth.credentials import Account, Credentials
     from registry.auth.secrets import Secret
     from registry.connect import Registries
     from registry.connect_gateway import GatewayPlan
@@ -98,24 +99,64 @@ def _plan_of(
     if origin.scheme == "http" and not origin.loopback:
         raise InvalidError(f"--to {origin}: in plain HTTP others would read what passes", hint="say https://")
     disabled, source = cloud.switched_off(environment(), invocation.settings.home)
+    known = _secrets(invocation, connections.credentials, origin)
     return GatewayPlan(
         origin,
         connections.network(origin),
-        _secrets(invocation, connections, origin),
+        known,
         Address(host, port),
         platform.node(),
         log.request,
         invocation.terminal.mask,
+        ChangedSecrets(invocation, origin),
         disabled=disabled,
         source=source,
     )
 
 
-def _secrets(invocation: Invocation, connections: Registries, origin: Origin) -> tuple[Secret, ...]:
+class ChangedSecrets:
+    """Our secrets at `origin`, where a file that holds one has changed since it was looked at."""
+
+    def __init__(self, invocation: Invocation, origin: Origin) -> None:
+        settings = invocation.settings
+        paths = {*settings.api_key_files.values(), *settings.account_api_keys.values(), settings.key_file()}
+        if settings.config is not None:
+            paths.add(settings.config / credentials.NAME)
+        self._paths = sorted(path for path in paths if path is not None)
+        self._invocation = invocation
+        self._origin = origin
+        self._seen = self._look()
+
+    def __call__(self) -> tuple[Secret, ...] | None:
+        """Them, or None where nothing has changed, or what is there now cannot be used (which is said)."""
+        now = self._look()
+        if now == self._seen:
+            return None
+        self._seen = now
+        try:
+            return _secrets(self._invocation, identity.credentials(self._invocation), self._origin)
+        except RegistryError as error:
+            complain(error, self._invocation.terminal, short=False)
+            return None
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        return [_stamp(path) for path in self._paths]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What is another number once a file, or what a link leads to, was written."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _secrets(invocation: Invocation, known: Credentials, origin: Origin) -> tuple[Secret, ...]:
     """Our keys and API keys there, best first. DeniedError without one."""
     from registry.connect_gateway import usable
 
-    account = _without_docker(connections.credentials.account(origin))
+    account = _without_docker(known.account(origin))
     found = tuple(usable(account.secrets(lambda _fault: None), origin))
     if found:
         return found

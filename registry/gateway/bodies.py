@@ -9,6 +9,7 @@ import zstandard
 from registry.errors import InvalidError
 
 MOST_BYTES = 20 * 1024 * 1024  # of a body, as it comes and as it is
+_MOST_FRAMES = 64  # one is usual
 _WINDOW = 8 * 1024 * 1024  # bytes that a decoder must offer (RFC 8878 section 3.1.1.1.2)
 
 
@@ -24,4 +25,21 @@ def plain(body: bytes, coding: str) -> bytes:
         raise InvalidError("the body is not zstd, or damaged") from None
     if len(decoded) > MOST_BYTES:
         raise InvalidError(f"the body has more than {MOST_BYTES} bytes once it is decoded")
+    _check_whole(body)
     return decoded
+
+
+def _check_whole(body: bytes) -> None:
+    """InvalidError unless the last frame is there to its end, which a stream's reader does not tell.
+
+    Nothing here grows beyond what was decoded before.
+    """
+    for _ in range(_MOST_FRAMES):
+        frame = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
+        frame.decompress(body)
+        if not frame.eof:
+            raise InvalidError("the body is cut short: its zstd frame has no end")
+        body = frame.unused_data
+        if not body:
+            return
+    raise InvalidError(f"the body has more than {_MOST_FRAMES} zstd frames")

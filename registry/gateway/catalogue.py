@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from datetime import datetime
 
 from registry.errors import NotFoundError, ProtocolError, RegistryError
@@ -23,11 +23,22 @@ _LONGEST_NAME = 512
 
 
 class CloudCatalogue:
-    """The other end's models under the names that programs here know; `clock` in seconds."""
+    """The other end's models under the names that programs here know; `clock` in seconds.
 
-    def __init__(self, relay: Relay, clock: Callable[[], float]) -> None:
+    `alone` is held by the one that fetches the list, for all that wait for it.
+    """
+
+    def __init__(
+        self,
+        relay: Relay,
+        clock: Callable[[], float],
+        alone: AbstractAsyncContextManager[object] | None = None,
+    ) -> None:
         self._relay = relay
         self._clock = clock
+        self._alone = alone or nullcontext()
+        self._failure: RegistryError | None = None
+        self._failed = 0  # how often
         self._entries: list[Entry] | None = None
         self._until = 0.0
 
@@ -56,15 +67,23 @@ class CloudCatalogue:
         raise NotFoundError(f"there is no cloud model {name[:_LONGEST_NAME]}")
 
     async def _all(self) -> list[Entry]:
-        """What is known, fetched when it is old; an old list is better than none."""
-        if self._entries is None or self._clock() >= self._until:
-            try:
-                self._entries = await self._fetched()
-            except RegistryError:
-                if self._entries is None:
-                    raise
-            self._until = self._clock() + GOOD_FOR
-        return self._entries
+        """What is known, fetched when it is old; an old list is better than none.
+
+        Who has waited for another's failure has it too, and does not ask again.
+        """
+        failed = self._failed
+        async with self._alone:
+            if self._failure is not None and self._failed != failed:
+                raise self._failure
+            if self._entries is None or self._clock() >= self._until:
+                try:
+                    self._entries = await self._fetched()
+                except RegistryError as error:
+                    if self._entries is None:
+                        self._failure, self._failed = error, self._failed + 1
+                        raise
+                self._until = self._clock() + GOOD_FOR
+            return self._entries
 
     async def _fetched(self) -> list[Entry]:
         host = self._relay.origin.netloc

@@ -66,12 +66,13 @@ class Question:
 class Relay:
     """The other end at `origin`, asked by `ask`; `credentials` in the order in which they are tried.
 
-    `agent` is our own User-Agent. `masking` keeps our secrets out of the words that the other end sends.
+    They may be others at the next question. `agent` is our own User-Agent. `masking` keeps our secrets out of
+    the words that the other end sends.
     """
 
     origin: Origin
     ask: Ask
-    credentials: tuple[UpstreamCredential, ...]
+    credentials: Iterable[UpstreamCredential]
     agent: str
     masking: Masking
 

@@ -11,6 +11,7 @@ import http.client
 import ssl
 from asyncio import sslproto
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TypeGuard, TypeVar
 
 import aiohttp
@@ -155,6 +156,11 @@ class _Coming:
 
     def close(self) -> None:
         self._answer.close()
+
+
+def one_at_a_time() -> AbstractAsyncContextManager[object]:
+    """What one task of the event loop holds at a time; the others wait for it."""
+    return asyncio.Lock()
 
 
 async def aside(call: Callable[[], T]) -> T:

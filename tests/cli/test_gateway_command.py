@@ -94,6 +94,34 @@ def test_it_says_when_it_is_ready_and_one_line_for_each_request(run: Any, cloud:
     assert SECRET.encode() not in cloud.spy.everything.replace(f"q={SECRET}".encode(), b"")
 
 
+def test_an_api_key_that_is_replaced_is_used_from_the_next_request_on(
+    ferry: Ferry, run: Any, cloud: Cloud
+) -> None:
+    place = ferry.home / "api-key"
+    place.write_text("first-key-0123456789")
+    place.chmod(0o600)
+    cloud.api_keys.update(("first-key-0123456789", "second-key-0123456789"))
+    ferry.settings(f'[host."{cloud.spy.url.partition("//")[2]}"]\napi_key_file = "{place}"\n')
+    running = run()
+    url = running.ready.split(" ready on ")[1].split(",")[0]
+
+    def sent() -> str | None:
+        assert http_call("POST", f"{url}/api/generate", ASKED).status == 200
+        return cloud.asked[-1].header("Authorization")
+
+    assert sent() == "Bearer first-key-0123456789"
+    newer = ferry.home / "newer"
+    newer.write_text("second-key-0123456789")
+    newer.chmod(0o600)
+    newer.rename(place)
+    assert sent() == "Bearer second-key-0123456789"
+    place.chmod(0o644)
+    place.write_text("third-key-01234567890")  # which others may read: it is not used, and that is said
+    assert sent() == "Bearer second-key-0123456789"
+    assert running.end()[0] == 0
+    assert "others" in running.log and "key-0123" not in running.log
+
+
 def listens(place: tuple[str, int]) -> bool:
     with socket.socket() as opened:
         return opened.connect_ex(place) == 0

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import pytest
 
-from registry.errors import ProtocolError, TransientError
+from registry.errors import ProtocolError, RegistryError, TransientError
 from registry.gateway.catalogue import GOOD_FOR, CloudCatalogue
 from registry.gateway.relay import Relay
+from registry.net.upstream import one_at_a_time
 from registry.wire.masking import Masking
 from registry.wire.messages import Origin, Request, Response
 
@@ -45,6 +47,39 @@ def test_it_is_asked_for_again_once_it_is_old_and_an_old_one_is_better_than_none
     assert ran(catalogue.names()) == ["a:1", "b:1"]
     now[0] = 2 * GOOD_FOR
     assert ran(catalogue.names()) == ["a:1", "b:1"]
+
+
+def test_those_who_come_while_it_is_fetched_wait_for_it_and_share_what_comes_of_it() -> None:
+    asked: list[asyncio.Event] = []
+    answers: list[Response | RegistryError] = [
+        TransientError("nobody answers"),
+        Response(200, body=b'{"models":[{"name":"a:1"}]}'),
+    ]
+
+    async def ask(_request: Request) -> Response:
+        asked.append(asyncio.Event())
+        await asked[-1].wait()
+        answer = answers.pop(0)
+        if isinstance(answer, RegistryError):
+            raise answer
+        return answer
+
+    async def together(catalogue: CloudCatalogue, count: int) -> list[object]:
+        tasks = [asyncio.ensure_future(catalogue.names()) for _ in range(9)]
+        for _ in range(20):  # all of them have begun
+            await asyncio.sleep(0)
+        assert len(asked) == count
+        asked[-1].set()
+        return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+    async def all_of_it() -> tuple[list[object], list[object]]:
+        relay = Relay(Origin.of("https://o.example"), ask, (), "x", Masking())
+        catalogue = CloudCatalogue(relay, lambda: 0.0, one_at_a_time())
+        return await together(catalogue, 1), await together(catalogue, 2)
+
+    failed, told = asyncio.run(all_of_it())
+    assert {str(each) for each in failed} == {"nobody answers"}
+    assert told == [["a:1"]] * 9
 
 
 def test_where_it_is_not_public_it_is_asked_for_as_whom_we_are() -> None:

@@ -207,6 +207,21 @@ def test_a_compressed_body_arrives_as_it_was(door: House, cloud: Cloud) -> None:
     assert seen.header("Content-Encoding") is None
 
 
+@pytest.mark.parametrize("cut", [1, 5, 100])
+def test_a_compressed_body_that_is_cut_short_is_called_that(door: House, cloud: Cloud, cut: int) -> None:
+    body = json.dumps({"model": MODEL, "input": [str(number) for number in range(9_000)]}).encode()
+    packed = zstandard.ZstdCompressor().compress(body)
+
+    answer = door.ask("POST", "/v1/responses", packed[:-cut], Content_Encoding="zstd")
+
+    assert (answer.status, "cut short" in answer.json["error"]["message"]) == (400, True)
+    assert cloud.spy.seen == []
+    twice = zstandard.ZstdCompressor().compress(body[:1000]) + zstandard.ZstdCompressor().compress(
+        body[1000:]
+    )
+    assert door.ask("POST", "/v1/responses", twice, Content_Encoding="zstd").status == 200
+
+
 def test_a_bomb_is_not_unpacked(door: House) -> None:
     packed = zstandard.ZstdCompressor().compress(b" " * (64 << 20))
 
