@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from certificates import write_certificate
-from peers import CNCF, LOCATION, Registry, find, free_port, running, tls_front
+from peers import CNCF, LOCATION, Registry, ferry_command, find, free_port, running, tls_front
 
-# own: registry v3 speaks TLS itself (records of 16 KiB); nginx: in front, with proxy_buffering on;
-# nginx-off: with proxy_buffering off, which makes records of 4 KiB
+# own: the registry speaks TLS itself (records of 16 KiB), in a second process; nginx: in front, with
+# proxy_buffering on; nginx-off: with proxy_buffering off, which makes records of 4 KiB
 DOORS = ("", "own", "nginx", "nginx-off")
 
 
@@ -21,12 +22,13 @@ DOORS = ("", "own", "nginx", "nginx-off")
 class Door:
     """`host` is what stands in front of a name; `ca` the certificate that proves it, None for plain HTTP.
 
-    `log` has a line for each request, where the registry writes one.
+    `log` has a line for each request, where the registry writes one; `pid` is the registry's process.
     """
 
     host: str
     ca: Path | None = None
     log: Path | None = None
+    pid: int = 0
 
     @property
     def url(self) -> str:
@@ -37,7 +39,7 @@ class Door:
 def door(kind: str, registry: Registry, place: Path) -> Iterator[Door]:
     """A way to `registry`, with its files below `place`."""
     if not kind:
-        yield Door(registry.host, log=registry.log)
+        yield Door(registry.host, log=registry.log, pid=registry.process.pid)
     elif kind == "own":
         with _second_process(registry, place) as found:
             yield found
@@ -46,7 +48,7 @@ def door(kind: str, registry: Registry, place: Path) -> Iterator[Door]:
         if kind == "nginx":
             location = location.replace("proxy_buffering off", "proxy_buffering on")
         with tls_front(place, registry.host, location) as front:
-            yield Door(front.host, front.ca)
+            yield Door(front.host, front.ca, pid=registry.process.pid)
 
 
 @contextlib.contextmanager
@@ -56,12 +58,31 @@ def _second_process(registry: Registry, place: Path) -> Iterator[Door]:
     if not (place / "cert.pem").exists():
         write_certificate(place)
     host, config = f"127.0.0.1:{free_port()}", place / "config.yml"
-    tls = f"  tls: {{certificate: {place}/cert.pem, key: {place}/key.pem}}\n"
-    config.write_text(CNCF.format(data=registry.data, host=host) + tls)
+    certificate, key = place / "cert.pem", place / "key.pem"
+    if registry.kind == "ferry serve":
+        data = _copied(registry.data, place / "data")
+        command = [*ferry_command(), "serve", "--data", str(data), "--listen", host, "--anonymous", "write"]
+        command += ["--tls-cert", str(certificate), "--tls-key", str(key)]
+    else:
+        tls = f"  tls: {{certificate: {certificate}, key: {key}}}\n"
+        config.write_text(CNCF.format(data=registry.data, host=host) + tls)
+        command = [find(registry.kind), "serve", str(config)]
     env = {**os.environ, "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
-    command = [find(registry.kind), "serve", str(config)]
-    with running(command, place / "log", lambda: _listens(host), env):
-        yield Door(host, place / "cert.pem", place / "log")
+    with running(command, place / "log", lambda: _listens(host), env) as process:
+        yield Door(host, certificate, place / "log", process.pid)
+
+
+def _copied(data: Path, copy: Path) -> Path:
+    """A data directory of its own, as `ferry serve` wants one: blobs by a second name, the rest copied."""
+
+    def copied(source: str, target: str) -> None:
+        if "/blobs/" in source:
+            Path(target).hardlink_to(source)
+        else:
+            shutil.copy2(source, target)
+
+    shutil.copytree(data, copy, copy_function=copied, dirs_exist_ok=True)
+    return copy
 
 
 def _listens(host: str) -> bool:

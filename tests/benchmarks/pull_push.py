@@ -5,7 +5,7 @@
         [--layers 1] [--server registry,ferry] [--client ferry,oras,crane] [--runs 3] [--json FILE]
         [--tls own,nginx,nginx-off]
 
-Without `--tls` in plain HTTP; with it by registry v3's own TLS, or nginx in front with `proxy_buffering` on
+Without `--tls` in plain HTTP; with it by the registry's own TLS, or nginx in front with `proxy_buffering` on
 or off; an empty word in its list is plain HTTP. Every row can be run alone. Runs alternate (A B C A B C …),
 on a memory-backed directory whose memory was used a moment before (`warm.py`); a push goes to a registry that
 was empty a moment before. Peak memory is the largest of the command itself (`wait4`), and, for the server and
@@ -99,14 +99,14 @@ def server(kind: str, place: Path) -> Iterator[Registry]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def measure(job: Job, row: Row, registry: Registry, scratch: Path) -> None:
+def measure(job: Job, row: Row, server: int, scratch: Path) -> None:
     report = scratch / "cost.json"
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     amount = str(min(row.size + SPARE, free // 2))
     subprocess.run([sys.executable, "-I", "-S", WARM, amount], check=True)
     command = [sys.executable, "-I", "-S", LAUNCH, str(report), job.stdout, *map(str, job.command)]
     env = {**os.environ, **job.env}
-    used = cpu_seconds(registry.process.pid)
+    used = cpu_seconds(server)
     done = subprocess.run(
         command, env=env, cwd=scratch, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -118,8 +118,8 @@ def measure(job: Job, row: Row, registry: Registry, scratch: Path) -> None:
     row.cpu.append(cost["user"] + cost["system"])
     daemon = int(job.env.get("DAEMON", "0"))
     row.rss_mib.append(max(cost["rss_kib"] / 1024, peak_mib(daemon) if daemon else 0.0))
-    row.server_rss_mib.append(peak_mib(registry.process.pid))
-    row.server_cpu.append(cpu_seconds(registry.process.pid) - used)
+    row.server_rss_mib.append(peak_mib(server))
+    row.server_cpu.append(cpu_seconds(server) - used)
 
 
 @contextlib.contextmanager
@@ -141,8 +141,8 @@ def pull_once(row: Row, load: Load, registry: Registry, place: Path, again: bool
         if row.client == "ollama":
             job = Job(job.command, stack.enter_context(ollama_daemon(scratch / "models", scratch)))
         if again:
-            measure(job, Row(**{**asdict(row), "seconds": []}), registry, scratch)
-        measure(job, row, registry, scratch)
+            measure(job, Row(**{**asdict(row), "seconds": []}), way.pid, scratch)
+        measure(job, row, way.pid, scratch)
 
 
 def push_once(row: Row, load: Load, place: Path) -> None:
@@ -158,7 +158,7 @@ def push_once(row: Row, load: Load, place: Path) -> None:
             name.parent.mkdir(parents=True, exist_ok=True)
             name.write_bytes(load.manifest)
             job = Job(job.command, stack.enter_context(ollama_daemon(models, scratch)))
-        measure(job, row, registry, scratch)
+        measure(job, row, way.pid, scratch)
 
 
 def run(options: argparse.Namespace, place: Path) -> list[Row]:

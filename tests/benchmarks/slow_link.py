@@ -81,7 +81,7 @@ def once(row: Row, load: Load, link: Link, place: Path) -> None:
             with door(row.tls, slow, scratch / "door") as way:
                 job = CLIENTS[row.work][row.client](Task(load, slow, way, scratch))
                 assert job is not None
-                measure(job, row, slow, scratch)
+                measure(job, row, way.pid, scratch)
 
 
 def listed(text: str) -> list[str]:
