@@ -131,12 +131,12 @@ def _gone(done: Round) -> str:
 def _cells(result: Result, dry_run: bool) -> tuple[str, str, str]:
     moved = size(result.would_move if dry_run else result.transferred)
     if result.error:
-        return "failed", moved, _why(result)
+        return "failed", moved, why(result)
     about = f"from {_digits(result.was)}" if result.was and result.outcome is Outcome.COPIED else ""
     return _word(result, dry_run), moved, about
 
 
-def _why(result: Result) -> str:
+def why(result: Result) -> str:
     """The error without what its line says already: which blob of which name it was."""
     message = result.error.message if result.error else ""
     for place in (result.destination, result.source):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
-from cli.mirror_report import Round, counts, line, row
+from cli.mirror_report import Round, counts, line, row, why
 from cli.mirror_run import Rounds
 from cli.options import Invocation
 from cli.render import visible
@@ -83,7 +83,7 @@ def watch(
 
 
 def _say(invocation: Invocation, done: Round, now: float) -> None:
-    """One line a round, and one for each name that failed."""
+    """One line a round, and one for each cause of failures."""
     at = datetime.fromtimestamp(int(now), UTC).isoformat().replace("+00:00", "Z")
     failed = [result for result in done.results if result.outcome is Outcome.FAILED]
     if invocation.terminal.json:
@@ -93,9 +93,12 @@ def _say(invocation: Invocation, done: Round, now: float) -> None:
         invocation.terminal.event({"at": at, **counts(done), **moved, "seconds": seconds, "failures": rows})
         return
     invocation.terminal.say(f"{at}  {line(done)}")
+    causes: dict[str, list[str]] = {}
     for result in failed:
-        why = result.error.message if result.error else ""
-        invocation.terminal.complain(visible(f"ferry: {result.destination}: {why}"))
+        causes.setdefault(why(result), []).append(result.destination)
+    for cause, (first, *others) in causes.items():
+        more = f" and {len(others)} more" if others else ""
+        invocation.terminal.complain(visible(f"ferry: {first}{more}: {cause}"))
 
 
 def _by_source(results: Iterable[Result]) -> dict[str, list[Result]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,6 +103,14 @@ def test_a_round_is_one_line_and_what_failed_is_said_beside_it() -> None:
     assert len(out.splitlines()) == 2
     assert out.startswith("2027-01-15T08:00:01Z  1 copied, 0 present, 1 failed; 5 B moved in 1.0 s\n")
     assert err.splitlines()[0] == "ferry: b.example/y:1: c.example refused"
+
+
+def test_one_cause_of_many_failures_is_one_line() -> None:
+    lost = [replace(LOST, destination=f"b.example/y:{number}") for number in range(100)]
+
+    _, err, _ = watched(Rounds([1.0], [FINE, *lost]), 60.0)
+
+    assert err == "ferry: b.example/y:0 and 99 more: c.example refused\n"
 
 
 def test_the_numbers_tell_when_each_source_last_went_well() -> None:
