@@ -81,7 +81,7 @@ class Rounds:
                 said = self._clock()
                 moved = size(sum(each.transferred for each in results))
                 failed = sum(each.outcome is Outcome.FAILED for each in results)
-                told = f"{len(results)} names done, {failed} failed, {moved} moved"
+                told = f"{len(results)} name{'s' * (len(results) != 1)} done, {failed} failed, {moved} moved"
                 self._invocation.terminal.note(f"ferry: {told}")
 
         return tell

@@ -6,6 +6,7 @@ Calls come from several threads, one at a time.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Sequence
 from typing import Protocol, TextIO
@@ -19,6 +20,7 @@ from registry.model.names import Name
 from registry.transfer.progress import Observer, Report
 
 _PLAIN_EVERY = 5.0
+_MANY_EVERY = 10.0
 _JSON_EVERY = 0.5
 _NO_COUNTS = Counts((), 0.0)
 
@@ -154,18 +156,57 @@ class Nothing:
         return False
 
 
-class _Remarks(Nothing):
-    """Shows nothing but what a person would like to know."""
+class ManyLines(Nothing):
+    """A line once in a while on the models that are on their way side by side, and remarks at once."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, clock: Clock = time.monotonic) -> None:
         self._terminal = terminal
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: dict[Name | str, Counts] = {}
+        self._moved: dict[Name | str, float] = {}  # when a byte of it came last
+        self._spoke = clock()
+
+    def begin(self, name: Name | str, blobs: Sequence[Descriptor]) -> None:
+        with self._lock:
+            self._counts[name] = Counts(blobs, self._clock())
+
+    def at(self, name: Name | str, blob: Descriptor, done: int) -> None:
+        with self._lock:
+            now = self._clock()
+            if name in self._counts and self._counts[name].at(blob, done, now):
+                self._moved[name] = now
+            if now - self._spoke >= _MANY_EVERY:
+                self._say(now)
+
+    def done(self, name: Name | str, blob: Descriptor, how: How) -> None:
+        self.at(name, blob, blob.size)
+
+    def end(self, report: Report) -> None:
+        with self._lock:
+            self._counts.pop(report.name, None)
+            self._moved.pop(report.name, None)
 
     def note(self, text: str) -> None:
         self._terminal.note(f"ferry: {visible(text)}")
 
+    def _say(self, now: float) -> None:
+        """What moved since the last line; a model that failed moves no more."""
+        moving = {name: self._counts[name] for name, last in self._moved.items() if last >= self._spoke}
+        self._spoke = now
+        if not moving:
+            return
+        done, total = (
+            sum(counts) for counts in zip(*((c.done, c.total) for c in moving.values()), strict=True)
+        )
+        what = str(next(iter(moving))) if len(moving) == 1 else f"{len(moving)} models on their way"
+        rate = size(int(sum(counts.rate(now) for counts in moving.values())))
+        percent = 100 * done // total if total else 100
+        self._terminal.note(f"ferry: {visible(what)}: {percent}%, {size(done)} of {size(total)}, {rate}/s")
+
 
 def observer(terminal: Terminal, wish: str, models: int = 1) -> Watcher:
-    """What watches the transfers of so many models, as `--progress` wishes."""
+    """What watches the transfers of so many models, as `--progress` wishes; "many": side by side."""
     if wish == "auto":
         wish = "bar" if terminal.err.isatty() else "plain"
     if terminal.quiet and wish != "json":
@@ -176,6 +217,6 @@ def observer(terminal: Terminal, wish: str, models: int = 1) -> Watcher:
         from cli.bars import Bars  # tqdm is loaded where something is drawn
 
         return Bars(terminal, models)
-    if wish == "remarks":
-        return _Remarks(terminal)
+    if wish == "many":
+        return ManyLines(terminal)
     return Nothing() if wish == "none" else Plain(terminal)

@@ -87,9 +87,9 @@ def pulled(opened: Registries, store: Store, name: Name, to: Name) -> PlannedCop
 
 
 def watcher_of_many(invocation: Invocation) -> Watcher:
-    """What shows a run of many models at once: remarks only, or JSON lines."""
+    """What shows a run of many models at once: lines, or JSON lines."""
     wish = invocation.settings.get("progress", "auto")
-    return progress.observer(invocation.terminal, wish if wish in ("json", "none") else "remarks")
+    return progress.observer(invocation.terminal, wish if wish in ("json", "none") else "many")
 
 
 def published(store: Store, name: Name, to: Name, here: Digest) -> None:

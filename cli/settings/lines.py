@@ -45,15 +45,15 @@ class Lines:
 def _statements(text: str) -> Iterator[tuple[int, dict[str, Any] | list[dict[str, Any]]]]:
     """What each statement says alone, and its first line; what a table's header says is in a list."""
     pending, began = "", 0
-    for number, line in enumerate(text.splitlines(keepends=True), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # what TOML calls lines: others may stand in texts
         if not pending:
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
             began = number
         elif not any(end in line for end in _ENDS):
-            pending += line
+            pending += f"{line}\n"
             continue
-        pending += line
+        pending += f"{line}\n"
         try:
             said = tomllib.loads(pending)
         except tomllib.TOMLDecodeError:  # it goes on

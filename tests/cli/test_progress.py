@@ -11,7 +11,7 @@ import pytest
 
 from cli.bars import Bars
 from cli.counts import Counts, clock_face
-from cli.progress import JsonLines, Nothing, Plain, observer
+from cli.progress import JsonLines, ManyLines, Nothing, Plain, observer
 from cli.render import Terminal
 from registry.contracts import How
 from registry.model.digests import Digest
@@ -130,3 +130,22 @@ def test_a_plain_line_says_waiting_and_no_rate_when_nothing_comes() -> None:
 
 def test_time_left_is_shown_as_people_read_it() -> None:
     assert [clock_face(seconds) for seconds in (None, 0, 61.2, 3725)] == ["?", "0:00", "1:01", "1:02:05"]
+
+
+def test_of_many_models_one_line_says_how_far_those_are_that_move() -> None:
+    err, clock = io.StringIO(), Clock()
+    shown = ManyLines(terminal(err), clock)
+    names = [Name.parse(f"tiny:{number}") for number in range(3)]
+    for name in names:
+        shown.begin(name, BLOBS)
+        shown.at(name, BLOBS[0], 0)
+    for _ in range(24):
+        clock.now += 1.0
+        shown.at(names[0], BLOBS[0], int(10 * (clock.now - 100)))
+        if clock.now < 110:
+            shown.at(names[1], BLOBS[1], int(20 * (clock.now - 100)))
+
+    assert err.getvalue().splitlines() == [
+        "ferry: 2 models on their way: 4%, 280 B of 6.0 KB, 26 B/s",
+        "ferry: tiny:0: 6%, 200 B of 3.0 KB, 10 B/s",
+    ]

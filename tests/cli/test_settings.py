@@ -255,6 +255,7 @@ def test_a_proxy_without_a_scheme_is_an_http_proxy_and_a_bad_one_is_named(tmp_pa
         ('yes = true\n\n[accounts.me]\nuser = "me"\n', 3),
         ('trusted_proxy = [\n  "10.0.0.0/8",  # one\n  "jobs = 1",\n]\njobs = 0\n', 5),
         ("host.'a.example'.proxy = 3\n", 1),
+        ("# a\u2028b\r\njobs = 0\r\n", 2),
     ],
 )
 def test_the_line_of_a_wrong_key_is_the_one_on_which_it_stands(tmp_path: Path, text: str, line: int) -> None:
