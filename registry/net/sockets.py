@@ -25,6 +25,12 @@ class Sockets:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return addresses.connect(found, timeout, self.watch)
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        with self._lock:
+            return len(self._live)
+
     def watch(self, connection: socket.socket) -> None:
         """Shut `connection` too, when the time comes."""
         with self._lock:

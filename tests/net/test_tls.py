@@ -7,13 +7,14 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 from rude_kit import PATIENT, Certificate
 
 from registry.net.sockets import Sockets
-from registry.net.tls import TlsSocket, tls_context
+from registry.net.tls import ONE_OF_MANY, RECEIVE_BYTES, TlsSocket, tls_context
 
 RECORDS = 48
 
@@ -80,6 +81,22 @@ def test_many_records_cost_one_call(certificate: Certificate) -> None:
         count = client.recv_into(buffer)
 
         assert buffer[:count] == b"".join(records)
+
+
+def test_the_memory_of_many_connections_is_not_that_of_many_fast_ones() -> None:
+    context, pairs = tls_context(Sockets()), [socket.socketpair() for _ in range(16)]
+    tracemalloc.start()
+    try:
+        made = []
+        for ours, _ in pairs:
+            made.append(TlsSocket(ours, context, "models.example"))
+            context.sockets.watch(made[-1])
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        for end in (*made, *(theirs for _, theirs in pairs)):
+            end.close()
+    assert held < 2 * RECEIVE_BYTES + 16 * 1.5 * ONE_OF_MANY
 
 
 @pytest.mark.parametrize("length", [1, 999, 16_384, 16_385, 500_000])
