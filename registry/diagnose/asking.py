@@ -106,7 +106,18 @@ class Asking:
             raise faults.error_of(
                 faults.Refusal.of(answer, body), _DOING, host=self._origin.netloc, now=self.now()
             )
+        if self.name is None and answer.status == 200:
+            self._check_registry()
         return ok("http", seen)
+
+    def _check_registry(self) -> None:
+        """ProtocolError for what says yes to everything: it has a manifest that nobody can have made."""
+        path = routes.manifest("ferry/doctor", _NOBODYS)
+        answer, _ = asked(self.bare, Request("GET", f"{self._origin}{path}", Headers(_ACCEPT)))
+        if answer.status == 200:
+            host = self._origin.netloc
+            message = f"{host} answers 200 to everything, also to what no registry has: it is none"
+            raise ProtocolError(message, host=host, reason=Reason.NO_REGISTRY_THERE)
 
     def clock(self) -> Finding:
         """Whether the two clocks agree."""
@@ -240,6 +251,7 @@ class Asking:
 
 
 _ACCEPT = {"Accept": "*/*"}
+_NOBODYS = Digest("sha256", "0" * 64)
 _DOING = "asking what is there"
 
 

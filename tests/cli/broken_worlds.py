@@ -139,6 +139,10 @@ def web_page(yard: Yard) -> Words:
     return (yard.spy(reply(200, b"<!doctype html><title>Log in</title>")).netloc,)
 
 
+def yes_to_everything(yard: Yard) -> Words:
+    return (yard.spy(reply(200, b"{}", Docker_Distribution_API_Version="registry/2.0")).netloc,)
+
+
 def not_http(yard: Yard) -> Words:
     return (yard.spy(b"SSH-2.0-OpenSSH_9.6\r\n").netloc,)
 
@@ -325,6 +329,7 @@ WORLDS: list[tuple[World, str, int, str, str]] = [
     (tls_where_plain_http_is_asked, "http", 7, "speaks HTTPS", "https://"),
     (silent_peer, "http", 6, "fell silent", "a firewall or proxy"),
     (web_page, "http", 7, "a web page", "is it a registry"),
+    (yes_to_everything, "http", 7, "answers 200 to everything", "is it a registry"),
     (not_http, "http", 7, "did not answer in HTTP", "is it a registry"),
     (busy_for_hours, "http", 6, "left alone for 2 h", "wait"),
     (down, "http", 6, "503", "wait"),
