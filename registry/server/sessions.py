@@ -64,13 +64,8 @@ class Sessions:
     new_id: NewId
     new_secret: NewId
 
-    def begin(self, user: User, address: str) -> str:
-        """Sign a browser in; the secret for its cookie."""
-        with writing(self.engine) as database:
-            return self.begin_in(database, user, address)
-
     def begin_in(self, database: Connection, user: User, address: str) -> str:
-        """The same in a transaction."""
+        """Sign a browser in, in a transaction; the secret for its cookie."""
         now, secret, id = self.clock(), self.new_secret(), self.new_id()
         database.execute(delete(SESSIONS).where(SESSIONS.c.expires <= now))
         times = {"created": now, "seen": now, "expires": now + SECONDS}

@@ -15,6 +15,7 @@ import jwt
 from authorisation_jobs import tokens as jobs_tokens
 from authorisation_table import BLOB, LOOSE, REPOSITORIES, Cell
 from authorisation_teams import OF_TEAMS, PEOPLE, body_for_team, mend_teams, with_teams
+from databases import begin_session
 from guarded import HOST, ORIGIN, SECRET, Door, account_rows, key, text
 
 from registry.auth import api_keys, signing
@@ -184,7 +185,7 @@ class World:
     def _give_sessions(self) -> None:
         for name in ("stranger", "reader", "owner", "admin", *PEOPLE):
             user = self.door.accounts.user("acme" if name == "owner" else name)
-            secret = self.sessions.begin(user, "127.0.0.1")
+            secret = begin_session(self.sessions, user, "127.0.0.1")
             found = self.sessions.find(secret)
             assert found is not None
             cookie = {"Cookie": f"ferry-5050={secret}", "Origin": ORIGIN, "X-Ferry-Form": found.token}
@@ -260,7 +261,9 @@ class World:
             self.door.approval.connecting.note(machine.public, "127.0.0.1", shows_code=False)
             return target.replace("WAITING", machine.public.connect)
         if target.startswith("/api/sessions/"):
-            session = self.sessions.find(self.sessions.begin(self.door.accounts.user(user), "127.0.0.1"))
+            session = self.sessions.find(
+                begin_session(self.sessions, self.door.accounts.user(user), "127.0.0.1")
+            )
             assert session is not None
             return target.replace("MINE", session.id).replace("THEIRS", session.id)
         if "MINE" in target or "THEIRS" in target:

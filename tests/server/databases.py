@@ -15,7 +15,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from registry.server.database import FILE, connect, create_database
+from registry.server.database import FILE, connect, create_database, writing
+from registry.server.principal import User
+from registry.server.sessions import Sessions
 
 
 @functools.cache
@@ -43,3 +45,9 @@ def database(path: Path | None = None) -> Engine:
 
 
 _numbers = itertools.count()
+
+
+def begin_session(sessions: Sessions, user: User, address: str) -> str:
+    """Sign a browser in; the secret for its cookie."""
+    with writing(sessions.engine) as opened:
+        return sessions.begin_in(opened, user, address)

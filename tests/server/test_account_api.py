@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+from databases import begin_session
 from guarded import HOST, Door, key, text
 from raw_sockets import Serve, head, rest
 from sqlalchemy import select
@@ -354,7 +355,7 @@ def test_a_session_of_the_owner_does_all_of_it_from_this_servers_pages_only(door
     sessions = Sessions(door.engine, lambda: door.now, lambda: "session", lambda: "cookie-secret")
     door.guard = replace(door.guard, sessions=sessions)
     user = door.accounts.user("ada")
-    cookie = f"ferry-5050={sessions.begin(user, '127.0.0.1')}"
+    cookie = f"ferry-5050={begin_session(sessions, user, '127.0.0.1')}"
     found = sessions.find("cookie-secret")
     assert found is not None
     assert door.ask("GET", "/api/account", Cookie=cookie).status == 200

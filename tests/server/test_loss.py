@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from databases import begin_session
 from earlier_serve import unpacked
 from guarded import key
 from labs import Lab
@@ -157,7 +158,7 @@ def whole_disk_is_full(disk: Path, registry: Registry) -> None:
         while True:
             other.write(bytes(4096))
     assert registry.depot.room.free == 0
-    assert registry.sessions.begin(ada, "127.0.0.1")
+    assert begin_session(registry.sessions, ada, "127.0.0.1")
     assert all(registry.credentials.revoke("ada", each.id) for each in made)
     assert registry.credentials.revoke_key(key(1).public.fingerprint)
     registry.accounts.disable("ada")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from databases import begin_session
 from guarded import key, text
 from identity_provider import Provider
 from pages_kit import HERE, PASSWORD, Browser, PagesDoor
@@ -228,7 +229,7 @@ class Place:
         browser = door.person("ada", admin=True)
         ada = door.accounts.user("ada")
         [this] = door.sessions.of(ada)
-        door.sessions.begin(ada, "198.51.100.7")
+        begin_session(door.sessions, ada, "198.51.100.7")
         [other] = [each for each in door.sessions.of(ada) if each.id != this.id]
         door.credentials.add_key("ada", LAPTOP.public)
         for number, name in enumerate(("bob", "cleo", "fay"), 2):
@@ -249,7 +250,7 @@ class Place:
     def meant(self, said: str) -> str:
         """`said`, with what is meant by the names in it."""
         if "THIS" in said:
-            self.door.sessions.begin(self.door.accounts.user("ada"), HERE)
+            begin_session(self.door.sessions, self.door.accounts.user("ada"), HERE)
             said = said.replace("THIS", self.door.sessions.of(self.door.accounts.user("ada"))[0].id)
         for name, value in self.names.items():
             said = said.replace(name, value)

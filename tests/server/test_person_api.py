@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from databases import begin_session
 from guarded import ORIGIN, document, key, text
 from pages_kit import HERE, PASSWORD, Browser, PagesDoor
 
@@ -110,7 +111,7 @@ def test_a_page_that_changes_it_stays_signed_in(door: PagesDoor) -> None:
 
 def test_a_machine_sees_the_browsers_and_signs_them_out(door: PagesDoor) -> None:
     ada = door.accounts.user("ada")
-    door.sessions.begin(ada, "198.51.100.7")
+    begin_session(door.sessions, ada, "198.51.100.7")
     found = listed(call(door, "GET", "/api/sessions"))
     assert [each["this"] for each in found] == [False, False]
     [there] = [each for each in found if each["address"] == "198.51.100.7"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from databases import begin_session
 from guarded import key
 from sqlalchemy import select
 from test_backup import begun, restore
@@ -73,7 +74,7 @@ def test_what_else_people_sign_in_with_is_withdrawn_again(registry: Registry, tm
     with writing(engine) as database:
         put_password(database, ada.id, "argon2 of the old one", 1.0)
     sessions = Sessions(engine, clock, new_id, new_id)
-    cookie = sessions.begin(ada, "127.0.0.1")
+    cookie = begin_session(sessions, ada, "127.0.0.1")
     backup(engine, tmp_path / "later.db")
     registry.credentials.revoke_api_key(revoked.id)
     keys.rotate("ada", rotated.id, 0)
