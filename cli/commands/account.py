@@ -13,6 +13,7 @@ from cli.accounts import AccountHost
 from cli.options import NETWORK, Invocation, command
 from cli.render import visible
 from registry.errors import DeniedError, NotFoundError, Reason
+from registry.model.names import Name, split_scheme
 
 if TYPE_CHECKING:
     from registry.auth.account import Document
@@ -22,22 +23,27 @@ if TYPE_CHECKING:
 
 
 @command(*NETWORK)
-@click.argument("host", required=False)
-def whoami(invocation: Invocation, host: str | None) -> None:
+@click.argument("place", metavar="[HOST[/NAMESPACE]]", required=False)
+def whoami(invocation: Invocation, place: str | None) -> None:
     """Say who HOST takes you for (else FERRY_REGISTRY, or ollama.com), and by which credential.
+
+    With a NAMESPACE: in its models, where you may have another account.
 
     \b
       ferry whoami models.acme.example
-      ferry whoami models.acme.example --format json
+      ferry whoami models.acme.example/acme --format json
     """
+    host, namespace = _split(place)
     with accounts.opened(invocation, host) as there:
-        answer, candidate = _known(invocation, there)
+        answer, candidate = _known(invocation, there, namespace)
     credential = answer["credential"]
     assert isinstance(credential, dict)
     shown = str(credential.get("shown") or "")
     fingerprint = shown if shown.startswith("SHA256:") else None
     chosen = identity.chosen(invocation, candidate)
     document = {**answer, "host": there.origin.netloc, "fingerprint": fingerprint, "chosen": chosen}
+    if namespace:
+        document["namespace"] = namespace
     if invocation.terminal.json:
         invocation.terminal.document(document)
         return
@@ -60,18 +66,29 @@ def _told(document: Document, credential: Document, shown: str) -> Iterator[str]
     yield f"  chosen: {document['chosen']}"
 
 
-def _known(invocation: Invocation, there: AccountHost) -> tuple[Document, Candidate]:
-    """Who we are by the first of our secrets that is known there, in the order in which they count.
+def _split(place: str | None) -> tuple[str | None, str]:
+    """The host as it was written, and the namespace or repository, "" for none. InvalidError."""
+    scheme, rest = split_scheme(place or "")
+    host, _, namespace = rest.partition("/")
+    namespace = namespace.strip("/")
+    if not place or not namespace:
+        return place, ""
+    Name(host, namespace)  # or no model's name could begin so
+    return f"{scheme}://{host}" if scheme else host, namespace
+
+
+def _known(invocation: Invocation, there: AccountHost, namespace: str) -> tuple[Document, Candidate]:
+    """Who we are in a namespace ("": none in particular) by the first of our secrets that is known there.
 
     DeniedError when we are nobody; for a secret that is refused, as any other command would end.
     """
     unknown: DeniedError | None = None
-    for candidate, account in there.opened.credentials.account(there.origin).each():
+    for candidate, account in there.opened.credentials.account(there.origin, namespace).each():
         try:
             found = _asked(there, account)
         except DeniedError as error:
-            if error.reason not in (Reason.KEY_UNKNOWN, Reason.JOB_REFUSED):
-                raise  # those two say nothing of the next secret
+            if error.reason not in (Reason.KEY_UNKNOWN, Reason.JOB_REFUSED, Reason.JOB_OVER):
+                raise  # those say nothing of the next secret
             unknown = unknown or error
             continue
         if found is not None:

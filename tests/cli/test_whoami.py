@@ -35,6 +35,22 @@ def test_a_machine_is_told_its_account_credential_and_why(
     assert str(ferry.home / ".ollama" / "id_ed25519") in document["chosen"]
 
 
+@pytest.mark.usefixtures("machine")
+def test_who_one_is_in_a_namespace_may_be_another_account(ferry: Ferry, accounts: AnyAccounts) -> None:
+    key = ferry.home / "api-key"
+    key.write_text(accounts.make_api_key(accounts.ben).secret)
+    key.chmod(0o600)
+    ferry.settings(f'[host."{accounts.host}/acme"]\napi_key_file = "{key}"\n')
+    told = [
+        ferry("whoami", f"{accounts.host}{path}", "--format", "json").well().json
+        for path in ("", "/acme", "/acme/tiny", "/other")
+    ]
+    assert [each["name"] for each in told] == [accounts.ada, accounts.ben, accounts.ben, accounts.ada]
+    assert [each.get("namespace") for each in told] == [None, "acme", "acme/tiny", "other"]
+    assert f'say of "{accounts.host}/acme"' in told[1]["chosen"]
+    assert ferry("whoami", f"{accounts.host}/acme:1").code == 2
+
+
 CHOSEN = {
     "FERRY_KEY": "the text in FERRY_KEY",
     "--key": "the key of this run: {home}/own",
