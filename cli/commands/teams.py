@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -74,21 +74,19 @@ def org_list(invocation: Invocation, name: str | None) -> None:
       ferry admin org list acme --format json
     """
     with data_directory.registry(invocation) as registry:
-        from registry.server.organisations import role_name
-
         found = [registry.organisations.one(name)] if name else registry.organisations.all()
     documents: list[Document] = [
         {
             "name": each.name,
             "created": date(each.created),
-            "members": [{"user": user, "role": role_name(right)} for user, right in each.members.items()],
+            "members": each.documents,
         }
         for each in found
     ]
     rows = [
         (
             each.name,
-            _in_words(each.members),
+            _in_words(each.members, each.disabled),
             str(date(each.created)),
         )
         for each in found
@@ -254,11 +252,13 @@ def immutable(invocation: Invocation, words: tuple[str, ...], take_back: bool) -
     invocation.terminal.answer(document, f"in {where}, tags '{visible(pattern)}' {said}")
 
 
-def _in_words(members: Mapping[str, Right]) -> str:
-    """Who is in an organisation, and as what: `ada (owner), bob (writer)`."""
+def _in_words(members: Mapping[str, Right], disabled: Collection[str] = ()) -> str:
+    """Who is in an organisation, and as what: `ada (owner), bob (writer, disabled)`."""
     from registry.server.organisations import role_name
 
-    return ", ".join(f"{user} ({role_name(right)})" for user, right in members.items())
+    return ", ".join(
+        f"{user} ({role_name(right)}{', disabled' * (user in disabled)})" for user, right in members.items()
+    )
 
 
 def _show(invocation: Invocation, name: str, made: Made, what: str) -> None:

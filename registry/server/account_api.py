@@ -13,6 +13,7 @@ from registry.auth.keys import PublicKey
 from registry.contracts import Actor, Clock
 from registry.errors import DeniedError, InvalidError, NotFoundError
 from registry.server.api_keys import USUAL_OVERLAP, ApiKeys, Made
+from registry.server.bearers import PUBLISHED
 from registry.server.credentials import CredentialStore, Listed
 from registry.server.documents import (
     accept_object,
@@ -79,6 +80,7 @@ class AccountApi:
         known, credential = who.user or who.workload, who.credential
         assert known is not None and credential is not None  # the guard lets nobody else in
         listed = None if credential.kind in (SESSION, PUBLISHER) else self.credentials.one(credential.id)
+        jobs = [str(KeyScope(each, PUBLISHED)) for each in visitor.publishes]
         document = {
             "id": known.id,
             "name": known.name,
@@ -90,7 +92,7 @@ class AccountApi:
                 "note": listed.note if listed else "",
                 "shown": listed.shown if listed else "",
                 "expires": _date(credential.expires),
-                "scopes": _texts(credential.scopes),
+                "scopes": jobs or _texts(credential.scopes),
             },
         }
         return answer(200, document)

@@ -59,7 +59,7 @@ _BY_HASH = _HELD.select_from(_OWNED.join(API_KEYS, API_KEYS.c.credential == CRED
     or_(API_KEYS.c.secret_hash == bindparam("one"), API_KEYS.c.old_hash == bindparam("one"))
 )
 _MARK = 16  # hex digits of a hash that tell the secrets of one API key apart
-_PUBLISHED = ("pull", "push")  # what a job may do in its repository
+PUBLISHED = ("pull", "push")  # what a job may do in its repository
 _ASK = "ask the registry's administrator about it"
 
 
@@ -135,7 +135,7 @@ def _principal(row: Any, now: float, secret: str = "") -> Principal | None:
         return None
     scopes = scopes_in(row.scopes)
     if row.repository is not None:
-        scopes = (KeyScope(row.repository, _PUBLISHED),)
+        scopes = (KeyScope(row.repository, PUBLISHED),)
     closings = _closings(row)
     credential = Credential(row.kind, row.id, Right.parse(row.cap), expires, scopes, secret, closings)
     if row.user is not None:

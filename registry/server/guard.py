@@ -241,7 +241,8 @@ class Guard:
             return replace(visitor, principal=principal, right=right)
         if presented.job:
             principal, right, job = self.identity.standing_by_job(presented.job, visitor.here, repository)
-            return replace(visitor, principal=principal, right=right, access=job.access)
+            known = tuple(sorted(job.publishers))
+            return replace(visitor, principal=principal, right=right, access=job.access, publishes=known)
         said = self.identity.tokens.read(str(visitor.here.origin), presented.token)
         principal, right = self.identity.standing(said.credential, repository)
         return replace(visitor, principal=principal, right=right, access=said.access)

@@ -27,11 +27,23 @@ ROLES: Mapping[str, Right] = {"reader": Right.READ, "writer": Right.WRITE, "owne
 
 @dataclass(frozen=True, slots=True)
 class Organisation:
-    """An organisation, and who is in it by which role; `created` in Unix seconds."""
+    """An organisation, and who is in it by which role; `created` in Unix seconds.
+
+    The accounts of those who are `disabled` may do nothing until they are enabled.
+    """
 
     name: str
     created: float
     members: Mapping[str, Right]
+    disabled: frozenset[str] = frozenset()
+
+    @property
+    def documents(self) -> list[dict[str, object]]:
+        """The members for programs: `[{"user","role","disabled"}]`."""
+        return [
+            {"user": user, "role": role_name(right), "disabled": user in self.disabled}
+            for user, right in self.members.items()
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +150,7 @@ def _found(database: Connection, name: str) -> list[Organisation]:
         NAMESPACES, NAMESPACES.c.id == ORGANISATIONS.c.namespace
     )
     member = (
-        select(NAMESPACES.c.name, USERS.c.name, GRANTS.c.permission)
+        select(NAMESPACES.c.name, USERS.c.name, GRANTS.c.permission, USERS.c.disabled)
         .join(NAMESPACES, NAMESPACES.c.id == GRANTS.c.namespace)
         .join(ORGANISATIONS, ORGANISATIONS.c.namespace == NAMESPACES.c.id)
         .join(USERS, USERS.c.id == GRANTS.c.user_id)
@@ -148,10 +160,15 @@ def _found(database: Connection, name: str) -> list[Organisation]:
     if name:
         named, member = (each.where(NAMESPACES.c.name == name) for each in (named, member))
     members: dict[str, dict[str, Right]] = {}
-    for where, user, right in database.execute(member):
+    out: set[str] = set()
+    for where, user, right, disabled in database.execute(member):
         members.setdefault(where, {})[user] = Right.parse(right)
+        out.update([user] if disabled else ())
     rows = database.execute(named.order_by(NAMESPACES.c.name))
-    return [Organisation(where, created, members.get(where, {})) for where, created in rows]
+    return [
+        Organisation(where, created, found := members.get(where, {}), frozenset(out & found.keys()))
+        for where, created in rows
+    ]
 
 
 def _take_all(

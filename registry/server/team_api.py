@@ -85,8 +85,7 @@ class TeamApi:
     def one(self, _request: Request, visitor: Visitor) -> Response:
         """One of them, with its members."""
         found = self.organisations.one(_namespace(visitor))
-        members = [{"user": user, "role": role_name(right)} for user, right in found.members.items()]
-        return answer(200, {**_organisation(found, visitor.principal.name), "members": members})
+        return answer(200, {**_organisation(found, visitor.principal.name), "members": found.documents})
 
     def add(self, _request: Request, visitor: Visitor) -> Accept:
         """A new organisation, with its first owner."""

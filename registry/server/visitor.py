@@ -19,7 +19,8 @@ class Visitor:
 
     `here` is the server's own name as the client used it, `link` the path of the link they came by ("" for
     none), `access` what their token is for (None without one). `address` is where the request came from,
-    behind proxies that are trusted. `session`: the browser's, if it is signed in.
+    behind proxies that are trusted. `session`: the browser's, if it is signed in. `publishes`: the
+    repositories that a CI job's token is good for.
     """
 
     place: Place
@@ -30,6 +31,7 @@ class Visitor:
     link: str = ""
     address: str = ""
     session: BrowserSession | None = None
+    publishes: tuple[str, ...] = ()
 
     @property
     def could_sign_in(self) -> bool:

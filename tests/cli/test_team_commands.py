@@ -33,9 +33,12 @@ def test_an_organisation_from_its_beginning_to_its_end(ferry: Ferry, data: Path)
     assert admin("add", "acme", "--owner", "ada") == "acme is an organisation, owned by ada\n"
     assert admin("member", "acme", "bob", "writer") == "bob is a writer of acme\n"
     assert "acme  ada (owner), bob (writer)" in admin("list")
+    ferry("admin", "user", "disable", "bob", "--data", data).well()
+    assert "acme  ada (owner), bob (writer, disabled)" in admin("list")
     listed = ferry("admin", "org", "list", "acme", "--data", data, "--format", "json").well().json
+    ada = {"user": "ada", "role": "owner", "disabled": False}
     assert [(each["name"], each["members"]) for each in listed] == [
-        ("acme", [{"user": "ada", "role": "owner"}, {"user": "bob", "role": "writer"}])
+        ("acme", [ada, {"user": "bob", "role": "writer", "disabled": True}])
     ]
     assert admin("member", "acme", "bob", "none") == "bob is not in acme any more\n"
     assert admin("member", "acme", "ada", "none") == "ada is not in acme any more\n"  # an administrator may

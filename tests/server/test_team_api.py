@@ -46,7 +46,8 @@ def test_one_sees_the_organisations_one_is_in(door: Door) -> None:
         200,
         [{**mine, "role": None}, {"name": "other", "role": None, "created": created}],
     )
-    members = [{"user": "ada", "role": "owner"}, {"user": "bob", "role": "reader"}]
+    members = [{"user": "ada", "role": "owner", "disabled": False}]
+    members += [{"user": "bob", "role": "reader", "disabled": False}]
     assert call(door, bob, "GET", "/api/organisations/acme") == (
         200,
         {**mine, "role": "reader", "members": members},

@@ -245,6 +245,7 @@ class Teams:
         values = {
             "namespace": namespace,
             "organisation": found,
+            "disabled": found.disabled if found else (),
             "members": {name: role_name(right) for name, right in found.members.items()} if found else {},
             "role": self._role(found, user) if found else "owner",
             "roles": tuple(ROLES),
