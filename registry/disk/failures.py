@@ -63,7 +63,7 @@ def amount(size: int) -> str:
     if size < 1000:
         return f"{size} bytes"
     value, unit = float(size), ""
-    for unit in ("kB", "MB", "GB", "TB"):  # noqa: B007 - the last one is used
+    for unit in ("KB", "MB", "GB", "TB"):  # noqa: B007 - the last one is used
         value /= 1000
         if value < 999.95:
             break

@@ -151,7 +151,7 @@ def test_a_descriptor_lives_until_the_last_call_in_progress_has_ended(
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (999_960, "1.0 MB"), (10**15, "1000.0 TB")],
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 KB"), (999_960, "1.0 MB"), (10**15, "1000.0 TB")],
 )
 def test_sizes_are_written_for_people(size: int, text: str) -> None:
     assert amount(size) == text
