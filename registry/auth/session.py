@@ -238,7 +238,8 @@ class Session:
 
     def _exchange(self, request: Request) -> Response:
         """Send it; what says who we are in it, and where the answer leads, is not to be shown."""
-        self._mask.passing(*re.split("[ :]", request.headers.get("Authorization"))[1:], *ci.told_in(request))
+        said = request.headers.get("Authorization")
+        self._mask.passing(*(re.split("[ :]", said)[1:] if said else ()), *ci.told_in(request))
         response = self._transport(request)
         for name in _LINKS:
             self._mask.link(response.headers.get(name))

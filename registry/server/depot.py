@@ -199,7 +199,7 @@ class DiskDepot:
 
     def upload_path(self, session: str) -> Path:
         """Where the bytes of an upload are."""
-        return self.directory / "uploads" / session
+        return self.directory.joinpath("uploads", session)
 
     # --- manifests ---------------------------------------------------------------------------------
 

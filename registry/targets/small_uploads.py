@@ -5,7 +5,7 @@ What a small blob costs is its requests, and on a line far away the round trips 
 
 from __future__ import annotations
 
-from registry.errors import NotFoundError, ProtocolError, RegistryError, TransientError
+from registry.errors import DeniedError, NotFoundError, ProtocolError, RegistryError, TransientError
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.targets.methods import Method, Methods
@@ -94,7 +94,7 @@ class SinglePostIntake(UploadIntake):
             response = self.begin(query, _BYTES, body=body)
             if response.status == 201 and self._is_this(response):
                 return True
-        except (NotFoundError, ProtocolError):
+        except (DeniedError, NotFoundError, ProtocolError):
             pass  # a proxy in front may take no such POST; if it is about the blob, the session hears it too
         self._posts.refuse()
         if not self._session.location:

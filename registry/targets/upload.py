@@ -68,6 +68,7 @@ class UploadIntake:
         self._blob = blob
         self._first_part = first_part
         self._small = small = blob.size <= SMALL_BYTES
+        self._all_at_once = ChunkRules(ordered=True, first=blob.size, least=blob.size, most=blob.size)
         self._key = f"{peer.origin}/{name.repository}@{blob.digest}"
         self._method_key = f"{peer.origin} {'small' if small else 'large'}"
         self._choice = MethodChoice(small, methods.get(self._method_key), peer.now())
@@ -154,8 +155,7 @@ class UploadIntake:
     @property
     def chunk_rules(self) -> ChunkRules:
         if self._choice.method is not Method.CHUNKS:
-            size = self._blob.size
-            return ChunkRules(ordered=True, first=size, least=size, most=size)
+            return self._all_at_once
         least = self._session.least
         most = max(self._choice.most, least)
         first = min(max(self._first_part, least), most)
@@ -163,7 +163,8 @@ class UploadIntake:
 
     @property
     def received(self) -> Spans:
-        return Spans.of([Span(0, self._held + len(self._small_body))])
+        held = self._held + len(self._small_body)
+        return Spans((Span(0, held),)) if held else Spans()
 
     def write(self, span: Span, chunks: Iterable[bytes]) -> None:
         """One request with the bytes of `span`; a small blob is kept for the closing one.

@@ -42,6 +42,7 @@ class Far:
         self.named = 404
         self.mounted = Response(202, Headers((*OPENED.headers, offer)))
         self.closed = Response(201)
+        self.begun = OPENED
         self.offer = offer
         self.asked: list[str] = []
         self.bodies: list[bytes] = []
@@ -62,7 +63,7 @@ class Far:
             return self.posted
         if mount:
             return self.mounted
-        return {"HEAD": Response(self.held), "POST": OPENED, "PUT": self.closed}[request.method]
+        return {"HEAD": Response(self.held), "POST": self.begun, "PUT": self.closed}[request.method]
 
 
 def remote(far: Callable[[Request], Response]) -> Remote:
@@ -170,7 +171,7 @@ def test_a_push_that_asked_for_no_name_hears_it_with_the_first_upload() -> None:
     "posted",
     [
         OPENED,
-        *map(Response, (400, 404, 405, 411, 413, 415, 422, 501)),
+        *map(Response, (400, 401, 403, 404, 405, 411, 413, 415, 422, 501)),
         Response(201, Headers({"Docker-Content-Digest": str(describe(b"another").digest)})),
     ],
     ids=lambda answer: str(answer.status),
@@ -230,14 +231,23 @@ def _broken() -> Iterator[bytes]:
     raise TransientError("the source broke")
 
 
-@pytest.mark.parametrize(("status", "error"), [(507, StorageError), (401, DeniedError), (403, DeniedError)])
-def test_what_no_other_way_would_change_is_said_at_once(status: int, error: type[Exception]) -> None:
-    far = Far(Response(status))
+def test_a_registry_without_space_is_asked_no_second_time() -> None:
+    far = Far(Response(507))
 
-    with pytest.raises(error):
+    with pytest.raises(StorageError):
         send(remote(far))
 
     assert far.asked == ["single"]
+
+
+def test_who_may_not_write_hears_what_the_session_is_told() -> None:
+    far = Far(Response(403))
+    far.begun = Response(403)
+
+    with pytest.raises(DeniedError):
+        send(remote(far))
+
+    assert far.asked == ["single", "POST"]
 
 
 def test_bytes_that_are_not_the_digests_are_told_as_everywhere() -> None:
