@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = Path(__file__).with_name("forked_ferry.py")
 AVAILABLE = hasattr(os, "pidfd_open")
 _LENGTH = 8  # bytes in front of a request
 
@@ -46,6 +47,13 @@ class Forks:
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="forks-")
         self._path = str(Path(self._directory.name) / "socket")
+        self.program = (
+            sys.executable,
+            "-I",
+            "-S",
+            str(PROGRAM),
+            self._path,
+        )  # ferry, to start
         self._process = subprocess.Popen(
             [sys.executable, __file__, self._path],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
+import forked
 import pytest
-from person import Ferry
+from person import FERRY, Ferry
 from shell import bash, put_ferry
 
 from cli import demo_sandbox
@@ -28,13 +31,21 @@ def tmp(tmp_path: Path) -> Path:
 
 
 def test_every_step_does_what_it_says_and_nothing_is_left(ferry: Ferry, tmp: Path) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = ferry("demo", "--format", "json", TMPDIR=str(tmp), seconds=300).well()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert (
-        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 60
-    )  # what else runs is not ours
-    told = done.json
+    """What it starts is forked here; below it starts as it does elsewhere, and its cost is measured."""
+    program = forked.forks().program if forked.AVAILABLE else FERRY
+    started = f"import sys, cli.demo_sandbox as demo; demo._FERRY = {program}; sys.argv[0] = 'ferry'\n"
+    started += "from cli.__main__ import main; main()"
+    command = [sys.executable, "-c", started, "demo", "--format", "json"]
+    done = subprocess.run(
+        command,
+        env=ferry.env(TMPDIR=str(tmp)),
+        cwd=ferry.home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
     assert told.keys() == {"ok", "seconds", "directory", "steps"}
     assert (told["ok"], told["directory"]) == (True, None)
     assert [step["ok"] for step in told["steps"]] == [True] * TITLES
@@ -44,7 +55,11 @@ def test_every_step_does_what_it_says_and_nothing_is_left(ferry: Ferry, tmp: Pat
 
 
 def test_keep_leaves_everything_and_says_how_to_go_on(ferry: Ferry, tmp: Path) -> None:
-    done = ferry("demo", "--keep", TMPDIR=str(tmp), LC_ALL="C", PYTHONUTF8="0", seconds=120).well()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = ferry("demo", "--keep", TMPDIR=str(tmp), LC_ALL="C", PYTHONUTF8="0", seconds=300).well()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert 1 < took < 60, "seconds of the processor: what else runs is not ours"
     assert done.out.isascii()
     assert f"{TITLES} of {TITLES} steps" in done.out
     folder = next(tmp.iterdir())

@@ -49,7 +49,7 @@ def examples(help_text: str) -> list[str]:
     return [line for line in found if re.match(r'(ferry |eval "\$\(ferry )', line)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def acme(house: House, people: Callable[[str], Ferry]) -> Ferry:
     """The owner of the namespace acme, in which tiny:1.0 is published."""
     owner = people("acme")

@@ -239,7 +239,7 @@ def in_ci(tmp_path: Path, key: str, house: House) -> Ended:
     for folder in (work, tmp):
         folder.mkdir()
     put_sources(work)
-    path = f"{put_ferry(tmp_path / 'bin')}:/usr/bin:/bin"
+    path = f"{put_ferry(tmp_path / 'bin', confined=True)}:/usr/bin:/bin"
     recipe_then_result = f'sh -eu -c "$1" >{tmp}/log; code=$?; cat {tmp}/pushed.json {tmp}/log; exit $code'
     runner = (
         f"mount -o remount,ro,bind / && mount -t tmpfs none {tmp} && cd {work} && "
