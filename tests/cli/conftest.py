@@ -50,6 +50,14 @@ def house(people: Callable[[str], Ferry]) -> Iterator[House]:
     assert code == 0
 
 
+@pytest.fixture(scope="session")
+def acme(house: House, people: Callable[[str], Ferry]) -> Ferry:
+    """The owner of the namespace acme there."""
+    owner = people("acme")
+    house.welcome(owner, "acme")
+    return owner
+
+
 @pytest.fixture
 def pretended() -> Iterator[PretendAccounts]:
     """A pretended registry with accounts."""

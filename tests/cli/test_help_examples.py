@@ -50,18 +50,16 @@ def examples(help_text: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def acme(house: House, people: Callable[[str], Ferry]) -> Ferry:
+def owner(house: House, acme: Ferry) -> Ferry:
     """The owner of the namespace acme, in which tiny:1.0 is published."""
-    owner = people("acme")
-    house.welcome(owner, "acme")
     for model, tag in (("tiny", "1.0"), ("tiny", "latest"), ("old", "1.0")):
-        put_model(owner.models, f"{house.host}/acme/{model}/{tag}")
-        owner("push", f"{house.host}/acme/{model}:{tag}").well()
-    return owner
+        put_model(acme.models, f"{house.host}/acme/{model}/{tag}")
+        acme("push", f"{house.host}/acme/{model}:{tag}").well()
+    return acme
 
 
 @pytest.fixture
-def shell(tmp_path: Path, house: House, acme: Ferry) -> Callable[[str], subprocess.CompletedProcess[str]]:
+def shell(tmp_path: Path, house: House, owner: Ferry) -> Callable[[str], subprocess.CompletedProcess[str]]:
     """A shell in a home with what the examples name: models, keys, files, a registry's data."""
     home = tmp_path / "home"
     (home / ".config" / "fish" / "completions").mkdir(parents=True)
@@ -76,7 +74,7 @@ def shell(tmp_path: Path, house: House, acme: Ferry) -> Callable[[str], subproce
     env = {
         "HOME": str(home),
         "PATH": f"{put_ferry(tmp_path / 'bin')}:/usr/bin:/bin",
-        "FERRY_KEY": (acme.home / ".ollama" / "id_ed25519").read_text(),
+        "FERRY_KEY": (owner.home / ".ollama" / "id_ed25519").read_text(),
         "FERRY_REGISTRY": "",
         "FERRY_DATA": str(home / "served"),
     }

@@ -220,13 +220,12 @@ def test_the_settings_it_shows_are_accepted(ferry: Ferry) -> None:
 
 
 @pytest.fixture
-def ci_key(house: House, people: Callable[[str], Ferry]) -> str:
+def ci_key(house: House, acme: Ferry, people: Callable[[str], Ferry]) -> str:
     """The text of the key that may publish in the namespace acme."""
     runner = people("ci")
     if not (runner.home / ".ollama").exists():
         house.welcome(runner, "ci")
-        house("user", "add", "acme")
-        house("grant", "ci", "acme", "write").well()
+        house("grant", "ci", acme.home.name, "write").well()
     return (runner.home / ".ollama" / "id_ed25519").read_text()
 
 
