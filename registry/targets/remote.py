@@ -207,7 +207,7 @@ class Remote:
         believed = (name.repository, blob.digest) not in self.refused.blobs
         source = near if near is not None and near.repository != name.repository and believed else None
         alone = blob.size <= SMALL_BYTES and source is None and believed
-        if alone and self.single_posts.take(blob.size):
+        if alone and near is None and self.single_posts.take(blob.size):
             posted = SinglePostIntake(self.single_posts, self.peer, self.sessions, self.methods, name, blob)
             if posted.is_by_one_body:
                 return posted

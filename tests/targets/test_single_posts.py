@@ -259,15 +259,16 @@ def test_bytes_that_are_not_the_digests_are_told_as_everywhere() -> None:
         send(remote(far))
 
 
-def test_a_blob_that_may_be_mounted_or_is_not_believed_keeps_its_way() -> None:
+def test_a_blob_that_is_near_or_is_not_believed_keeps_its_way() -> None:
     far = Far(TAKEN)
     target = remote(far)
 
     target.receive(NAME, SMALL, Name.parse("models.example/acme/other:1"))
+    target.receive(NAME, SMALL, Name.parse("models.example/acme/tiny:before"))
     target.refused.blobs.add((NAME.repository, SMALL.digest))
     target.receive(NAME, SMALL, None)
 
-    assert far.asked == ["HEAD", "mount", "POST"]
+    assert far.asked == ["HEAD", "mount", "mount", "POST"]
 
 
 def test_a_registry_that_is_known_to_want_the_bytes_another_way_gets_them_so() -> None:
