@@ -35,6 +35,7 @@ class TlsSocket(socket.socket):
         self.settimeout(timeout)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._read = cast(Callable[[int, memoryview], int], self._tls.read)  # not in typeshed so
         self._decrypting = context.decrypting
         few = context.sockets.count <= _FEW  # `plain` is one of them
         self._received = memoryview(bytearray(RECEIVE_BYTES if few else ONE_OF_MANY))
@@ -103,7 +104,7 @@ class TlsSocket(socket.socket):
         if self._failure is not None:
             raise self._failure
         filled, wanted = 0, len(view)
-        read = cast(Callable[[int, memoryview], int], self._tls.read)  # typeshed knows its other way only
+        read = self._read
         with self._decrypting:
             try:
                 while filled < wanted:
