@@ -28,7 +28,9 @@ class House:
     def open(self) -> House:
         log = (self.admin.home / "log").open("w")
         listen = self.host or "127.0.0.1:0"
-        self._process = self.admin.serve("--data", self.data, "--listen", listen, *self._words, stderr=log)
+        self._process = self.admin.begin(
+            "serve", "--data", self.data, "--listen", listen, *self._words, stderr=log
+        )
         log.close()
         watchdog = threading.Timer(30, self._process.kill)
         watchdog.start()

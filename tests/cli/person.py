@@ -89,12 +89,11 @@ class Ferry:
             text=True,
         )
 
-    def serve(self, *words: str | Path, stderr: IO[str]) -> forked.Running | subprocess.Popen[str]:
-        """`ferry serve`, which goes on; its standard output is a pipe."""
-        told = ["serve", *map(str, words)]
+    def begin(self, *words: str | Path, stderr: IO[str]) -> forked.Running | subprocess.Popen[str]:
+        """A run that goes on, where it does not matter how it starts; its standard output is a pipe."""
         if forked.AVAILABLE:
-            return forked.forks().begin(told, self.env(), self.home, None, stderr)
-        return self.start(*told, stderr=stderr)
+            return forked.forks().begin([*map(str, words)], self.env(), self.home, None, stderr)
+        return self.start(*words, stderr=stderr)
 
     def settings(self, text: str) -> Path:
         """Write the person's settings file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -42,11 +43,17 @@ def test_eight_processes_fetch_each_blob_once(
             before = proxy.stats.down
             store = tmp_path / "models"
             words = ("pull", f"{far}/ada/together-{kills}:1", "--models", store)
-            runs = [ada.start(*words) for _ in range(8)]
+            with contextlib.ExitStack() as files:
+                logs = [files.enter_context((tmp_path / f"log-{n}").open("w")) for n in range(8)]
+                runs = [ada.begin(*words, stderr=log) for log in logs]
             time.sleep(1.2)
             for run in runs[:kills]:
                 run.kill()
-            said = [run.communicate(timeout=60)[1] for run in runs]
+            for run in runs:
+                run.wait(60)
+                assert run.stdout is not None
+                run.stdout.close()
+            said = [(tmp_path / f"log-{n}").read_text() for n in range(8)]
             moved = proxy.stats.down - before
         finally:
             opened.close()

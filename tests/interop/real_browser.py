@@ -30,7 +30,7 @@ def axe() -> str:
 
 
 class Visitor:
-    """Somebody at a browser, with cookies of their own; `shots` is where pictures of the pages are put."""
+    """Somebody at a browser, with cookies of their own; a picture of a page with a fault goes to `shots`."""
 
     def __init__(self, browser: Browser, base: str, shots: Path, *, scripts: bool = True) -> None:
         self._context: BrowserContext = browser.new_context(
@@ -76,9 +76,12 @@ class Visitor:
         for width, scheme in ((DESK, "dark"), (PHONE, "light")):
             self.page.set_viewport_size({"width": width, "height": 800})
             self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of its words
-            self.page.screenshot(path=self._shots / f"{name}-{width}-{scheme}.png", full_page=True)
             if self._axe:
-                self._examine(f"{name}, {width} pixels, {scheme}")
+                try:
+                    self._examine(f"{name}, {width} pixels, {scheme}")
+                except AssertionError:
+                    self.page.screenshot(path=self._shots / f"{name}-{width}-{scheme}.png", full_page=True)
+                    raise
         self.page.set_viewport_size({"width": DESK, "height": 800})
 
     def _examine(self, name: str) -> None:

@@ -37,7 +37,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 @pytest.fixture
 def shots(tmp_path: Path) -> Path:
-    """Pictures of every page: they stay with a test that failed."""
+    """Where a picture is put of a page that has a fault: it stays with the test that failed."""
     (tmp_path / "shots").mkdir()
     return tmp_path / "shots"
 

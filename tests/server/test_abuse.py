@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from data_directory import prepared
 from goods import Model, get, put
-from peers import Registry, Tool, ferry_command, ferry_server, http_call
+from peers import Registry, ferry_command, ferry_server, ferry_tool, http_call
 
 from registry.auth import signing
 from registry.auth.credentials import Credentials
@@ -85,7 +85,7 @@ class House:
 @contextlib.contextmanager
 def house(place: Path, *words: str, errors: int | None = None) -> Iterator[House]:
     """`words` stand in front of `ferry`."""
-    tool, data, public = Tool(tuple(ferry_command())), prepared(place / "data"), place / "ada.pub"
+    tool, data, public = ferry_tool(place / "admin"), prepared(place / "data"), place / "ada.pub"
     public.write_text(ADA.public.line + "\n")
     tool("admin", "user", "add", "ada", "--key", public, "--data", data)
     tool("admin", "visibility", "ada/tiny", "public", "--data", data)
