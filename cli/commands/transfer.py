@@ -156,6 +156,10 @@ def _others(pairs: Iterable[Name], also: tuple[str, ...]) -> dict[Name, tuple[Na
         raise InvalidError(f"--also is there {len(also)} times; a push takes at most {MOST_TAGS}")
     others: dict[Name, tuple[Name, ...]] = {}
     for to in pairs:
+        if also and to.digest is not None:
+            raise InvalidError(
+                f"--also: {to.text} is published by its digest", hint="give it a tag too: DESTINATION:TAG"
+            )
         try:
             named = dict.fromkeys(Name(to.host, to.repository, tag, scheme=to.scheme) for tag in also)
         except InvalidError as error:

@@ -52,7 +52,8 @@ class PushOptions:
     """What a push asks for besides its manifest.
 
     `visibility`: "public" or "private" for what is published, in force before anybody sees it; "" leaves it.
-    `also`: tags that the manifest gets besides its name's. `if_absent`: no tag is moved off another one.
+    `also`: tags that the manifest gets besides its name's, if that has one. `if_absent`: no tag is moved that
+    stands for another.
     """
 
     visibility: str = ""
@@ -105,7 +106,9 @@ class ManifestPush:
             done.append(each)
 
     def _names(self, name: Name) -> list[Name]:
-        """The name, and those that the other tags make; each once."""
+        """The name, and those that the other tags make; each once. What an index names has no tag."""
+        if name.digest is not None:
+            return [name]
         return list(dict.fromkeys((name, *(name.with_reference(tag) for tag in self.options.also))))
 
     def _there(self, name: Name) -> Digest | None:
@@ -135,17 +138,17 @@ class ManifestPush:
 
     def _put_together(self, names: Sequence[Name], manifest: Manifest) -> list[Name]:
         """Put the manifest under all names in one request; the names that are still to be put."""
-        tags = [name.tag for name in names if name.digest is None]
         name = names[0].with_reference(manifest.digest)
         doing = f"publishing {', '.join(map(str, names))}"
-        response = self._put(name, manifest, "?" + "&".join(f"tag={quote(tag, safe='')}" for tag in tags))
+        query = "&".join(f"tag={quote(each.tag, safe='')}" for each in names)
+        response = self._put(name, manifest, f"?{query}")
         if response.status not in _PUT:
             refusal = self.peer.refusal(response, doing)
             if refusal.status in _NO_TAGS and refusal.code not in _BLOB_UNKNOWN:
                 return list(names)
             raise self._unpublished(refusal, name, manifest, doing)
         taken = {tag.strip() for line in response.headers.all("OCI-Tag") for tag in line.split(",")}
-        made = [each for each in names if each.digest or each.tag in taken]
+        made = [each for each in names if each.tag in taken]
         if made:
             self._check_published(made[0], manifest, response, doing)
         for each in made:

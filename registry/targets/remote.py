@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from registry.contracts import Intake, Publication, Reading
 from registry.errors import (
@@ -264,7 +264,7 @@ class Remote:
             there = None
         index = referrers.merged(there, found)
         if index is not None:
-            self.publish(tag, index)
+            replace(self._push, options=PushOptions()).publish(tag, index, None)
 
     def untag(self, name: Name) -> bool:
         """Delete the tag alone; False where the registry deletes by digest only. NotFoundError."""

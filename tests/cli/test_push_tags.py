@@ -105,6 +105,9 @@ def test_annotations_are_published_and_the_model_here_stays_as_it_is(
 def test_what_is_no_tag_or_meant_for_two_models_is_refused(ferry: Ferry) -> None:
     done = ferry("push", "tiny", "models.acme.example/acme/tiny", "--also", "acme/tiny:2")
     assert done.code == 2 and "--also: 'acme/tiny:2' is not a tag" in done.err and "a tag alone" in done.err
+    by_digest = f"models.acme.example/acme/tiny@sha256:{'0' * 64}"
+    done = ferry("push", "tiny", by_digest, "--also", "latest")
+    assert done.code == 2 and "is published by its digest" in done.err
     done = ferry("push", "tiny:1", "tiny:2", "--to", "models.acme.example/acme", "--also", "latest")
     assert done.code == 2 and "models.acme.example/acme/tiny:latest: two of these models" in done.err
 

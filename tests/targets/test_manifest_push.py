@@ -35,7 +35,7 @@ class Registry:
         self.asked.append(f"{request.method} {reference[:7]}{'?' * bool(url.query)}{absent}")
         if request.method == "PUT":
             return self._put(reference, [part.partition("=")[2] for part in url.query.split("&") if part])
-        found = MANIFEST.digest if ":" in reference else self.tags.get(reference)
+        found = self.tags.get(reference)
         if found is None:
             return Response(404)
         return Response(200, Headers({"Docker-Content-Digest": str(found)}), MANIFEST.raw)
@@ -63,6 +63,13 @@ def test_several_tags_are_one_request_where_that_is_known() -> None:
     registry.asked.clear()
     remote(registry, "a", "b").publish(NAME, MANIFEST)
     assert registry.asked == ["HEAD 1", "HEAD a", "HEAD b"]  # nothing has to be written
+
+
+def test_what_an_index_names_gets_no_tag_of_the_index() -> None:
+    registry = Registry()
+    remote(registry, "a").publish(NAME.with_reference(MANIFEST.digest), MANIFEST)
+    assert [asked.partition(" ")[0] for asked in registry.asked] == ["HEAD", "PUT", "GET"]
+    assert [*registry.tags] == [str(MANIFEST.digest)]
 
 
 def test_where_it_is_not_known_an_error_says_what_is_published_by_then() -> None:
