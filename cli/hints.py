@@ -39,6 +39,9 @@ ADVICE: Mapping[Reason, str] = {
         "credentials are changed with a machine's key: --key ~/.ollama/id_ed25519, "
         "once ferry signin {host} has connected it"
     ),
+    Reason.NO_ACCOUNTS: (
+        "anybody may do there what it allows; its administrator makes the first account: ferry admin user add"
+    ),
     Reason.CLOCK: "set this machine's clock, or ask for the server's to be set",
     Reason.NAME_NOT_THERE: "check the name; without the right to it, a private model looks like none",
     Reason.BODY_LIMIT: "its administrator can allow larger bodies (nginx: client_max_body_size)",

@@ -141,6 +141,14 @@ def command(
 class _Command(click.Command):
     """A command whose help fits a screen of 24 lines: its own options first, then those of all commands."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As ever, but that each usage error says of which command it is: click's parser forgets that."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = {
             parameter.name: record

@@ -48,6 +48,7 @@ class Reason(StrEnum):
         "client_certificate"  # the host wants a certificate of ours, and was shown no good one
     )
     CREDENTIALS_NOT_ALLOWED = "credentials_not_allowed"  # the secret in use may not change credentials
+    NO_ACCOUNTS = "no_accounts"  # the host keeps none: anybody may do there what it allows
     CLOCK = "clock"  # the two clocks differ too much
     NAME_NOT_THERE = "name_not_there"  # a registry has no such name, or shows it to others only
     TAG_IMMUTABLE = "tag_immutable"  # the registry keeps a tag where it is

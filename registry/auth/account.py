@@ -21,6 +21,7 @@ from registry.wire.messages import ACCOUNT, Origin, Request, Response, Transport
 _LIST_BYTES = 4 * 1024 * 1024
 _JSON = {"Content-Type": "application/json"}
 _CREDENTIALS = "/api/credentials"
+_NO_ACCOUNTS = "this registry has no accounts"  # ferry serve's words, where anybody may do all
 
 Document = dict[str, object]
 
@@ -130,6 +131,8 @@ class AccountClient:
             )
         if isinstance(error, NotFoundError):
             return NotFoundError(error.message, host=host)
+        if isinstance(error, DeniedError) and _NO_ACCOUNTS in error.message:
+            return DeniedError(error.message, host=host, reason=Reason.NO_ACCOUNTS)
         if isinstance(error, DeniedError) and error.reason is Reason.NOT_ALLOWED:
             return DeniedError(error.message, host=host, reason=Reason.CREDENTIALS_NOT_ALLOWED)
         return error

@@ -127,6 +127,9 @@ def test_several_failures_end_with_the_worst_and_with_6_only_if_all_may_pass(
 
 def test_a_mistyped_command_or_option_is_told_the_nearest(ferry: Ferry) -> None:
     assert "ferry: there is no command 'pul'; did you mean pull?\n" in ferry("pul").err
+    lacking = ferry("keys", "list", "--host").err
+    assert "ferry: keys list: option '--host' requires an argument\n" in lacking
+    assert "ferry keys list --help shows how" in lacking
     assert "ferry: admin: there is no command 'usr'; did you mean user?\n" in ferry("admin", "usr").err
     assert (
         "ferry: version: no such option --frmat; did you mean --format?\n" in ferry("version", "--frmat").err

@@ -124,6 +124,8 @@ def test_an_empty_data_directory_says_where_it_is_set_up_and_no_log_does(ferry: 
     lab = House(ferry, "--anonymous", "read", "--log-format", "json", data=ferry.home / "lab").open()
     assert re.fullmatch(rf"set-up: http://{house.host}/set-up#[\w-]{{32}}\n", told)
     assert told.partition("#")[2].strip() not in house.log
+    asked = ferry("keys", "list", "--host", lab.host)
+    assert (asked.code, "its administrator makes the first account" in asked.err) == (4, True)
     house("user", "add", "ada").well()
     assert house.close() == lab.close() == 0
     assert house.rest == lab.rest == ""
