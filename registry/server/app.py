@@ -28,7 +28,7 @@ from registry.wire.headers import Headers
 from registry.wire.immutable import IMMUTABLE
 from registry.wire.messages import Accept, Request, Response, accept_small
 from registry.wire.routes import Place
-from registry.wire.single_post import OFFERED
+from registry.wire.single_post import OFFERED, OFFERED_EMPTY
 from registry.wire.visibility import DENIED, SUPPORTED, VISIBILITY, read_visibility, write_visibility
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
@@ -194,6 +194,7 @@ class App:
     def _no_manifest(self, place: Place, said: tuple[tuple[str, str], ...] = (SUPPORTED,)) -> Response:
         headers = dict(said)
         if not self.depot.exists(place.repository):
+            headers.update([OFFERED_EMPTY] if OFFERED in said else [])
             return _no_repository(place, headers)
         return fault("MANIFEST_UNKNOWN", f"{place.repository} has no {place.reference}", headers=headers)
 

@@ -97,8 +97,7 @@ class Remote:
         ok = (200, 404, *_NO_HEAD)
         try:
             response = self.peer.ask("HEAD", path, doing, ok=ok, access=reading(name), headers=ACCEPT)
-            self.single_posts.hear(response.headers)
-            self.single_posts.named(there=response.status != 404)
+            self.single_posts.begin(name.repository, response.headers)
             if response.status == 404:
                 raise self.peer.error_of(self.peer.refusal(response, doing), doing)
             digest = Digest.parse(response.headers.get("Docker-Content-Digest"))
@@ -207,7 +206,7 @@ class Remote:
         believed = (name.repository, blob.digest) not in self.refused.blobs
         source = near if near is not None and near.repository != name.repository and believed else None
         alone = blob.size <= SMALL_BYTES and source is None and believed
-        if alone and near is None and self.single_posts.take(blob.size):
+        if alone and near is None and self.single_posts.take(name.repository, blob.size):
             posted = SinglePostIntake(self.single_posts, self.peer, self.sessions, self.methods, name, blob)
             if posted.is_by_one_body:
                 return posted

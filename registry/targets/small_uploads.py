@@ -18,7 +18,6 @@ from registry.wire.headers import Headers
 from registry.wire.messages import Response
 from registry.wire.single_post import SINGLE_POST, read_single_post
 
-UNASKED_BYTES = 16 * 1024  # of a new name: to send so much takes no longer than to ask whether it is there
 _SURE = 4  # blobs in a row that were missing: then the next ones are taken to be missing, too,
 _LOOK_EVERY = 32  # of them, one is asked for all the same
 _BYTES = {"Content-Type": "application/octet-stream"}
@@ -27,37 +26,38 @@ _BYTES = {"Content-Type": "application/octet-stream"}
 class SinglePosts:
     """Which blobs one registry is sent by a single POST, without asking whether they are there.
 
-    None before it offers that; and where many are there already, it is asked. Threads may share one.
+    None before it offers that; then those of a repository where all are likely to be missing. Threads may
+    share one.
     """
 
     def __init__(self) -> None:
         self._most = 0
         self._refused = False
-        self._new = False  # whether the name that was asked for last is not there, nor any blob
-        self._missing = 0  # blobs in a row that were asked for, and not there
+        self._missing: dict[str, int] = {}  # by repository: blobs in a row that are not there
         self._taken = 0
 
     def hear(self, headers: Headers) -> None:
         """Learn from an answer what the registry offers."""
         if SINGLE_POST in headers and not self._refused:
-            self._most = read_single_post(headers.get(SINGLE_POST))
+            self._most, _ = read_single_post(headers.get(SINGLE_POST))
+
+    def begin(self, repository: str, headers: Headers) -> None:
+        """The same from the answer to the first question of a push, which says if nothing is there."""
+        self.hear(headers)
+        _, empty = read_single_post(headers.get(SINGLE_POST))
+        self._missing[repository] = _SURE if empty else 0
 
     def refuse(self) -> None:
         """It does not do what it offered: something between it and us may have a say, too."""
         self._refused, self._most = True, 0
 
-    def named(self, *, there: bool) -> None:
-        """Whether the name was there that the next blobs are for: then some of them may be."""
-        self._new, self._missing, self._taken = not there, 0, 0
-
-    def found(self, *, there: bool) -> None:
+    def found(self, repository: str, *, there: bool) -> None:
         """Whether a blob was there that was asked for."""
-        self._new, self._missing = self._new and not there, 0 if there else self._missing + 1
+        self._missing[repository] = 0 if there else self._missing.get(repository, 0) + 1
 
-    def take(self, size: int) -> bool:
+    def take(self, repository: str, size: int) -> bool:
         """Whether a blob of `size` bytes is sent so."""
-        likely = self._missing >= _SURE or (self._new and size <= UNASKED_BYTES)
-        if size > self._most or not likely:
+        if size > self._most or self._missing.get(repository, 0) < _SURE:
             return False
         self._taken += 1
         return self._taken % _LOOK_EVERY != 0
@@ -124,5 +124,5 @@ def mounted_onto_itself(
         refused.mounts_onto_itself.set()
         return None
     posts.hear(answer.headers)
-    posts.found(there=answer.status == 201)
+    posts.found(name.repository, there=answer.status == 201)
     return answer

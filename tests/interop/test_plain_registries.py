@@ -48,6 +48,7 @@ def test_a_registry_without_direct_upload_is_asked_and_takes_the_blob_the_ordina
 
 
 def test_a_small_blob_costs_two_requests_and_one_when_it_is_there(far_end: Registry) -> None:
+    """One in any case at ours, while the repository is new."""
     name = Name.parse(f"{far_end.host}/small/tiny:1")
     source, model = Memory(), Model.random(7, 10, 2000, 60_000)
     put(source, name, model)
@@ -67,6 +68,7 @@ def test_a_small_blob_costs_two_requests_and_one_when_it_is_there(far_end: Regis
         connections.close()
 
     count = len(list(model.manifest.blobs()))
-    assert first == ({How.UPLOADED}, ["POST", "PUT"] * count)
+    new = ["POST"] if far_end.kind == "ferry serve" else ["POST", "PUT"]
+    assert first == ({How.UPLOADED}, new * count)
     assert again == ({How.PRESENT}, ["HEAD"] * count)  # the tag is as it will be: nothing is begun
     assert moved == ({How.PRESENT}, ["POST"] * count)

@@ -16,10 +16,9 @@ from registry.model.spans import Span
 from registry.targets.methods import Learned, Method, memory_methods
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
-from registry.targets.small_uploads import UNASKED_BYTES
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
-from registry.wire.single_post import MOST_BYTES, OFFERED, SINGLE_POST, read_single_post
+from registry.wire.single_post import MOST_BYTES, OFFERED, OFFERED_EMPTY, SINGLE_POST, read_single_post
 
 NAME = Name.parse("models.example/acme/tiny:1")
 SMALL = describe(b"small")
@@ -32,14 +31,13 @@ Answer = Response | TransientError
 class Far:
     """A registry that offers single POSTs, and answers them with `posted`; by a session it takes everything.
 
-    `held`: what it says to a HEAD of a blob; `named`: of a manifest; `mounted`: to a mount; `closed`: to a
-    closing PUT.
+    `held`: what it says to a HEAD of a blob; `mounted`: to a mount; `closed`: to a closing PUT; `begun`: to
+    a POST that begins a session.
     """
 
-    def __init__(self, posted: Answer, held: int = 404, offer: tuple[str, str] = OFFERED) -> None:
+    def __init__(self, posted: Answer, held: int = 404, offer: tuple[str, str] = OFFERED_EMPTY) -> None:
         self.posted = posted
         self.held = held
-        self.named = 404
         self.mounted = Response(202, Headers((*OPENED.headers, offer)))
         self.closed = Response(201)
         self.begun = OPENED
@@ -50,7 +48,7 @@ class Far:
     def __call__(self, request: Request) -> Response:
         assert isinstance(request.body, bytes)
         if "/manifests/" in request.url:
-            return Response(self.named, Headers((self.offer, ("Docker-Content-Digest", str(SMALL.digest)))))
+            return Response(404, Headers((self.offer,)))
         single = request.method == "POST" and request.parameter("digest") is not None
         mount = request.parameter("mount") is not None
         self.asked.append("single" if single else "mount" if mount else request.method)
@@ -108,7 +106,7 @@ def test_a_small_blob_is_one_request() -> None:
     assert (post.access and post.access.actions) == ("pull", "push")
 
 
-@pytest.mark.parametrize("value", ["0", "4", "", "-9", "1e9", "x", "9" * 5000])
+@pytest.mark.parametrize("value", ["0", "4; empty", "", "-9", "1e9", "x", "262144;empty", "9" * 5000])
 def test_who_offers_less_or_nothing_that_can_be_read_is_asked_first(value: str) -> None:
     far = Far(TAKEN, offer=(SINGLE_POST, value))
 
@@ -118,36 +116,31 @@ def test_who_offers_less_or_nothing_that_can_be_read_is_asked_first(value: str) 
 
 
 def test_nobody_is_believed_to_take_more_than_a_small_blob() -> None:
-    assert read_single_post("999999999") == MOST_BYTES
-    far = Far(TAKEN, offer=(SINGLE_POST, "999999999"))
+    assert read_single_post("999999999") == (MOST_BYTES, False)
+    far = Far(TAKEN, offer=(SINGLE_POST, "999999999; empty"))
 
     remote(far).receive(NAME, describe(bytes(MOST_BYTES + 1)), None)
 
     assert "single" not in far.asked
 
 
-def test_what_is_not_likely_to_be_missing_is_asked_for() -> None:
-    """Larger blobs, or a name that stands for something already: until four in a row were missing."""
-    far = Far(Response(201))
-    for name_there, size in ((404, UNASKED_BYTES + 1), (200, 5)):
-        far.named = name_there
-        target = remote(far)
-        far.asked.clear()
-        far.mounted = Response(202, Headers((*OPENED.headers, OFFERED)))
+def test_of_a_repository_that_is_not_empty_blobs_are_asked_for_until_several_were_missing() -> None:
+    far = Far(TAKEN, offer=OFFERED)
+    target = remote(far)
 
-        for _ in range(37):
-            send(target, bytes(size))
-        assert far.asked == [*["mount", "PUT"] * 4, *["single"] * 31, "mount", "PUT", "single"]
+    for _ in range(37):
+        send(target)
+    assert far.asked == [*["mount", "PUT"] * 4, *["single"] * 31, "mount", "PUT", "single"]
 
-        far.asked.clear()
-        far.mounted = Response(201)
-        for _ in range(35):
-            send(target, bytes(size))
-        assert far.asked == [*["single"] * 30, *["mount"] * 5]
+    far.asked.clear()
+    far.mounted = Response(201)
+    for _ in range(35):
+        send(target)
+    assert far.asked == [*["single"] * 30, *["mount"] * 5]
 
 
-def test_of_a_new_name_one_blob_that_is_there_makes_all_others_be_asked_for() -> None:
-    far = Far(Response(201))
+def test_of_an_empty_one_too_every_32nd_blob_is_asked_for() -> None:
+    far = Far(TAKEN)
     far.mounted = Response(201)
     target = remote(far)
 
@@ -155,6 +148,19 @@ def test_of_a_new_name_one_blob_that_is_there_makes_all_others_be_asked_for() ->
         send(target)
 
     assert far.asked == [*["single"] * 31, *["mount"] * 4]
+
+
+def test_what_is_known_of_one_repository_says_nothing_of_another() -> None:
+    far = Far(TAKEN)
+    target = remote(far)
+    far.offer = OFFERED
+    other = Name.parse("models.example/acme/other:1")
+    assert target.current(other) is None
+
+    target.receive(other, SMALL, None)
+    send(target)
+
+    assert far.asked == ["mount", "single"]
 
 
 def test_a_push_that_asked_for_no_name_hears_it_with_the_first_upload() -> None:
@@ -287,7 +293,7 @@ def test_the_embedded_registry_is_pushed_to_with_one_request_a_small_blob(tmp_pa
     """With an account: what it takes is said before the first blob, to the token that asks for the name."""
     house = House(tmp_path)
     try:
-        house.push(Model.random(1, 700, 1000, UNASKED_BYTES))
+        house.push(Model.random(1, 700, 1000, MOST_BYTES))
         asked = [(each.method, each.route, each.status) for each in house.served if "blob" in each.path]
     finally:
         house.close()
