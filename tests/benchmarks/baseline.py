@@ -20,21 +20,21 @@ import ssl
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-import requests
+if TYPE_CHECKING:
+    import requests
 
 CHUNK = 1 << 20
 PIECE = 1 << 18
 THREADS = 16  # as many as Ferry takes for many blobs
 
 
-def pull(session: requests.Session, url: str, digest: str, path: Path) -> None:
+def pull(url: str, digest: str, path: Path) -> None:
     seen = hashlib.sha256()
-    with session.get(url, stream=True, headers={"Accept-Encoding": "identity"}) as answer:
+    with opened().get(url, stream=True, headers={"Accept-Encoding": "identity"}) as answer:
         answer.raise_for_status()
         with path.open("wb") as file:
             while chunk := answer.raw.read(CHUNK):
@@ -51,7 +51,7 @@ def connected(parts: SplitResult) -> socket.socket:
     return connection
 
 
-def loop(_session: requests.Session, url: str, digest: str, path: Path) -> None:
+def loop(url: str, digest: str, path: Path) -> None:
     parts = urlsplit(url)
     connection = connected(parts)
     connection.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
@@ -113,8 +113,8 @@ def begun(session: requests.Session, url: str, digest: str) -> str:
     return location + ("&" if "?" in location else "?") + f"digest={digest}"
 
 
-def send(session: requests.Session, url: str, digest: str, path: Path) -> None:
-    location = begun(session, url, digest)
+def send(url: str, digest: str, path: Path) -> None:
+    location = begun(opened(), url, digest)
     parts, size = urlsplit(location), path.stat().st_size
     target = location.removeprefix(f"{parts.scheme}://{parts.netloc}")
     connection = connected(parts)
@@ -134,7 +134,8 @@ def send(session: requests.Session, url: str, digest: str, path: Path) -> None:
         sys.exit(answer.decode("latin-1"))
 
 
-def push(session: requests.Session, url: str, digest: str, path: Path) -> None:
+def push(url: str, digest: str, path: Path) -> None:
+    session = opened()
     location = begun(session, url, digest)
     with path.open("rb") as file:
         session.put(
@@ -158,6 +159,8 @@ def push_one(session: requests.Session, url: str, digest: str, directory: Path) 
 
 def many(one: Callable[[requests.Session, str, str, Path], None], url: str, listed: Path, to: Path) -> None:
     """Each of the listed digests, from threads with a session each."""
+    from concurrent.futures import ThreadPoolExecutor  # here: one blob needs none
+
     own = threading.local()
 
     def work(digest: str) -> None:
@@ -171,6 +174,8 @@ def many(one: Callable[[requests.Session, str, str, Path], None], url: str, list
 
 
 def opened() -> requests.Session:
+    import requests  # here: the bare loop of a pull does not pay for it
+
     session = requests.Session()
     session.trust_env = False
     session.verify = os.environ.get("SSL_CERT_FILE", True)
@@ -182,7 +187,7 @@ def main() -> None:
     if verb.endswith("-many"):
         many(pull_one if verb == "pull-many" else push_one, url, Path(what), Path(path))
     else:
-        {"pull": pull, "loop": loop, "push": push, "send": send}[verb](opened(), url, what, Path(path))
+        {"pull": pull, "loop": loop, "push": push, "send": send}[verb](url, what, Path(path))
 
 
 if __name__ == "__main__":
