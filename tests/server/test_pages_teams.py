@@ -48,6 +48,10 @@ def test_an_owner_takes_people_in_and_out(door: PagesDoor, ada: Browser) -> None
     assert [row[:3] for row in tables(ada.get("/teams"))] == [["acme", "owner", "2"]]
     page = ada.get("/teams/acme")
     assert [row[:2] for row in tables(page)] == [["ada", "owner"], ["bob", "reader"]]
+    door.accounts.disable("bob")
+    page = ada.get("/teams/acme")
+    assert [row[:2] for row in tables(page)] == [["ada", "owner"], ["bob", "reader, disabled"]]
+    door.accounts.enable("bob")
     saved = send(ada, "member", user="bob", role="writer")
     assert "Saved" in saved.text
     assert door.organisations.one("acme").members["bob"] is Right.WRITE
