@@ -94,6 +94,13 @@ def signed(between: Pairing, text: str, seed: int) -> tuple[Model, Model]:
     return model, second
 
 
+def signed_later(between: Pairing, model: Model) -> Model:
+    """A signature of a model that is `acme/tiny` at the source, where it is from now on."""
+    late = signature(model.manifest, b"late")
+    put(between.source.remote, between.source.name("acme/tiny:1").with_reference(late.manifest.digest), late)
+    return late
+
+
 def no_list_of_referrers(request: Request) -> Response | None:
     return fault("UNSUPPORTED", "what?", status=404) if "/referrers/" in request.path else None
 
@@ -175,8 +182,7 @@ def test_a_signature_made_later_goes_along_where_that_was_asked_for(
     model = Model.random(10, KiB)
     between.put("acme/tiny:1", model)
     between.run(between.pair("acme/tiny:1"))
-    late = signature(model.manifest, b"late")
-    put(between.source.remote, between.source.name("acme/tiny:1").with_reference(late.manifest.digest), late)
+    signed_later(between, model)
 
     between.run(between.pair("acme/tiny:1"), referrers=Referrers(mode))
 
@@ -195,8 +201,7 @@ def test_a_signature_that_a_tag_lists_later_goes_along_and_costs_a_question_at_e
     between.put("acme/tiny:1", model)
     between.run(between.pair("acme/tiny:1"))
     name = between.source.name("acme/tiny:1").with_reference(model.manifest.digest)
-    late = signature(model.manifest, b"late")
-    put(between.source.remote, name.with_reference(late.manifest.digest), late)
+    late = signed_later(between, model)
     tag = f"sha256-{model.manifest.digest.hex}"
     entry = late.manifest.descriptor().as_json()
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
@@ -223,8 +228,7 @@ def test_a_single_name_is_mirrored_with_what_was_signed_later(between: Pairing) 
     between.put("acme/tiny:1", model)
     work = Copying(Engine(quick()))
     work.report(between.pair("acme/tiny:1"))
-    late = signature(model.manifest, b"late")
-    put(between.source.remote, between.source.name("acme/tiny:1").with_reference(late.manifest.digest), late)
+    late = signed_later(between, model)
 
     work.report(replace(between.pair("acme/tiny:1"), referrers=Referrers.NEVER))
     to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
