@@ -86,7 +86,7 @@ def test_a_push_finishes_over_a_line_that_breaks(seed: int, size: int, plan: Pla
 @pytest.mark.patience(PATIENCE)
 @pytest.mark.parametrize("way", ["pull", "push"])
 def test_a_refusal_in_the_middle_ends_it_and_the_next_run_goes_on(way: str, tmp_path: Path) -> None:
-    refusing = Plan(1, faults=1, up=("403",), down=("403",), small=(), odds=0.9, spare=12)
+    refusing = Plan(1, faults=1, up=("403",), down=("403",), small=(), odds=0.9, spare=7)
     carried = Model.random(1, 16 * MiB)  # alone: a small layer that is forbidden is tried in another way
     place = store(tmp_path / "models")
     sessions = memory_sessions()
