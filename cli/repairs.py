@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from cli import sources, transfers
 from cli.options import Invocation
 from cli.progress import Watcher
-from registry.errors import CorruptError, NotFoundError, RegistryError
+from registry.errors import CorruptError, InvalidError, NotFoundError, RegistryError, Side
+from registry.model.manifests import Manifest
 from registry.model.names import Name
 from registry.targets.origins import ModelOrigin
 from registry.targets.repair import Repair
@@ -109,14 +110,56 @@ class _Repair:
         self._place = place
 
     def fetch_manifest(self, name: Name) -> None:
-        """Fetch a model anew whose manifest cannot be read."""
+        """Fetch a manifest anew that cannot be read, and what is missing of the model."""
         with self._noted(name):
             origin = self._origin(name)
-            report = copy(self._opened.remote(origin), self._store, origin, to=name, engine=self._engine)
-            if self._place is None:
+            manifest = self._lost_manifest(name, origin)
+            report = copy(
+                self._opened.remote(origin),
+                self._store,
+                origin,
+                to=name,
+                manifest=manifest,
+                engine=self._engine,
+            )
+            if self._place is None and self._store.origins.get(name) is None:
                 self._store.origins.put(name, ModelOrigin(origin, report.manifest.digest))
             self.moved += report.transferred
             self.fetched.add(name)
+
+    def _lost_manifest(self, name: Name, origin: Name) -> Manifest:
+        """The manifest that `name` had here: what its registry calls so by now may be another model.
+
+        Where nobody remembers which it was, it is one whose blobs are all here. NotFoundError, InvalidError.
+        """
+        if self._place is not None:
+            return self._resolved(origin)
+        known = self._store.origins.get(name)
+        if known is not None:
+            try:
+                return self._resolved(origin.with_reference(known.digest))
+            except NotFoundError as error:
+                raise NotFoundError(
+                    f"{origin.host} has no manifest {known.digest.short} of {origin.repository}, "
+                    f"which {name} was here",
+                    host=origin.host,
+                ) from error
+        manifest = self._resolved(origin)
+        if any(self._store.missing(blob) for blob in manifest.blobs()):
+            raise InvalidError(
+                f"{origin} at {origin.host} is made of blobs that are not all here, so that it may be "
+                f"another model than {name} was",
+                host=origin.host,
+            )
+        return manifest
+
+    def _resolved(self, name: Name) -> Manifest:
+        """What a registry says, with patience."""
+        remote, patience = self._opened.remote(name), self._engine.patience(name, name)
+        try:
+            return patience.retry(lambda: remote.resolve(name), Side.SOURCE)
+        finally:
+            self._engine.over(patience)
 
     def mend(self, name: Name, wrong: Sequence[BlobCheck]) -> None:
         """Bring what is `wrong` of a model, as far as it still is."""

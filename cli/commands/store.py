@@ -140,11 +140,14 @@ def prune(invocation: Invocation, at_once: bool) -> None:
     """
     dry_run = invocation.settings.on("dry_run")
     with sources.store(invocation) as store:
-        pruned = store.prune(time.time(), dry_run=dry_run, at_once=at_once)
+        no_models = invocation.settings.on("yes")
+        pruned = store.prune(time.time(), dry_run=dry_run, at_once=at_once, no_models=no_models)
     if not dry_run:
         sources.forget_what_is_old(invocation, time.time())
     if pruned.kept:
         invocation.terminal.complain(f"ferry: {visible(pruned.kept)}")
+    if pruned.unlisted:
+        invocation.terminal.complain("  → ferry prune --yes removes them; ferry pull NAME finds them here")
     if invocation.terminal.json:
         invocation.terminal.document(_pruned(pruned, dry_run))
         return

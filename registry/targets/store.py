@@ -298,13 +298,12 @@ class Store:
         with self._locked():
             return self._sweep.would_drop([self._tree.find(name) for name in names])
 
-    def prune(self, now: float, *, dry_run: bool = False, at_once: bool = False) -> Pruned:
-        """Reclaim what nothing names and what broken transfers left, if it is older than an hour.
-
-        `at_once`: what only Ferry uses, and no process of Ferry does, goes without that hour.
-        """
+    def prune(
+        self, now: float, *, dry_run: bool = False, at_once: bool = False, no_models: bool = False
+    ) -> Pruned:
+        """Reclaim what nothing names and what broken transfers left, if it is old enough: see `Sweep`."""
         with self._locked():
-            return self._sweep.prune(now, dry_run=dry_run, at_once=at_once)
+            return self._sweep.prune(now, dry_run=dry_run, at_once=at_once, no_models=no_models)
 
     def close(self) -> None:
         """Nothing is in use any more."""

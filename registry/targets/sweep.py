@@ -2,6 +2,7 @@
 
 Never what somebody may still use: what a manifest names, what a running process uses or holds locked,
 what is younger than an hour. While one manifest cannot be read, no blob goes: it may name any of them.
+Nor where there is no manifest at all, unless that is said to be so: their directory may be lost.
 """
 
 from __future__ import annotations
@@ -52,11 +53,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What `prune` took away, and what waits. `kept`: why it left all blobs alone, or ""."""
+    """What `prune` took away, and what waits. `kept`: why it left all blobs alone, or "".
+
+    `unlisted`: that was because there is no model.
+    """
 
     items: tuple[PrunedFile, ...]
     waiting: tuple[Waiting, ...] = ()
     kept: str = ""
+    unlisted: bool = False
 
     @property
     def freed(self) -> int:
@@ -125,13 +130,16 @@ class Sweep:
         found = (status(blob_path(self.blobs, digest)) for digest in gone - needed)
         return sum(there.held for there in found if there is not None)
 
-    def prune(self, now: float, *, dry_run: bool, at_once: bool) -> Pruned:
+    def prune(self, now: float, *, dry_run: bool, at_once: bool, no_models: bool) -> Pruned:
         """Remove everything that is left over and older than an hour; with `dry_run` only say what.
 
         `at_once`: what only Ferry uses need not be that old. Ollama leaves no sign of what it works on: what
-        may be its own waits.
+        may be its own waits. `no_models`: blobs go also where there is no manifest at all.
         """
         in_use, kept = self._in_use()
+        unlisted = not (kept or no_models) and self._is_unlisted()
+        if unlisted:
+            kept = f"there is no model in {self.tree.root}; in case that list is lost, all blobs are kept"
         items, waiting = [], []
         for file in (*self._blobs(in_use, kept), *self._others()):
             if file.modified > now - GRACE and not (at_once and file.ours):
@@ -146,7 +154,11 @@ class Sweep:
                 waiting.append(Waiting(path, partial.held, partial.modified + GRACE, True))
             elif dry_run or reclaim(self.partials, partial.digest, self.tree.owner):
                 items.append(PrunedFile(path, partial.held))
-        return Pruned(tuple(items), tuple(waiting), kept)
+        return Pruned(tuple(items), tuple(waiting), kept, unlisted)
+
+    def _is_unlisted(self) -> bool:
+        """Whether there are blobs, and not one manifest."""
+        return not any(self.tree.names()) and any(map(digest_in, names(self.blobs)))
 
     def _in_use(self) -> tuple[frozenset[Digest], str]:
         named = self.tree.named()

@@ -52,7 +52,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What is to be verified: the blobs, the largest first, what is extra, and unreadable manifests."""
+    """What is to be verified: the blobs, the largest first, what is extra, and unreadable manifests.
+
+    What is extra is not known while a manifest cannot be read: it may name any blob.
+    """
 
     blobs: tuple[Held, ...]
     extra: tuple[Held, ...]
@@ -93,7 +96,7 @@ class Verify:
                     named.setdefault(blob.digest, (blob, []))[1].append(name)
         held = [Held(blob, tuple(users)) for blob, users in named.values()]
         held.sort(key=lambda each: -each.blob.size)
-        extra = () if wanted else tuple(self._extra(named))
+        extra = () if wanted or unreadable else tuple(self._extra(named))
         return Inventory(tuple(held), extra, tuple(unreadable), models)
 
     def look(self, held: Held, seen: Seen = unseen) -> BlobCheck | None:

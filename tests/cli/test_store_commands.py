@@ -202,6 +202,24 @@ def test_prune_takes_what_nothing_names_after_an_hour(ferry: Ferry) -> None:
     ferry("show", "tiny").well()
 
 
+def test_prune_takes_no_blob_for_left_over_because_every_manifest_is_lost(ferry: Ferry) -> None:
+    """A directory of manifests that is lost, or a disk that is not mounted there: all blobs went."""
+    put_model(ferry.models)
+    blobs = sorted((ferry.models / "blobs").iterdir())
+    for path in blobs:
+        os.utime(path, (time.time() - 7200,) * 2)
+    (ferry.models / "manifests").rename(ferry.models / "away")
+
+    for words in (["prune"], ["prune", "--now"]):
+        assert "all blobs are kept" in (done := ferry(*words).well()).err and "--yes" in done.err
+    (ferry.models / "manifests").mkdir()
+    assert ferry("prune", "--format", "json").well().json["items"] == []
+    assert sorted((ferry.models / "blobs").iterdir()) == blobs
+
+    ferry("prune", "--yes").well()
+    assert not any((ferry.models / "blobs").iterdir())
+
+
 def test_prune_forgets_uploads_that_no_registry_knows_any_more(ferry: Ferry) -> None:
     memory = ferry.home / ".local" / "state" / "ferry" / "uploads"
     memory.mkdir(parents=True)

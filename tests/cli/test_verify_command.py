@@ -177,9 +177,48 @@ def test_a_manifest_that_cannot_be_read_is_fetched_again(ferry: Ferry, pulled: s
     whole = path.read_bytes()
     path.write_bytes(whole[:30])
 
+    found = ferry("verify")
+    assert found.code == 5 and "extra" not in found.out  # it may name any blob
+
     assert "repaired manifest" in ferry("verify", "--repair").well().out
 
     assert path.read_bytes() == whole
+
+
+def test_a_manifest_is_repaired_as_it_was_whatever_its_name_stands_for_by_now(
+    ferry: Ferry, pulled: str, tmp_path: Path
+) -> None:
+    path, other = ferry.models / "manifests" / pulled.replace(":1.0", "/1.0"), tmp_path / "other"
+    whole = path.read_bytes()
+    path.write_bytes(b"{")
+    put_model(other, pulled.replace(":1.0", "/1.0"), weights=b"GGUF another")
+    ferry("push", pulled, "--models", other).well()
+
+    ferry("verify", "--repair").well()
+
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_another_model_of_that_name_at_its_registry_is_no_repair(
+    ferry: Ferry, pulled: str, remembered: bool, tmp_path: Path
+) -> None:
+    """A model that was made here, and a stranger's of that name: it took its place, and prune its blobs."""
+    mine, other = pulled.replace("tiny:1.0", f"mine:{remembered}"), tmp_path / "other"
+    if remembered:
+        ferry("cp", pulled, mine).well()
+    else:
+        put_model(ferry.models, mine.replace(":", "/").replace("/", ":", 1))
+    put_model(other, mine.replace(":", "/").replace("/", ":", 1), weights=b"GGUF a stranger's")
+    ferry("push", mine, "--models", other).well()
+    path = ferry.models / "manifests" / mine.replace(":", "/").replace("/", ":", 1)
+    path.write_bytes(b"{")
+
+    done = ferry("verify", "--repair", mine)
+
+    assert done.code == 5 and "ferry verify NAME --repair --from HOST/NAME" in done.err
+    assert path.read_bytes() == b"{"
+    ferry("verify", "--repair", mine, "--from", mine).well()  # that is asked for
 
 
 def test_what_its_own_registry_has_not_comes_from_another_place(ferry: Ferry, pulled: str) -> None:
