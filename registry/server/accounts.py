@@ -16,6 +16,7 @@ from registry.server.credentials import drop_credentials, no_account, put_key
 from registry.server.database import first, reading, writing
 from registry.server.namespaces import drop, end_workloads
 from registry.server.principal import User
+from registry.server.services import end_limited_keys
 from registry.server.tables import GRANTS, INVITATIONS, NAMESPACES, ORGANISATIONS, SESSIONS, USERS
 
 ACCOUNT = select(USERS.c.id, USERS.c.name, USERS.c.admin, USERS.c.disabled, USERS.c.created)  # as User has it
@@ -92,6 +93,7 @@ class Accounts:
                 drop(database, own)
             mine = update(NAMESPACES).filter_by(owner=owner).values(owner=None)
             stays = database.execute(mine).rowcount > 0
+            end_limited_keys(database, owner, actor, self.clock())
             database.execute(delete(GRANTS).where(GRANTS.c.user_id == owner))
             drop_credentials(database, owner)
             database.execute(delete(USERS).where(USERS.c.id == owner))

@@ -20,6 +20,7 @@ from registry.server.database import reading, upsert, writing
 from registry.server.grants import check_an_owner_stays, put_grant
 from registry.server.namespaces import drop, end_workloads, ensure, holds_models
 from registry.server.principal import Right
+from registry.server.services import end_limited_keys
 from registry.server.tables import GRANTS, NAMESPACES, ORGANISATIONS, USERS
 
 ROLES: Mapping[str, Right] = {"reader": Right.READ, "writer": Right.WRITE, "owner": Right.OWNER}
@@ -174,11 +175,12 @@ def _found(database: Connection, name: str) -> list[Organisation]:
 def _take_all(
     database: Connection, account: str, user: str, namespace: int, actor: Actor, now: float
 ) -> None:
-    """Every grant of the account in the namespace ends: the nearest ones too."""
+    """Every grant of the account in the namespace ends, the nearest ones too, and what they limit."""
     mine = (GRANTS.c.user_id == account) & (GRANTS.c.namespace == namespace)
     scopes = database.execute(select(GRANTS.c.scope).where(mine).order_by(GRANTS.c.scope)).scalars().all()
     if not scopes:
         raise NotFoundError(f"{user} has no role there")
+    end_limited_keys(database, account, actor, now, namespace)
     database.execute(delete(GRANTS).where(mine))
     for each in scopes:
         record(database, now, actor, "grant", f"{user} none {each}")

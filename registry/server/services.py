@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, func, insert, select
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from registry.contracts import NOBODY, Actor, Clock, NewId
@@ -18,7 +18,7 @@ from registry.server.bearers import service_name
 from registry.server.database import reading, writing
 from registry.server.namespaces import ensure, namespace_of, scope
 from registry.server.principal import Right
-from registry.server.tables import CREDENTIALS, NAMESPACES, SERVICES
+from registry.server.tables import CREDENTIALS, GRANTS, NAMESPACES, SERVICES, USERS
 
 MOST_SERVICES = 100  # of one namespace
 _PART = re.compile(r"[a-z0-9_-]{1,40}")
@@ -128,6 +128,31 @@ class Services:
             if not database.execute(delete(SERVICES).filter_by(id=found.id)).rowcount:
                 raise _no_service(name)
             record(database, self.clock(), actor, "service.revoke", found.name)
+
+
+def end_limited_keys(
+    database: Connection, account: str, actor: Actor, now: float, namespace: int | None = None
+) -> None:
+    """Revoke the keys that open less because the account with that identifier was shown their secret.
+
+    Its grants are about to end, those of one `namespace` or all: what they close is not to be open to
+    a secret that somebody took along.
+    """
+    closed = (
+        select(SERVICES.c.id, SERVICES.c.role, GRANTS.c.permission)
+        .join(GRANTS, GRANTS.c.namespace == SERVICES.c.namespace)
+        .join(USERS, USERS.c.id == GRANTS.c.user_id)
+        .where(GRANTS.c.user_id == account, GRANTS.c.scope.contains("/"), USERS.c.admin.is_(False))
+    )
+    if namespace is not None:
+        closed = closed.where(GRANTS.c.namespace == namespace)
+    rows = database.execute(closed).all()
+    limited = {id for id, role, granted in rows if Right.parse(granted) < Right.parse(role)}
+    mine = CREDENTIALS.c.service.in_(limited) & CREDENTIALS.c.revoked.is_(None)
+    for id, makers in database.execute(select(CREDENTIALS.c.id, CREDENTIALS.c.makers).where(mine)).all():
+        if account in makers.split():
+            database.execute(update(CREDENTIALS).filter_by(id=id).values(revoked=now))
+            record(database, now, actor, "apikey.revoke", id)
 
 
 def _parts(name: str) -> tuple[str, str]:

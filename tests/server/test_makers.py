@@ -6,6 +6,8 @@ import pytest
 from guarded import Door, key
 
 from registry.contracts import Actor
+from registry.errors import DeniedError
+from registry.server import audit
 from registry.server.key_scopes import KeyScope
 from registry.server.principal import Right
 
@@ -55,8 +57,32 @@ def test_what_is_closed_or_opened_later_holds_at_once(door: Door) -> None:
     assert rights(door, made.secret)["closed"] is Right.WRITE
     door.rights.grant("bob", "acme/open", Right.NONE)
     assert rights(door, made.secret)["open"] is Right.NONE
-    door.organisations.set_role("acme", "bob", Right.NONE)  # who leaves takes the grants along, not the key
-    assert rights(door, made.secret) == ALL
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_who_leaves_finds_nothing_open_that_was_closed(removed: bool, door: Door) -> None:
+    """A key that the grants of who leaves do not limit stays: a team's builds go on."""
+    service = door.services.one("acme/ci")
+    door.organisations.add("other")
+    door.services.add("other/ci", Right.WRITE)
+    made = {by.user: door.api_keys.create(service, EVERYTHING, actor=by) for by in (ADA, BOB, EVE)}
+    known_to_both = door.api_keys.rotate("acme/ci", made["ada"].id, 3600, BOB)
+    others = door.api_keys.create(door.services.one("other/ci"), EVERYTHING, actor=BOB)
+    reading = door.services.add("acme/reader", Right.READ)
+    door.rights.grant("bob", "acme/closed", Right.READ)
+    readers = door.api_keys.create(reading, EVERYTHING, actor=BOB)
+    for name in ("bob", "eve"):
+        if removed:
+            door.accounts.remove(name, ADA)
+        else:
+            door.organisations.set_role("acme", name, Right.NONE, ADA)
+    for secret in (made["bob"].secret, known_to_both.secret, made["ada"].secret):
+        with pytest.raises(DeniedError):
+            door.by_secret(secret)
+    assert rights(door, made["eve"].secret) == ALL
+    assert door.by_secret(readers.secret) and door.by_secret(others.secret)
+    ended = [each.subject for each in audit.entries(door.engine) if each.action == "apikey.revoke"]
+    assert sorted(ended) == sorted([made["ada"].id, made["bob"].id])
 
 
 @pytest.mark.parametrize("overlap", [0, 3600])
