@@ -12,6 +12,7 @@ from urllib.parse import quote
 from registry.errors import (
     CorruptError,
     DeniedError,
+    InvalidError,
     MissingBlobsError,
     NotFoundError,
     ProtocolError,
@@ -42,8 +43,9 @@ ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_
 _KIND_REFUSED = (400, 405, 406, 415, 422)
 _BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
 _PUT = (200, 201, 202)
+_CONDITION = 412  # RFC 9110 section 13.1.2: what If-None-Match named is there
 # What a registry says to tags behind a manifest's digest that takes no such thing.
-_NO_TAGS = (400, 404, 405, 414, 422)
+_NO_TAGS = (400, 404, 405, 414, 422, 431, 501)
 MOST_TAGS = 50  # of one push: they stand in one request's first line
 
 
@@ -80,6 +82,9 @@ class ManifestPush:
 
         Nor is anything sent where a tag stays another manifest's: the registry has said so, or we are to.
         """
+        if name.digest is not None and Digest.of(manifest.raw, name.digest.algorithm) != name.digest:
+            message = f"publishing {name}: the manifest is {manifest.digest}; nothing was sent"
+            raise InvalidError(message, host=self.peer.host, name=str(name))
         asks = bool(self.options.also) or self.options.if_absent
         for each in self._names(name):
             there = self._there(each) if asks else None
@@ -98,12 +103,11 @@ class ManifestPush:
         not know that, one after another.
         """
         wanted = self._to_put(name, manifest, was)
-        if len(wanted) > 1:
-            wanted = self._put_together(wanted, manifest)
-        done: list[Name] = []
+        done = self._put_together(wanted, manifest) if len(wanted) > 1 else []
         for each in wanted:
-            self._put_one(each, manifest, done)
-            done.append(each)
+            if each not in done:
+                self._put_one(each, manifest, done)
+                done.append(each)
 
     def _names(self, name: Name) -> list[Name]:
         """The name, and those that the other tags make; each once. What an index names has no tag."""
@@ -137,7 +141,7 @@ class ManifestPush:
             raise self._error(message, name, Reason.TAG_TAKEN)
 
     def _put_together(self, names: Sequence[Name], manifest: Manifest) -> list[Name]:
-        """Put the manifest under all names in one request; the names that are still to be put."""
+        """Put the manifest under all names in one request; the names that it has then."""
         name = names[0].with_reference(manifest.digest)
         doing = f"publishing {', '.join(map(str, names))}"
         query = "&".join(f"tag={quote(each.tag, safe='')}" for each in names)
@@ -145,7 +149,7 @@ class ManifestPush:
         if response.status not in _PUT:
             refusal = self.peer.refusal(response, doing)
             if refusal.status in _NO_TAGS and refusal.code not in _BLOB_UNKNOWN:
-                return list(names)
+                return []
             raise self._unpublished(refusal, name, manifest, doing)
         taken = {tag.strip() for line in response.headers.all("OCI-Tag") for tag in line.split(",")}
         made = [each for each in names if each.tag in taken]
@@ -153,7 +157,7 @@ class ManifestPush:
             self._check_published(made[0], manifest, response, doing)
         for each in made:
             self._read_back(each, manifest)
-        return [each for each in names if each not in made]
+        return made
 
     def _put_one(self, name: Name, manifest: Manifest, done: Sequence[Name]) -> None:
         """Put the manifest under one name; an error says which were put before."""
@@ -235,11 +239,7 @@ class ManifestPush:
             self.refused.blobs.update((name.repository, digest) for digest in missing)
             message = f"{error.message}; it took that blob before, or said that it has it"
             return MissingBlobsError(message, missing, host=self.peer.host, name=str(name))
-        if (
-            self.options.if_absent
-            and error.reason is Reason.TAG_IMMUTABLE
-            and str(name) not in self.immutable
-        ):
+        if self.options.if_absent and refusal.status == _CONDITION and str(name) not in self.immutable:
             return self._error(f"{error.message}; no tag was moved", name, Reason.TAG_TAKEN)
         if refusal.status not in _KIND_REFUSED or not isinstance(error, ProtocolError):
             return error

@@ -8,7 +8,7 @@ import pytest
 from registry_double import ORIGIN
 from test_said_visibility import MANIFEST, NAME
 
-from registry.errors import DeniedError, ProtocolError, Reason
+from registry.errors import DeniedError, InvalidError, ProtocolError, Reason
 from registry.model.digests import Digest
 from registry.targets.manifest_push import PushOptions
 from registry.targets.peer import Peer
@@ -16,6 +16,7 @@ from registry.targets.remote import Remote
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 
+PRECONDITION = b'{"errors":[{"code":"PRECONDITION"}]}'
 OTHER = Digest.of(b"another manifest")
 
 
@@ -26,7 +27,9 @@ class Registry:
         self.tags = {key.removeprefix("t_"): digest for key, digest in tags.items()}
         self.together = together
         self.asked: list[str] = []
-        self.refuses: dict[str, int] = {}
+        self.refuses: dict[str, int] = {}  # by tag; "": tags behind a digest
+        self.refusal = PRECONDITION
+        self.most = 50  # tags that one request makes
 
     def __call__(self, request: Request) -> Response:
         url = urlsplit(request.url)
@@ -43,9 +46,12 @@ class Registry:
     def _put(self, reference: str, tags: list[str]) -> Response:
         if tags and not self.together:
             return Response(201)
+        if tags and "" in self.refuses:
+            return Response(self.refuses[""])
+        tags = tags[: self.most]
         for tag in tags or [reference]:
             if tag in self.refuses:
-                return Response(self.refuses[tag], Headers(), b'{"errors":[{"code":"PRECONDITION"}]}')
+                return Response(self.refuses[tag], Headers(), self.refusal)
         self.tags.update(dict.fromkeys(tags or [reference], MANIFEST.digest))
         return Response(201, Headers([("OCI-Tag", tag) for tag in tags]))
 
@@ -80,14 +86,41 @@ def test_where_it_is_not_known_an_error_says_what_is_published_by_then() -> None
     assert sorted(registry.tags) == ["1", "a"]
 
 
+def test_what_one_request_did_is_told_where_the_rest_fails() -> None:
+    """A registry may take some of the tags, as it says."""
+    registry = Registry()
+    registry.most, registry.refuses["b"] = 2, 400
+    with pytest.raises(ProtocolError, match=r"tiny:b \(.*tiny:1, .*tiny:a published already\)"):
+        remote(registry, "a", "b").publish(NAME, MANIFEST)
+    assert sorted(registry.tags) == ["1", "a"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 414, 422, 431, 501])
+def test_tags_that_are_refused_behind_a_digest_are_put_alone(status: int) -> None:
+    registry = Registry()
+    registry.refuses[""] = status
+    remote(registry, "a").publish(NAME, MANIFEST)
+    assert registry.asked[2:] == ["PUT sha256:?", "PUT 1", "GET 1", "PUT a", "GET a"]
+
+
+def test_what_is_not_the_digest_that_it_is_to_go_by_is_not_sent() -> None:
+    registry = Registry()
+    name = NAME.with_reference(OTHER)
+    with pytest.raises(InvalidError, match=f"the manifest is {MANIFEST.digest}; nothing was sent"):
+        remote(registry).prepare(name, MANIFEST)
+    assert registry.asked == []
+    remote(registry).prepare(NAME.with_reference(Digest.of(MANIFEST.raw, "sha512")), MANIFEST)
+
+
 def test_a_tag_that_is_made_between_the_look_and_the_push_is_told() -> None:
     registry = Registry()
     there = remote(registry, if_absent=True)
     there.prepare(NAME, MANIFEST)
     registry.refuses["1"] = 412  # the far side compares: another push was quicker
-    with pytest.raises(ProtocolError, match="no tag was moved") as caught:
-        there.publish(NAME, MANIFEST)
-    assert caught.value.reason is Reason.TAG_TAKEN
+    for registry.refusal in (PRECONDITION, b""):
+        with pytest.raises(ProtocolError, match="no tag was moved") as caught:
+            there.publish(NAME, MANIFEST)
+        assert caught.value.reason is Reason.TAG_TAKEN
     assert registry.asked[-1] == "PUT 1 absent"
     registry.tags["1"] = OTHER  # while the bytes went up
     with pytest.raises(ProtocolError, match="somebody made it meanwhile"):
