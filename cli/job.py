@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from cli.settings import Settings
+from registry.errors import InvalidError
 
 if TYPE_CHECKING:
     from registry.auth.ci import JobIdentity
@@ -53,7 +54,10 @@ def _in_clear(settings: Settings) -> str:
     url = settings.job.get("ACTIONS_ID_TOKEN_REQUEST_URL", "")
     if not url or settings.job.get("FERRY_ID_TOKEN"):
         return ""
-    provider = Origin.of(url)
+    try:
+        provider = Origin.of(url)
+    except InvalidError as error:
+        raise InvalidError(f"ACTIONS_ID_TOKEN_REQUEST_URL: {error.message}") from None
     return str(provider) if sends_in_clear(provider) else ""
 
 

@@ -145,6 +145,12 @@ def test_a_job_that_may_not_say_who_it_is_is_told_what_its_workflow_lacks(
     assert system in done.err
 
 
+def test_where_to_ask_for_the_identity_is_named_where_it_is_no_url(tmp_path: Path) -> None:
+    variables = {"ACTIONS_ID_TOKEN_REQUEST_URL": "not a url", "FERRY_REGISTRY": "models.acme.example"}
+    done = Ferry(tmp_path, {"GITHUB_ACTIONS": "true", **variables})("whoami", "models.acme.example")
+    assert done.code == 2 and "ACTIONS_ID_TOKEN_REQUEST_URL: a URL that" in done.err
+
+
 def test_the_identity_is_for_the_registry_that_the_job_names_and_no_other(ci: Ci, tmp_path: Path) -> None:
     asked = len(ci.provider.asked)
     ferry = ci.job(tmp_path / "home", FERRY_REGISTRY="models.acme.example")
