@@ -27,6 +27,8 @@ _ASCII = {"✓": "ok", "✗": "x", "…": "...", "→": "->", "─": "-"}
 _GAP = "  "  # between two columns of a table
 _NARROWEST = 20  # characters that the first of them keeps in any terminal
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+# What Markdown takes for more than text, as in GitHub's pages: there a bare URL is a link too.
+_MARKUP = re.compile(r"[\\|\[\]`*~]|\b_|_\b|:(?=//)|(?<=www)\.", re.IGNORECASE)
 _AGES = ((86400 * 365, "year"), (86400 * 30, "month"), (86400 * 7, "week"), (86400, "day"), (3600, "hour"))
 
 
@@ -41,7 +43,7 @@ def visible(text: str) -> str:
 
 def markdown_cell(text: str) -> str:
     """`text`, some of which a peer wrote, so that it is no link, picture, code or markup."""
-    return re.sub(r"([\\|\[\]`*])", r"\\\1", visible(text)).replace("<", "&lt;")
+    return _MARKUP.sub(r"\\\g<0>", visible(text)).replace("<", "&lt;")
 
 
 def shortened(text: str, length: int, sign: str) -> str:

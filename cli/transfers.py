@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +20,7 @@ from cli.progress import Watcher
 from cli.render import complain, size, visible
 from cli.reports import document, others, plan, summary, total
 from registry.contracts import Destination, Target
-from registry.errors import RegistryError, StorageError, exit_code
+from registry.errors import RegistryError, Side, StorageError, exit_code
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
@@ -178,7 +179,7 @@ class Copies:
                 from registry.transfer.one_pair import Copying  # only a mirror does
 
                 return document(Copying(self.engine).report(planned.pair))
-            before = {name: destination.current(name) for name in planned.also}
+            before = self._before(planned)
             report = copy(
                 source,
                 destination,
@@ -192,6 +193,15 @@ class Copies:
             return document(report) | others(report.manifest, before)
         finally:
             self._watcher.close()
+
+    def _before(self, planned: PlannedCopy) -> dict[Name, Digest | None]:
+        """What the further tags stand for, asked with patience."""
+        patience: Patience = self.engine.patience(planned.name, planned.to)
+        ask = planned.destination.current
+        try:
+            return {name: patience.retry(partial(ask, name), Side.DESTINATION) for name in planned.also}
+        finally:
+            self.engine.over(patience)
 
 
 def engine(invocation: Invocation, watcher: Watcher, opened: Registries, at_once: int = 1) -> Engine:

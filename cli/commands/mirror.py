@@ -70,6 +70,7 @@ def mirror(
         raise InvalidError("--summary is of a mirror that ends; --watch says one line a round")
     selection = _selection(tags, exclude, newest)
     wanted = _wanted(source, destination, file, selection, _mode(referrers))
+    files.check_summary(summary, json=invocation.settings.json)
     many = bool(file or selection or watch or delete_extraneous or summary)
     if not many and not _is_namespace(wanted.entries[0].source):
         return _one(invocation, wanted.entries[0])

@@ -72,6 +72,7 @@ def push(
     """
     if private and public:
         raise InvalidError("it is --private or --public", hint="leave one of them away; nothing was sent")
+    files.check_summary(summary, json=invocation.settings.json)
     visibility = "private" if private else "public" if public else ""
     options = PushOptions(visibility, also, if_absent)
     pairs = _pairs(invocation, names, place)

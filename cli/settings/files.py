@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -184,8 +187,27 @@ def read(path: Path, what: str) -> bytes | None:
     return raw
 
 
+def check_summary(path: str | None, *, json: bool) -> None:
+    """InvalidError where a run's one JSON document and its summary would be mixed on standard output."""
+    if not path or not json:
+        return
+    try:
+        there, out = Path(path).stat(), os.fstat(sys.stdout.fileno())
+    except (OSError, ValueError):  # a file that is not there yet; an output that is no file
+        return
+    if os.path.samestat(there, out) and (sys.stdout.isatty() or not stat.S_ISCHR(out.st_mode)):
+        raise InvalidError(
+            f"--summary {path} is standard output, where the JSON document goes", hint="name another file"
+        )
+
+
 def write_summary(path: Path, text: str) -> None:
-    """Add `text` to a file for people, as CI jobs collect them ($GITHUB_STEP_SUMMARY). StorageError."""
+    """Add `text` to a file for people, as CI jobs collect them ($GITHUB_STEP_SUMMARY). StorageError.
+
+    It may be standard output: behind what was said there.
+    """
+    with contextlib.suppress(OSError):  # told at the end of the run
+        sys.stdout.flush()
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)

@@ -156,10 +156,10 @@ def test_a_round_that_only_looks_says_in_json_what_would_move() -> None:
 
 
 def test_what_a_peer_says_is_no_markup_in_the_summary() -> None:
-    said = "c.example said | ![x](https://spy.example/x.png) <img> `code` \x1b[2J\nmore"
+    said = "c.example said | ![x](https://spy.example/x.png) <img> `code` WWW.a.b ~~a_b~~ _c_ \x1b[2J\nmore"
     lost = Result("c.example/y:1", "b.example/y:1", Outcome.FAILED, error=TransientError(said))
 
     (row,) = [line for line in markdown(Round([lost], 1.0)).splitlines() if "c.example" in line]
 
-    assert r"said \| !\[x\](https://spy.example/x.png) &lt;img> \`code\`" in row
+    assert r"said \| !\[x\](https\://spy.example/x.png) &lt;img> \`code\` WWW\.a.b \~\~a_b\~\~ \_c\_ " in row
     assert "\x1b" not in row

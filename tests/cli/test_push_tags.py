@@ -10,6 +10,7 @@ from house import House
 from peers import Registry
 from person import Done, Ferry
 from shelf import put_model
+from spy import Spy, reply
 
 from registry.model.digests import Digest
 
@@ -135,6 +136,32 @@ def test_a_summary_says_each_tag_and_each_failure_where_a_job_collects_them(
     assert f"| {to}/never:latest | failed |" in summary.read_text()
     done = ferry(*words, "--summary", ferry.home)
     assert done.code == 8 and "writing the summary" in done.err and "tag unchanged" in done.out
+
+
+def test_a_summary_on_standard_output_follows_what_is_said_there_and_is_in_no_document(
+    docker_registry: Registry, ferry: Ferry
+) -> None:
+    name = f"{docker_registry.host}/acme/aloud:1"
+    put_model(ferry.models, f"{docker_registry.host}/acme/aloud/1")
+    words = ("push", name, "--summary", "/dev/stdout")
+    done = ferry(*words, "--format", "json")
+    assert done.code == 2 and "/dev/stdout is standard output" in done.json["error"]["message"]
+    told, heading, table = ferry(*words).well().out.partition("### ferry push\n")
+    assert told.startswith(name) and "tag created" in told
+    assert heading and f"| {name} | created |" in table
+    assert ferry("push", name, "--summary", "/dev/null", "--format", "json").well().json["tag"] == "unchanged"
+    mirrored = ("mirror", name, f"{name}.1", "--summary", "/dev/stdout", "--format", "json")
+    assert "/dev/stdout is standard output" in ferry(*mirrored).json["error"]["message"]
+
+
+def test_what_further_tags_stand_for_is_asked_with_patience(ferry: Ferry) -> None:
+    with Spy((reply(503), reply(403))) as spy:
+        put_model(ferry.models, f"{spy.netloc}/acme/tiny/1")
+        words = ("push", f"{spy.netloc}/acme/tiny:1", "--also", "latest", "--jobs", "1")
+        done = ferry(*words, FERRY_FIRST_PAUSE="0.01")
+    assert done.code == 4
+    assert "503; trying again in" in done.err
+    assert [seen.target.rpartition("/")[2] for seen in spy.seen[:3]] == ["latest", "latest", "1"]
 
 
 def told_by(_done: Done, summary: Path) -> str:
