@@ -7,23 +7,21 @@ more, and then for the tag itself. What was moved since the plan was made stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
 
 from cli.mirror_names import Mirrored
 from cli.options import Invocation
+from cli.remote_removal import digests_of, needed_by
 from cli.render import visible
 from registry.errors import InvalidError, NotFoundError, ProtocolError, RegistryError
 from registry.model.digests import Digest
-from registry.model.names import Name
 from registry.model.selection import attached_to
-from registry.targets.remote import Remote
 from registry.transfer.pairs import Outcome, Result
 
 _SHOWN = 20  # tags of one repository
-_DEEPEST = 4  # indexes in indexes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ def find(place: Mirrored, results: Sequence[Result]) -> Extraneous | None:
         return None
     if not there or not (tags := _after_a_second_look(place, there)):
         return None
-    digests = _digests(place.remote, place.name, tags)
+    digests = digests_of(place.remote, place.name, tags)
     return Extraneous(place, digests) if digests else None
 
 
@@ -78,7 +76,7 @@ def _after_a_second_look(place: Mirrored, tags: Sequence[str]) -> list[str]:
         if not chosen:
             return []
         left = [tag for tag in left if tag not in chosen]
-        left_out = _digests(remote, repository, (tag for tag in left if tag not in said))
+        left_out = digests_of(remote, repository, (tag for tag in left if tag not in said))
         if left_out:
             raise ProtocolError(
                 f"{repository.host} has {', '.join([*left_out][:3])} of {repository.repository}, which its "
@@ -86,17 +84,6 @@ def _after_a_second_look(place: Mirrored, tags: Sequence[str]) -> list[str]:
                 host=repository.host,
             )
     return left
-
-
-def _digests(remote: Remote, name: Name, tags: Iterable[str]) -> dict[str, Digest]:
-    """What each of `tags` stands for, of those that are there."""
-    found: dict[str, Digest] = {}
-    for tag in tags:
-        try:
-            found[tag] = remote.digest(name.with_reference(tag))
-        except NotFoundError:
-            continue
-    return found
 
 
 def agreed(invocation: Invocation, found: Sequence[Extraneous]) -> bool:
@@ -117,11 +104,11 @@ def agreed(invocation: Invocation, found: Sequence[Extraneous]) -> bool:
 def delete(found: Sequence[Extraneous], done: Callable[[str, RegistryError | None], None]) -> None:
     """Take them away; `done` is told of each, with what kept it if something did."""
     for each in found:
-        needed: dict[Digest, str] = {}
+        needs: dict[Digest, str] = {}
         for tag, digest in each.tags.items():
             error = None
             try:
-                _delete(each, tag, digest, needed)
+                _delete(each, tag, digest, needs)
             except NotFoundError:  # it went with another tag, or by another hand
                 pass
             except RegistryError as kept:
@@ -129,40 +116,25 @@ def delete(found: Sequence[Extraneous], done: Callable[[str, RegistryError | Non
             done(f"{each.place.where}:{tag}", error)
 
 
-def _delete(each: Extraneous, tag: str, digest: Digest, needed: dict[Digest, str]) -> None:
+def _delete(each: Extraneous, tag: str, digest: Digest, needs: dict[Digest, str]) -> None:
     """The tag alone; where only manifests can be deleted, one that nothing needs which stays.
 
-    `needed` is filled the first time that matters.
+    `needs` is filled the first time that matters.
     """
     remote, name = each.place.remote, each.place.name.with_reference(tag)
     if remote.digest(name) != digest:
         raise InvalidError(f"{each.place.where}:{tag} was moved meanwhile, and stays", host=name.host)
     if remote.untag(name):
         return
-    if not needed:
-        needed.update(_needed(each))
-    if digest in needed:
-        raise InvalidError(f"{name.host} deletes whole manifests only, and {needed[digest]} needs this one")
+    if not needs:
+        needs.update(_needed(each))
+    if digest in needs:
+        raise InvalidError(f"{name.host} deletes whole manifests only, and {needs[digest]} needs this one")
     remote.untag(name.with_reference(digest))
 
 
 def _needed(each: Extraneous) -> dict[Digest, str]:
-    """The manifests of the tags that stay, and those in their indexes; each with one of these tags."""
-    remote, name = each.place.remote, each.place.name
-    needed: dict[Digest, str] = {}
-
-    def keep(reference: Digest | str, tag: str, depth: int) -> None:
-        if depth > _DEEPEST or reference in needed:
-            return
-        try:
-            manifest = remote.resolve(name.with_reference(reference))
-        except NotFoundError:
-            return
-        needed.setdefault(manifest.digest, tag)
-        for child in manifest.children:
-            keep(child.digest, tag, depth + 1)
-
-    for tag in remote.tags(name):
-        if tag not in each.tags:
-            keep(tag, tag, 0)
-    return needed
+    """What the tags that stay need, also those that must be there and that the list leaves out."""
+    place = each.place
+    staying = {*place.remote.tags(place.name), *place.expected}.difference(each.tags)
+    return needed_by(place.remote, place.name, sorted(staying))

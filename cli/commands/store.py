@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,13 +12,9 @@ from cli.batch import Document, each
 from cli.options import NETWORK, REMOTE, STORE, Invocation, command
 from cli.render import date, size, visible
 from registry.errors import InvalidError, NotFoundError, Reason
-from registry.model.digests import Digest
 from registry.model.names import Name, is_pattern, matches
 from registry.targets.store import Store
 from registry.targets.sweep import Pruned, Waiting
-
-if TYPE_CHECKING:
-    from registry.targets.remote import Remote
 
 
 @command(*STORE, *NETWORK)
@@ -81,7 +76,9 @@ def rm(invocation: Invocation, names: tuple[str, ...], remote: bool) -> int:
             raise InvalidError(
                 f"{what}: that is for the local store", hint="ferry tags NAME lists a registry's"
             )
-        return _remove_at_registry(invocation, [naming.parse(invocation, name) for name in names])
+        from cli import remote_removal
+
+        return remote_removal.remove(invocation, [naming.parse(invocation, name) for name in names])
     with sources.store(invocation) as store:
         models = [model for name in names for model in _meant(invocation, store, name)]
         models = list(dict.fromkeys(models))
@@ -190,52 +187,3 @@ def _remove(store: Store, name: Name) -> tuple[Document, str]:
     freed = store.remove(name)
     told = f"removed {name}, {size(freed) if freed else 'nothing'} freed"
     return {"name": str(name), "digest": str(digest), "freed": freed}, visible(told)
-
-
-def _remove_at_registry(invocation: Invocation, models: list[Name]) -> int:
-    """The tag alone; where a registry deletes by digest only, every tag that goes with it is named first."""
-    with sources.connections(invocation) as opened:
-
-        def remove(name: Name) -> tuple[Document, str]:
-            registry = opened.remote(name)
-            digest = registry.digest(name)
-            if name.digest is None:
-                _ask(invocation, f"{name} is {digest.short} at the registry")
-                if registry.untag(name):
-                    return _removed(name, digest, [name.tag])
-            tags = _tags_of(registry, name, digest)
-            others = [tag for tag in tags if name.digest is not None or tag != name.tag]
-            if others or name.digest is not None:
-                told = f"{name.host} deletes by digest: {', '.join(others) or 'no tag'} goes with {name}"
-                _ask(invocation, told, say=bool(others))
-            registry.untag(name.with_reference(digest))
-            return _removed(name, digest, tags)
-
-        return each(invocation, models, remove)
-
-
-def _tags_of(registry: Remote, name: Name, digest: Digest) -> list[str]:
-    """The tags of a repository that stand for one manifest."""
-    said = registry.publications(name)
-    return [
-        tag
-        for tag, entry in said.items()
-        if (entry.digest if entry else registry.current(name.with_reference(tag))) == digest
-    ]
-
-
-def _removed(name: Name, digest: Digest, tags: list[str]) -> tuple[Document, str]:
-    alone = name.digest is None and tags == [name.tag]
-    told = f"removed {name}" if alone else f"removed {name} with its tags: {', '.join(tags) or 'none'}"
-    return {"name": str(name), "digest": str(digest), "tags": tags}, visible(told)
-
-
-def _ask(invocation: Invocation, what: str, *, say: bool = False) -> None:
-    """Go on only with --yes (then `what` is told, with `say`) or an answer; InvalidError without either."""
-    told = visible(what)
-    if invocation.settings.on("yes"):
-        if say:
-            invocation.terminal.note(f"ferry: {told}")
-        return
-    if not invocation.terminal.interactive or not click.confirm(f"{told}. Remove?", err=True):
-        raise InvalidError(f"{told}; nothing was removed", hint="say --yes to remove it")

@@ -86,10 +86,17 @@ class Peer:
         return _Bounded(response, length, doing, self.host)
 
     def pages(self, path: str, doing: str, access: Access | None) -> Iterator[Mapping[str, object]]:
-        """The JSON objects of a paged list, each page asked for as it is needed (`Link`, RFC 8288)."""
+        """The JSON objects of a paged list, each page asked for as it is needed (`Link`, RFC 8288).
+
+        ProtocolError for a list without end, and for errors that come with 200 instead of a page.
+        """
+        asked: set[int] = set()  # hashes: a link may be long
         for _ in range(_PAGES):
+            asked.add(hash(path))
             response = self.ask("GET", path, doing, ok=(200,), access=access)
             page = self._object(self.read(response, PAGE_BYTES, doing), doing)
+            if page.get("errors"):
+                raise ProtocolError(f"{doing}: {self.host} sent errors with 200, and no list", host=self.host)
             yield page
             target = links.following(response.headers.all("Link"))
             if not target:
@@ -97,6 +104,8 @@ class Peer:
             following = Request("GET", self.locate(target, f"{self.origin}{path}", doing)).target
             if following == path:
                 return
+            if hash(following) in asked:
+                break
             path = following
         raise ProtocolError(f"{doing}: {self.host} sends a list without end", host=self.host)
 

@@ -146,6 +146,33 @@ def test_a_registry_that_says_nothing_is_asked_for_one_page_only() -> None:
     assert registry.count("GET") == 1
 
 
+def test_a_list_that_comes_back_to_a_page_ends_at_once() -> None:
+    asked = []
+
+    def two_pages(request: Request) -> Response:
+        asked.append(request.target)
+        other = "b" if "last=a" in request.target else "a"
+        link = f'</v2/acme/tiny/tags/list?last={other}>; rel="next"'
+        return answer(200, b'{"name":"acme/tiny","tags":["v1"]}', Link=link)
+
+    with pytest.raises(ProtocolError, match="without end"):
+        Remote(Peer(two_pages, ORIGIN)).tags(NAME)
+    assert len(asked) == 3
+
+
+def test_errors_that_come_with_200_are_no_empty_page() -> None:
+    """A list that ends there lacked the rest of the tags, and nobody was told."""
+    pages = [
+        answer(
+            200, b'{"name":"acme/tiny","tags":["v1"]}', Link='</v2/acme/tiny/tags/list?last=v1>; rel="next"'
+        ),
+        answer(200, b'{"errors":[{"code":"UNAVAILABLE","message":"later"}]}'),
+    ]
+
+    with pytest.raises(ProtocolError, match="errors with 200"):
+        remote(*pages).tags(NAME)
+
+
 def test_a_web_page_is_called_one() -> None:
     page = answer(200, b"<!DOCTYPE html><title>Sign in</title>", Content_Type="text/html")
 

@@ -110,6 +110,19 @@ def test_a_manifest_that_an_index_needs_which_stays_is_not_deleted(between: Pair
     assert between.destination.remote.resolve(between.destination.name("acme/tiny:v0")) == child
 
 
+def test_what_the_destinations_list_leaves_out_is_needed_all_the_same(between: Pairing) -> None:
+    """A tag that was mirrored a moment ago, of the manifest of one that is to go, and a list that is cut."""
+    put(between.destination.remote, between.destination.name("acme/tiny:same"), Model.random(3, KiB))
+    cut = Response(200, Headers({}), b'{"name":"acme/tiny","tags":["v0","v1","v2","v3"]}')
+    between.destination.wrong = lambda request: (
+        cut if "/tags/list" in request.path else only_manifests(request)
+    )
+
+    told = deleted(mirrored(between, *TAGS, "same"))
+
+    assert "same needs this one" in str(told["v0"])
+
+
 def test_a_tag_that_stands_for_nothing_keeps_no_other_from_being_deleted(between: Pairing) -> None:
     """It was told that they were deleted, and none was."""
 

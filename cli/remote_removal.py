@@ -1,0 +1,115 @@
+"""Removal at a registry: the tag alone, or, where it deletes by digest only, a manifest that nothing needs.
+
+A list of tags may be wrong: before a manifest goes, every tag that it names is asked for, and all of them are
+told. Nothing goes while one of them cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+import click
+
+from cli import sources
+from cli.batch import Document, each
+from cli.options import Invocation
+from cli.render import visible
+from registry.errors import InvalidError, NotFoundError, ProtocolError
+from registry.model.digests import Digest
+from registry.model.names import Name
+from registry.targets.remote import Remote
+
+_DEEPEST = 4  # indexes in indexes
+
+
+def remove(invocation: Invocation, models: Sequence[Name]) -> int:
+    """The tag alone; where a registry deletes by digest only, every tag that goes with it is named first."""
+    with sources.connections(invocation) as opened:
+        ask = partial(_ask, invocation)
+        return each(invocation, models, lambda name: removed(opened.remote(name), name, ask))
+
+
+def digests_of(remote: Remote, name: Name, tags: Iterable[str]) -> dict[str, Digest]:
+    """What each of `tags` stands for, of those that are there. RegistryError if that of one is not told."""
+    found: dict[str, Digest] = {}
+    for tag in tags:
+        try:
+            found[tag] = remote.digest(name.with_reference(tag))
+        except NotFoundError:
+            continue
+    return found
+
+
+def needed_by(remote: Remote, name: Name, tags: Iterable[str]) -> dict[Digest, str]:
+    """The manifests of `tags`, and those in their indexes; each with a tag that needs it. RegistryError."""
+    found: dict[Digest, str] = {}
+
+    def keep(reference: Digest | str, tag: str, depth: int) -> None:
+        if depth > _DEEPEST or reference in found:
+            return
+        try:
+            manifest = remote.resolve(name.with_reference(reference))
+        except NotFoundError:
+            return
+        found.setdefault(manifest.digest, tag)
+        for child in manifest.children:
+            keep(child.digest, tag, depth + 1)
+
+    for tag in tags:
+        keep(tag, tag, 0)
+    return found
+
+
+def removed(registry: Remote, name: Name, ask: Callable[..., None]) -> tuple[Document, str]:
+    """Remove one, after what `ask` raises nothing for; what is told of it. RegistryError."""
+    digest = registry.digest(name)
+    if name.digest is None:
+        ask(f"{name} is {digest.short} at the registry")
+        if registry.digest(name) != digest:
+            raise InvalidError(f"{name} was moved meanwhile; nothing was removed", host=name.host)
+        if registry.untag(name):
+            return _told(name, digest, [name.tag])
+    tags = tags_that_go(registry, name, digest)
+    others = [tag for tag in tags if name.digest is not None or tag != name.tag]
+    if others or name.digest is not None:
+        told = f"{name.host} deletes by digest: {', '.join(others) or 'no tag'} goes with {name}"
+        ask(told, say=bool(others))
+    registry.untag(name.with_reference(digest))
+    return _told(name, digest, tags)
+
+
+def tags_that_go(registry: Remote, name: Name, digest: Digest) -> list[str]:
+    """The tags that go with a manifest. InvalidError if an index that stays needs it."""
+    listed = list(registry.tags(name))
+    if name.digest is None and name.tag not in listed:
+        raise ProtocolError(
+            f"{name.host} leaves {name.tag} out of its list of tags, so that others may be missing too; "
+            "nothing was removed",
+            host=name.host,
+        )
+    there = digests_of(registry, name, listed)
+    staying = needed_by(registry, name, (tag for tag, each in there.items() if each != digest))
+    if digest in staying:
+        raise InvalidError(
+            f"{name.host} deletes whole manifests only, and {staying[digest]} needs that of {name}",
+            host=name.host,
+        )
+    return [tag for tag, each in there.items() if each == digest]
+
+
+def _told(name: Name, digest: Digest, tags: list[str]) -> tuple[Document, str]:
+    alone = name.digest is None and tags == [name.tag]
+    told = f"removed {name}" if alone else f"removed {name} with its tags: {', '.join(tags) or 'none'}"
+    return {"name": str(name), "digest": str(digest), "tags": tags}, visible(told)
+
+
+def _ask(invocation: Invocation, what: str, *, say: bool = False) -> None:
+    """Go on only with --yes (then `what` is told, with `say`) or an answer; InvalidError without either."""
+    told = visible(what)
+    if invocation.settings.on("yes"):
+        if say:
+            invocation.terminal.note(f"ferry: {told}")
+        return
+    if not invocation.terminal.interactive or not click.confirm(f"{told}. Remove?", err=True):
+        raise InvalidError(f"{told}; nothing was removed", hint="say --yes to remove it")

@@ -1,0 +1,81 @@
+"""What goes with a manifest at a registry that deletes by digest only: wrong lists, indexes that need it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from goods import KiB, Model, put
+from mirror_kit import Registry
+
+from cli.remote_removal import removed, tags_that_go
+from registry.errors import InvalidError, ProtocolError, RegistryError
+from registry.model.manifests import OCI_INDEX, Manifest
+from registry.wire.faults import fault
+from registry.wire.headers import Headers
+from registry.wire.messages import Request, Response
+
+MODEL = Model.random(1, KiB)
+DIGEST = MODEL.manifest.digest
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """A repository with two tags of one manifest, and another tag."""
+    made = Registry("models.example")
+    for tag, model in {"v1": MODEL, "same": MODEL, "v2": Model.random(2, KiB)}.items():
+        put(made.remote, made.name(f"acme/tiny:{tag}"), model)
+    return made
+
+
+def going(registry: Registry) -> list[str]:
+    return tags_that_go(registry.remote, registry.name("acme/tiny:v1"), DIGEST)
+
+
+def test_every_tag_of_the_manifest_goes(registry: Registry) -> None:
+    assert going(registry) == ["same", "v1"]
+
+
+def test_nothing_goes_by_a_list_that_leaves_out_the_tag_itself(registry: Registry) -> None:
+    cut = Response(200, Headers({}), b'{"name":"acme/tiny","tags":["v2"]}')
+    registry.wrong = lambda request: cut if "/tags/list" in request.path else None
+
+    with pytest.raises(ProtocolError, match="leaves v1 out"):
+        going(registry)
+
+
+@pytest.mark.parametrize("code", ["DENIED", "UNKNOWN"])
+def test_nothing_goes_while_one_tag_is_not_told(registry: Registry, code: str) -> None:
+    """It was taken for a tag of another manifest, and went without having been named."""
+
+    def silent(request: Request) -> Response | None:
+        return fault(code, "not now") if request.path.endswith("/manifests/same") else None
+
+    registry.wrong = silent
+
+    with pytest.raises(RegistryError):
+        going(registry)
+
+
+def test_a_manifest_that_an_index_needs_stays(registry: Registry) -> None:
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [MODEL.manifest.descriptor().as_json()],
+    }
+    index = Manifest.parse(json.dumps(document).encode())
+    registry.remote.publish(registry.name("acme/tiny:all"), index)
+
+    with pytest.raises(InvalidError, match="all needs that of"):
+        going(registry)
+
+
+def test_what_was_moved_while_somebody_was_asked_stays(registry: Registry) -> None:
+    name, newer = registry.name("acme/tiny:v1"), Model.random(9, KiB)
+
+    def ask(_what: str) -> None:
+        put(registry.remote, name, newer)
+
+    with pytest.raises(InvalidError, match="moved meanwhile"):
+        removed(registry.remote, name, ask)
+    assert registry.remote.digest(name) == newer.manifest.digest
