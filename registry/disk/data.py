@@ -116,6 +116,11 @@ class DataFile:
         with self._using("looking at") as handle:
             return Status.of(os.fstat(handle))
 
+    def has_other_names(self) -> bool:
+        """Whether it has more than one name: what is written here is read by the others too."""
+        with self._using("looking at") as handle:
+            return os.fstat(handle).st_nlink > 1
+
     def is_at(self, path: Path) -> bool:
         """Whether `path` is a name of this very file still."""
         mine = self.status()

@@ -70,9 +70,12 @@ class Blobs:
         """The same of an upload that nobody goes on with if its server is killed: it is none from now on."""
         files.move(upload, self._path(digest))
 
-    def move_out(self, digest: Digest, upload: Path) -> None:
-        """Give the file of a blob its upload's name too, as it was before `move_in`."""
-        also_name(self._path(digest), upload, upload.with_name(f"{upload.name}.named"))
+    def copy_out(self, digest: Digest, upload: Path, size: int) -> None:
+        """Give an upload that was moved in its `size` bytes again, in a file of its own: few, and nobody else
+        may lose the blob by what becomes of it.
+        """
+        data = b"".join(files.read_span(FileSpan(self._path(digest), 0, size)))
+        files.write_atomic(upload, data, scratch=upload.parent, mode=0o600, durably=False)
 
     def throw_away(self, digest: Digest, now: float) -> int:
         """Into the trash, from now (Unix seconds) on; how many bytes that were."""

@@ -6,6 +6,7 @@ Bytes durable, then the transaction, then the answer: with the transaction's end
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -185,7 +186,8 @@ class DiskDepot:
         try:
             self.catalogue.hold(repository, digest, size)
         except RegistryError:
-            self.blobs.move_out(digest, path)
+            with contextlib.suppress(RegistryError):  # then the upload begins anew
+                self.blobs.copy_out(digest, path, size)
             raise
         if self.begun.pop(session, None) is None:  # it was written down meanwhile
             self.catalogue.end_upload(session)

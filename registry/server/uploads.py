@@ -1,11 +1,13 @@
 """Bytes on their way into a depot: appended in order, hashed while they come, proven before they count.
 
 An upload session has one owner, the newest request: a connection that died, or stands still, owns nothing.
+A file that is a blob too, because the transaction after its naming failed, is never changed by its upload.
 """
 
 from __future__ import annotations
 
 import contextlib
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ HASH_STEP = 64 * 1024 * 1024  # bytes that are hashed in one call: others wait n
 QUIET = 2.0  # seconds: what a broken line left behind is written by then, and a live one has moved
 KEPT_FROM = 1024 * 1024  # bytes that a server that is killed may lose of an upload that has just begun
 _READ = 1024 * 1024
+_BLOB_MODE = 0o644
 _MOST_HASHES = 1024  # hashes of interrupted uploads that are kept; one that is dropped is made again
 
 
@@ -142,7 +145,13 @@ class DiskUpload:
         self._keep = keep
         self._room = room
         self._received = 0 if empty else self._file.status().size
+        self._is_blob = not empty and self._has_a_blobs_name()
         self._ended = False
+
+    def _has_a_blobs_name(self) -> bool:
+        """A file that has a blob's mode, which it gets first. Another program may link what is unfinished."""
+        mode = stat.S_IMODE(self._file.status().mode)
+        return mode == _BLOB_MODE and self._file.has_other_names()
 
     @property
     def _file(self) -> DataFile:
@@ -164,27 +173,38 @@ class DiskUpload:
             raise InvalidError(f"byte {offset} does not follow the {self._received} that are here")
         with self._ownership.used():
             if offset < self._received:
-                self._file.truncate(offset)
+                if not self._is_blob:
+                    self._file.truncate(offset)
                 self._received = offset
                 if offset < self._ownership.running.upto:
                     self._ownership.running = Running()
 
     def write(self, data: bytes) -> None:
-        """Append. StorageError when the disk is full or broken; the file then ends where it did before."""
+        """Append. StorageError when the disk is full or broken; the file then ends where it did before.
+
+        InvalidError for other bytes than those that are a blob already: other repositories may hold it.
+        """
         self._room()
         with self._ownership.used():
             if self._received <= KEPT_FROM < self._received + len(data):
                 self._keep()
-            try:
-                self._file.write(data, self._received)
-            except BaseException:
-                self._file.truncate(self._received)
-                raise
+            self._put(data)
             running = self._ownership.running
             if running.upto == self._received:
                 running.hasher.update(data)
                 running.upto += len(data)
             self._received += len(data)
+
+    def _put(self, data: bytes) -> None:
+        if self._is_blob:
+            if self._file.read(len(data), self._received) != data:
+                raise InvalidError("what this upload brought is a blob already: begin another upload")
+            return
+        try:
+            self._file.write(data, self._received)
+        except BaseException:
+            self._file.truncate(self._received)
+            raise
 
     def is_hashed(self, digest: Digest) -> bool:
         """Whether all of the bytes were hashed as they came, for a digest of this kind."""
@@ -212,7 +232,9 @@ class DiskUpload:
             if running.upto != self._received or not digest.matches(running.hasher):
                 self.cancel()
                 raise CorruptError(f"the {self._received} bytes that arrived are not {digest}")
-            self._file.set_mode(0o644)
+            if self._is_blob and self._file.status().size != self._received:
+                raise InvalidError("what this upload brought is a longer blob already: begin another upload")
+            self._file.set_mode(_BLOB_MODE)
             self._file.sync()
             self._name(digest, self._received)
             self._ended = True

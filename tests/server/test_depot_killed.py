@@ -5,6 +5,7 @@ Nor has one that is killed while bytes arrive, but for the first mebibyte.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from depots import Turned, on_disk
 
 from registry.disk import system as calls
 from registry.disk.files import read_span
-from registry.errors import NotFoundError
+from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.model.digests import Digest
 from registry.model.spans import FileSpan, Span
 from registry.server import depot as depots_on_disk
+from registry.server.catalogue import Catalogue
 from registry.server.depot import DiskDepot
 from registry.server.uploads import KEPT_FROM, QUIET, Owners
 
@@ -248,3 +250,83 @@ def commit_of(depot: DiskDepot, session: str) -> None:
     upload.write(WEIGHTS)
     upload.commit(DIGEST)
     upload.close()
+
+
+# --- an upload whose file is a blob already -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("system", [calls.System(), Single()], ids=["links", "one name a file"])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_what_is_sent_after_a_failed_transaction_changes_no_blob_that_others_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int, system: calls.System
+) -> None:
+    monkeypatch.setattr(calls, "system", system)
+    depot = on_disk(tmp_path)
+    commit(depot, bring(depot))
+
+    upload = depot.upload("acme/two", bring_in_vain(depot, monkeypatch, parts))
+    with contextlib.suppress(InvalidError):
+        upload.write(b"more")
+    upload.rewind(min(upload.received, 10))
+    with contextlib.suppress(InvalidError):
+        upload.write(bytes(len(WEIGHTS)))
+    upload.close()
+
+    assert held(depot) == WEIGHTS
+    depot.engine.dispose()
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_same_bytes_may_be_sent_again_after_a_failed_transaction_but_no_others_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    depot = on_disk(tmp_path)
+
+    upload = depot.upload("acme/two", bring_in_vain(depot, monkeypatch, parts))
+    assert upload.received == len(WEIGHTS)
+    upload.rewind(1000)
+    if parts > 1:
+        with pytest.raises(InvalidError, match="longer blob"):
+            upload.commit(Digest.of(WEIGHTS[:1000]))
+    upload.write(WEIGHTS[1000:])
+    upload.commit(DIGEST)
+    upload.close()
+
+    assert depot.blob("acme/two", DIGEST) is not None
+    assert files_of(tmp_path) == [DIGEST.hex]
+    depot.engine.dispose()
+
+
+def test_an_upload_that_a_backup_has_linked_goes_on(tmp_path: Path) -> None:
+    depot = on_disk(tmp_path)
+    upload = depot.begin("acme/tiny")
+    upload.write(WEIGHTS[:1000])
+    upload.close()
+    (tmp_path / "copy").hardlink_to(depot.upload_path(upload.id))  # as `cp -al` does
+
+    upload = depot.upload("acme/tiny", upload.id)
+    upload.write(WEIGHTS[1000:])
+    upload.commit(DIGEST)
+    upload.close()
+
+    assert held(depot) == WEIGHTS
+    depot.engine.dispose()
+
+
+def refused(*_asked: object) -> None:
+    raise StorageError("the database is locked")
+
+
+def bring_in_vain(depot: DiskDepot, monkeypatch: pytest.MonkeyPatch, parts: int) -> str:
+    """An upload of the weights to acme/two, by one request or more, that the database refused to name."""
+    upload = depot.begin("acme/two")
+    upload.write(WEIGHTS)
+    if parts > 1:
+        upload.close()
+        upload = depot.upload("acme/two", upload.id)
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalogue, "hold", refused)
+        with pytest.raises(StorageError):
+            upload.commit(DIGEST)
+    upload.close()
+    return upload.id
