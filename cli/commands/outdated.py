@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
@@ -15,6 +16,7 @@ from registry.connect import Registries
 from registry.errors import InvalidError, NotFoundError, exit_code
 from registry.model.standing import Standing
 from registry.targets.store import Store
+from registry.targets.unmoved import Unmoved
 from registry.transfer.retry import Stopped
 
 _QUIET = (Standing.CURRENT, Standing.ONLY_HERE, Standing.MADE_HERE, Standing.CLOUD)
@@ -83,7 +85,7 @@ def update(invocation: Invocation, names: tuple[str, ...], everything: bool) -> 
             if isinstance(row, Failed):
                 raise row.error
             if row.standing is Standing.OUTDATED:
-                return copies.made(row.name, lambda _: _planned(store, opened, row))
+                return copies.made(row.name, lambda _: planned_update(store, opened, row))
             return _left_alone(row, asked=bool(wanted))
 
         if everything and not invocation.terminal.json and not invocation.settings.on("verbose"):
@@ -94,11 +96,12 @@ def update(invocation: Invocation, names: tuple[str, ...], everything: bool) -> 
         return each(invocation, rows, act, listed=everything)
 
 
-def _planned(store: Store, opened: Registries, row: Compared) -> transfers.PlannedCopy:
-    """The copy that updates it, unless somebody changed it here since it was compared."""
+def planned_update(store: Store, opened: Registries, row: Compared) -> transfers.PlannedCopy:
+    """The copy that updates it, unless somebody changed it here since it was compared, or does meanwhile."""
     if store.current(row.name) != row.here:
         raise InvalidError(f"{row.name} was changed here just now", hint="run the same command again")
-    return transfers.pulled(opened, store, row.origin, row.name)
+    planned = transfers.pulled(opened, store, row.origin, row.name)
+    return replace(planned, destination=Unmoved(store, row.here))
 
 
 def _left_alone(row: Compared, *, asked: bool) -> tuple[Document, str]:

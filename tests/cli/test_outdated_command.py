@@ -12,6 +12,16 @@ from person import Ferry
 from shelf import LAYERS, put_model
 from spy import Spy, reply
 
+from cli.commands.outdated import planned_update
+from cli.standings import Compared
+from registry.auth.credentials import Credentials
+from registry.connect import HostSettings, Registries
+from registry.errors import InvalidError
+from registry.model.manifests import Manifest
+from registry.model.names import Name
+from registry.model.standing import Standing
+from registry.targets.store import Store
+
 Publish = Callable[[bytes], None]
 
 OLD, NEW = LAYERS["model"] * 60, LAYERS["model"] * 61
@@ -216,6 +226,34 @@ def test_what_stock_ollama_wrote_over_a_model_made_here_is_asked_for(ferry: Ferr
     ferry("cp", pulled, "127.0.0.1:1/acme/mine").well()
     put_model(ferry.models, "127.0.0.1:1/acme/mine/latest", weights=NEW)
     assert ferry("outdated", "127.0.0.1:1/acme/mine").code == 6
+
+
+@pytest.mark.parametrize("meanwhile", ["changed", "removed", "as it was"])
+def test_what_is_changed_here_while_an_update_is_on_its_way_is_left_alone(
+    tmp_path: Path, meanwhile: str
+) -> None:
+    """Hours may lie between the comparison and the last byte."""
+    name, raw = (
+        Name.parse("models.example/acme/tiny:1"),
+        put_model(tmp_path, "models.example/acme/tiny/1", OLD),
+    )
+    here, there = Manifest.parse(raw), Manifest.parse(put_model(tmp_path, "models.example/acme/newer/1", NEW))
+    store, row = Store(tmp_path), Compared(name, name, here.digest, there.digest, Standing.OUTDATED)
+    update = planned_update(store, Registries(lambda _: HostSettings(), Credentials()), row).destination
+    if meanwhile == "changed":
+        put_model(tmp_path, "models.example/acme/tiny/1", OLD + b"mine")
+    elif meanwhile == "removed":
+        store.remove(name)
+    before = store.current(name)
+
+    if meanwhile == "as it was":
+        update.publish(name, there)
+        update.publish(name, there)  # asked for once more, because the first answer was lost
+        assert store.current(name) == there.digest
+    else:
+        with pytest.raises(InvalidError, match="changed here meanwhile"):
+            update.publish(name, there)
+        assert store.current(name) == before
 
 
 def test_update_wants_names_or_all(ferry: Ferry) -> None:

@@ -1,0 +1,42 @@
+"""The store, for a copy that replaces a model only while it is what it was: others may change it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry.contracts import BusyElsewhere, Intake
+from registry.errors import InvalidError
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor, Manifest
+from registry.model.names import Name
+from registry.targets.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Unmoved:
+    """The store as a destination, where the name that is published stands for `was` until then."""
+
+    store: Store
+    was: Digest
+
+    def prepare(self, name: Name, manifest: Manifest) -> None:
+        """Mark its blobs as in use. StorageError where they do not fit."""
+        self.store.prepare(name, manifest)
+
+    def size(self, name: Name, blob: Descriptor) -> int | None:
+        """The blob's size if it is here and proven."""
+        return self.store.size(name, blob)
+
+    def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | BusyElsewhere | None:
+        """What takes a blob's bytes."""
+        return self.store.receive(name, blob, near)
+
+    def current(self, name: Name) -> Digest | None:
+        """What `name` stands for."""
+        return self.store.current(name)
+
+    def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
+        """Replace it. InvalidError if it was changed or removed meanwhile: what arrived stays for a pull."""
+        if self.store.current(name) not in (self.was, manifest.digest):
+            raise InvalidError(f"{name} was changed here meanwhile, and is left alone", name=str(name))
+        self.store.publish(name, manifest, was)
