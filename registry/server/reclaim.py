@@ -30,12 +30,11 @@ from registry.server.manifests import DAY, drop_manifest
 from registry.server.tables import (
     BLOBS,
     CHILDREN,
-    GRANTS,
     LINKS,
     MANIFESTS,
+    METADATA,
     NAMESPACES,
     PARTS,
-    PUBLIC,
     REPOSITORIES,
     TAGS,
     UPLOADS,
@@ -286,17 +285,9 @@ class Reclaim:
         return freed
 
     def _empty_places(self) -> None:
-        """Repositories that hold nothing, then namespaces that hold none and belong to nobody."""
-        holds = [
-            select(table.c.repository).where(table.c.repository == REPOSITORIES.c.id).exists()
-            for table in (LINKS, MANIFESTS, UPLOADS)
-        ]
-        self._drop(REPOSITORIES.c.id, table=REPOSITORIES, condition=~or_(*holds))
-        means = [
-            select(table.c.namespace).where(table.c.namespace == NAMESPACES.c.id).exists()
-            for table in (REPOSITORIES, GRANTS, PUBLIC)
-        ]
-        unused = and_(NAMESPACES.c.owner.is_(None), ~or_(*means))
+        """Repositories that hold nothing, then namespaces in which nothing is and that belong to nobody."""
+        self._drop(REPOSITORIES.c.id, table=REPOSITORIES, condition=~_referred_to(REPOSITORIES))
+        unused = and_(NAMESPACES.c.owner.is_(None), ~_referred_to(NAMESPACES))
         self._drop(NAMESPACES.c.id, table=NAMESPACES, condition=unused)
 
     # --- small transactions ------------------------------------------------------------------------
@@ -362,3 +353,10 @@ class Reclaim:
             quiet = latest[repository] + self.terms.grace
             ends.append(min(since + self.terms.pushed_to, quiet) + self.terms.trash)
         return replace(done, waiting=waiting, until=max(ends, default=None))
+
+
+def _referred_to(table: Table) -> ColumnElement[bool]:
+    """Whether any row of the database refers to one of `table`: also of a table that is added later."""
+    id = table.c.id
+    columns = [key.parent for each in METADATA.sorted_tables for key in each.foreign_keys if key.column is id]
+    return or_(*(select(column).where(column == id).exists() for column in columns))

@@ -15,9 +15,17 @@ from registry.errors import NotFoundError
 from registry.model.digests import Digest
 from registry.server import reclaim
 from registry.server.audit import entries
+from registry.server.immutable import ImmutableTags
+from registry.server.issuers import Issuer
 from registry.server.manifests import DAY
+from registry.server.organisations import Organisations
+from registry.server.principal import Right
+from registry.server.publishers import Publishers
 from registry.server.reclaim import Reclaim, Reclaimed, Terms
+from registry.server.services import Services
 from registry.server.tables import LINKS, REPOSITORIES
+
+GITHUB = "https://token.actions.githubusercontent.com"
 
 
 def test_a_manifest_without_a_tag_that_is_pushed_again_is_kept_as_if_it_were_new(yard: Yard) -> None:
@@ -281,6 +289,25 @@ def test_a_repository_that_holds_nothing_leaves_the_catalogue(yard: Yard) -> Non
     assert not yard.depot.exists("acme/tiny")
     put(yard.depot, ORPHAN)
     assert yard.depot.exists("acme/tiny")
+
+
+def test_a_namespace_in_which_nothing_is_published_yet_keeps_all_that_was_said_of_it(yard: Yard) -> None:
+    engine, clock, ids = yard.depot.engine, yard.depot.clock, yard.depot.new_id
+    organisations, services = Organisations(engine, clock), Services(engine, clock, ids)
+    immutable, publishers = ImmutableTags(engine, clock), Publishers(engine, clock, ids)
+    organisations.add("team")
+    services.add("jobs/ci", Right.WRITE)
+    immutable.add("later/model", "v*")
+    claims = {"repository": "acme/ml", "repository_owner_id": "65"}
+    publishers.add("soon/model", Issuer(GITHUB), claims, new_issuer=True)
+
+    yard.now += 90 * DAY
+    yard.collect()
+
+    assert [each.name for each in organisations.all()] == ["team"]
+    assert [each.name for each in services.listed()] == ["jobs/ci"]
+    assert [each.scope for each in immutable.listed()] == ["later/model"]
+    assert [each.repository for each in publishers.listed()] == ["soon/model"]
 
 
 # --- beside others ------------------------------------------------------------------------------------------
