@@ -81,7 +81,7 @@ def documents(done: Round) -> list[Document]:
 
 def show(terminal: Terminal, done: Round, *, verbose: bool) -> None:
     """The table of what changed or failed (of all, with `verbose`), and one line for the whole."""
-    shown = [result for result in _ordered(done.results) if verbose or result.outcome is not Outcome.PRESENT]
+    shown = [result for result in _ordered(done.results) if verbose or _is_news(result)]
     if shown:
         rows = [(result.destination, *_cells(result, done.dry_run)) for result in shown]
         terminal.table(("DESTINATION", "RESULT", "MOVES" if done.dry_run else "MOVED", ""), rows)
@@ -114,7 +114,7 @@ def counts(done: Round) -> dict[str, int]:
 def markdown(done: Round) -> str:
     """The same as a Markdown document, as CI jobs show it."""
     lines = ["### ferry mirror", "", line(done), ""]
-    shown = [result for result in _ordered(done.results) if result.outcome is not Outcome.PRESENT]
+    shown = [result for result in _ordered(done.results) if _is_news(result)]
     if shown:
         lines += ["| destination | result | bytes | |", "| --- | --- | --: | --- |"]
     for result in shown:
@@ -122,6 +122,11 @@ def markdown(done: Round) -> str:
         lines.append(f"| {markdown_cell(result.destination)} | {what} | {moved} | {markdown_cell(why)} |")
     lines += [f"- {markdown_cell(each)}: {_gone(done)}" for each in done.deleted]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _is_news(result: Result) -> bool:
+    """Whether it is not as it was: a signature may have come to a name that is the same."""
+    return result.outcome is not Outcome.PRESENT or bool(result.transferred or result.would_move)
 
 
 def _gone(done: Round) -> str:

@@ -110,14 +110,14 @@ class Mirror:
         work = self._work
         digest, was = work.compare(pair)
         if digest is not None and digest == was:
-            moved = work.same(pair, digest)
-            return Result(pair.at_source, pair.at_destination, Outcome.PRESENT, digest, was, moved)
-        with self._copying:
-            done = work.changed(pair, was)
+            outcome, done = Outcome.PRESENT, work.same(pair, digest)
+        else:
+            with self._copying:
+                outcome, done = Outcome.COPIED, work.changed(pair, was)
         return Result(
             pair.at_source,
             pair.at_destination,
-            Outcome.COPIED,
+            outcome,
             done.digest,
             was,
             done.transferred,

@@ -41,15 +41,18 @@ class NameTask(Protocol):
     def compare(self, pair: Pair) -> tuple[Digest | None, Digest | None]:
         """What it is at its source and at its destination; None where it is not, or that is not told."""
 
-    def same(self, pair: Pair, digest: Digest) -> int:
-        """Both ends agree; the bytes that moved all the same."""
+    def same(self, pair: Pair, digest: Digest) -> Done:
+        """Both ends agree; what refers to it may be new all the same."""
 
     def changed(self, pair: Pair, was: Digest | None) -> Done:
         """They do not."""
 
 
 class Looking:
-    """Compares both ends, and says what would move; a blob that several names share counts once."""
+    """Compares both ends, and says what would move; a blob that several names share counts once.
+
+    `_carried` and `_refer` say what is done with a manifest that refers to another: nothing here.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -65,19 +68,22 @@ class Looking:
             said = self._asked(pair, Side.SOURCE, lambda: pair.source.current(pair.name))
         return said, was
 
-    def same(self, pair: Pair, digest: Digest) -> int:
-        """Nothing."""
-        return 0
+    def same(self, pair: Pair, digest: Digest) -> Done:
+        """The sizes of what refers to it that the destination has not, where that is asked for."""
+        return Done(digest, would_move=self._new_referrers(pair, digest))
 
     def changed(self, pair: Pair, was: Digest | None) -> Done:
-        """The sizes of the blobs that the destination has not."""
+        """The sizes of the blobs that the destination has not, also of what refers to it."""
         manifest = self._resolved(pair, pair.name)
-        size = sum(
+        size = self._missing(pair, manifest) + self._all_referrers(pair, manifest)
+        return Done(manifest.digest, would_move=size)
+
+    def _missing(self, pair: Pair, manifest: Manifest) -> int:
+        return sum(
             blob.size
             for blob in self._blobs(pair, manifest, 0)
             if self._counts_first(pair, blob) and self._is_missing(pair, blob)
         )
-        return Done(manifest.digest, would_move=size)
 
     def _is_missing(self, pair: Pair, blob: Descriptor) -> bool:
         return self._asked(pair, Side.DESTINATION, lambda: pair.destination.size(pair.to, blob)) is None
@@ -111,50 +117,31 @@ class Looking:
         finally:
             self._engine.over(patience)
 
+    # --- what refers to it ---------------------------------------------------------------------------
 
-class Copying(Looking):
-    """Copies what differs, and what refers to it."""
+    def _new_referrers(self, pair: Pair, digest: Digest) -> int:
+        """Bring what refers to a name that is the same at both ends; the bytes of it.
 
-    def same(self, pair: Pair, digest: Digest) -> int:
-        """What refers to it, where that always goes along, or a tag of the source's list says that something
-        does: only then it is asked for.
+        It is asked for where that always goes along, or a tag of the source's list says that something does.
         """
         attached = _attached(pair, digest)
         if pair.referrers is Referrers.ALWAYS:
-            return self._referring(pair, digest, 0, set())
+            return self._all_referrers(pair, self._resolved(pair, pair.name.with_reference(digest)))
         if pair.referrers is Referrers.NEVER or not attached:
             return 0
         if attached_to(attached[0]) == attached[0] and self._lacks_referrers(pair, digest):
             return self._referring(pair, digest, 0, set())
         return sum(self._carried(pair, tag) for tag in attached if attached_to(tag) != tag)
 
-    def changed(self, pair: Pair, was: Digest | None) -> Done:
-        """First what refers to it, then the name, so that the next run sees one that broke."""
-        manifest = self._resolved(pair, pair.name)
-        moved = self.bring_referrers(pair, manifest)
-        new = was is None and not pair.listed  # `compare` has just asked
-        report = self._copied(pair, pair.name, pair.to, manifest, new=new)
-        return Done(manifest.digest, moved + report.transferred)
-
-    def report(self, pair: Pair) -> Report:
-        """Copy one name, whatever is there; what refers to it goes along where the name changes."""
-        manifest = self._resolved(pair, pair.name)
-        was = self._asked(pair, Side.DESTINATION, lambda: pair.destination.current(pair.to))
-        if was != manifest.digest or self._lacks_referrers(pair, manifest.digest):
-            self.bring_referrers(pair, manifest)
-        return self._copied(pair, pair.name, pair.to, manifest)
-
-    def bring_referrers(self, pair: Pair, manifest: Manifest) -> int:
-        """Copy what refers to a manifest, and to its children; the bytes that moved."""
+    def _all_referrers(self, pair: Pair, manifest: Manifest) -> int:
+        """Bring what refers to a manifest, and to its children; the bytes of it."""
         if pair.referrers is Referrers.NEVER:
             return 0
-        children = manifest.children if manifest.kind is Kind.INDEX else ()
-        digests = (manifest.digest, *(child.digest for child in children))
         known: set[Digest] = set()
-        return sum(self._referring(pair, digest, 0, known) for digest in digests)
+        return sum(self._referring(pair, digest, 0, known) for digest in _with_children(manifest))
 
     def _referring(self, pair: Pair, digest: Digest, depth: int, known: set[Digest]) -> int:
-        """Copy what refers to a manifest, and what refers to that; the bytes moved.
+        """Bring what refers to a manifest, and what refers to that; the bytes of it.
 
         `known` are the manifests that were asked about for this name: what a source says may go in a circle.
         """
@@ -182,7 +169,7 @@ class Copying(Looking):
             found.append(each)
             moved += self._referring(pair, each.digest, depth + 1, known)
         if found:
-            self._asked(pair, Side.DESTINATION, lambda: pair.destination.refer(to, found))
+            self._refer(pair, to, found)
         carried = (tag for tag in _attached(pair, digest) if attached_to(tag) != tag)
         return moved + sum(self._carried(pair, tag) for tag in carried)
 
@@ -205,11 +192,55 @@ class Copying(Looking):
         return True
 
     def _carried(self, pair: Pair, reference: Digest | str) -> int:
-        """Copy another manifest of the same two repositories, unless it is there."""
+        """Another manifest of the same two repositories: the bytes of it that the destination has not."""
+        name = pair.name.with_reference(reference)
+        return 0 if self._is_carried(pair, reference) else self._missing(pair, self._resolved(pair, name))
+
+    def _is_carried(self, pair: Pair, reference: Digest | str) -> bool:
         name, to = pair.name.with_reference(reference), pair.to.with_reference(reference)
         there = self._asked(pair, Side.DESTINATION, lambda: pair.destination.current(to))
         said = name.digest or self._asked(pair, Side.SOURCE, lambda: pair.source.current(name))
-        return 0 if there is not None and there == said else self._copied(pair, name, to).transferred
+        return there is not None and there == said
+
+    def _refer(self, pair: Pair, to: Name, found: Sequence[Descriptor]) -> None:
+        """Have `found` listed as referring to `to`."""
+
+
+class Copying(Looking):
+    """Copies what differs, and what refers to it."""
+
+    def same(self, pair: Pair, digest: Digest) -> Done:
+        """What refers to it is copied, where that is asked for."""
+        return Done(digest, self._new_referrers(pair, digest))
+
+    def changed(self, pair: Pair, was: Digest | None) -> Done:
+        """First what refers to it, then the name, so that the next run sees one that broke."""
+        manifest = self._resolved(pair, pair.name)
+        moved = self._all_referrers(pair, manifest)
+        new = was is None and not pair.listed  # `compare` has just asked
+        report = self._copied(pair, pair.name, pair.to, manifest, new=new)
+        return Done(manifest.digest, moved + report.transferred)
+
+    def report(self, pair: Pair) -> Report:
+        """Copy one name, whatever is there; what refers to it goes along where something of it is missing."""
+        manifest = self._resolved(pair, pair.name)
+        was = self._asked(pair, Side.DESTINATION, lambda: pair.destination.current(pair.to))
+        digests = _with_children(manifest)
+        if was != manifest.digest or any(self._lacks_referrers(pair, digest) for digest in digests):
+            self._all_referrers(pair, manifest)
+        return self._copied(pair, pair.name, pair.to, manifest)
+
+    def _carried(self, pair: Pair, reference: Digest | str) -> int:
+        """Copy another manifest of the same two repositories, unless it is there; the bytes that moved."""
+        if self._is_carried(pair, reference):
+            return 0
+        return self._copied(
+            pair, pair.name.with_reference(reference), pair.to.with_reference(reference)
+        ).transferred
+
+    def _refer(self, pair: Pair, to: Name, found: Sequence[Descriptor]) -> None:
+        """Most registries list it themselves."""
+        self._asked(pair, Side.DESTINATION, lambda: pair.destination.refer(to, found))
 
     def _copied(
         self, pair: Pair, name: Name, to: Name, manifest: Manifest | None = None, *, new: bool = False
@@ -224,6 +255,12 @@ class Copying(Looking):
             new=new,
             engine=self._engine,
         )
+
+
+def _with_children(manifest: Manifest) -> tuple[Digest, ...]:
+    """The digests of a manifest and, of an index, of those that it names."""
+    children = manifest.children if manifest.kind is Kind.INDEX else ()
+    return (manifest.digest, *(child.digest for child in children))
 
 
 def _attached(pair: Pair, digest: Digest) -> list[str]:

@@ -18,6 +18,7 @@ from cli.render import Terminal
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries
 from registry.errors import Reason, StorageError
+from registry.model.digests import Digest
 from registry.model.names import Name
 from registry.transfer.pairs import Outcome, Result
 
@@ -297,6 +298,22 @@ def test_a_failure_is_told_without_what_its_line_says_already_and_each_next_step
     step, ends = err.getvalue().splitlines()
     assert step.startswith("  -> the registry's disk or quota is full")  # no stream of UTF-8
     assert ends == "ferry: it ends with a failure; --keep-going goes on with the other names"
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_signature_that_comes_to_what_is_the_same_is_told(dry_run: bool) -> None:
+    digest, moves = Digest.of(b"{}"), (0, 7) if dry_run else (7, 0)
+    source, place = "a.example/a/t:1", "b.example/a/t"
+    same = [
+        Result(source, f"{place}:0", Outcome.PRESENT, digest, digest),
+        Result(source, f"{place}:7", Outcome.PRESENT, digest, digest, *moves),
+    ]
+    out = io.StringIO()
+
+    show(Terminal(out, io.StringIO()), Round(same, 1.0, dry_run), verbose=False)
+
+    assert f"b.example/a/t:7  {'same' if dry_run else 'present'}" in out.getvalue()
+    assert "b.example/a/t:0" not in out.getvalue()
 
 
 def test_a_summary_that_cannot_be_written_takes_nothing_from_what_is_told(

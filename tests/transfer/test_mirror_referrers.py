@@ -209,12 +209,16 @@ def test_a_signature_that_a_tag_lists_later_goes_along_and_costs_a_question_at_e
     between.source.wrong = between.destination.wrong = no_list_of_referrers
     pair = replace(between.pair("acme/tiny:1"), attached=(f"sha256-{'0' * 64}", tag, f"sha256-{'f' * 64}"))
 
+    looked = between.run(pair, referrers=Referrers(mode), looks=True)["tiny:1"]
+    written = [line for line in between.destination.asked if not line.startswith(("GET", "HEAD"))]
     first = between.run(pair, referrers=Referrers(mode))["tiny:1"]
     to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
     found = [each.digest for each in between.destination.remote.referrers(to)]
     again = between.run(pair, referrers=Referrers(mode))["tiny:1"]
 
-    assert first.outcome is again.outcome is Outcome.PRESENT
+    assert first.outcome is again.outcome is looked.outcome is Outcome.PRESENT
+    assert (looked.would_move, looked.transferred, written) == (first.transferred, 0, [])
+    assert (first.transferred > 0) is arrives
     assert found == ([late.manifest.digest] if arrives else [])
     assert again.transferred == 0
     for side in (between.source, between.destination):
@@ -272,6 +276,40 @@ def test_an_index_goes_along_with_its_children_byte_for_byte(between: Pairing) -
     assert between.destination.remote.resolve(to).raw == raw
     first = to.with_reference(children[0].manifest.digest)
     assert [each.digest for each in between.destination.remote.referrers(first)] == [late.manifest.digest]
+
+
+@pytest.mark.parametrize("how", ["always", "one name"])
+def test_a_signature_of_a_child_that_is_made_later_goes_along_with_an_index_that_is_the_same(
+    between: Pairing, how: str
+) -> None:
+    child, name = Model.random(31, KiB), between.source.name("acme/many:1")
+    put(between.source.remote, name.with_reference(child.manifest.digest), child)
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [child.manifest.descriptor().as_json()],
+    }
+    between.source.remote.publish(name, Manifest.parse(json.dumps(document).encode()))
+    pair = between.pair("acme/many:1")
+    between.run(pair)
+    late = signature(child.manifest, b"late, of a child")
+    put(between.source.remote, name.with_reference(late.manifest.digest), late)
+
+    if how == "always":
+        between.run(pair, referrers=Referrers.ALWAYS)
+    else:
+        Copying(Engine(quick())).report(pair)
+
+    to = between.destination.name("acme/many:1").with_reference(child.manifest.digest)
+    assert [each.digest for each in between.destination.remote.referrers(to)] == [late.manifest.digest]
+
+
+def test_what_would_move_of_a_name_that_is_new_counts_what_refers_to_it(between: Pairing) -> None:
+    signed(between, "acme/tiny:1", 32)
+
+    looked = between.run(between.pair("acme/tiny:1"), looks=True)["tiny:1"]
+
+    assert looked.would_move == between.run(between.pair("acme/tiny:1"))["tiny:1"].transferred
 
 
 def test_referrers_in_a_circle_are_asked_about_once(between: Pairing) -> None:
