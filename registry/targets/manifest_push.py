@@ -239,7 +239,7 @@ class ManifestPush:
             self.refused.blobs.update((name.repository, digest) for digest in missing)
             message = f"{error.message}; it took that blob before, or said that it has it"
             return MissingBlobsError(message, missing, host=self.peer.host, name=str(name))
-        if self.options.if_absent and refusal.status == _CONDITION and str(name) not in self.immutable:
+        if self.options.if_absent and refusal.status == _CONDITION:
             return self._error(f"{error.message}; no tag was moved", name, Reason.TAG_TAKEN)
         if refusal.status not in _KIND_REFUSED or not isinstance(error, ProtocolError):
             return error

@@ -9,6 +9,7 @@ import pytest
 from depots import on_disk
 from labs import Lab
 from test_depot_contract import CONFIG, WEIGHTS, model, published, put, tags
+from test_immutable_tags import another, protect
 
 from registry.contracts import Depot
 from registry.errors import ProtocolError, Reason
@@ -29,6 +30,14 @@ def test_a_tag_that_is_there_stays_and_nothing_of_the_push_is_kept(depot: Depot)
     assert tags(depot) == ["v1", "v2"]
     depot.publish("acme/tiny", other, "v1")  # who says nothing moves it as ever
     assert [str(tag.digest) for tag in depot.tags("acme/tiny", "", 9)] == [str(other.digest)] * 2
+
+
+def test_a_tag_that_is_immutable_too_is_told_to_be_so(depot: Depot) -> None:
+    protect(depot, "acme/tiny", "v*")
+    published(depot, "v1")
+    with pytest.raises(ProtocolError, match=r"the tags 'v\*' of acme/tiny are immutable") as caught:
+        depot.publish("acme/tiny", another(depot), "v1", if_absent=True)
+    assert caught.value.reason is Reason.TAG_IMMUTABLE
 
 
 def test_of_two_that_make_a_tag_at_once_exactly_one_does(tmp_path: Path) -> None:
@@ -63,3 +72,5 @@ def test_if_none_match_is_how_a_push_says_it(lab: Lab) -> None:
     assert [answer.status for answer in answers] == [201, 412, 201]
     assert b"PRECONDITION" in answers[1].body
     assert lab.call("GET", path, Accept=OCI_MANIFEST).body == first
+    told = lab.call("PUT", path, other, Content_Type=OCI_MANIFEST, If_None_Match='"sha256:0"')
+    assert told.status == 201  # what is not there may be moved

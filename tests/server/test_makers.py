@@ -59,6 +59,23 @@ def test_what_is_closed_or_opened_later_holds_at_once(door: Door) -> None:
     assert rights(door, made.secret)["open"] is Right.NONE
 
 
+def test_the_role_is_its_own_and_of_two_makers_the_one_who_may_less_decides(door: Door) -> None:
+    made = door.api_keys.create(door.services.one("acme/ci"), EVERYTHING, actor=BOB)
+    door.organisations.set_role("acme", "bob", Right.READ)  # a grant on the namespace closes no model
+    assert rights(door, made.secret) == BOBS
+    door.rights.grant("ada", "acme/read", Right.NONE)
+    again = door.api_keys.rotate("acme/ci", made.id, 3600, ADA)
+    assert rights(door, again.secret) == {**BOBS, "read": Right.NONE}
+
+
+def test_who_leaves_another_namespace_ends_nothing_here(door: Door) -> None:
+    made = door.api_keys.create(door.services.one("acme/ci"), EVERYTHING, actor=BOB)
+    door.organisations.add("other")
+    door.organisations.set_role("other", "bob", Right.OWNER)
+    door.organisations.set_role("other", "bob", Right.NONE)
+    assert rights(door, made.secret) == BOBS
+
+
 @pytest.mark.parametrize("removed", [False, True])
 def test_who_leaves_finds_nothing_open_that_was_closed(removed: bool, door: Door) -> None:
     """A key that the grants of who leaves do not limit stays: a team's builds go on."""

@@ -8,7 +8,7 @@ import pytest
 from registry_double import ORIGIN
 from test_said_visibility import MANIFEST, NAME
 
-from registry.errors import DeniedError, InvalidError, ProtocolError, Reason
+from registry.errors import DeniedError, InvalidError, MissingBlobsError, ProtocolError, Reason
 from registry.model.digests import Digest
 from registry.targets.manifest_push import PushOptions
 from registry.targets.peer import Peer
@@ -47,7 +47,7 @@ class Registry:
         if tags and not self.together:
             return Response(201)
         if tags and "" in self.refuses:
-            return Response(self.refuses[""])
+            return Response(self.refuses[""], Headers(), self.refusal)
         tags = tags[: self.most]
         for tag in tags or [reference]:
             if tag in self.refuses:
@@ -56,8 +56,8 @@ class Registry:
         return Response(201, Headers([("OCI-Tag", tag) for tag in tags]))
 
 
-def remote(registry: Registry, *also: str, if_absent: bool = False) -> Remote:
-    options = PushOptions(also=also, if_absent=if_absent)
+def remote(registry: Registry, *also: str, if_absent: bool = False, visibility: str = "") -> Remote:
+    options = PushOptions(visibility, also, if_absent)
     return Remote(Peer(registry, ORIGIN, now=lambda: 0.0), options=options)
 
 
@@ -98,9 +98,24 @@ def test_what_one_request_did_is_told_where_the_rest_fails() -> None:
 @pytest.mark.parametrize("status", [400, 404, 405, 414, 422, 431, 501])
 def test_tags_that_are_refused_behind_a_digest_are_put_alone(status: int) -> None:
     registry = Registry()
-    registry.refuses[""] = status
+    registry.refuses[""], registry.refusal = status, b""
     remote(registry, "a").publish(NAME, MANIFEST)
     assert registry.asked[2:] == ["PUT sha256:?", "PUT 1", "GET 1", "PUT a", "GET a"]
+
+
+def test_several_tags_are_as_visible_as_was_asked_or_that_is_said() -> None:
+    registry = Registry()
+    with pytest.raises(ProtocolError, match=r"is published, and .* does not say that it is private"):
+        remote(registry, "a", visibility="private").publish(NAME, MANIFEST)
+    assert registry.asked[-1] == "PUT sha256:?"
+
+
+def test_a_blob_that_is_missing_is_no_reason_to_put_tags_alone() -> None:
+    registry = Registry()
+    registry.refuses[""], registry.refusal = 400, b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}'
+    with pytest.raises(MissingBlobsError):
+        remote(registry, "a").publish(NAME, MANIFEST)
+    assert registry.asked[-1] == "PUT sha256:?"
 
 
 def test_what_is_not_the_digest_that_it_is_to_go_by_is_not_sent() -> None:
