@@ -81,8 +81,15 @@ class JobTokens:
             raise DeniedError("this is no token of a job")
         if not isinstance(first, int | float) or not isinstance(access, list):
             raise DeniedError("the token of a job cannot be read")
-        known = {str(name): str(id) for name, id in publishers.items()}
+        known = {str(name): _claim(str(said)) for name, said in publishers.items()}
         return JobClaims(known, tuple(parse_access(each) for each in access), float(first))
+
+
+def _claim(said: str) -> str:
+    """A publisher's claim. A token of before revision 0008 has its identifier alone: it ends with the first
+    time that the account is disabled.
+    """
+    return said if "." in said else f"{said}..0"
 
 
 def _audience(origin: str) -> str:

@@ -11,8 +11,10 @@ from guarded import ORIGIN, Door, document, key
 from identity_provider import Provider
 
 from registry.model.digests import Digest
+from registry.server.job_tokens import JobClaims
 from registry.server.key_scopes import KeyScope
 from registry.server.principal import Right
+from registry.server.tokens import Scope
 from registry.wire.exchange import ACCESS_TOKEN
 
 Issue = Callable[[Door, Provider], Callable[[], int]]
@@ -91,3 +93,15 @@ def test_what_was_issued_before_stays_dead(issue: Issue) -> None:
         again = issue(door, ci)
         assert again() == good
         before = again
+
+
+def test_a_job_s_token_of_a_ferry_that_counted_nothing_ends_too() -> None:
+    door = published(Provider("https://ci.example"))
+    (publisher,) = door.publishers.listed()
+    claims = JobClaims({"acme/tiny": publisher.id}, (Scope.parse(SCOPE),), door.now)
+    token, _ = door.jobs.tokens.issue(ORIGIN, claims)
+    assert may_push(door, token) not in (401, 403)
+    door.accounts.disable("acme")
+    door.accounts.enable("acme")
+    assert may_push(door, token) == 401
+    assert exchange(door, token, kind=ACCESS_TOKEN).status == 403
