@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
+from typing import TYPE_CHECKING
 
 from registry.errors import InvalidError
+
+if TYPE_CHECKING:
+    import subprocess
 
 _SECONDS = 30.0
 _ANSWER_BYTES = 64 * 1024
@@ -23,6 +26,8 @@ def run(program: str, verb: str, text: str, seconds: float = _SECONDS) -> str | 
 
     InvalidError if it cannot be run, does not end within `seconds`, or fails.
     """
+    import subprocess  # here, as most people have no helper
+
     pipe = subprocess.PIPE
     try:
         helper = subprocess.Popen(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,6 +43,8 @@ class Lines:
 
 def _statements(text: str) -> Iterator[tuple[int, dict[str, Any] | list[dict[str, Any]]]]:
     """What each statement says alone, and its first line; what a table's header says is in a list."""
+    import tomllib  # here, as most people have no such file
+
     pending, began = "", 0
     for number, line in enumerate(text.split("\n"), 1):  # what TOML calls lines: others may stand in texts
         if not pending:

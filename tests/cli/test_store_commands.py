@@ -37,6 +37,8 @@ NOT_FOR_PULL = {
     "registry.targets.sweep",
     "registry.targets.verify",
     "registry.transfer.pairs",
+    "subprocess",
+    "tomllib",
     "tqdm",
 }
 
