@@ -206,6 +206,7 @@ def check(invocation: Invocation, hashing: bool, repair: bool) -> int:
         {
             "digest": str(each.digest),
             "state": each.wrong.value,
+            "hidden": each.hidden,
             "repositories": each.repositories,
             "tags": each.tags,
         }
@@ -216,9 +217,8 @@ def check(invocation: Invocation, hashing: bool, repair: bool) -> int:
     else:
         for each in found:
             whose = ", ".join(each.tags or each.repositories) or "nothing"
-            invocation.terminal.line(
-                f"{str(each.digest)[:19]}  {each.wrong.value}  needed by {visible(whose)}"
-            )
+            state = f"{each.wrong.value}{' (hidden)' if each.hidden else ''}"
+            invocation.terminal.line(f"{str(each.digest)[:19]}  {state}  needed by {visible(whose)}")
         invocation.terminal.line(_summary(len(found), repaired if repair else None))
     return 0 if repair or not found else CorruptError.exit
 

@@ -39,12 +39,16 @@ class Wrong(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DamagedBlob:
-    """One blob that is not as the catalogue has it; `tags` are those that need it, `repository:tag`."""
+    """One blob that is not as the catalogue has it; `tags` are those that need it, `repository:tag`.
+
+    `hidden`: a repair took it out of sight, and no push has brought it since.
+    """
 
     digest: Digest
     wrong: Wrong
     repositories: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    hidden: bool = False
 
 
 def _at_once(_length: int) -> bool:
@@ -63,11 +67,11 @@ class Check:
     pace: Callable[[int], bool] = _at_once
 
     def findings(self) -> Iterator[DamagedBlob]:
-        """Every blob that is wrong, and every hidden one that is right again."""
+        """Every blob that is wrong, hidden or not, and every hidden one that is right again."""
         for digest, size, hidden in self._blobs():
             wrong = self.look(digest, size, hashing=self.hashing or hidden)
-            if (wrong is None) is hidden:
-                yield DamagedBlob(digest, wrong or Wrong.RIGHT, *self._needed_by(digest))
+            if wrong is not None or hidden:
+                yield DamagedBlob(digest, wrong or Wrong.RIGHT, *self._needed_by(digest), hidden)
 
     def one(self, digest: Digest, size: int) -> DamagedBlob | None:
         """What is wrong with one blob; None also if it has left the catalogue meanwhile."""
@@ -103,7 +107,8 @@ class Check:
 
         StorageError, and nothing is changed, if that would hide many.
         """
-        hide = [each for each in findings if each.wrong not in (Wrong.RIGHT, Wrong.UNREADABLE)]
+        kept = (Wrong.RIGHT, Wrong.UNREADABLE)
+        hide = [each for each in findings if each.wrong not in kept and not each.hidden]
         show = [each for each in findings if each.wrong is Wrong.RIGHT]
         many = max(FEW, int(SHARE * sum(1 for _ in self._blobs())))
         if len(hide) > many and not however_many:
