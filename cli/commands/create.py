@@ -60,6 +60,7 @@ def _modelfile(file: str) -> tuple[Modelfile, Path]:
     InvalidError, also where there is none.
     """
     from registry.disk import files
+    from registry.publish import formats
     from registry.publish.gguf import MAGIC
     from registry.publish.modelfile import MODELFILE_BYTES, Modelfile
 
@@ -74,6 +75,8 @@ def _modelfile(file: str) -> tuple[Modelfile, Path]:
     if given.data.startswith(MAGIC):
         hint = f"write a Modelfile with the line FROM {path.resolve()}"
         raise InvalidError(f"{file} is a GGUF file, not a Modelfile", hint=hint)
+    if given.data and (found := formats.told_by(given.data[: formats.HEAD])) is not None:
+        raise InvalidError(f"{file} is not a Modelfile but {found.name}", hint=found.way)
     passed_on = path.is_relative_to("/dev") or path.is_relative_to("/proc")
     return Modelfile.parse(given.data), path.parent if given.is_file and not passed_on else Path()
 

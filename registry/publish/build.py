@@ -171,7 +171,9 @@ def _weights(modelfile: Modelfile, directory: Path, home: Path | None) -> Path:
             hint="a path is relative to the Modelfile; FROM with a model's name is not possible yet",
         )
     if status.is_directory:
-        raise InvalidError(f"FROM {text[:200]}: is a directory", hint="name the GGUF file in it")
+        known = formats.of_directory(files.names(path.resolve()))
+        what, hint = (known.name, known.way) if known else ("a directory", "name the GGUF file in it")
+        raise InvalidError(f"FROM {text[:200]}: is {what}", hint=hint)
     if not status.is_file:
         raise InvalidError(
             f"FROM {text[:200]}: is not a file", hint="weights are read more than once: save them to a file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 HEAD = 512  # bytes that tell
@@ -33,7 +34,13 @@ _STARTS = (
     (b"\x1f\x8b", Format("a gzip file", "gunzip it first")),
     (b"\x28\xb5\x2f\xfd", Format("a zstd file", "unzstd it first")),
 )
-_PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
+_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
+_DIRECTORY = Format("a directory of safetensors files", _LLAMA)
+
+
+def of_directory(names: Iterable[str]) -> Format | None:
+    """What a directory with files of these names is; None where that is not known."""
+    return _DIRECTORY if any(name.endswith(".safetensors") for name in names) else None
 
 
 def told_by(head: bytes) -> Format | None:

@@ -210,6 +210,7 @@ def test_a_directory_in_place_of_a_modelfile_is_called_that(ferry: Ferry, here: 
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "Git LFS pointer"),
         (b"<!DOCTYPE html><html>Sign in</html>", "web page"),
         (b"\n <HTML>", "web page"),
+        (b"\xef\xbb\xbf<html>", "web page"),
         (b"\x40\x00\x00\x00\x00\x00\x00\x00" + b'{"a":{}}'.ljust(64), "safetensors"),
         (b"lmgg" + bytes(20), "GGML"),
         (b"tjgg\x03" + bytes(20), "GGML"),
@@ -225,6 +226,20 @@ def test_what_is_no_weights_is_called_what_it_is(head: bytes, words: str, ferry:
 
     assert done.code == 2
     assert "not a GGUF file but " in done.err and words in done.err
+    if head:
+        done = ferry("create", "tiny", "-f", here / "odd")
+        assert done.code == 2 and "odd is not a Modelfile but a" in done.err and words in done.err
+
+
+def test_a_directory_of_safetensors_is_called_that(ferry: Ferry, here: Path) -> None:
+    (here / "hf").mkdir()
+    (here / "hf" / "model-00001-of-00002.safetensors").touch()
+    (here / "Modelfile").write_text("FROM ./hf")
+
+    done = ferry("create", "tiny", "-f", here / "Modelfile")
+
+    assert done.code == 2
+    assert "is a directory of safetensors files" in done.err and "convert_hf_to_gguf" in done.err
 
 
 def test_weights_from_a_pipe_are_refused(ferry: Ferry, here: Path) -> None:
