@@ -63,7 +63,8 @@ def needed_by(remote: Remote, name: Name, tags: Iterable[str]) -> dict[Digest, s
 
 def removed(registry: Remote, name: Name, ask: Callable[..., None]) -> tuple[Document, str]:
     """Remove one, after what `ask` raises nothing for; what is told of it. RegistryError."""
-    digest = registry.digest(name)
+    with sources.telling_tags(registry, name):
+        digest = registry.digest(name)
     if name.digest is None:
         ask(f"{name} is {digest.short} at the registry")
         if registry.digest(name) != digest:

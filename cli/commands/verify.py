@@ -16,7 +16,14 @@ from cli.progress import Watcher
 from cli.render import Terminal, complain, error_document, size, visible
 from cli.repairs import BlobOutcome, Verified
 from registry.contracts import How
-from registry.errors import CorruptError, InvalidError, RegistryError, StorageError, exit_code
+from registry.errors import (
+    CorruptError,
+    InvalidError,
+    NotFoundError,
+    RegistryError,
+    StorageError,
+    exit_code,
+)
 from registry.model.names import Name
 from registry.targets.store import Store
 from registry.targets.verify import BlobCheck, BlobState, Held, Inventory, Unreadable
@@ -52,7 +59,7 @@ def verify(invocation: Invocation, names: tuple[str, ...], repair: bool, place: 
     if run is not None:
         run.anew = "; nothing was changed, and the next run reads every byte again"
     with sources.store(invocation, watcher.note) as store:
-        inventory = store.verify.inventory(wanted)
+        inventory = _inventory(store, wanted)
         found = _looked(store, inventory, watcher, _label(wanted, inventory))
         verified = Verified(inventory, found)
         if repair and verified.wrong:
@@ -61,6 +68,18 @@ def verify(invocation: Invocation, names: tuple[str, ...], repair: bool, place: 
                 run.goes_on = True  # what was repaired, and what arrived, is kept
             verified = repairs.made(invocation, store, verified, source, watcher)
     return _tell(invocation, verified)
+
+
+def _inventory(store: Store, wanted: Sequence[Name]) -> Inventory:
+    """What the models are made of; NotFoundError names the tags that there are."""
+    try:
+        return store.verify.inventory(wanted)
+    except NotFoundError as error:
+        for name in wanted:
+            if str(name) == error.name:
+                with sources.telling_tags(store, name):
+                    raise
+        raise
 
 
 class _Shown:

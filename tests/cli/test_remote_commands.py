@@ -194,12 +194,12 @@ def test_a_second_mirror_or_push_of_the_same_digest_writes_nothing(
 
 
 def test_a_missing_tag_is_told_with_those_there_are(published: str, ada: Ferry) -> None:
-    for words in (("pull",), ("show", "--remote"), ("pull", "--dry-run")):
+    for words in (("pull",), ("show", "--remote"), ("pull", "--dry-run"), ("rm", "--remote", "--yes")):
         done = ada(*words, f"{published}:3.0")
         assert done.code == 3
         assert "its tags are: 1.0, 2.0, stable" in done.err
     ada("pull", f"{published}:1.0").well()
-    for words in (("show",), ("rm",), ("push",)):
+    for words in (("show",), ("rm",), ("push",), ("verify",), ("verify", f"{published}:1.0")):
         assert "its tags are: 1.0\n" in ada(*words, f"{published}:3.0").err
 
 
