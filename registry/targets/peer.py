@@ -23,6 +23,7 @@ PAGE_BYTES = 4 * 1024 * 1024
 _PAGE_VALUES = 200_000
 _PAGES = 10_000
 _WRITES = ("POST", "PUT", "PATCH")
+_NO_HEAD = (400, 405, 501)  # it answers GET only, or tells nobody but who asks in another way what is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,25 @@ class Peer:
         if response.status in ok:
             return response
         raise self.error_of(self.refusal(response, doing), doing, writing=method in _WRITES)
+
+    def head(
+        self, path: str, doing: str, *, access: Access, headers: Mapping[str, str] | None = None
+    ) -> Response | None:
+        """The answer to a HEAD, 200 or 404; None where it says nothing of what is there.
+
+        A refusal of a HEAD comes without words: the error is that of a GET, which says why.
+        """
+        request = Request("HEAD", f"{self.origin}{path}", Headers(headers or {}), access=access)
+        response = self.transport(request)
+        response.close()
+        if response.status in (200, 404):
+            return response
+        if faults.passes(response.status):
+            raise self.error_of(self.refusal(response, doing), doing)
+        if response.status not in _NO_HEAD:
+            one_byte = {**(headers or {}), "Range": "bytes=0-0"}
+            self.ask("GET", path, doing, ok=(200, 206, 416), access=access, headers=one_byte).close()
+        return None
 
     def refusal(self, response: Response, doing: str) -> Refusal:
         """What an unwanted answer says."""

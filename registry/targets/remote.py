@@ -44,7 +44,6 @@ from registry.wire.immutable import IMMUTABLE
 from registry.wire.messages import Access
 
 _SENTENCE = 500  # characters of why a registry does not do something
-_NO_HEAD = (400, 405, 501)  # it answers GET only, or tells nobody but who asks in another way what is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +93,10 @@ class Remote:
         """The digest `name` stands for, by one HEAD where the registry tells it."""
         doing = f"asking for {name}"
         path = routes.manifest(name.repository, name.reference)
-        ok = (200, 404, *_NO_HEAD)
         try:
-            response = self.peer.ask("HEAD", path, doing, ok=ok, access=reading(name), headers=ACCEPT)
+            response = self.peer.head(path, doing, access=reading(name), headers=ACCEPT)
+            if response is None:
+                return self.resolve(name).digest
             self.single_posts.begin(name.repository, response.headers)
             if response.status == 404:
                 raise self.peer.error_of(self.peer.refusal(response, doing), doing)
@@ -139,10 +139,12 @@ class Remote:
         doing = f"asking for blob {blob.digest.short} of {name}"
         path = routes.blob(name.repository, blob.digest)
         try:
-            response = self.peer.ask("HEAD", path, doing, ok=(200, 404, *_NO_HEAD), access=reading(name))
+            response = self.peer.head(path, doing, access=reading(name))
         except ProtocolError as error:
             if not error.garbled:
                 raise
+            return None
+        if response is None:
             return None
         length = response.headers.get("Content-Length") or str(blob.size)
         return blob.size if response.status == 200 and length == str(blob.size) else None

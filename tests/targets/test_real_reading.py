@@ -15,7 +15,7 @@ from registry.model.spans import Span
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.wire.headers import Headers
-from registry.wire.messages import Response
+from registry.wire.messages import Request, Response
 
 READABLE: dict[str, Quirks] = {
     "HEAD 405": Quirks(head=405),
@@ -45,6 +45,31 @@ def test_a_size_that_no_head_tells_is_not_known(row: str) -> None:
     client.push()
 
     assert client.remote.size(NAME, weights()[0].manifest.layers[0]) is None
+
+
+@pytest.mark.parametrize("status", [403, 412, 421])
+def test_a_head_that_is_refused_is_told_in_the_words_of_a_get(status: int) -> None:
+    words = b'{"errors":[{"code":"NO","message":"set the public URL"}]}'
+
+    def far(request: Request) -> Response:
+        return Response(status, Headers(), b"" if request.method == "HEAD" else words)
+
+    asked = Remote(Peer(far, ORIGIN))
+    with pytest.raises(RegistryError, match="NO set the public URL"):
+        asked.size(NAME, weights()[0].manifest.layers[0])
+    with pytest.raises(RegistryError, match="NO set the public URL"):
+        asked.digest(NAME)
+
+
+def test_a_head_that_only_a_get_is_answered_for_is_not_known() -> None:
+    raw = weights()[0].manifest.raw
+
+    def far(request: Request) -> Response:
+        return Response(403) if request.method == "HEAD" else Response(200, Headers(), raw)
+
+    asked = Remote(Peer(far, ORIGIN))
+    assert asked.size(NAME, weights()[0].manifest.layers[0]) is None
+    assert asked.digest(NAME) == weights()[0].manifest.digest
 
 
 def test_a_blob_that_comes_compressed_is_refused() -> None:
