@@ -33,7 +33,7 @@ from registry.model.names import Name
 from registry.targets.access import reading, writing
 from registry.targets.peer import Peer
 from registry.targets.refused import Refused
-from registry.wire import routes
+from registry.wire import faults, routes
 from registry.wire.faults import Refusal
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
@@ -166,6 +166,8 @@ class ManifestPush:
         response = self._put(name, manifest)
         if response.status not in _PUT:
             raise self._unpublished(self.peer.refusal(response, doing), name, manifest, doing)
+        if faults.is_web_page(self.peer.read(response, faults.ERROR_BYTES, doing)):
+            raise faults.web_page(doing, self.peer.host)
         self._check_published(name, manifest, response, doing)
         self._read_back(name, manifest)
 
@@ -220,9 +222,12 @@ class ManifestPush:
         doing = f"{name} is published; reading it back"
         path = routes.manifest(name.repository, name.reference)
         again = self.peer.ask("GET", path, doing, ok=(200,), access=reading(name), headers=ACCEPT)
-        if self.peer.read(again, MANIFEST_BYTES, doing) != manifest.raw:
+        raw = self.peer.read(again, MANIFEST_BYTES, doing)
+        if faults.is_web_page(raw):
+            raise faults.web_page(doing, self.peer.host)
+        if raw != manifest.raw:
             raise CorruptError(
-                f"publishing {name}: {self.peer.host} returns another manifest than was sent",
+                f"{doing}: {self.peer.host} returns another manifest than was sent",
                 host=self.peer.host,
                 name=str(name),
                 hint="somebody may have pushed the same name at the same time; push again",

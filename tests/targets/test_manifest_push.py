@@ -8,7 +8,14 @@ import pytest
 from registry_double import ORIGIN
 from test_said_visibility import MANIFEST, NAME
 
-from registry.errors import DeniedError, InvalidError, MissingBlobsError, ProtocolError, Reason
+from registry.errors import (
+    CorruptError,
+    DeniedError,
+    InvalidError,
+    MissingBlobsError,
+    ProtocolError,
+    Reason,
+)
 from registry.model.digests import Digest
 from registry.targets.manifest_push import PushOptions
 from registry.targets.peer import Peer
@@ -150,3 +157,27 @@ def test_where_it_is_not_told_what_is_there_nothing_is_taken_for_absent() -> Non
     there = Remote(Peer(closed, ORIGIN, now=lambda: 0.0), options=PushOptions(if_absent=True))
     with pytest.raises(DeniedError):
         there.prepare(NAME, MANIFEST)
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["read back", "put"])
+def test_a_web_page_is_called_that_and_is_no_other_manifest(taken: bool) -> None:
+    page = Response(200, Headers(), b"<html>Sign in</html>")
+    registry = Registry()
+
+    def far(request: Request) -> Response:
+        return registry(request) if taken and request.method == "PUT" else page
+
+    with pytest.raises(ProtocolError, match="sent a web page") as caught:
+        Remote(Peer(far, ORIGIN)).publish(NAME, MANIFEST)
+    assert ("is published" in caught.value.message) == taken
+
+
+def test_another_manifest_than_was_sent_is_said_to_be_published() -> None:
+    registry = Registry()
+
+    def far(request: Request) -> Response:
+        answer = registry(request)
+        return answer if request.method == "PUT" else Response(200, Headers(), b"{}")
+
+    with pytest.raises(CorruptError, match="is published; .* returns another manifest"):
+        Remote(Peer(far, ORIGIN)).publish(NAME, MANIFEST)
