@@ -19,7 +19,9 @@ from registry.transfer.progress import Report
 
 _MOST_BARS = 6  # more blobs than this at once share the bar of the whole
 _LABEL = 26  # characters in front of each bar
-_NUMBERS = 32  # and behind it
+_SHORT_LABEL = 12  # and in a narrow window
+_NUMBERS = 32  # characters behind it
+_BETWEEN = 9  # and around the percentage and the shortest bar
 _DRAWN_EVERY = 0.1  # seconds
 _LOOKED_EVERY = 0.5  # seconds between two looks at whether anything still comes
 
@@ -104,28 +106,38 @@ class Bars:
     def _lines(self) -> list[str]:
         counts, now = self._counts, self._clock()
         which = f"{self._model}/{self._models} " if self._models > 1 else ""
-        label = which + shortened(visible(self._name), _LABEL - len(which), "…" if self._unicode else "..")
+        length = self._label_length()
+        label = which + shortened(visible(self._name), length - len(which), "…" if self._unicode else "..")
         lines = [self._line(label, counts.done, counts.total, counts.whole, now)]
         running = list(self._running.values())
         if len(counts.blobs) > 1 and len(running) > 1:
             for blob in running[:_MOST_BARS]:
                 rate = counts.rate_of(blob)
                 kind = visible(blob.media_type.rpartition(".")[2]) or "blob"
-                label = f"  {blob.digest.short} {kind}"[:_LABEL]
+                label = f"  {blob.digest.short} {kind}"[:length]
                 if rate is not None:
                     lines.append(self._line(label, counts.of(blob), blob.size, rate, now))
         return lines
 
+    def _label_length(self) -> int:
+        """How many characters a label may have, so that the numbers fit too."""
+        return max(_SHORT_LABEL, min(_LABEL, self._block.width - _BETWEEN - _NUMBERS))
+
     def _line(self, label: str, done: int, total: int, rate: Rate, now: float) -> str:
         """`tiny:1.0      34% ████       106 MB/315 MB 12.3 MB/s 0:17`."""
         percent = 100 * done // total if total else 100
-        numbers = f"{size(done)}/{size(total)} {pace(rate, total - done, now)}".ljust(_NUMBERS)
+        length = self._label_length()
+        room = min(_NUMBERS, self._block.width - _BETWEEN - length)
+        told = [f"{size(done)}/{size(total)}", *pace(rate, total - done, now).rsplit(" ", 1)]
+        while told and len(" ".join(told)) > room:
+            told.pop()  # a number is whole, or not there
+        numbers = " ".join(told).ljust(room)
         return tqdm.format_meter(
             done,
             max(total, 1),
             1.0,
             ncols=self._block.width,
-            prefix=label.ljust(_LABEL),
+            prefix=label.ljust(length),
             ascii=not self._unicode,
             bar_format=f"{{desc}} {percent:3}% {{bar}} {numbers}",
         )

@@ -110,6 +110,19 @@ def test_a_label_of_a_peer_cannot_paint_the_terminal() -> None:
     assert "\\x1b[31mred" in drawn.seen[2]
 
 
+@pytest.mark.parametrize(
+    ("columns", "numbers"),
+    [(60, "7.0 MB/10.0 MB 500 KB/s 0:06"), (42, "7.0 MB/10.0 MB"), (30, "70%")],
+)
+def test_a_narrow_window_shows_no_half_of_a_number(columns: int, numbers: str) -> None:
+    drawn = Drawn(columns=columns)
+    drawn.begin(BLOBS[:1])
+    drawn.at(BLOBS[0], 6_000_000)
+    seen = drawn.at(BLOBS[0], 7_000_000)
+    assert seen[1].rstrip(" █▏▎▍▌▋▊▉").endswith(numbers), seen
+    assert seen[1].startswith("…") and ":70b-q4 " in seen[1]
+
+
 @pytest.mark.parametrize("columns", [79, 60, 41, 300])
 def test_a_window_that_is_resized_keeps_no_shards(columns: int) -> None:
     drawn = Drawn(columns=120)
