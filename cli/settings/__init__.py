@@ -234,8 +234,9 @@ def _proxies(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for scheme in ("http", "https"):
         for variable in (f"{scheme.upper()}_PROXY", "ALL_PROXY"):
-            if text := _either(environ, variable):
-                found.setdefault(scheme, (variable, text))
+            for spelled in (variable.lower(), variable):  # the lower one first, as curl reads them
+                if text := environ.get(spelled):
+                    found.setdefault(scheme, (spelled, text))
     return found
 
 

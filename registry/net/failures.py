@@ -87,7 +87,7 @@ def _of_proxy(causes: list[BaseException], origin: Origin, proxy: str) -> Regist
     tunnel = next((found for cause in causes if (found := _TUNNEL.search(str(cause)))), None)
     if not proxy or not (tunnel or _first(causes, urllib3.ProxyError)):
         return None
-    place = urlsplit(proxy).hostname or ""
+    place = urlsplit(proxy).netloc.rpartition("@")[2]
     if tunnel and tunnel[1] in ("401", "403", "407"):
         message = f"the proxy {place} refused to connect to {origin.netloc} ({tunnel[1]})"
         return DeniedError(message, host=origin.netloc, reason=Reason.PROXY)

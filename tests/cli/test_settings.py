@@ -242,6 +242,8 @@ def test_a_proxy_without_a_scheme_is_an_http_proxy_and_a_bad_one_is_named(tmp_pa
         with pytest.raises(InvalidError, match=r"^ALL_PROXY: must be a URL like http:") as caught:
             _ = told(tmp_path, ALL_PROXY=bad).proxies
         assert "hidden" not in caught.value.message + caught.value.hint
+        with pytest.raises(InvalidError, match=r"^https_proxy: must be a URL"):  # as it was written
+            _ = told(tmp_path, https_proxy=bad).proxies
 
 
 @pytest.mark.parametrize(
