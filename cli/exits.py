@@ -128,7 +128,7 @@ def _failed(run: Run, error: RegistryError) -> int:
 def _usage(error: click.UsageError) -> InvalidError:
     """Click's complaint in our form: one sentence, and where to read more."""
     command = error.ctx.command_path if error.ctx else "ferry"
-    message = error.format_message().rstrip(".").replace("\n", " ")
+    message = " ".join(error.format_message().split()).rstrip(".")
     if isinstance(error, click.NoSuchOption):
         message = f"no such option {error.option_name}{meant(error.option_name, error.possibilities or ())}"
     where = command.removeprefix("ferry").strip()

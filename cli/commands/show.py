@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 Place = Callable[[Descriptor], str]
 
+_FROM_NAME = (
+    "FROM names a model: ollama create takes that, and ferry create needs the file; "
+    "after ferry pull {name}, ferry show --modelfile names it"
+)
 _SHORTEST = 20  # characters that a value keeps in any terminal
 _TEXT_BYTES = 4 * 1024 * 1024  # the longest template, licence or parameter list that is shown
 
@@ -45,9 +49,12 @@ def show(invocation: Invocation, name: str, form: str | None, remote: bool) -> i
     if remote:
         with sources.connections(invocation) as opened:
             there = opened.remote(model)
-            return _show(
+            code = _show(
                 invocation, there, model, form, lambda _: str(model), lambda: _published(there, model)
             )
+            if form == "modelfile":
+                invocation.terminal.note(f"ferry: {visible(_FROM_NAME.format(name=model))}")
+            return code
     else:
         with sources.store(invocation) as store:
             return _show(

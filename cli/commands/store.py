@@ -157,7 +157,7 @@ def prune(invocation: Invocation, at_once: bool) -> None:
         invocation.terminal.line(f"{size(pruned.freed)} {'would be freed' if dry_run else 'freed'}")
     if pruned.waiting:
         invocation.terminal.line(_what_waits(pruned.waiting))
-    if not pruned.items and not pruned.waiting:
+    if not pruned.items and not pruned.waiting and not pruned.kept:
         invocation.terminal.line("nothing is left over")
 
 

@@ -179,3 +179,7 @@ def test_a_port_that_is_taken(ferry: Ferry) -> None:
         port = taken.getsockname()[1]
         done = ferry("serve", "--data", ferry.home / "data", "--listen", f"127.0.0.1:{port}")
     one_sentence(done, 2, f"127.0.0.1:{port}")
+
+
+def test_a_choice_that_is_missing_is_told_with_those_there_are(ferry: Ferry) -> None:
+    one_sentence(ferry("completion"), 2, "Choose from: bash, zsh, fish\n")

@@ -140,8 +140,10 @@ def test_a_setting_can_never_make_rm_act_on_the_registry(published: str, ada: Fe
 def test_show_at_a_registry_tells_what_show_tells_here(published: str, ada: Ferry) -> None:
     name = f"{published}:1.0"
     there = ada("show", "--remote", name, "--format", "json").well().json
-    modelfile = ada("show", "--remote", "--modelfile", name).well().out
+    shown = ada("show", "--remote", "--modelfile", name).well()
+    modelfile = shown.out
     assert f"\nFROM {name}\n" in modelfile
+    assert f"ferry create needs the file; after ferry pull {name}, ferry show" in shown.err
     ada("pull", name).well()
     assert there.pop("by") == "ada"  # which only the registry knows
     assert there.pop("modified")

@@ -214,6 +214,7 @@ def test_prune_takes_no_blob_for_left_over_because_every_manifest_is_lost(ferry:
 
     for words in (["prune"], ["prune", "--now"]):
         assert "all blobs are kept" in (done := ferry(*words).well()).err and "--yes" in done.err
+        assert "nothing is left over" not in done.out
     (ferry.models / "manifests").mkdir()
     assert ferry("prune", "--format", "json").well().json["items"] == []
     assert sorted((ferry.models / "blobs").iterdir()) == blobs
