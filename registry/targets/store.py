@@ -94,7 +94,7 @@ class Store:
         """What looks through the store."""
         from registry.targets.verify import Verify
 
-        return Verify(self._tree, self._checks, self.blobs, self._users)
+        return Verify(self._tree, self._checks, self.blobs, self._users, self._older.look_for)
 
     @functools.cached_property
     def _sweep(self) -> Sweep:
@@ -265,6 +265,7 @@ class Store:
             manifest = self._tree.read(self._tree.find(old))
             for blob in manifest.blobs():
                 if status(self._path(blob.digest)) is None:
+                    self._older.look_for(blob.digest)
                     raise missing(new, blob)
             self._tree.write(new, manifest.raw)
 

@@ -5,7 +5,7 @@ Others pull, push, remove and prune here meanwhile: what nothing names any more 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -75,11 +75,20 @@ class BlobCheck:
 class Verify:
     """Looks through one store. Writes nothing but what it learned of the blobs."""
 
-    def __init__(self, tree: ManifestTree, checks: BlobChecks, blobs: Path, users: Path) -> None:
+    def __init__(
+        self,
+        tree: ManifestTree,
+        checks: BlobChecks,
+        blobs: Path,
+        users: Path,
+        not_there: Callable[[Digest], None],
+    ) -> None:
+        """`not_there` is told of each blob without a file."""
         self._tree = tree
         self._checks = checks
         self._blobs = blobs
         self._users = users
+        self._not_there = not_there
 
     def inventory(self, wanted: Sequence[Name] = ()) -> Inventory:
         """What the models `wanted` are made of; without any, the whole store. NotFoundError, StorageError."""
@@ -120,6 +129,7 @@ class Verify:
         try:
             found = self._checks.read(held.blob, seen)
         except NotFoundError:
+            self._not_there(held.blob.digest)
             state, spans = BlobState.MISSING, Spans()
         else:
             if found is not None and found.right:

@@ -314,3 +314,13 @@ def test_create_is_quiet_where_that_is_wished(ferry: Ferry) -> None:
     done = ferry("create", "tiny", "--quiet").well()
     assert (done.out, done.err) == ("", "")
     assert "made of" in ferry("create", "tiny").well().out
+
+
+@pytest.mark.parametrize(
+    "words", [("verify",), ("cp", "tiny", "other"), ("show", "tiny")], ids=lambda words: words[0]
+)
+def test_blobs_by_their_older_names_are_said_to_be_that(words: tuple[str, ...], ferry: Ferry) -> None:
+    put_model(ferry.models)
+    for path in (ferry.models / "blobs").iterdir():
+        path.rename(path.with_name(path.name.replace("-", ":")))
+    assert ferry(*words).err.count("are named sha256:… as by an old Ollama") == 1
