@@ -140,7 +140,7 @@ def _program(sandbox: Sandbox) -> str:
     sandbox.ferry("ada", "keys", "revoke", made["id"], *at)
     error = sandbox.ferry("ci", "whoami", sandbox.host, ends=_DENIED, **environ)["error"]
     _expect(made["secret"] not in str(error), "the API key is shown")
-    return f"an API key that may pull is enough, and then it is dead\nci hears: {error['message']}"
+    return f"an API key that may pull is enough, until it is revoked\nci hears: {error['message']}"
 
 
 def _prove(sandbox: Sandbox) -> str:

@@ -102,7 +102,7 @@ def api_key_rotate(invocation: Invocation, id: str, overlap: str) -> None:
     with data_directory.registry(invocation) as registry:
         holder = registry.credentials.one(id).user
         made = registry.api_keys.rotate(holder, id, seconds, data_directory.actor())
-    until = f"the old one is good until {date(made.old_until)}" if seconds else "the old one is dead"
+    until = f"the old one is good until {date(made.old_until)}" if seconds else "the old one is revoked"
     if not invocation.terminal.json:
         invocation.terminal.note(
             f"ferry: the new secret of {id}, of {holder}; {until}; it is shown only this once"

@@ -123,7 +123,7 @@ def rotate(invocation: Invocation, id: str, overlap: str, host: str | None) -> N
     seconds = values.duration(overlap, "--overlap", least=0.0)
     with accounts.opened(invocation, host) as there:
         made = there.api.rotate(_whole(there.api, id), seconds)
-    until = f"the old one is good until {made['old_until']}" if seconds else "the old one is dead"
+    until = f"the old one is good until {made['old_until']}" if seconds else "the old one is revoked"
     _show_secret(invocation, made, f"the new secret of the API key {made['id']}; {until}")
 
 

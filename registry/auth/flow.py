@@ -294,7 +294,9 @@ def _refused(response: Response, realm: Origin, asker: Asker, secret: Secret) ->
     said = faults.said(body)
     words = f": {told}" if (told := _about_it(said, secret)) else ""
     if secret is None:
-        message = f"{realm.netloc} gives no token without a login, and there is no key or login for {asker.host}"
+        message = (
+            f"{realm.netloc} gives no token without a login, and there is no key or login for {asker.host}"
+        )
         return _denied(f"{message}{words}", None, asker)
     error = _denied(f"{realm.netloc} does not accept the {_named(secret)}{words}", secret, asker)
     if isinstance(secret, PrivateKey) and "clock" in said.lower():

@@ -38,7 +38,7 @@ def test_an_api_key_is_made_shown_once_listed_rotated_and_revoked(
     rotated = ferry("keys", "rotate", made["id"], "--overlap", "1h", *at, "--format", "json").well().json
     assert rotated["secret"] != secret and rotated["old_until"] and rotated["id"] == made["id"]
     leaked = ferry("keys", "rotate", made["id"], "--overlap", "0", *at).well()
-    assert "the old one is dead" in leaked.err
+    assert "the old one is revoked" in leaked.err
 
     assert "the old secret" not in ferry("keys", "list", *at).well().out
     said = ferry("keys", "revoke", made["id"][:8], *at).well().out  # as the list shows it

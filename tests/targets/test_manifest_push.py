@@ -179,5 +179,5 @@ def test_another_manifest_than_was_sent_is_said_to_be_published() -> None:
         answer = registry(request)
         return answer if request.method == "PUT" else Response(200, Headers(), b"{}")
 
-    with pytest.raises(CorruptError, match="is published; .* returns another manifest"):
+    with pytest.raises(CorruptError, match=r"is published; .* returns another manifest"):
         Remote(Peer(far, ORIGIN)).publish(NAME, MANIFEST)
