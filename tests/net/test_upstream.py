@@ -188,7 +188,7 @@ def test_through_a_proxy_and_what_a_proxy_refuses(certificate: Certificate) -> N
         assert spy.seen[0].line == b"CONNECT models.example:443 HTTP/1.1"
         assert spy.seen[0].header("Proxy-Authorization") == "Basic dXNlcjp3b3Jk"
         assert spy.seen[1].header("Proxy-Authorization") is None
-    with Spy((reply(407, b""),)) as spy, pytest.raises(DeniedError, match=r"proxy 127.0.0.1:\d+ refused .*407"):
+    with Spy((reply(407, b""),)) as spy, pytest.raises(DeniedError, match=r"127.0.0.1:\d+ refused .*407"):
         get(far, network=Network(proxies={"https": spy.url}))
     with pytest.raises(TransientError, match=r"the proxy 127.0.0.1:9 .* refused the connection") as refused:
         get(far, network=Network(proxies={"https": "http://127.0.0.1:9"}))
