@@ -89,16 +89,17 @@ def _after_a_second_look(place: Mirrored, tags: Sequence[str]) -> list[str]:
 def agreed(invocation: Invocation, found: Sequence[Extraneous]) -> bool:
     """Show the plan, and have somebody say yes. InvalidError where nobody is there to ask."""
     count = sum(len(each.tags) for each in found)
+    tags = f"{count} tag{'s' * (count != 1)}"
     for each in found:
         invocation.terminal.complain(visible(f"ferry: to delete at {each}"))
     if invocation.settings.on("yes"):
         return True
     if not invocation.terminal.interactive:
         raise InvalidError(
-            f"{count} tags would be deleted, and nobody is here to ask; none was",
+            f"{tags} would be deleted, and nobody is here to ask; none was",
             hint="say --yes to delete them",
         )
-    return click.confirm(f"Delete {'this tag' if count == 1 else f'these {count} tags'}?", err=True)
+    return click.confirm(f"Delete {'this tag' if count == 1 else f'these {tags}'}?", err=True)
 
 
 def delete(found: Sequence[Extraneous], done: Callable[[str, RegistryError | None], None]) -> None:

@@ -64,6 +64,9 @@ def mirror(
       ferry mirror models.acme.example/acme/tiny:1.0 other.example/acme/tiny
       ferry mirror models.acme.example/acme other.example/acme --tags '1.*'
     """
+    run = click.get_current_context().find_object(Run)
+    if watch and run is not None:
+        run.service = True
     if metrics and not watch:
         raise InvalidError("--metrics-listen is for a mirror that goes on: --watch 15m")
     if summary and watch:
@@ -222,9 +225,6 @@ def _watch(invocation: Invocation, rounds: Rounds, watch: str, metrics: str | No
     every = files.checked(values.seconds(_OFTEN, _SELDOM), watch, "--watch", None)
     assert isinstance(every, float)
     numbers = Numbers()
-    run = click.get_current_context().find_object(Run)
-    if run is not None:
-        run.service = True
     with _metrics(metrics, numbers):
         return for_ever(invocation, rounds, every, numbers)
 

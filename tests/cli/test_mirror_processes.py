@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import re
 import signal
@@ -190,3 +191,16 @@ def test_a_signal_in_the_middle_of_a_round_ends_a_watch_with_0_too(
     assert process.returncode == 0, err
     assert out == ""
     assert "told to stop" in err
+
+
+def test_a_watch_that_is_stopped_before_its_first_round_ends_with_0_too(ferry: Ferry, tmp_path: Path) -> None:
+    """It reads its file, which is a pipe from which nothing comes yet."""
+    pipe = tmp_path / "sync.toml"
+    os.mkfifo(pipe)
+    process = ferry.start("mirror", "--file", pipe, "--watch", "1h")
+
+    with pipe.open("wb"):  # opened once it reads
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 0, err
