@@ -16,6 +16,7 @@ from registry.model.names import Name
 from registry.targets.origins import ModelOrigin
 from registry.targets.repair import Repair
 from registry.targets.store import Store
+from registry.targets.unmoved import Unmoved
 from registry.targets.verify import BlobCheck, BlobState, Inventory
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
@@ -84,7 +85,7 @@ def made(
     with sources.connections(invocation) as opened:
         engine = transfers.engine(invocation, watcher, opened)
         transfers.stopped_by(engine)
-        repair = _Repair(store, opened, engine, place)
+        repair = Repairs(store, opened, engine, place)
         for unreadable in verified.inventory.unreadable:
             repair.fetch_manifest(unreadable.name)
         for name in dict.fromkeys(name for each in wrong for name in each.held.names):
@@ -97,7 +98,7 @@ def made(
     return Verified(verified.inventory, found, frozenset(repair.fetched), repair.moved, repair.failures)
 
 
-class _Repair:
+class Repairs:
     """The repairs of one run, and what became of them."""
 
     def __init__(self, store: Store, opened: Registries, engine: Engine, place: Name | None) -> None:
@@ -110,13 +111,19 @@ class _Repair:
         self._place = place
 
     def fetch_manifest(self, name: Name) -> None:
-        """Fetch a manifest anew that cannot be read, and what is missing of the model."""
+        """Fetch a manifest anew that cannot be read, and what is missing of the model.
+
+        Hours may lie behind its verification: what others wrote or took away since then is left alone.
+        """
         with self._noted(name):
+            if not self._is_lost(name):
+                self.fetched.add(name)
+                return
             origin = self._origin(name)
             manifest = self._lost_manifest(name, origin)
             report = copy(
                 self._opened.remote(origin),
-                self._store,
+                Unmoved(self._store, None),
                 origin,
                 to=name,
                 manifest=manifest,
@@ -126,6 +133,16 @@ class _Repair:
                 self._store.origins.put(name, ModelOrigin(origin, report.manifest.digest))
             self.moved += report.transferred
             self.fetched.add(name)
+
+    def _is_lost(self, name: Name) -> bool:
+        """Whether there still is a manifest that cannot be read."""
+        try:
+            self._store.verify.manifest(name)
+        except NotFoundError:
+            return False
+        except InvalidError:
+            return True
+        return False
 
     def _lost_manifest(self, name: Name, origin: Name) -> Manifest:
         """The manifest that `name` had here: what its registry calls so by now may be another model.

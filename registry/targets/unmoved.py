@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from registry.contracts import BusyElsewhere, Intake
-from registry.errors import InvalidError
+from registry.errors import InvalidError, NotFoundError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
@@ -14,10 +14,13 @@ from registry.targets.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Unmoved:
-    """The store as a destination, where the name that is published stands for `was` until then."""
+    """The store as a destination, where the name that is published stands for `was` until then.
+
+    None: for nothing that can be read.
+    """
 
     store: Store
-    was: Digest
+    was: Digest | None
 
     def prepare(self, name: Name, manifest: Manifest) -> None:
         """Mark its blobs as in use. StorageError where they do not fit."""
@@ -37,6 +40,15 @@ class Unmoved:
 
     def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
         """Replace it. InvalidError if it was changed or removed meanwhile: what arrived stays for a pull."""
-        if self.store.current(name) not in (self.was, manifest.digest):
+        if not self._is_as_it_was(name, manifest.digest):
             raise InvalidError(f"{name} was changed here meanwhile, and is left alone", name=str(name))
         self.store.publish(name, manifest, was)
+
+    def _is_as_it_was(self, name: Name, replaced: Digest) -> bool:
+        """Whether it stands for what it did, or is replaced already: an attempt before this one did that."""
+        try:
+            return self.store.verify.manifest(name).digest in (self.was, replaced)
+        except NotFoundError:
+            return False
+        except InvalidError:
+            return self.was is None
