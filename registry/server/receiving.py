@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from registry.contracts import Depot, Upload
-from registry.errors import InvalidError, NotFoundError
+from registry.errors import InvalidError, NotFoundError, RegistryError
 from registry.model.digests import Digest
 from registry.server.principal import Readers, Right
 from registry.server.reading import parsed_digest
@@ -28,6 +29,33 @@ MOST_BYTES = 2**44  # 16 TiB: the largest blob, and so the largest body
 _SIZE = re.compile(r"[0-9]{1,14}")
 _SIGNED = {"Content-Type": "application/octet-stream"}  # what a direct upload must bear, as a signed URL's
 _STOCK = "ollama"  # how stock's user agents begin
+
+
+@dataclass(slots=True)
+class Unannounced:
+    """The bytes of a POST that is the blob itself: dropped where it breaks off.
+
+    Nobody was told its session, so that no request could go on with it.
+    """
+
+    upload: Upload
+    is_blob: bool = False
+
+    def write(self, data: bytes) -> None:
+        """As the upload."""
+        self.upload.write(data)
+
+    def commit(self, digest: Digest) -> None:
+        """As the upload."""
+        self.upload.commit(digest)
+        self.is_blob = True
+
+    def close(self) -> None:
+        """Let go; what has not become a blob is dropped."""
+        if self.upload.received and not self.is_blob:
+            with suppress(RegistryError):  # a database that fails: then it goes as what nobody goes on with
+                self.upload.cancel()
+        self.upload.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +95,7 @@ class Receiving:
         upload = self.depot.begin(self.place.repository)
         # Stock opens a session by an empty POST that names the digest: only a body makes it the blob itself.
         if digest is not None and (self.request.length != 0 or digest == Digest.of(b"", digest.algorithm)):
-            return self._closing(upload, digest)
+            return self._closing(upload, digest, Unannounced(upload))
         response = self._offered(upload, size) if size else self._accepted(upload)
         upload.close()
         return response
@@ -137,10 +165,11 @@ class Receiving:
         upload.rewind(0)
         return Accept(upload, lambda: Response(200), MOST_BYTES)
 
-    def _closing(self, upload: Upload, digest: Digest) -> Accept:
+    def _closing(self, upload: Upload, digest: Digest, intake: Unannounced | None = None) -> Accept:
         """Perhaps more bytes, then the blob; what was not hashed as it came is hashed before."""
         hash_more = None if upload.is_hashed(digest) else partial(upload.hash_more, digest)
-        return Accept(upload, partial(self._commit, upload, digest), MOST_BYTES, hash_more=hash_more)
+        taken = intake or upload
+        return Accept(taken, partial(self._commit, taken, digest), MOST_BYTES, hash_more=hash_more)
 
     def _announced(self) -> int:
         """The size of the blob that a request for a direct upload announces; 0 if it is none."""
@@ -164,7 +193,7 @@ class Receiving:
             Headers((*begun.headers, ("X-Direct-Upload-URL", f"{self.visitor.here.base}{link}"), *signed)),
         )
 
-    def _commit(self, upload: Upload, digest: Digest) -> Response:
+    def _commit(self, upload: Upload | Unannounced, digest: Digest) -> Response:
         upload.commit(digest)
         return self._created(digest)
 

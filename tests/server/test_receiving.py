@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import pytest
 from labs import Lab
 from peers import Answer
+from raw_sockets import until
 
 from registry.model.digests import Digest
+from registry.server.principal import Right
+from registry.server.service import Plan, Service
 
 DATA = bytes(range(250)) * 40
 HALF = len(DATA) // 2
@@ -76,6 +82,21 @@ def test_a_blob_comes_whole_by_one_post_and_a_push_is_told_so_where_it_begins(la
     assert (wrong.status, posted.status) == (400, 201)
     assert lab.call("GET", posted.headers["location"]).body == DATA
     assert "x-ferry-single-post" not in posted.headers
+
+
+def test_a_post_that_breaks_off_leaves_nothing_as_nobody_can_go_on_with_it(tmp_path: Path) -> None:
+    service = Service(Plan(tmp_path / "data", anonymous=Right.WRITE))
+    host, _, port = service.start().removeprefix("http://").rpartition(":")
+    uploads, half = tmp_path / "data" / "uploads", bytes(2 * 1024 * 1024)
+    path = f"/v2/acme/tiny/blobs/uploads/?digest={Digest.of(half + half)}"
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {2 * len(half)}\r\n\r\n"
+    try:
+        with socket.create_connection((host, int(port))) as opened:
+            opened.sendall(head.encode() + half)
+            until(lambda: any(uploads.glob("*")))
+        until(lambda: not any(uploads.glob("*")))
+    finally:
+        service.stop()
 
 
 def test_bytes_that_are_not_the_digest_are_refused_and_not_kept(lab: Lab) -> None:
