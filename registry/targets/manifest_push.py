@@ -221,7 +221,15 @@ class ManifestPush:
         """CorruptError if the registry gives another manifest; any error says that it is published."""
         doing = f"{name} is published; reading it back"
         path = routes.manifest(name.repository, name.reference)
-        again = self.peer.ask("GET", path, doing, ok=(200,), access=reading(name), headers=ACCEPT)
+        try:
+            again = self.peer.ask("GET", path, doing, ok=(200,), access=reading(name), headers=ACCEPT)
+        except NotFoundError as error:
+            raise NotFoundError(
+                error.message,
+                host=self.peer.host,
+                name=str(name),
+                hint="it may be seen a little later; who may not pull there cannot see it: push again to try",
+            ) from None
         raw = self.peer.read(again, MANIFEST_BYTES, doing)
         if faults.is_web_page(raw):
             raise faults.web_page(doing, self.peer.host)

@@ -13,6 +13,7 @@ from registry.errors import (
     DeniedError,
     InvalidError,
     MissingBlobsError,
+    NotFoundError,
     ProtocolError,
     Reason,
 )
@@ -181,3 +182,12 @@ def test_another_manifest_than_was_sent_is_said_to_be_published() -> None:
 
     with pytest.raises(CorruptError, match=r"is published; .* returns another manifest"):
         Remote(Peer(far, ORIGIN)).publish(NAME, MANIFEST)
+
+
+def test_what_cannot_be_read_back_is_no_name_to_be_checked() -> None:
+    def far(request: Request) -> Response:
+        return Response(201 if request.method == "PUT" else 404)
+
+    with pytest.raises(NotFoundError, match="is published; reading it back") as caught:
+        Remote(Peer(far, ORIGIN)).publish(NAME, MANIFEST)
+    assert caught.value.reason is Reason.NONE and "a little later" in caught.value.hint
