@@ -41,9 +41,9 @@ def all_options() -> set[str]:
 
 
 def unknown(text: str) -> list[str]:
-    """The commands and options that a sentence names and that there are not."""
+    """The commands and options that a sentence names and that there are not, or not for that command."""
     wrong = []
-    for words in re.findall(r"\bferry ((?:[a-z-]+ ?)+)", text):
+    for words, behind in re.findall(r"\bferry ((?:[a-z-]+ ?)+)((?:(?!ferry )[^,;.()\n])*)", text):
         command: click.Command | None = app
         for word in words.split():
             if not isinstance(command, click.Group):
@@ -52,6 +52,12 @@ def unknown(text: str) -> list[str]:
             if command is None:
                 wrong.append(f"ferry {words}")
                 break
+        if command is not None and command is not app:
+            its = options(command)
+            named = re.findall(r"(?<![\w-])--[a-z][a-z-]+", f"{words} {behind}")
+            wrong += [
+                f"ferry {words.partition(' --')[0].strip()} {option}" for option in named if option not in its
+            ]
     known = all_options()
     return wrong + [found for found in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text) if found not in known]
 
@@ -88,3 +94,4 @@ def test_an_invented_command_or_option_is_noticed() -> None:
         "ferry admin user frob",
     ]
     assert unknown("with --frob") == ["--frob"]
+    assert unknown("say ferry list --public-url URL") == ["ferry list --public-url"]
