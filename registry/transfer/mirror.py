@@ -37,7 +37,7 @@ class Mirror:
         self._keep_going = keep_going
         self._copying = threading.Semaphore(engine.at_once)
         self._put_off: deque[Pair] = deque()
-        self._dead: dict[tuple[Side, str], RegistryError] = {}  # hosts that failed again at the end
+        self._failed_again: dict[tuple[Side, str], RegistryError] = {}  # hosts that failed again at the end
         self._bug: BaseException | None = None
         self._failed = False
         self._listing = threading.Lock()
@@ -91,15 +91,15 @@ class Mirror:
 
     def _one(self, pair: Pair, last: bool) -> None:
         try:
-            if last and (dead := self._dead_host(pair)) is not None:
-                raise dead
+            if last and (before := self._failed_before(pair)) is not None:
+                raise before
             result = self._result(pair)
         except TransientError as error:
             if not last and self._is_given_up(pair):
                 self._put_off.append(pair)
                 return
             if last and self._is_given_up(pair):
-                self._dead[error.side, _host(pair, error.side)] = error
+                self._failed_again[error.side, _host(pair, error.side)] = error
             self._failure(pair, error)
         except RegistryError as error:
             self._failure(pair, error)
@@ -131,9 +131,9 @@ class Mirror:
             self._engine.host(side, _host(pair, side)).given_up for side in (Side.SOURCE, Side.DESTINATION)
         )
 
-    def _dead_host(self, pair: Pair) -> TransientError | None:
+    def _failed_before(self, pair: Pair) -> TransientError | None:
         for side in (Side.SOURCE, Side.DESTINATION):
-            error = self._dead.get((side, _host(pair, side)))
+            error = self._failed_again.get((side, _host(pair, side)))
             if error is not None and self._engine.host(side, _host(pair, side)).given_up:
                 return TransientError(f"not tried again: {error.message}", **error.details)
         return None
