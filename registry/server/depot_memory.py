@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from registry.contracts import NOBODY, Actor, Blob, Document, Referrer, Tag, Upload
 from registry.errors import CorruptError, InvalidError, NotFoundError, ProtocolError
@@ -13,6 +14,7 @@ from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.server.descriptors import artifact_type, descriptor
 from registry.server.immutable import TagPattern, check_stays, taken
+from registry.server.reading import until_full
 from registry.server.uploads import Owners, Ownership
 
 
@@ -191,14 +193,15 @@ class MemoryDepot:
     ) -> list[Referrer]:
         with self._lock:
             manifests = sorted(self._at(repository).manifests.values(), key=lambda each: str(each.digest))
-        return [
+        found = (
             Referrer(each.digest, descriptor(each))
             for each in manifests
             if each.subject
             and each.subject.digest == digest
             and kind in (None, artifact_type(each))
             and str(each.digest) > after
-        ][:limit]
+        )
+        return until_full(islice(found, limit))
 
     def _check_stays(self, repository: str, tag: str, but: Digest | None = None) -> None:
         """ProtocolError if the tag is there and is to stay, unless it stands for `but`."""

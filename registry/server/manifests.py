@@ -22,6 +22,7 @@ from registry.server.catalogue import batches, ensure_repository, repository_id
 from registry.server.database import first, reading, upsert, writing
 from registry.server.descriptors import artifact_type, descriptor
 from registry.server.immutable import check_stays, covering, immutable, patterns_of, taken
+from registry.server.reading import until_full
 from registry.server.tables import BLOBS, CHILDREN, LINKS, MANIFESTS, PARTS, REPOSITORIES, TAGS
 from registry.server.visibility import set_visibility
 
@@ -201,7 +202,8 @@ class Manifests:
         if kind is not None:
             query = query.where(MANIFESTS.c.artifact_type == kind[:255])
         with reading(self.engine) as database:
-            return [Referrer(Digest.parse(text), entry) for text, entry in database.execute(query)]
+            rows = database.execute(query.execution_options(yield_per=1))  # each may have megabytes
+            return until_full(Referrer(Digest.parse(text), entry) for text, entry in rows)
 
 
 def drop_manifest(database: Connection, repository: int, digest: str, now: float) -> None:

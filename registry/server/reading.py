@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from registry.contracts import Referrer
 from registry.errors import InvalidError
 from registry.model.digests import Digest
 from registry.wire.messages import Request
@@ -72,3 +74,14 @@ def parsed_date(text: str) -> float:
 def date(seconds: float) -> str:
     """Unix seconds as RFC 3339, in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def until_full(found: Iterable[Referrer]) -> list[Referrer]:
+    """What fills a page, and the one behind it, which shows that there is more; the rest is not read."""
+    size, taken = 0, list[Referrer]()
+    for each in found:
+        size += len(each.descriptor)
+        taken.append(each)
+        if size > PAGE_BYTES and len(taken) > 1:
+            break
+    return taken

@@ -14,6 +14,7 @@ from registry.errors import CorruptError, InvalidError, NotFoundError
 from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, OCI_INDEX, Descriptor, Manifest, image
 from registry.model.spans import FileSpan, Span
+from registry.server.reading import PAGE_BYTES
 
 WEIGHTS = bytes(range(256)) * 5000
 CONFIG = b"{}"
@@ -280,6 +281,18 @@ def test_referrers_come_in_pages_and_by_their_type(depot: Depot) -> None:
         for kind, after, limit in ((None, "", 2), (None, digests[1], 2), (DOCKER_CONFIG, "", 9), ("x", "", 9))
     ]
     assert [[str(each.digest) for each in page] for page in pages] == [digests[:2], digests[2:], digests, []]
+
+
+def test_of_large_referrers_no_more_are_read_than_fill_a_page(depot: Depot) -> None:
+    manifest = published(depot)
+    for number in range(4):
+        fields = json.loads(model(WEIGHTS, subject=manifest.digest).raw)
+        fields["annotations"] = {"note": str(number) + "x" * (PAGE_BYTES // 2)}
+        depot.publish("acme/tiny", Manifest.parse(json.dumps(fields).encode()), None)
+    first = depot.referrers("acme/tiny", manifest.digest, None, "", 9)
+    rest = depot.referrers("acme/tiny", manifest.digest, None, str(first[0].digest), 9)
+    assert [len(first), len(rest)] == [2, 2]
+    assert first[1].digest == rest[0].digest
 
 
 def test_a_manifest_says_the_sizes_its_blobs_have(depot: Depot) -> None:

@@ -19,6 +19,7 @@ from registry.model.digests import Digest
 from registry.model.spans import FileSpan, Span
 from registry.server import depot as depots_on_disk
 from registry.server.catalogue import Catalogue
+from registry.server.check import Check
 from registry.server.depot import DiskDepot
 from registry.server.uploads import KEPT_FROM, QUIET, Owners
 
@@ -126,6 +127,29 @@ def test_whenever_it_dies_the_blob_is_there_or_all_of_its_upload_is(
         assert held(again) == WEIGHTS
         again.engine.dispose()
     assert last > 4
+
+
+def test_a_blob_that_came_by_one_request_is_in_the_catalogue_only_with_all_of_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last, ended = 0, False
+    while not ended:
+        last += 1
+        depot = on_disk(tmp_path / str(last))
+        with monkeypatch.context() as patch:
+            patch.setattr(calls, "system", Dying(last))
+            with contextlib.suppress(Killed):
+                upload = depot.begin("acme/tiny")
+                upload.write(WEIGHTS)
+                upload.commit(DIGEST)
+                ended = True
+        depot.engine.dispose()
+
+        again = on_disk(tmp_path / str(last))
+        assert list(Check(again, hashing=True).findings()) == []
+        assert held(again) == WEIGHTS or not ended
+        again.engine.dispose()
+    assert last > 2
 
 
 def test_what_was_named_leaves_one_file(tmp_path: Path) -> None:
