@@ -77,6 +77,8 @@ def test_a_blob_comes_whole_by_one_post_and_a_push_is_told_so_where_it_begins(la
     uploads = "/v2/acme/tiny/blobs/uploads/"
     told = [lab.call("HEAD", "/v2/acme/new/manifests/v1"), lab.call("POST", uploads)]
     assert [each.headers.get("x-ferry-single-post") for each in told] == ["262144; empty", "262144"]
+    read = lab.call("GET", "/v2/acme/new/manifests/v1")
+    assert (read.status, read.headers.get("x-ferry-single-post")) == (404, None)
     wrong = lab.call("POST", f"{uploads}?digest={Digest.of(b'other bytes')}", DATA)
     posted = lab.call("POST", f"{uploads}?digest={Digest.of(DATA)}", DATA)
     assert (wrong.status, posted.status) == (400, 201)
