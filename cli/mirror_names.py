@@ -72,7 +72,7 @@ class MirrorNames:
         self._remotes: dict[tuple[str, str, str], Remote] = {}
         self._there: dict[_Repository, Tags | None] = {}
         self._tells: dict[str, bool] = {}  # whether a host's lists give digests
-        self._sources: dict[Name, Name] = {}  # of each destination
+        self._sources: dict[tuple[Origin, str, str], tuple[Name, Name]] = {}  # and where each goes, by place
 
     def pairs(self) -> Iterator[Pair | Unlisted]:
         """Every name; a list that fails is one result, and the others go on."""
@@ -204,9 +204,10 @@ class MirrorNames:
         attached: tuple[str, ...] | None,
     ) -> Pair | Unlisted:
         to = target(self._invocation, entry.destination, base, name)
-        if self._sources.setdefault(to, name) != name:
-            other = self._sources[to]
-            return Unlisted(name.text, to.text, InvalidError(f"{other.text} goes to {to.text} too"))
+        key = (self._opened.origin(to), to.repository.lower(), to.reference)
+        other, there = self._sources.setdefault(key, (name, to))
+        if other != name:
+            return Unlisted(name.text, to.text, InvalidError(f"{other.text} goes to {there.text} too"))
         near = name if self._opened.origin(name) == self._opened.origin(to) else None
         digest = said.digest if said else None
         mode = Referrers(entry.referrers)

@@ -55,3 +55,21 @@ def test_a_list_of_referrers_is_no_name_of_its_own() -> None:
     found = told(between, MirrorEntry(f"{SOURCE}/acme/tiny", f"{DESTINATION}/acme/tiny"))
 
     assert [each.name.tag for each in found if isinstance(each, Pair)] == ["1.0", f"sha256-{'0' * 64}.sig"]
+
+
+def test_two_sources_of_one_place_are_told_apart_however_its_letters_are_written() -> None:
+    """Each overwrote what the other brought, in every run."""
+    between = Pairing()
+    for model in ("one", "two"):
+        between.put(f"acme/{model}:1.0", Model.random(1, KiB))
+
+    found = told(
+        between,
+        MirrorEntry(f"{SOURCE}/acme/one", f"{DESTINATION}/acme/same"),
+        MirrorEntry(f"{SOURCE}/acme/two", f"{DESTINATION}/Acme/Same"),
+    )
+
+    pair, clash = found
+    assert isinstance(pair, Pair)
+    assert isinstance(clash, Unlisted)
+    assert str(clash.error) == f"{SOURCE}/acme/one:1.0 goes to {DESTINATION}/acme/same:1.0 too"
