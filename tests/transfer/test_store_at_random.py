@@ -19,6 +19,7 @@ from invariants import check_store
 from registry.errors import InvalidError, NotFoundError
 from registry.model.names import Name
 from registry.targets.memory import Memory
+from registry.targets.repair import Repair
 from registry.targets.store import Store
 from registry.targets.verify import BlobState
 from registry.transfer.copy import copy
@@ -43,7 +44,7 @@ class Worker(threading.Thread):
             put(self._there, name, model)
 
     def run(self) -> None:
-        acts = [self.pull, self.pull, self.push, self.remove, self.prune, self.verify]
+        acts = [self.pull, self.pull, self.push, self.remove, self.prune, self.verify, self.repair]
         try:
             for _ in range(ACTIONS):
                 store = Store(self._models, grain=GRAIN)
@@ -75,6 +76,13 @@ class Worker(threading.Thread):
         for held in store.verify.inventory().blobs:
             found = store.verify.look(held)
             assert found is None or found.state is BlobState.GOOD, found
+
+    def repair(self, store: Store) -> None:
+        """Of what others may remove and prune meanwhile: it brings no model back."""
+        name = self._chance.choice(NAMES)
+        with contextlib.suppress(NotFoundError):
+            manifest = store.verify.manifest(name)
+            copy(self._there, Repair(store, manifest), name, manifest=manifest, options=quick())
 
 
 @pytest.mark.seeds(1)
