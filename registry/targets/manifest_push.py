@@ -166,7 +166,7 @@ class ManifestPush:
         response = self._put(name, manifest)
         if response.status not in _PUT:
             raise self._unpublished(self.peer.refusal(response, doing), name, manifest, doing)
-        if faults.is_web_page(self.peer.read(response, faults.ERROR_BYTES, doing)):
+        if self.peer.refusal(response, doing).page:  # whatever else it answers, it was taken
             raise faults.web_page(doing, self.peer.host)
         self._check_published(name, manifest, response, doing)
         self._read_back(name, manifest)

@@ -191,3 +191,13 @@ def test_what_cannot_be_read_back_is_no_name_to_be_checked() -> None:
     with pytest.raises(NotFoundError, match="is published; reading it back") as caught:
         Remote(Peer(far, ORIGIN)).publish(NAME, MANIFEST)
     assert caught.value.reason is Reason.NONE and "a little later" in caught.value.hint
+
+
+def test_a_long_answer_to_a_manifest_that_was_taken_is_no_failure() -> None:
+    registry = Registry()
+
+    def far(request: Request) -> Response:
+        answer = registry(request)
+        return Response(201, Headers(), bytes(100_000)) if request.method == "PUT" else answer
+
+    Remote(Peer(far, ORIGIN)).publish(NAME, MANIFEST)
