@@ -74,7 +74,8 @@ def removed(registry: Remote, name: Name, ask: Callable[..., None]) -> tuple[Doc
     tags = tags_that_go(registry, name, digest)
     others = [tag for tag in tags if name.digest is not None or tag != name.tag]
     if others or name.digest is not None:
-        told = f"{name.host} deletes by digest: {', '.join(others) or 'no tag'} goes with {name}"
+        goes = f"{', '.join(others) or 'no tag'} go{'' if len(others) > 1 else 'es'}"
+        told = f"{name.host} deletes by digest: {goes} with {name}"
         ask(told, say=bool(others))
     registry.untag(name.with_reference(digest))
     return _told(name, digest, tags)

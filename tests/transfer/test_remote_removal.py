@@ -79,3 +79,15 @@ def test_what_was_moved_while_somebody_was_asked_stays(registry: Registry) -> No
     with pytest.raises(InvalidError, match="moved meanwhile"):
         removed(registry.remote, name, ask)
     assert registry.remote.digest(name) == newer.manifest.digest
+
+
+def test_several_tags_go(registry: Registry) -> None:
+    told: list[str] = []
+
+    removed(
+        registry.remote,
+        registry.name("acme/tiny:v1").with_reference(DIGEST),
+        lambda text, **_said: told.append(text),
+    )
+
+    assert told == [f"models.example deletes by digest: same, v1 go with models.example/acme/tiny@{DIGEST}"]
