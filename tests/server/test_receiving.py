@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import socket
 from pathlib import Path
 
@@ -99,6 +101,16 @@ def test_a_post_that_breaks_off_leaves_nothing_as_nobody_can_go_on_with_it(tmp_p
         until(lambda: not any(uploads.glob("*")))
     finally:
         service.stop()
+
+
+def test_one_post_may_come_in_chunks(lab: Lab) -> None:
+    host, chunks = lab.url.partition("://")[2], iter([DATA[:HALF], DATA[HALF:]])
+    with contextlib.closing(http.client.HTTPConnection(host)) as connection:
+        path = f"/v2/acme/tiny/blobs/uploads/?digest={Digest.of(DATA)}"
+        connection.request(
+            "POST", path, chunks, encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
+        )
+        assert connection.getresponse().status == 201
 
 
 def test_bytes_that_are_not_the_digest_are_refused_and_not_kept(lab: Lab) -> None:

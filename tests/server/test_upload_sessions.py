@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +13,14 @@ from typing import Any
 import pytest
 from depots import Turned, on_disk
 
-from registry.contracts import Depot
+from registry.contracts import Depot, Upload
+from registry.disk import system as calls
 from registry.disk.data import DataFile
 from registry.errors import CorruptError, NotFoundError, StorageError, TransientError
 from registry.model.digests import Digest
 from registry.server import uploads
 from registry.server.catalogue import Catalogue
+from registry.server.depot import DiskDepot
 from registry.server.uploads import QUIET, DiskUpload, Owners
 from registry.wire.faults import answer_to
 
@@ -245,3 +250,83 @@ def test_an_upload_that_is_written_down_while_it_ends_leaves_no_session(
 
     assert depot.blob("acme/tiny", Digest.of(DATA)) is not None
     assert not depot.catalogue.has_upload("acme/tiny", upload.id)
+
+
+# --- the order in which a blob is written -------------------------------------------------------------------
+
+
+class Watched(calls.System):
+    """Notes what is made durable and named, in its order; `broken` disks make nothing durable."""
+
+    def __init__(self, broken: bool = False) -> None:
+        self.done: list[str] = []
+        self.broken = broken
+
+    def sync(self, handle: int) -> None:
+        kind = "directory" if stat.S_ISDIR(os.fstat(handle).st_mode) else "bytes"
+        if self.broken and kind == "bytes":
+            raise OSError(errno.EIO, "Input/output error")
+        self.done.append(kind)
+        super().sync(handle)
+
+    def rename(self, old: Path, new: Path) -> None:
+        super().rename(old, new)
+        self.done.append("name")
+
+
+@pytest.mark.parametrize("requests", [1, 2])
+def test_bytes_and_their_name_are_durable_before_the_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requests: int
+) -> None:
+    system, depot = Watched(), on_disk(tmp_path)
+    monkeypatch.setattr(Catalogue, "hold", lambda *_: system.done.append("transaction"))
+    upload = sent(depot, requests)
+    monkeypatch.setattr(calls, "system", system)
+    upload.commit(Digest.of(DATA))
+    upload.close()
+    assert [each for each in system.done if each != "directory"][:3] == ["bytes", "name", "transaction"]
+    assert "directory" in system.done[system.done.index("name") : system.done.index("transaction")]
+    depot.engine.dispose()
+
+
+@pytest.mark.parametrize("requests", [1, 2])
+def test_a_disk_that_makes_nothing_durable_gets_no_blob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requests: int
+) -> None:
+    depot = on_disk(tmp_path)
+    upload = sent(depot, requests)
+    with monkeypatch.context() as patch:
+        patch.setattr(calls, "system", Watched(broken=True))
+        with pytest.raises(StorageError, match="Input/output error"):
+            upload.commit(Digest.of(DATA))
+    upload.close()
+    assert depot.blob("acme/tiny", Digest.of(DATA)) is None
+    depot.engine.dispose()
+
+
+def test_a_blob_whose_bytes_go_while_it_is_named_is_not_said_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depot = on_disk(tmp_path)
+    upload = sent(depot, 1)
+    hold = Catalogue.hold
+
+    def lost(self: Catalogue, repository: str, digest: Digest, size: int) -> None:
+        hold(self, repository, digest, size)
+        (tmp_path / depot.blobs.name(digest)).unlink()
+
+    monkeypatch.setattr(Catalogue, "hold", lost)
+    with pytest.raises(StorageError, match="was lost while it was named"):
+        upload.commit(Digest.of(DATA))
+    upload.close()
+    depot.engine.dispose()
+
+
+def sent(depot: DiskDepot, requests: int) -> Upload:
+    """An upload with all of its bytes, by one request or by an earlier one."""
+    upload = depot.begin("acme/tiny")
+    upload.write(DATA)
+    if requests == 1:
+        return upload
+    upload.close()
+    return depot.upload("acme/tiny", upload.id)
