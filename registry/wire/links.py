@@ -9,6 +9,7 @@ _LONGEST = 16 * 1024  # no link is longer
 _BETWEEN = re.compile(r"[\s,]*")
 _TARGET = re.compile(r"(?:<([^>]*)>|([^\s;,<>\"]+))\s*")  # some registries leave out the brackets
 _PARAMETER = re.compile(r";\s*([^\s;,=\"]+)\s*(?:=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;,\"]*)))?\s*")
+_PAIR = re.compile(r"\\(.)")
 _NEXT_LINK = re.compile(r"[^,]+")
 
 
@@ -24,7 +25,8 @@ def following(fields: Iterable[str]) -> str:
         while parameter := _PARAMETER.match(text, at):
             at = parameter.end()
             if parameter[1].lower() == "rel" and relation is None:  # only the first one counts
-                relation = parameter[2] if parameter[2] is not None else parameter[3] or ""
+                quoted = parameter[2]
+                relation = _PAIR.sub(r"\1", quoted) if quoted is not None else parameter[3] or ""
         if relation is not None and "next" in relation.lower().split():
             return link[1] if link[1] is not None else link[2]
     return ""

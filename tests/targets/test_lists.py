@@ -31,6 +31,7 @@ LINKS = {
     "spaces": '  <{next}>  ;  rel  =  "next"  ',
     "no brackets": '{next}; rel="next"',
     "absolute": f'<{ORIGIN}{{next}}>; rel="next"',
+    "quoted pair": '<{next}>; rel="ne\\xt"',
     "empty members": ',, <{next}>; rel="next",',
 }
 
