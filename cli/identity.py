@@ -148,13 +148,29 @@ def _made(path: Path) -> PrivateKey:
     return ensure_key(path, secrets.token_bytes(SEED_BYTES), _KEY_COMMENT)
 
 
+def key_of_text(text: str) -> PrivateKey:
+    """The key whose text FERRY_KEY holds. InvalidError: also for a path, or a variable's name."""
+    from registry.auth.keys import PrivateKey
+
+    try:
+        return PrivateKey.parse(text, "the key in FERRY_KEY")
+    except InvalidError:
+        if text.strip().startswith("$"):
+            hint = "a CI leaves a variable as it is written where it is not set, or is not for this branch"
+            raise InvalidError("FERRY_KEY holds a variable's name, not its value", hint=hint) from None
+        if text.strip().startswith(("/", "./", "~/")):
+            hint = "FERRY_KEY_FILE names a file; FERRY_KEY holds the key's text"
+            raise InvalidError("FERRY_KEY holds a path, not a key", hint=hint) from None
+        raise
+
+
 def _given_key(invocation: Invocation) -> PrivateKey | None:
     """The key that an option or the environment names for this run."""
-    from registry.auth.keys import PrivateKey, load_key
+    from registry.auth.keys import load_key
 
     settings = invocation.settings
     if settings.key_text:
-        return PrivateKey.parse(settings.key_text, "the key in FERRY_KEY")
+        return key_of_text(settings.key_text)
     return load_key(settings.key_file()) if "key" in settings.options else None
 
 

@@ -9,7 +9,7 @@ from cli import identity
 from cli.options import Invocation
 from cli.settings import environment
 from registry.auth.credentials import OLLAMA_API, Account, Credentials
-from registry.auth.keys import PrivateKey, load_key
+from registry.auth.keys import load_key
 from registry.diagnose.findings import Finding, note, ok
 from registry.errors import DeniedError, InvalidError, Reason, RegistryError, StorageError
 from registry.model.names import asked_host
@@ -53,7 +53,7 @@ class LocalHops:
         settings = self.invocation.settings
         identity.check_secrets(settings)
         if settings.key_text:
-            key = PrivateKey.parse(settings.key_text, "the key in FERRY_KEY")
+            key = identity.key_of_text(settings.key_text)
             return ok("key", f"the text in FERRY_KEY, {key.public.fingerprint}")
         if settings.home is None and not settings.get("key"):
             return note("key", "none: this user has no home directory that it would be in")

@@ -362,3 +362,17 @@ def test_a_password_of_any_signs_is_in_no_document_and_no_note(words: tuple[str,
     assert "rd+&" not in done.out + done.err
     if "--format" in words:
         assert done.json["error"]["exit"] == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/etc/ferry/key", "holds a path"),
+        ("~/.ollama/id_ed25519", "FERRY_KEY_FILE names a file"),
+        ("$FERRY_SECRET", "holds a variable's name"),
+    ],
+)
+def test_a_path_or_a_variables_name_is_no_key(text: str, words: str, ferry: Ferry) -> None:
+    for command in ("whoami", "doctor"):
+        done = ferry(command, "127.0.0.1:1", FERRY_KEY=text)
+        assert words in " ".join((done.err + done.out).split()), done
