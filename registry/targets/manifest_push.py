@@ -47,6 +47,7 @@ _CONDITION = 412  # RFC 9110 section 13.1.2: what If-None-Match named is there
 # What a registry says to tags behind a manifest's digest that takes no such thing.
 _NO_TAGS = (400, 404, 405, 414, 422, 431, 501)
 MOST_TAGS = 50  # of one push: they stand in one request's first line
+_CHANCES = 4  # for a manifest whose digest is called wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +164,25 @@ class ManifestPush:
         """Put the manifest under one name; an error says which were put before."""
         before = f" ({', '.join(map(str, done))} published already)" if done else ""
         doing = f"publishing {name}{before}"
-        response = self._put(name, manifest)
-        if response.status not in _PUT:
-            raise self._unpublished(self.peer.refusal(response, doing), name, manifest, doing)
+        response = self._taken(name, manifest, doing)
         if self.peer.refusal(response, doing).page:  # whatever else it answers, it was taken
             raise faults.web_page(doing, self.peer.host)
         self._check_published(name, manifest, response, doing)
         self._read_back(name, manifest)
+
+    def _taken(self, name: Name, manifest: Manifest, doing: str) -> Response:
+        """The answer of a registry that took it.
+
+        Debian's calls the digest wrong while somebody else puts the same manifest: that is over at once.
+        """
+        for chance in range(1, _CHANCES + 1):
+            response = self._put(name, manifest)
+            if response.status in _PUT:
+                break
+            refusal = self.peer.refusal(response, doing)
+            if refusal.code != "DIGEST_INVALID" or chance == _CHANCES:
+                raise self._unpublished(refusal, name, manifest, doing)
+        return response
 
     def _put(self, name: Name, manifest: Manifest, query: str = "") -> Response:
         said = {"Content-Type": manifest.media_type}

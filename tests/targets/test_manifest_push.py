@@ -201,3 +201,25 @@ def test_a_long_answer_to_a_manifest_that_was_taken_is_no_failure() -> None:
         return Response(201, Headers(), bytes(100_000)) if request.method == "PUT" else answer
 
     Remote(Peer(far, ORIGIN)).publish(NAME, MANIFEST)
+
+
+@pytest.mark.parametrize(("times", "published"), [(1, True), (3, True), (1000, False)])
+def test_a_digest_that_is_called_wrong_while_another_puts_the_same_manifest_is_put_again(
+    times: int, published: bool
+) -> None:
+    """Debian's registry, and an index that was mirrored beside a tag of one of its children."""
+    registry = Registry()
+    wrong = Response(400, Headers(), b'{"errors":[{"code":"DIGEST_INVALID"}]}')
+    puts = []
+
+    def busy(request: Request) -> Response:
+        puts.extend([request] * (request.method == "PUT"))
+        return wrong if request.method == "PUT" and len(puts) <= times else registry(request)
+
+    if published:
+        Remote(Peer(busy, ORIGIN)).publish(NAME, MANIFEST)
+        assert len(puts) == times + 1
+    else:
+        with pytest.raises(ProtocolError, match="DIGEST_INVALID"):
+            Remote(Peer(busy, ORIGIN)).publish(NAME, MANIFEST)
+        assert len(puts) == 4
