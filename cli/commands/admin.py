@@ -20,7 +20,7 @@ from cli.groups import Group
 from cli.options import Invocation, command
 from cli.render import date
 from registry.disk import files
-from registry.errors import InvalidError
+from registry.errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from registry.auth.keys import PublicKey
@@ -340,7 +340,11 @@ def _public_key(place: str) -> PublicKey:
 
     if place == "-":
         return PublicKey.parse_line(sys.stdin.read(_KEY_BYTES) if sys.stdin else "")
-    data = files.read_given(Path(place), _KEY_BYTES + 1).data
+    try:
+        data = files.read_given(Path(place), _KEY_BYTES + 1).data
+    except NotFoundError:
+        hint = "name the .pub file that ssh-keygen or ferry signin made"
+        raise InvalidError(f"there is no public key at {place}", hint=hint) from None
     if len(data) > _KEY_BYTES:
         raise InvalidError(f"{place} is no public key: it is longer than {_KEY_BYTES} bytes")
     return PublicKey.parse_line(data.decode("utf-8", "replace"))

@@ -175,6 +175,8 @@ def test_accounts_keys_and_rights_are_kept_while_it_runs(
     fingerprint = made["fingerprint"]
     assert house("user", "add", "cleo").code == 2
     assert house("user", "add", "Cleo Patra").code == 2
+    missing = house("user", "add", "dora", "--key", public.with_name("missing.pub"))
+    assert (missing.code, "there is no public key at" in missing.err) == (2, True)
     assert house("user", "disable", "cleo").well().out == "cleo is disabled\n"
     told = {user["name"]: user for user in house("user", "list", "--format", "json").json}
     assert told["cleo"]["disabled"] is True
