@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from goods import describe
+from sample_models import describe
 from spy import Seen, Spy, Talk, reply
 
 from registry.auth.credentials import Credentials

@@ -39,8 +39,8 @@ from certificates import write_certificate
 from doors import Door, door
 from faultplan import Link
 from faultproxy import FaultProxy
-from goods import Model, put
 from peers import Registry, cncf_registry, ferry_command, ferry_server
+from sample_models import Model, put
 
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries

@@ -1,6 +1,6 @@
 """Worlds in which something on the way to a model is broken, each with real sockets and files.
 
-A world is a function that is given a `Yard` to build in, and says what `ferry doctor` is run with.
+A world is a function that is given a `Kit` to build in, and says what `ferry doctor` is run with.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from email.utils import formatdate
 
-from broken_yard import Words, Yard, asks_for_a_token, holds_a_model, silence, takes_uploads
+from doctor_kit import Kit, Words, asks_for_a_token, holds_a_model, silence, takes_uploads
 from login_kit import docker
 from peers import free_port
 from person import Ferry
@@ -21,253 +21,253 @@ from registry.auth import api_keys
 # --- what this run was told, and who it is ----------------------------------------------------------------
 
 
-def unknown_setting(yard: Yard) -> Words:
-    Ferry(yard.home).settings("registri = 'x'\n")
-    return (yard.tiny,)
+def unknown_setting(kit: Kit) -> Words:
+    Ferry(kit.home).settings("registri = 'x'\n")
+    return (kit.tiny,)
 
 
-def api_key_for_nobody(yard: Yard) -> Words:
-    yard.environ["FERRY_API_KEY"] = "x"
-    return (yard.tiny,)
+def api_key_for_nobody(kit: Kit) -> Words:
+    kit.environ["FERRY_API_KEY"] = "x"
+    return (kit.tiny,)
 
 
-def authority_not_there(yard: Yard) -> Words:
-    return (yard.tiny, "--tls-ca", "nowhere.pem")
+def authority_not_there(kit: Kit) -> Words:
+    return (kit.tiny, "--tls-ca", "nowhere.pem")
 
 
-def proxy_that_is_no_url(yard: Yard) -> Words:
-    yard.environ["HTTPS_PROXY"] = "http://proxy:port"
+def proxy_that_is_no_url(kit: Kit) -> Words:
+    kit.environ["HTTPS_PROXY"] = "http://proxy:port"
     return ("models.acme.example",)
 
 
-def empty_key(yard: Yard) -> Words:
-    yard.environ["FERRY_KEY"] = ""
-    return (yard.tiny,)
+def empty_key(kit: Kit) -> Words:
+    kit.environ["FERRY_KEY"] = ""
+    return (kit.tiny,)
 
 
-def exposed_key(yard: Yard) -> Words:
-    yard.make_key().chmod(0o644)
-    return (yard.tiny,)
+def exposed_key(kit: Kit) -> Words:
+    kit.make_key().chmod(0o644)
+    return (kit.tiny,)
 
 
-def key_that_is_none(yard: Yard) -> Words:
-    yard.make_key().write_text("no key\n")
-    return (yard.tiny,)
+def key_that_is_none(kit: Kit) -> Words:
+    kit.make_key().write_text("no key\n")
+    return (kit.tiny,)
 
 
-def exposed_logins(yard: Yard) -> Words:
-    path = Ferry(yard.home).settings("").with_name("credentials.toml")
+def exposed_logins(kit: Kit) -> Words:
+    path = Ferry(kit.home).settings("").with_name("credentials.toml")
     path.write_text("")
     path.chmod(0o644)
-    return (yard.tiny,)
+    return (kit.tiny,)
 
 
-def broken_docker_config(yard: Yard) -> Words:
-    docker(Ferry(yard.home), {})
-    (yard.home / ".docker" / "config.json").write_text("{")
-    return (f"{yard.spy(holds_a_model()).netloc}/acme/tiny",)
+def broken_docker_config(kit: Kit) -> Words:
+    docker(Ferry(kit.home), {})
+    (kit.home / ".docker" / "config.json").write_text("{")
+    return (f"{kit.spy(holds_a_model()).netloc}/acme/tiny",)
 
 
-def job_without_an_identity(yard: Yard) -> Words:
-    host = yard.spy(holds_a_model()).netloc
-    yard.environ |= {"GITHUB_ACTIONS": "true", "FERRY_REGISTRY": host}
+def job_without_an_identity(kit: Kit) -> Words:
+    host = kit.spy(holds_a_model()).netloc
+    kit.environ |= {"GITHUB_ACTIONS": "true", "FERRY_REGISTRY": host}
     return (f"{host}/acme/tiny",)
 
 
 # --- the way there ----------------------------------------------------------------------------------------
 
 
-def no_such_host(_yard: Yard) -> Words:
+def no_such_host(_kit: Kit) -> Words:
     return ("no.such.invalid/acme/tiny",)
 
 
-def refused_proxy(yard: Yard) -> Words:
-    yard.environ["HTTPS_PROXY"] = f"http://127.0.0.1:{free_port()}"
+def refused_proxy(kit: Kit) -> Words:
+    kit.environ["HTTPS_PROXY"] = f"http://127.0.0.1:{free_port()}"
     return ("models.acme.example/acme/tiny",)
 
 
-def proxy_that_wants_a_password(yard: Yard) -> Words:
-    yard.environ["HTTPS_PROXY"] = f"http://ada:s3cret-of-proxy@{yard.spy(reply(407)).netloc}"
+def proxy_that_wants_a_password(kit: Kit) -> Words:
+    kit.environ["HTTPS_PROXY"] = f"http://ada:s3cret-of-proxy@{kit.spy(reply(407)).netloc}"
     return ("models.acme.example/acme/tiny",)
 
 
-def proxy_without_a_name(yard: Yard) -> Words:
-    yard.environ["HTTPS_PROXY"] = "http://no.such.invalid:3128"
+def proxy_without_a_name(kit: Kit) -> Words:
+    kit.environ["HTTPS_PROXY"] = "http://no.such.invalid:3128"
     return ("models.acme.example",)
 
 
-def nobody_listens(_yard: Yard) -> Words:
+def nobody_listens(_kit: Kit) -> Words:
     return (f"127.0.0.1:{free_port()}",)
 
 
-def silent_tls(yard: Yard) -> Words:
-    yard.environ["FERRY_STALL"] = "0.2"
-    return (f"https://{yard.spy(silence).netloc}/acme/tiny",)
+def silent_tls(kit: Kit) -> Words:
+    kit.environ["FERRY_STALL"] = "0.2"
+    return (f"https://{kit.spy(silence).netloc}/acme/tiny",)
 
 
-def unknown_authority(yard: Yard) -> Words:
-    return (f"https://{yard.spy(reply(200), tls='good').netloc}",)
+def unknown_authority(kit: Kit) -> Words:
+    return (f"https://{kit.spy(reply(200), tls='good').netloc}",)
 
 
-def expired_certificate(yard: Yard) -> Words:
-    return (f"https://{yard.spy(reply(200), tls='expired').netloc}", *yard.trust("expired"))
+def expired_certificate(kit: Kit) -> Words:
+    return (f"https://{kit.spy(reply(200), tls='expired').netloc}", *kit.trust("expired"))
 
 
-def certificate_of_another_host(yard: Yard) -> Words:
-    yard.through("good", reply(200))
-    return ("models.acme.example/acme/tiny", *yard.trust("good"))
+def certificate_of_another_host(kit: Kit) -> Words:
+    kit.through("good", reply(200))
+    return ("models.acme.example/acme/tiny", *kit.trust("good"))
 
 
-def plain_http_where_tls_is_asked(yard: Yard) -> Words:
-    hasty = yard.stack.enter_context(Spy((silence,), greeting=reply(400)))
+def plain_http_where_tls_is_asked(kit: Kit) -> Words:
+    hasty = kit.stack.enter_context(Spy((silence,), greeting=reply(400)))
     return (f"https://{hasty.netloc}",)
 
 
-def tls_where_plain_http_is_asked(yard: Yard) -> Words:
-    return (f"http://{yard.front}/acme/tiny",)
+def tls_where_plain_http_is_asked(kit: Kit) -> Words:
+    return (f"http://{kit.front}/acme/tiny",)
 
 
 # --- what answers -----------------------------------------------------------------------------------------
 
 
-def silent_peer(yard: Yard) -> Words:
-    yard.environ["FERRY_STALL"] = "0.2"
-    return (f"{yard.spy(silence).netloc}/acme/tiny",)
+def silent_peer(kit: Kit) -> Words:
+    kit.environ["FERRY_STALL"] = "0.2"
+    return (f"{kit.spy(silence).netloc}/acme/tiny",)
 
 
-def web_page(yard: Yard) -> Words:
-    return (yard.spy(reply(200, b"<!doctype html><title>Log in</title>")).netloc,)
+def web_page(kit: Kit) -> Words:
+    return (kit.spy(reply(200, b"<!doctype html><title>Log in</title>")).netloc,)
 
 
-def yes_to_everything(yard: Yard) -> Words:
-    return (yard.spy(reply(200, b"{}", Docker_Distribution_API_Version="registry/2.0")).netloc,)
+def yes_to_everything(kit: Kit) -> Words:
+    return (kit.spy(reply(200, b"{}", Docker_Distribution_API_Version="registry/2.0")).netloc,)
 
 
-def not_http(yard: Yard) -> Words:
-    return (yard.spy(b"SSH-2.0-OpenSSH_9.6\r\n").netloc,)
+def not_http(kit: Kit) -> Words:
+    return (kit.spy(b"SSH-2.0-OpenSSH_9.6\r\n").netloc,)
 
 
-def busy_for_hours(yard: Yard) -> Words:
-    return (f"{yard.spy(reply(429, b'{}', Retry_After='7200')).netloc}/acme/tiny",)
+def busy_for_hours(kit: Kit) -> Words:
+    return (f"{kit.spy(reply(429, b'{}', Retry_After='7200')).netloc}/acme/tiny",)
 
 
-def down(yard: Yard) -> Words:
-    return (yard.spy(reply(503)).netloc,)
+def down(kit: Kit) -> Words:
+    return (kit.spy(reply(503)).netloc,)
 
 
-def page_of_a_firewall(yard: Yard) -> Words:
-    return (yard.spy(reply(403, b"<html>blocked")).netloc,)
+def page_of_a_firewall(kit: Kit) -> Words:
+    return (kit.spy(reply(403, b"<html>blocked")).netloc,)
 
 
-def refused_to_everybody(yard: Yard) -> Words:
-    return (yard.spy(reply(403, b'{"errors":[{"code":"DENIED"}]}')).netloc,)
+def refused_to_everybody(kit: Kit) -> Words:
+    return (kit.spy(reply(403, b'{"errors":[{"code":"DENIED"}]}')).netloc,)
 
 
-def redirected_in_circles(yard: Yard) -> Words:
-    return (yard.spy(reply(301, Location="/v2/")).netloc,)
+def redirected_in_circles(kit: Kit) -> Words:
+    return (kit.spy(reply(301, Location="/v2/")).netloc,)
 
 
-def redirected_to_nobody(yard: Yard) -> Words:
-    return (yard.spy(reply(301, Location=f"http://127.0.0.1:{free_port()}/v2/")).netloc,)
+def redirected_to_nobody(kit: Kit) -> Words:
+    return (kit.spy(reply(301, Location=f"http://127.0.0.1:{free_port()}/v2/")).netloc,)
 
 
-def redirected_to_another_host(yard: Yard) -> Words:
-    return (yard.spy(reply(308, Location=f"{yard.spy(reply(200, b'{}')).url}/v2/")).netloc,)
+def redirected_to_another_host(kit: Kit) -> Words:
+    return (kit.spy(reply(308, Location=f"{kit.spy(reply(200, b'{}')).url}/v2/")).netloc,)
 
 
-def lost_host(yard: Yard) -> Words:
+def lost_host(kit: Kit) -> Words:
     """nginx passes the Host on, and the registry does not know that name of its own."""
-    return (f"https://{yard.front}/lost/tiny", *yard.trust("front"))
+    return (f"https://{kit.front}/lost/tiny", *kit.trust("front"))
 
 
-def wrong_clock(yard: Yard) -> Words:
-    yard.make_key()
+def wrong_clock(kit: Kit) -> Words:
+    kit.make_key()
     past = formatdate(1_000_000_000, usegmt=True)
-    return (f"{yard.spy(asks_for_a_token(date=past)).netloc}/acme/tiny",)
+    return (f"{kit.spy(asks_for_a_token(date=past)).netloc}/acme/tiny",)
 
 
 # --- who we are there, and what we may --------------------------------------------------------------------
 
 
-def nothing_is_asked_for(yard: Yard) -> Words:
-    return (f"{yard.spy(reply(401)).netloc}/acme/tiny",)
+def nothing_is_asked_for(kit: Kit) -> Words:
+    return (f"{kit.spy(reply(401)).netloc}/acme/tiny",)
 
 
-def realm_elsewhere(yard: Yard) -> Words:
-    yard.make_key()
-    return (f"{yard.spy(asks_for_a_token('http://127.0.0.9:99/token')).netloc}/acme/tiny",)
+def realm_elsewhere(kit: Kit) -> Words:
+    kit.make_key()
+    return (f"{kit.spy(asks_for_a_token('http://127.0.0.9:99/token')).netloc}/acme/tiny",)
 
 
-def realm_elsewhere_with_a_password(yard: Yard) -> Words:
-    host = yard.spy(asks_for_a_token("http://id.other.invalid/token")).netloc
-    docker(Ferry(yard.home), {"auths": {host: {"auth": b64encode(b"ada:s3cret-password").decode()}}})
+def realm_elsewhere_with_a_password(kit: Kit) -> Words:
+    host = kit.spy(asks_for_a_token("http://id.other.invalid/token")).netloc
+    docker(Ferry(kit.home), {"auths": {host: {"auth": b64encode(b"ada:s3cret-password").decode()}}})
     return (f"{host}/acme/tiny",)
 
 
-def garbage_for_a_token(yard: Yard) -> Words:
-    return (f"{yard.spy(asks_for_a_token(token='{}')).netloc}/acme/tiny",)
+def garbage_for_a_token(kit: Kit) -> Words:
+    return (f"{kit.spy(asks_for_a_token(token='{}')).netloc}/acme/tiny",)
 
 
-def no_key(yard: Yard) -> Words:
-    return (f"{yard.tiny}",)
+def no_key(kit: Kit) -> Words:
+    return (f"{kit.tiny}",)
 
 
-def unknown_key(yard: Yard) -> Words:
-    yard.make_key()
-    return (yard.house.host,)
+def unknown_key(kit: Kit) -> Words:
+    kit.make_key()
+    return (kit.house.host,)
 
 
-def revoked_key(yard: Yard) -> Words:
-    yard.be("withdrawn")
-    return (yard.tiny,)
+def revoked_key(kit: Kit) -> Words:
+    kit.be("withdrawn")
+    return (kit.tiny,)
 
 
-def bad_api_key(yard: Yard) -> Words:
-    yard.environ |= {"FERRY_API_KEY": api_keys.make(bytes(32)), "FERRY_REGISTRY": yard.house.host}
-    return (yard.tiny,)
+def bad_api_key(kit: Kit) -> Words:
+    kit.environ |= {"FERRY_API_KEY": api_keys.make(bytes(32)), "FERRY_REGISTRY": kit.house.host}
+    return (kit.tiny,)
 
 
-def private_model(yard: Yard) -> Words:
-    yard.be("ben")
-    return (yard.tiny,)
+def private_model(kit: Kit) -> Words:
+    kit.be("ben")
+    return (kit.tiny,)
 
 
-def no_such_tag(yard: Yard) -> Words:
-    yard.be("ada")
-    return (f"{yard.tiny}:gone",)
+def no_such_tag(kit: Kit) -> Words:
+    kit.be("ada")
+    return (f"{kit.tiny}:gone",)
 
 
-def push_denied(yard: Yard) -> Words:
-    yard.be("guest")
-    return (yard.tiny, "--push")
+def push_denied(kit: Kit) -> Words:
+    kit.be("guest")
+    return (kit.tiny, "--push")
 
 
-def push_denied_by_a_registry_without_scopes(yard: Yard) -> Words:
-    return (f"{yard.spy(takes_uploads(begun=403)).netloc}/acme/tiny", "--push")
+def push_denied_by_a_registry_without_scopes(kit: Kit) -> Words:
+    return (f"{kit.spy(takes_uploads(begun=403)).netloc}/acme/tiny", "--push")
 
 
-def key_unknown_to_the_account_of_ollamas_registry(yard: Yard) -> Words:
+def key_unknown_to_the_account_of_ollamas_registry(kit: Kit) -> Words:
     """Nothing said where: everything is as usual, and not signed in."""
-    yard.make_key()
+    kit.make_key()
 
     def script(talk: Talk, seen: Seen) -> None:
         unknown = reply(401, json.dumps({"error": "unauthorized"}).encode())
         talk.send(unknown if seen.target.startswith("/api/me") else reply(404, b"404 page not found"))
 
-    yard.through("good", script)
-    return yard.trust("good")
+    kit.through("good", script)
+    return kit.trust("good")
 
 
-def key_unknown_at_ollama_com(yard: Yard) -> Words:
-    yard.make_key()
-    yard.through("good", reply(401, json.dumps({"error": "unauthorized"}).encode()))
-    return ("ollama.com", *yard.trust("good"))
+def key_unknown_at_ollama_com(kit: Kit) -> Words:
+    kit.make_key()
+    kit.through("good", reply(401, json.dumps({"error": "unauthorized"}).encode()))
+    return ("ollama.com", *kit.trust("good"))
 
 
 # --- the bytes, and where they go -------------------------------------------------------------------------
 
 
-def several_models_under_one_tag(yard: Yard) -> Words:
+def several_models_under_one_tag(kit: Kit) -> Words:
     child = {
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "digest": f"sha256:{'0' * 64}",
@@ -275,35 +275,35 @@ def several_models_under_one_tag(yard: Yard) -> Words:
     }
     kind = "application/vnd.oci.image.index.v1+json"
     index = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": [child]}).encode()
-    return (f"{yard.spy(reply(200, index, Content_Type=kind)).netloc}/acme/tiny",)
+    return (f"{kit.spy(reply(200, index, Content_Type=kind)).netloc}/acme/tiny",)
 
 
-def no_ranges(yard: Yard) -> Words:
-    return (f"{yard.spy(holds_a_model('no ranges')).netloc}/acme/tiny",)
+def no_ranges(kit: Kit) -> Words:
+    return (f"{kit.spy(holds_a_model('no ranges')).netloc}/acme/tiny",)
 
 
-def missing_blob(yard: Yard) -> Words:
-    return (f"{yard.spy(holds_a_model('missing')).netloc}/acme/tiny",)
+def missing_blob(kit: Kit) -> Words:
+    return (f"{kit.spy(holds_a_model('missing')).netloc}/acme/tiny",)
 
 
-def damaged_blob(yard: Yard) -> Words:
-    return (f"{yard.spy(holds_a_model('damaged')).netloc}/acme/tiny",)
+def damaged_blob(kit: Kit) -> Words:
+    return (f"{kit.spy(holds_a_model('damaged')).netloc}/acme/tiny",)
 
 
-def small_bodies_only(yard: Yard) -> Words:
-    return (f"https://{yard.front}/limited/tiny", "--push", *yard.trust("front"))
+def small_bodies_only(kit: Kit) -> Words:
+    return (f"https://{kit.front}/limited/tiny", "--push", *kit.trust("front"))
 
 
-def hardly_any_bodies(yard: Yard) -> Words:
-    return (f"https://{yard.front}/tight/tiny", "--push", *yard.trust("front"))
+def hardly_any_bodies(kit: Kit) -> Words:
+    return (f"https://{kit.front}/tight/tiny", "--push", *kit.trust("front"))
 
 
-def store_that_is_a_file(yard: Yard) -> Words:
-    (yard.home / "file").write_text("")
-    return (f"{yard.spy(holds_a_model()).netloc}/acme/tiny", "--models", str(yard.home / "file"))
+def store_that_is_a_file(kit: Kit) -> Words:
+    (kit.home / "file").write_text("")
+    return (f"{kit.spy(holds_a_model()).netloc}/acme/tiny", "--models", str(kit.home / "file"))
 
 
-World = Callable[[Yard], Words]
+World = Callable[[Kit], Words]
 # What is broken: at which hop, how that ends, words of what was seen, words of the next step.
 WORLDS: list[tuple[World, str, int, str, str]] = [
     (unknown_setting, "settings", 2, "registri: no such setting", "there are: registry"),

@@ -15,7 +15,7 @@ from house import House
 from invariants import snapshot
 from peers import tls_front
 from person import ROOT, Done, Ferry
-from shelf import put_model
+from stored_models import put_model
 
 LATE = """\
 import runpy, sys, time

@@ -19,7 +19,7 @@ from house import House
 from identity_provider import JOB, RUNNER, provider
 from peers import free_port
 from person import Done, Ferry
-from shelf import put_model
+from stored_models import put_model
 from wiretap import Onlooker, Wiretap, found, spellings
 
 from cli.demo_browser import DemoBrowser

@@ -11,7 +11,7 @@ import pytest
 from house import House
 from identity_provider import JOB, Provider, provider
 from person import Ferry
-from shelf import put_model
+from stored_models import put_model
 
 CLAIM = f"repository_owner_id={JOB['repository_owner_id']}"
 

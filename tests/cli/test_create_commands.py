@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from person import Ferry
-from shelf import put_layers
 from shell import ROOT
+from stored_models import put_layers
 
 FIXTURES = ROOT / "fixtures"
 

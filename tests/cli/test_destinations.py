@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 from person import FERRY, Done, Ferry
-from shelf import put_model
 from spy import Spy, reply
+from stored_models import put_model
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from broken import Broken
 from broken_worlds import WORLDS, World
-from broken_yard import Yard, holds_a_model, takes_uploads
 from certificates import write_certificate
+from doctor_kit import Kit, holds_a_model, takes_uploads
 from house import House
 from peers import LOCATION, Registry, tls_front
 from person import Ferry
-from shelf import put_model
 from spy import Spy
+from stored_models import put_model
 
 from cli.examination import HOPS
 from cli.hints import LOOK_CLOSER, next_step
@@ -73,22 +73,22 @@ def front(
 
 
 @pytest.fixture
-def yard(
+def kit(
     ferry: Ferry, house: House, keys: dict[str, str], certificates: dict[str, Path], front: str
-) -> Iterator[Yard]:
+) -> Iterator[Kit]:
     with ExitStack() as stack:
-        yield Yard(ferry.home, house, keys, certificates, front, stack)
+        yield Kit(ferry.home, house, keys, certificates, front, stack)
 
 
 @pytest.mark.parametrize(
     ("world", "hop", "code", "seen", "step"), WORLDS, ids=[row[0].__name__ for row in WORLDS]
 )
 def test_a_broken_world_is_named_at_its_hop_with_the_next_step(
-    world: World, hop: str, code: int, seen: str, step: str, yard: Yard
+    world: World, hop: str, code: int, seen: str, step: str, kit: Kit
 ) -> None:
-    words = world(yard)
+    words = world(kit)
 
-    done = Ferry(yard.home, yard.environ)("doctor", *words, "--format", "json")
+    done = Ferry(kit.home, kit.environ)("doctor", *words, "--format", "json")
 
     rows = done.json
     named = next(row for row in rows if row["hop"] == hop)
@@ -106,10 +106,10 @@ def test_there_are_worlds_enough() -> None:
     assert len({row[0].__name__ for row in WORLDS}) == len(WORLDS) >= 25
 
 
-def test_a_whole_world_is_told_in_80_columns_and_every_hop_is_there(yard: Yard) -> None:
-    yard.be("ada")
-    person = Ferry(yard.home, {**yard.environ, "OLLAMA_API_KEY": "of-ollama"})
-    done = person("doctor", yard.tiny, "--push", "--models", "models").well()
+def test_a_whole_world_is_told_in_80_columns_and_every_hop_is_there(kit: Kit) -> None:
+    kit.be("ada")
+    person = Ferry(kit.home, {**kit.environ, "OLLAMA_API_KEY": "of-ollama"})
+    done = person("doctor", kit.tiny, "--push", "--models", "models").well()
     assert max(map(len, done.out.splitlines())) <= 80
     hops = [line.split()[1] for line in done.out.splitlines() if line[0] != " "]
     assert hops == [*HOPS]
@@ -119,13 +119,13 @@ def test_a_whole_world_is_told_in_80_columns_and_every_hop_is_there(yard: Yard) 
     assert "✗" not in done.out and done.err == ""
 
 
-def test_a_host_alone_and_a_model_that_a_push_would_make(yard: Yard) -> None:
-    yard.be("ada")
-    person = Ferry(yard.home, yard.environ)
-    assert "no model was named" in person("doctor", yard.house.host).well().out
-    done = person("doctor", f"{yard.house.host}/doctor-ada/new", "--push").well()
+def test_a_host_alone_and_a_model_that_a_push_would_make(kit: Kit) -> None:
+    kit.be("ada")
+    person = Ferry(kit.home, kit.environ)
+    assert "no model was named" in person("doctor", kit.house.host).well().out
+    done = person("doctor", f"{kit.house.host}/doctor-ada/new", "--push").well()
     assert "there is no" in done.out and "was cancelled" in done.out
-    assert person("doctor", yard.house.host, "--push").code == 2
+    assert person("doctor", kit.house.host, "--push").code == 2
 
 
 @pytest.mark.parametrize(("sent", "code", "state"), [(202, 0, "2"), (500, 6, "1"), (403, 4, "1")])
@@ -140,9 +140,9 @@ def test_an_upload_that_was_begun_is_taken_back_however_it_went(
     assert len(asked[1].body) == 2 * 1024 * 1024
 
 
-def test_where_each_setting_came_from_is_said_and_no_password(yard: Yard) -> None:
+def test_where_each_setting_came_from_is_said_and_no_password(kit: Kit) -> None:
     with Spy((holds_a_model(),)) as spy:
-        person = Ferry(yard.home, {"HTTPS_PROXY": "http://ada:s3cret@127.0.0.1:9", "FERRY_JOBS": "3"})
+        person = Ferry(kit.home, {"HTTPS_PROXY": "http://ada:s3cret@127.0.0.1:9", "FERRY_JOBS": "3"})
         person.settings(
             f'limit_rate = "20M"\n[host."{spy.netloc}"]\nproxy = "http://ada:s3cret@127.0.0.1:9"\n'
         )

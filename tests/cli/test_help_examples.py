@@ -14,8 +14,8 @@ from data_directory import prepared, with_a_team, with_api_key, with_publisher
 from house import House
 from person import Ferry
 from pretend_accounts import PretendAccounts
-from shelf import put_model
 from shell import ROOT, bash, put_ferry
+from stored_models import put_model
 
 from cli.main import app
 from cli.settings import credentials as kept

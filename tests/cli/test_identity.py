@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from house import House
 from person import Ferry
-from shelf import put_model
 from spy import Seen, Spy, Talk, reply
+from stored_models import put_model
 
 from cli.settings import logins
 from registry.auth.credentials import Credentials

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from peers import ferry_command, ferry_server
-from shelf import put_layers, put_model
+from stored_models import put_layers, put_model
 
 LAUNCH = Path(__file__).resolve().parents[1] / "benchmarks" / "launch.py"
 BIG = "registry.ollama.ai/library/big/latest"

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from goods import Model, put
 from peers import Registry
 from person import Done, Ferry
+from sample_models import Model, put
 
 from cli.mirror_report import Round, show
 from cli.render import Terminal

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from goods import Model, get, put
 from peers import Registry, ferry_server, free_port, http_call
 from person import Ferry
+from sample_models import Model, get, put
 
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries

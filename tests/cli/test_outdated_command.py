@@ -9,8 +9,8 @@ import pytest
 from invariants import check_store
 from peers import Registry, ferry_server
 from person import Ferry
-from shelf import LAYERS, put_model
 from spy import Spy, reply
+from stored_models import LAYERS, put_model
 
 from cli.commands.outdated import planned_update
 from cli.standings import Compared

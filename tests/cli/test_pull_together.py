@@ -16,7 +16,7 @@ from house import House
 from invariants import check_store
 from peers import free_port
 from person import Ferry
-from shelf import put_model
+from stored_models import put_model
 
 MB = 1_000_000
 SIZE = 24 * MB

@@ -9,8 +9,8 @@ from pathlib import Path
 from house import House
 from peers import Registry
 from person import Done, Ferry
-from shelf import put_model
 from spy import Spy, reply
+from stored_models import put_model
 
 from registry.model.digests import Digest
 

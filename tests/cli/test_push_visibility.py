@@ -7,7 +7,7 @@ from collections.abc import Callable
 from house import House
 from peers import Registry
 from person import Ferry
-from shelf import put_model
+from stored_models import put_model
 
 
 def test_everybody_or_nobody_reads_what_its_owner_pushed_so(

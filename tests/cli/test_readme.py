@@ -15,8 +15,8 @@ import pytest
 from house import House
 from peers import Registry, find, tls_front
 from person import Ferry
-from shelf import put_model
 from shell import ROOT, Ended, bash, put_ferry
+from stored_models import put_model
 
 from registry import errors
 

@@ -20,8 +20,8 @@ from certificates import write_certificate
 from house import House
 from peers import ferry_command, find, free_port, http_call, running
 from person import Ferry
-from shelf import put_model
 from shell import ROOT, bash, put_ferry
+from stored_models import put_model
 from test_readme import recipe
 
 README = (ROOT / "README.md").read_text()

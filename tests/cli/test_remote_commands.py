@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from house import House
 from person import Done, Ferry
-from shelf import put_model
 from spy import Spy, reply
+from stored_models import put_model
 
 from registry.model.manifests import DOCKER_CONFIG, DOCKER_MANIFEST
 from registry.publish.writer import tiny

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from person import Ferry
-from shelf import put_model
+from stored_models import put_model
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 from person import Ferry
-from shelf import put_model
+from stored_models import put_model
 
 from registry.publish.writer import tiny
 

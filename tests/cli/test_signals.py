@@ -23,7 +23,7 @@ from house import House
 from invariants import check_store
 from peers import free_port
 from person import FERRY, ROOT, Ferry
-from shelf import put_model
+from stored_models import put_model
 
 from cli.signals import Signals, Terminated
 

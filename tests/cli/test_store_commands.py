@@ -12,8 +12,8 @@ import time
 
 import pytest
 from person import ROOT, Ferry
-from shelf import CONFIG, LAYERS, put_blob, put_model
 from spy import Spy, reply
+from stored_models import CONFIG, LAYERS, put_blob, put_model
 from window import Window
 
 from cli.commands.show import beside

@@ -9,7 +9,7 @@ import pytest
 from data_directory import prepared
 from house import House
 from person import Ferry
-from shelf import put_model
+from stored_models import put_model
 
 from registry.auth.api_keys import is_api_key
 from registry.server.registry import Registry

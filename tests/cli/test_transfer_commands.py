@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from house import House
 from person import Ferry
-from shelf import put_model
 from spy import Spy, reply
+from stored_models import put_model
 
 People = Callable[[str], Ferry]
 Stop = Callable[[int], tuple[int, str, float]]

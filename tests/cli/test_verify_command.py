@@ -12,7 +12,7 @@ import pytest
 from invariants import check_store
 from peers import Registry, ferry_server
 from person import Ferry
-from shelf import LAYERS, put_blob, put_model
+from stored_models import LAYERS, put_blob, put_model
 
 from registry.model.digests import Digest
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from broken import Broken
-from goods import Model, chunked, get, put, receive
 from invariants import check_store
+from sample_models import Model, chunked, get, put, receive
 
 from registry.disk import system as calls
 from registry.disk.files import (

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import writer
-from goods import Model
 from invariants import check_store, snapshot
+from sample_models import Model
 
 from registry.targets.store import Store
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from goods import Model, get, put, receive
 from invariants import check_store
 from power import Recorder, power_loss, restore
+from sample_models import Model, get, put, receive
 
 from registry.disk import system as calls
 from registry.disk.partial import Partial

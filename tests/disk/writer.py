@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from goods import Model, blobs_of, get_blob
+from sample_models import Model, blobs_of, get_blob
 
 from registry.contracts import BusyElsewhere, Intake
 from registry.model.manifests import Descriptor

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from goods import Model, put
 from peers import Done, Registry, Tool, cncf_registry, find
+from sample_models import Model, put
 
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries

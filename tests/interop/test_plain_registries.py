@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from goods import Model, put
 from peers import Registry
+from sample_models import Model, put
 
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries

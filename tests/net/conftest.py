@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from rude_kit import PATIENT, Certificate, certificate_in
+from network_kit import PATIENT, Certificate, certificate_in
 
 from registry.net.http import Http
 from registry.net.network import Network

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from rude_kit import PATIENT, STALL, silent_address
+from network_kit import PATIENT, STALL, silent_address
 from spy import Spy, reply
 
 from registry.net.addresses import Address, alternating, connect

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from rude_kit import PATIENT, STALL, Certificate, silent_address, streamed
+from network_kit import PATIENT, STALL, Certificate, silent_address, streamed
 from spy import Script, Seen, Spy, Talk, reply
 
 from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
@@ -228,7 +228,7 @@ def test_a_proxy_that_fails_is_named(
 
 def test_a_proxy_that_is_not_there_is_named(client: Client) -> None:
     for scheme in ("http", "https"):
-        with pytest.raises(TransientError, match=r"proxy localhost .* refused"):
+        with pytest.raises(TransientError, match=r"proxy localhost:1 .* refused"):
             client(proxies={scheme: "http://localhost:1"})(Request("GET", f"{scheme}://models.example/"))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rude_kit import Certificate
+from network_kit import Certificate
 from spy import Seen, Spy, Talk, reply, whole
 
 from registry.errors import DeniedError, InvalidError, ProtocolError, Reason, TransientError

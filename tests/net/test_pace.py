@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from rude_kit import streamed
+from network_kit import streamed
 from spy import Seen, Spy, Talk
 
 from registry.errors import TransientError

@@ -11,7 +11,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from rude_kit import PATIENT, Certificate
+from network_kit import PATIENT, Certificate
 
 from registry.net.sockets import Sockets
 from registry.net.tls import ONE_OF_MANY, RECEIVE_BYTES, TlsSocket, tls_context

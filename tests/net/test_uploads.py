@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from rude_kit import PATIENT, STALL, Certificate
+from network_kit import PATIENT, STALL, Certificate
 from spy import Seen, Spy, Talk, reply, whole
 
 from registry.errors import ProtocolError, RegistryError, StorageError, TransientError

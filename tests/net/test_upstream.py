@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import TypeVar
 
 import pytest
-from rude_kit import Certificate, silent_address
+from network_kit import Certificate, silent_address
 from spy import Seen, Spy, Talk, reply
 
 from registry.errors import DeniedError, InvalidError, ProtocolError, Reason, RegistryError, TransientError

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import models
 import pytest
-from goods import Model, put
 from real_registries import Client
 from registry_double import Quirks, Registry
+from sample_models import Model, put
 
 from registry.contracts import Reading
 from registry.errors import InvalidError, TransientError

@@ -11,7 +11,7 @@ import pytest
 from depots import Turned, on_disk
 from labs import Lab
 from raw_sockets import Serve, Served
-from yards import Yard
+from reclaim_kit import Kit
 
 from registry.contracts import Depot
 from registry.net.listener.limits import Limits
@@ -59,7 +59,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def yard(tmp_path: Path) -> Iterator[Yard]:
-    made = Yard(tmp_path)
+def kit(tmp_path: Path) -> Iterator[Kit]:
+    made = Kit(tmp_path)
     yield made
     made.depot.engine.dispose()

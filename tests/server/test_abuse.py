@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 from data_directory import prepared
-from goods import Model, get, put
 from peers import Registry, ferry_command, ferry_server, ferry_tool, http_call
+from sample_models import Model, get, put
 
 from registry.auth import signing
 from registry.auth.credentials import Credentials

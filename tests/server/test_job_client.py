@@ -10,9 +10,9 @@ from urllib.parse import parse_qs
 
 import pytest
 from exchange_kit import CLAIMS, published
-from goods import describe
 from guarded import ORIGIN, key
 from identity_provider import RUNNER, Provider
+from sample_models import describe
 
 from registry.auth.ci import AGE, JobIdentity, KeptInFile, forget
 from registry.auth.credentials import Credentials

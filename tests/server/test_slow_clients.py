@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from goods import Model, get, put
 from peers import Registry, ferry_command, ferry_server
+from sample_models import Model, get, put
 
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from goods import GRAIN
+from sample_models import GRAIN
 
 from registry.targets.store import Store
 

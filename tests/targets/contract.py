@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from goods import GRAIN
+from sample_models import GRAIN
 
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries, in_process

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from goods import Model, chunked, put, receive
+from sample_models import Model, chunked, put, receive
 
 from registry.model.names import Name
 from registry.model.spans import Span, Spans

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from goods import GRAIN, Model, put
+from sample_models import GRAIN, Model, put
 
 from registry.errors import TransientError
 from registry.model.digests import Digest

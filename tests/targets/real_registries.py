@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 
-from goods import Model
 from registry_double import ORIGIN, MiB, Registry
+from sample_models import Model
 
 from registry.auth.credentials import Account
 from registry.auth.session import Session

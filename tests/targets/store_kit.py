@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from goods import GRAIN, Model
+from sample_models import GRAIN, Model
 
 from registry.model.digests import Digest
 from registry.model.names import Name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from goods import describe
+from sample_models import describe
 
 from registry.connect import in_process
 from registry.contracts import How

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from contract import PLACES, Place
-from goods import (
+from sample_models import (
     GRAIN,
     KiB,
     Model,

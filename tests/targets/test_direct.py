@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 from far_storage import BLOB, DATA, NAME, ORIGIN, SIZE, URL, Far, Fields, offering, push, remote
-from goods import chunked, describe
+from sample_models import chunked, describe
 
 from registry.contracts import How
 from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from far_storage import BLOB, DATA, NAME, SIZE, Far, push, remote
-from goods import breaking, chunked
+from sample_models import breaking, chunked
 
 from registry.errors import RegistryError, TransientError
 from registry.model.spans import Span

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from goods import GRAIN, Model, breaking, chunked, put
+from sample_models import GRAIN, Model, breaking, chunked, put
 from spy import Spy, reply
 
 from registry.auth.credentials import Credentials

@@ -9,8 +9,8 @@ from pathlib import Path
 import earlier_store as earlier
 import pytest
 from archives import unpack
-from goods import get, put
 from invariants import check_store
+from sample_models import get, put
 
 from registry.contracts import Reading
 from registry.disk.journal import journal_key, read_sums

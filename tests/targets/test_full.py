@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from goods import describe
+from sample_models import describe
 from scripted import NAME, answer, remote
 
 from registry.disk.failures import failure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from goods import receive
+from sample_models import receive
 from scripted import BLOB, NAME, ORIGIN, Script, answer, remote
 
 from registry.errors import CorruptError, DeniedError, ProtocolError, RegistryError, TransientError

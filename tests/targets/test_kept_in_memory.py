@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from goods import KiB, breaking, describe, fill, get_blob, put_blob, receive
+from sample_models import KiB, breaking, describe, fill, get_blob, put_blob, receive
 from store_kit import NAME, blob_path
 
 from registry.contracts import BusyElsewhere

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from goods import breaking, receive
 from real_registries import NAME, SIZE, Client
 from registry_double import ORIGIN, MiB, Quirks, Registry
+from sample_models import breaking, receive
 
 from registry.errors import ProtocolError, TransientError
 from registry.model.digests import Digest

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from goods import Model, describe
 from registry_double import ORIGIN
+from sample_models import Model, describe
 from test_direct_served import House
 
 from registry.errors import CorruptError, DeniedError, StorageError, TransientError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import pytest
-from goods import describe
+from sample_models import describe
 
 from registry.errors import TransientError
 from registry.model.names import Name

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from goods import GRAIN, KiB, Model, chunked, describe, get, put, put_blob, receive
 from invariants import check_store, snapshot
+from sample_models import GRAIN, KiB, Model, chunked, describe, get, put, put_blob, receive
 from store_kit import HOUR, MODEL, NAME, OTHER, age, blob_path
 
 from registry.contracts import Entry

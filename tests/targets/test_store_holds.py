@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from goods import GRAIN, KiB, Model, chunked, describe, put, receive
+from sample_models import GRAIN, KiB, Model, chunked, describe, put, receive
 from store_kit import MODEL, NAME
 
 from registry.errors import InvalidError, NotFoundError, StorageError

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from goods import GRAIN, KiB, Model, describe, fill, get, get_blob, put, put_blob, receive
 from invariants import check_store
+from sample_models import GRAIN, KiB, Model, describe, fill, get, get_blob, put, put_blob, receive
 from store_kit import HOUR, MODEL, NAME, OTHER, age, blob_path
 
 from registry.contracts import BusyElsewhere

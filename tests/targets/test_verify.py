@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from goods import GRAIN, Model, put
+from sample_models import GRAIN, Model, put
 from store_kit import MODEL, NAME, OTHER, blob_path
 
 from registry.disk import system as calls

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from goods import GRAIN, Model, put
+from sample_models import GRAIN, Model, put
 
 from registry.contracts import BusyElsewhere, ChunkRules, Intake, Reading, Target
 from registry.errors import TransientError

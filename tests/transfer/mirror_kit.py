@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from faults import quick
-from goods import KiB, Model, put
+from sample_models import KiB, Model, put
 
 from registry.connect import in_process
 from registry.model.names import Name

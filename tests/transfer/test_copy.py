@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from contract import PLACES, Place
 from faults import Breaking, Counted, Flipping, NoRanges, ShortAnswers, Wrapped, filled, quick
-from goods import GRAIN, KiB, Model, get, put
+from sample_models import GRAIN, KiB, Model, get, put
 
 from registry.contracts import How, Reading
 from registry.errors import CorruptError, DeniedError, InvalidError, NotFoundError, TransientError

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from faults import Breaking, Counted, Wrapped, filled, quick
-from goods import GRAIN, Model, get
+from sample_models import GRAIN, Model, get
 
 from registry.contracts import BusyElsewhere, How, Intake, Reading, Target
 from registry.errors import InvalidError, TransientError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from contract import PLACES
 from faults import QUICK, Breaking, Counted, Flipping, Time, Wrapped, filled, quick
-from goods import GRAIN, KiB, Model, get
+from sample_models import GRAIN, KiB, Model, get
 
 from registry.contracts import How, Reading
 from registry.disk.partial_files import is_held

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from faults import NAME, Time
-from goods import GRAIN, Model, get, put
+from sample_models import GRAIN, Model, get, put
 
 from registry.connect import in_process
 from registry.contracts import Target

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from far_client import SPAN, MiB, options, store
 from faultplan import Plan
-from goods import Model, put
 from invariants import check_store
+from sample_models import Model, put
 from through_faults import line, model, total
 
 from registry.errors import DeniedError

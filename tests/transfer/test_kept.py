@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from faults import NAME, Chunks, Counted, NoRanges, Ordered, ShortAnswers, Time, Wrapped, filled
-from goods import GRAIN, Model
+from sample_models import GRAIN, Model
 
 from registry.contracts import Reading
 from registry.errors import Side, StorageError, TransientError

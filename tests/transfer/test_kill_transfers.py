@@ -18,13 +18,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import carrier
 import exiting as exiter
+import killed_copy
 import pytest
 from far_client import SPAN, MiB, options, store
 from faultplan import Link
-from goods import Model, put
 from invariants import check_store, snapshot
+from sample_models import Model, put
 from through_faults import SMALL, Line, line, model, total
 
 from registry.contracts import Intake
@@ -87,7 +87,7 @@ def carrying(
 ) -> Iterator[subprocess.Popen[str]]:
     """A process that moves a model, from the moment it is ready; killed at the end of the block."""
     other = str(source or place / "models")
-    words = [carrier.__file__, way, str(name), other, str(place / "state")]
+    words = [killed_copy.__file__, way, str(name), other, str(place / "state")]
     with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
@@ -163,7 +163,7 @@ def test_a_pull_killed_twice_is_finished_by_the_third(
     assert len(list((tmp_path / "models" / "manifests").rglob("1"))) == 1
     assert snapshot(sentinel) == before
     moved = over.proxy.stats.down - down
-    assert moved <= total(carried) + 2 * (carrier.JOBS * SPAN + IN_FLIGHT), f"{moved} of {total(carried)}"
+    assert moved <= total(carried) + 2 * (killed_copy.JOBS * SPAN + IN_FLIGHT), f"{moved} of {total(carried)}"
 
 
 @pytest.mark.seeds(4)
@@ -295,7 +295,7 @@ def test_a_model_that_was_published_survives_the_server_at_once(
 
 def exiting(count: int, way: str, name: Name, place: Path) -> tuple[int, int]:
     """Pull or push with an end at that step; the exit code, and the number of steps if it got through."""
-    words = [exiter.__file__, str(count), carrier.__file__, way, str(name)]
+    words = [exiter.__file__, str(count), killed_copy.__file__, way, str(name)]
     words += [str(place / "models"), str(place / "state")]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=60)
     return done.returncode, int(done.stderr.split()[-1]) if done.returncode == 0 else 0

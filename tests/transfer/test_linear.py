@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from faults import NAME, NoRanges, Wrapped
-from goods import Model
+from sample_models import Model
 
 from registry.contracts import ChunkRules, How, Intake, Reading
 from registry.model.digests import Digest

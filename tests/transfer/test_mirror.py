@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 from faults import Chunks, Time, quick
-from goods import GRAIN, KiB, Model, get
 from mirror_kit import SOURCE, Pairing, Registry, models, outcomes
+from sample_models import GRAIN, KiB, Model, get
 
 from registry.contracts import Reading
 from registry.errors import CorruptError, DeniedError, TransientError

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 from faults import quick
-from goods import KiB, Model, get
 from mirror_kit import DESTINATION, Pairing, models, outcomes
+from sample_models import KiB, Model, get
 
 from registry.auth.credentials import Credentials
 from registry.auth.prefixes import Prefix

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from goods import KiB, Model, put
 from mirror_kit import DESTINATION, Pairing
+from sample_models import KiB, Model, put
 
 from cli.mirror_extraneous import delete, find
 from cli.mirror_names import Mirrored

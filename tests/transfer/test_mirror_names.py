@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from faults import quick
-from goods import KiB, Model
 from mirror_kit import DESTINATION, SOURCE, Pairing
+from sample_models import KiB, Model
 
 from cli.mirror_names import MirrorNames
 from cli.options import Invocation

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 from faults import quick
-from goods import KiB, Model, get, put
 from mirror_kit import Pairing
+from sample_models import KiB, Model, get, put
 
 from registry.errors import NotFoundError
 from registry.model.manifests import OCI_INDEX, OCI_MANIFEST, Manifest

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from faults import NAME, Wrapped, filled, quick
-from goods import GRAIN, Model, get
+from sample_models import GRAIN, Model, get
 
 from registry.contracts import BusyElsewhere, Intake, Reading
 from registry.errors import DeniedError, Side, StorageError, TransientError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from faults import ShortAnswers, Wrapped, filled
-from goods import Model, get
+from sample_models import Model, get
 
 from registry.contracts import ChunkRules, Intake
 from registry.errors import TransientError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from faults import NAME, Chunks, NoRanges, Wrapped, filled, quick
-from goods import GRAIN, Model, get
+from sample_models import GRAIN, Model, get
 
 from registry.contracts import Reading
 from registry.errors import ProtocolError

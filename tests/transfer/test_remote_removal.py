@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from goods import KiB, Model, put
 from mirror_kit import Registry
+from sample_models import KiB, Model, put
 
 from cli.remote_removal import removed, tags_that_go
 from registry.errors import InvalidError, ProtocolError, RegistryError

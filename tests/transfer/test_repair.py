@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from broken import Broken
 from faults import Chunks, Counted, Flipping, NoRanges, Wrapped, filled, quick
-from goods import GRAIN, KiB, Model, put
 from invariants import check_store
+from sample_models import GRAIN, KiB, Model, put
 from store_kit import NAME, OTHER, blob_path
 
 from registry.contracts import Reading, Source

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from faults import filled, quick
-from goods import GRAIN, Model, put
 from invariants import check_store
+from sample_models import GRAIN, Model, put
 from store_kit import NAME, blob_path
 
 from registry.disk import system as calls

@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 from faults import quick
-from goods import KiB, Model, put
 from mirror_kit import Registry
+from sample_models import KiB, Model, put
 
 from cli.repairs import Repairs
 from registry.connect import Registries

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from faults import quick
-from goods import GRAIN, KiB, Model, get, put
 from invariants import check_store
+from sample_models import GRAIN, KiB, Model, get, put
 
 from registry.errors import InvalidError, NotFoundError
 from registry.model.names import Name

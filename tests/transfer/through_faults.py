@@ -11,8 +11,8 @@ from data_directory import prepared
 from far_client import KEY, remote
 from faultplan import Link, Plan
 from faultproxy import FaultProxy
-from goods import Model
 from peers import Registry, ferry_server, free_port
+from sample_models import Model
 
 from registry.auth.keys import PrivateKey
 from registry.model.names import Name

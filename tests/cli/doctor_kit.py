@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 
-from goods import Model
 from house import House
+from sample_models import Model
 from spy import Script, Seen, Spy, Talk, reply
 
 from registry.auth.keys import ensure_key
@@ -19,7 +19,7 @@ Words = tuple[str, ...]
 
 
 @dataclass
-class Yard:
+class Kit:
     """Where a world is built: a person's home, and servers that end with the test."""
 
     home: Path

@@ -15,7 +15,7 @@ WEEK = 7 * DAY
 ORPHAN = b"nobody names me"
 
 
-class Yard:
+class Kit:
     """A depot, a clock to turn, and its files."""
 
     def __init__(self, directory: Path) -> None:

@@ -1,7 +1,7 @@
 """A process to be killed: moves one model, by spans of a mebibyte, and remembers its uploads.
 
-    python carrier.py pull|push NAME MODELS STATE
-    python carrier.py mirror NAME SOURCE STATE
+    python killed_copy.py pull|push NAME MODELS STATE
+    python killed_copy.py mirror NAME SOURCE STATE
 
 Prints `ready`, then `done`.
 """
