@@ -84,7 +84,8 @@ def push(
         def publish(to: Name) -> PlannedCopy:
             name = pairs[to]
             # What was pulled from a registry lies there under that name, and need not be sent again.
-            near = name if name.host == to.host else None
+            elsewhere = name.host == to.host and name.repository != to.repository
+            near = name if elsewhere else None
             own = None
             if words:
                 with sources.telling_tags(store, name):

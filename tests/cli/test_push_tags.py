@@ -169,6 +169,16 @@ def test_what_further_tags_stand_for_is_asked_with_patience(ferry: Ferry) -> Non
     ]  # GET: why it is refused
 
 
+def test_small_blobs_of_a_new_repository_go_up_by_one_request_under_their_own_name_too(ferry: Ferry) -> None:
+    empty = reply(404, X_Ferry_Single_Post="9999; empty")
+    with Spy((empty, reply(201))) as spy:
+        put_model(ferry.models, f"{spy.netloc}/acme/tiny/1")
+        ferry("push", f"{spy.netloc}/acme/tiny:1", "--jobs", "1", FERRY_FIRST_PAUSE="0.01")
+    first, second = spy.seen[:2]
+    assert (first.method, second.method) == ("HEAD", "POST")
+    assert "?digest=sha256" in second.target
+
+
 def told_by(_done: Done, summary: Path) -> str:
     """What a run has added to a summary, which is then empty but for what was there before."""
     before, _, said = summary.read_text().partition("\n")
