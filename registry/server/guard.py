@@ -230,9 +230,9 @@ class Guard:
         """Who comes, by the token or API key they bring. DeniedError if it is not good, or not any more."""
         fields = request.headers.all("Authorization")
         repository = visitor.place.repository
-        if not fields or self.identity.anybody().floor > Right.NONE:
-            principal, right = self.identity.standing("", repository)
-            return replace(visitor, principal=principal, right=right)
+        anybody = self.identity.anybody()
+        if not fields or anybody.floor > Right.NONE:
+            return replace(visitor, principal=anybody, right=self.identity.rights.right(anybody, repository))
         if len(fields) > 1:
             raise DeniedError("only one Authorization is taken")
         presented = Presented.parse(fields[0])
