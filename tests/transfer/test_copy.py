@@ -130,7 +130,7 @@ def test_an_index_is_refused_by_a_store_before_anything_moves(tmp_path: Path) ->
 @pytest.mark.parametrize("kind", ["memory", "store", "remote over sockets"])
 def test_broken_streams_cost_only_what_was_not_kept(seed: int, kind: str, tmp_path: Path) -> None:
     """The pauses are long enough for a server to keep what arrived: whoever asks before is told less."""
-    rule = Rule(give_up_after=5, first_pause=0.05, longest_pause=0.05)
+    rule = Rule(give_up_after=60, first_pause=0.05, longest_pause=0.05)
     model = Model.random(11, 40 * GRAIN + 17, 9 * GRAIN)
     source = Counted(Breaking(filled(model), random.Random(seed), faults=30))
     with contextlib.ExitStack() as undo:
