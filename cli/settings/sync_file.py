@@ -11,7 +11,7 @@ from typing import Any
 from cli import values
 from cli.settings import files
 from cli.settings.lines import Lines
-from registry.errors import InvalidError, NotFoundError
+from registry.errors import InvalidError
 from registry.model.selection import Selection
 
 REFERRERS = ("changed", "always", "never")
@@ -59,10 +59,10 @@ class SyncFile:
 
 
 def read(path: Path) -> SyncFile:
-    """The file's entries. NotFoundError; InvalidError names file, line and key."""
+    """The file's entries. InvalidError where there is none, or naming file, line and key."""
     raw = files.read(path, "what to mirror")
     if raw is None:
-        raise NotFoundError(f"{path} is not there", hint="ferry mirror --file FILE names what to mirror")
+        raise InvalidError(f"there is no file {path}", hint="ferry mirror --file FILE names what to mirror")
     text, document = files.toml(path, raw)
     lines = Lines(text)
     tables = document.pop("mirror", [])
