@@ -94,12 +94,8 @@ class GatewayServer:
         credentials = CurrentCredentials(plan)
         relay = Relay(plan.to, self._upstream, credentials, plan.network.agent, plan.masking)
         catalogue = CloudCatalogue(relay, time.monotonic, one_at_a_time())
-        machine = None
-        for each in credentials:
-            if isinstance(each, KeySigned):
-                page = connect_url(plan.to, each.key, plan.machine)
-                machine = machine or Machine(each, page, f"/api/user/keys/{each.key.public.connect}")
-        return Gateway(relay, catalogue, aside, RequestCheck(plan.token), machine, plan.disabled, plan.source)
+        check, machine = RequestCheck(plan.token), credentials.machine
+        return Gateway(relay, catalogue, aside, check, machine, plan.disabled, plan.source)
 
 
 class CurrentCredentials:
@@ -114,6 +110,14 @@ class CurrentCredentials:
         if newer is not None:
             self._known = self._of(newer)
         return iter(self._known)
+
+    def machine(self) -> Machine | None:
+        """The first key among them, as it is now; None where there is none."""
+        for each in self:
+            if isinstance(each, KeySigned):
+                page = connect_url(self._plan.to, each.key, self._plan.machine)
+                return Machine(each, page, f"/api/user/keys/{each.key.public.connect}")
+        return None
 
     def _of(self, secrets: Iterable[Secret]) -> list[KeySigned | WithApiKey]:
         found: list[KeySigned | WithApiKey] = []

@@ -53,15 +53,15 @@ class Machine:
 class Gateway:
     """Answers every request of a local program.
 
-    `disabled` says by what cloud models are switched off, "" for by nothing; `source` is the word for that
-    in `/api/status`.
+    `machine()` is the key that signs now, None where none does. `disabled` says by what cloud models are
+    switched off, "" for by nothing; `source` is the word for that in `/api/status`.
     """
 
     relay: Relay
     catalogue: CloudCatalogue
     aside: Aside
     entrance: RequestCheck = field(default_factory=RequestCheck)
-    machine: Machine | None = None
+    machine: Callable[[], Machine | None] = lambda: None
     disabled: str = ""
     source: str = "none"
 
@@ -162,9 +162,10 @@ class Gateway:
 
     def signout(self, request: Request) -> Response | Later:
         """Have the other end forget this machine's key."""
-        if self.machine is None:
+        machine = self.machine()
+        if machine is None:
             return Shape.OLLAMA.refusal(400, "this gateway signs with no key, so it cannot sign out")
-        return self._later(request, partial(self._signout, self.machine))
+        return self._later(request, partial(self._signout, machine))
 
     async def _inference(self, request: Request, keys: tuple[str, ...], body: bytes) -> Response:
         named = await self._named(request, await self._plain(request, body), keys)
@@ -251,10 +252,11 @@ class Gateway:
             when = f"try again in {wait} s" if wait.isdigit() else "try again later"
             sentence = f"{host} takes no more requests of this account now{said}: {when}"
             return shape.refusal(429, sentence, headers={"Retry-After": wait} if wait else None)
-        if self.machine is None:
-            advice = f"give this gateway another (ferry login {host} --api-key-stdin) and start it again"
+        machine = self.machine()
+        if machine is None:
+            advice = f"give this gateway another (ferry login {host} --api-key-stdin)"
             return shape.refusal(401, f"{host} refuses the API key{said}: it is invalid or revoked; {advice}")
-        url = self.machine.signin_url
+        url = machine.signin_url
         sentence = f"{host} does not know this machine yet{said}: sign in at {url}"
         return shape.refusal(401, sentence, signin_url=url)
 

@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,7 @@ class House:
     disabled: str = ""
     network: Network = field(default_factory=lambda: Network(agent="ferry-test"))
     to: str = ""
+    newer: Callable[[], tuple[Secret, ...] | None] = lambda: None
     records: list[AccessRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -63,6 +64,7 @@ class House:
                 "ada's laptop",
                 self._record,
                 Masking(),
+                self.newer,
                 token=self.token,
                 disabled=self.disabled,
                 source="env" if self.disabled else "none",

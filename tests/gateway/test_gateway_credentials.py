@@ -9,7 +9,8 @@ from door_kit import API_KEY, ASKED, KEY, SECRETS, House
 from pretend_cloud import Cloud
 from spy import reply
 
-from registry.auth.secrets import ApiKey
+from registry.auth.keys import PrivateKey
+from registry.auth.secrets import ApiKey, Secret
 from registry.connect_gateway import usable
 from registry.wire.messages import Origin
 
@@ -55,6 +56,23 @@ def test_who_is_not_signed_in_is_told_where_to(door: House, cloud: Cloud, path: 
     if path != "/api/chat":
         assert error["type"] == "authentication_error"
     assert (answer.json.get("type") == "error") == (path == "/v1/messages")
+
+
+def test_a_key_that_was_replaced_is_the_one_to_approve_and_to_forget(
+    doors: Callable[..., House], cloud: Cloud
+) -> None:
+    replaced: list[tuple[Secret, ...]] = []
+    door = doors(newer=lambda: replaced.pop() if replaced else None)
+    key = PrivateKey(bytes(range(1, 33)))
+    cloud.keys.clear()
+    replaced.append((key,))
+
+    signin_url = door.ask("POST", "/api/chat", ASKED).json["signin_url"]
+
+    assert signin_url == f"{cloud.spy.url}/connect?name=ada%27s%20laptop&key={key.public.connect}"
+    cloud.keys.add(key.public.text)
+    assert door.ask("POST", "/api/signout").status == 200
+    assert cloud.asked[-1].target.startswith(f"/api/user/keys/{key.public.connect}?")
 
 
 def test_a_bad_api_key_is_called_that_and_not_repeated(doors: Callable[..., House], cloud: Cloud) -> None:
