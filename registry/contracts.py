@@ -304,7 +304,7 @@ class Upload(Protocol):
         """
 
     def cancel(self) -> None:
-        """Drop the session and its bytes."""
+        """Drop the session and its bytes, unless they are a blob by now."""
 
     def close(self) -> None:
         """Let go, keeping what was received."""

@@ -195,9 +195,11 @@ class DiskDepot:
             raise StorageError(f"blob {digest} was lost while it was named")
 
     def _forget(self, session: str) -> None:
-        self.catalogue.end_upload(session)
-        self.begun.pop(session, None)
-        files.remove(self.upload_path(session))
+        begun = self.begun.pop(session, None)
+        if begun is None:
+            self.catalogue.end_upload(session)
+        if begun is None or not begun.empty:
+            files.remove(self.upload_path(session))
 
     def upload_path(self, session: str) -> Path:
         """Where the bytes of an upload are."""

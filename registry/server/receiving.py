@@ -31,7 +31,7 @@ _SIGNED = {"Content-Type": "application/octet-stream"}  # what a direct upload m
 _STOCK = "ollama"  # how stock's user agents begin
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Unannounced:
     """The bytes of a POST that is the blob itself: dropped where it breaks off.
 
@@ -39,22 +39,15 @@ class Unannounced:
     """
 
     upload: Upload
-    is_blob: bool = False
 
     def write(self, data: bytes) -> None:
         """As the upload."""
         self.upload.write(data)
 
-    def commit(self, digest: Digest) -> None:
-        """As the upload."""
-        self.upload.commit(digest)
-        self.is_blob = True
-
     def close(self) -> None:
         """Let go; what has not become a blob is dropped."""
-        if self.upload.received and not self.is_blob:
-            with suppress(RegistryError):  # a database that fails: then it goes as what nobody goes on with
-                self.upload.cancel()
+        with suppress(RegistryError):  # a database that fails: then it goes as what nobody goes on with
+            self.upload.cancel()
         self.upload.close()
 
 
@@ -168,8 +161,8 @@ class Receiving:
     def _closing(self, upload: Upload, digest: Digest, intake: Unannounced | None = None) -> Accept:
         """Perhaps more bytes, then the blob; what was not hashed as it came is hashed before."""
         hash_more = None if upload.is_hashed(digest) else partial(upload.hash_more, digest)
-        taken = intake or upload
-        return Accept(taken, partial(self._commit, taken, digest), MOST_BYTES, hash_more=hash_more)
+        then = partial(self._commit, upload, digest)
+        return Accept(intake or upload, then, MOST_BYTES, hash_more=hash_more)
 
     def _announced(self) -> int:
         """The size of the blob that a request for a direct upload announces; 0 if it is none."""
@@ -193,7 +186,7 @@ class Receiving:
             Headers((*begun.headers, ("X-Direct-Upload-URL", f"{self.visitor.here.base}{link}"), *signed)),
         )
 
-    def _commit(self, upload: Upload | Unannounced, digest: Digest) -> Response:
+    def _commit(self, upload: Upload, digest: Digest) -> Response:
         upload.commit(digest)
         return self._created(digest)
 

@@ -240,10 +240,11 @@ class DiskUpload:
             self._ended = True
 
     def cancel(self) -> None:
-        """Drop the session and its bytes."""
+        """Drop the session and its bytes, unless they are a blob by now."""
         with self._ownership.used():
-            self._forget()
-            self._ended = True
+            if not self._ended:
+                self._forget()
+                self._ended = True
 
     def close(self) -> None:
         """Let go, keeping what was received: while this process lives, where the database fails."""

@@ -162,6 +162,15 @@ def test_a_cancelled_upload_is_gone(depot: Depot) -> None:
         depot.upload("acme/tiny", upload.id)
 
 
+def test_what_is_a_blob_is_not_cancelled(depot: Depot) -> None:
+    upload = depot.begin("acme/tiny")
+    upload.write(WEIGHTS)
+    upload.commit(Digest.of(WEIGHTS))
+    upload.cancel()
+    upload.close()
+    assert get(depot, Digest.of(WEIGHTS)) == WEIGHTS
+
+
 def test_a_mount_needs_a_source_that_holds_the_blob(depot: Depot) -> None:
     digest = put(depot, WEIGHTS)
 

@@ -252,6 +252,24 @@ def test_an_upload_that_is_written_down_while_it_ends_leaves_no_session(
     assert not depot.catalogue.has_upload("acme/tiny", upload.id)
 
 
+def test_a_small_upload_that_is_dropped_asks_nothing_of_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depot = on_disk(tmp_path)
+    monkeypatch.setattr(Catalogue, "end_upload", lambda *_: pytest.fail("a transaction"))
+    empty, wrong = depot.begin("acme/tiny"), depot.begin("acme/tiny")
+    wrong.write(DATA)
+    with pytest.raises(CorruptError):
+        wrong.commit(Digest.of(b"other bytes"))
+
+    for each in (empty, wrong):
+        each.cancel()
+        each.close()
+
+    assert not depot.begun and not depot.upload_path(wrong.id).exists()
+    depot.engine.dispose()
+
+
 # --- the order in which a blob is written -------------------------------------------------------------------
 
 
