@@ -234,6 +234,10 @@ class Store:
 
     def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
         """Make `name` stand for the manifest's exact bytes. InvalidError while a blob is missing."""
+        self.replace(name, manifest, lambda: None)
+
+    def replace(self, name: Name, manifest: Manifest, check: Callable[[], None]) -> None:
+        """The same, unless `check` raises: while it looks, no other process of Ferry changes a name."""
         check_name(name)
         check_kind(name, manifest)
         blobs = list(manifest.blobs())
@@ -241,6 +245,7 @@ class Store:
             if self.size(name, blob) is None:
                 raise missing(name, blob)
         with self._locked():
+            check()
             for blob in blobs:  # proven above, but somebody may have taken it away meanwhile
                 if status(self._path(blob.digest)) is None:
                     raise missing(name, blob)

@@ -40,15 +40,15 @@ class Unmoved:
 
     def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
         """Replace it. InvalidError if it was changed or removed meanwhile: what arrived stays for a pull."""
-        if not self._is_as_it_was(name, manifest.digest):
-            raise InvalidError(f"{name} was changed here meanwhile, and is left alone", name=str(name))
-        self.store.publish(name, manifest, was)
+        self.store.replace(name, manifest, lambda: self._check(name, manifest.digest))
 
-    def _is_as_it_was(self, name: Name, replaced: Digest) -> bool:
-        """Whether it stands for what it did, or is replaced already: an attempt before this one did that."""
+    def _check(self, name: Name, replaced: Digest) -> None:
+        """InvalidError unless it stands for what it did, or was replaced by an attempt before this one."""
         try:
-            return self.store.verify.manifest(name).digest in (self.was, replaced)
+            as_it_was = self.store.verify.manifest(name).digest in (self.was, replaced)
         except NotFoundError:
-            return False
+            as_it_was = False
         except InvalidError:
-            return self.was is None
+            as_it_was = self.was is None
+        if not as_it_was:
+            raise InvalidError(f"{name} was changed here meanwhile, and is left alone", name=str(name))
