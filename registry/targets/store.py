@@ -277,22 +277,17 @@ class Store:
     # --- taking away -------------------------------------------------------------------------------
 
     def remove(self, name: Name) -> int:
-        """Take `name` away, and the blobs that nothing else names and nobody uses; the bytes freed.
-
-        NotFoundError.
-        """
+        """Take away `name`, and the blobs that nothing else names or uses; the bytes freed. NotFoundError."""
+        manifest: Manifest | None = None
         with self._locked():
             path = self._tree.find(name)
-            try:
+            with contextlib.suppress(InvalidError):
                 manifest = self._tree.read(path)
-            except InvalidError:
-                self._tree.remove(path)
-                self._note(
-                    f"the manifest of {name} could not be read: its blobs stay until the store is pruned"
-                )
-                return 0
             self._tree.remove(path)
             self.origins.forget(name)
+            if manifest is None:
+                self._note(f"the manifest of {name} could not be read: its blobs stay until a prune")
+                return 0
             self._stop_reading(name)
             dropped = self._sweep.drop(blob.digest for blob in manifest.blobs())
         if dropped.kept:

@@ -22,6 +22,7 @@ from registry.disk.system import System
 from registry.errors import NotFoundError
 from registry.model.names import Name
 from registry.model.spans import Span
+from registry.targets.origins import ModelOrigin
 from registry.targets.store import Store
 
 CHECK_FILE = "registry.targets.blob_checks.check_file"
@@ -267,6 +268,21 @@ def test_dotfiles_bad_names_and_deeper_files_are_no_models(store: Store, models:
 
     assert [entry.name for entry in store.entries()] == [NAME]
     assert list(store.tags(NAME)) == ["1"]
+
+
+def test_a_removed_name_has_no_origin_also_where_its_manifest_could_not_be_read(
+    store: Store, models: Path
+) -> None:
+    """What is made under it later would be a change of what was pulled once."""
+    put(store, NAME, MODEL)
+    store.origins.put(NAME, ModelOrigin(NAME, MODEL.manifest.digest))
+    manifest = models / "manifests" / "models.example" / "acme" / "tiny" / "1"
+    manifest.write_bytes(b"{")
+    age(manifest, HOUR)
+
+    store.remove(NAME)
+
+    assert store.origins.get(NAME) is None
 
 
 def test_one_unreadable_manifest_is_left_out_of_the_list_and_said(
