@@ -38,6 +38,7 @@ CHUNK = 1 << 20
 HASH = """
 import hashlib, sys, time
 held = [open(path, "rb").read() for path in sys.argv[1:]]
+print("ready", flush=True)
 sys.stdin.read()
 wall, used = time.monotonic(), time.process_time()
 for each in held:
@@ -109,7 +110,9 @@ def in_memory(shares: list[list[str]]) -> tuple[float, float]:
         )
         for share in shares
     ]
-    time.sleep(0.5 + sum(Path(path).stat().st_size for share in shares for path in share) / (2 << 30))
+    for process in started:
+        assert process.stdout is not None
+        process.stdout.readline()  # its share is in memory
     for process in started:
         assert process.stdin is not None
         process.stdin.close()
