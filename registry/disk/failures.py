@@ -10,6 +10,7 @@ from pathlib import Path
 
 from registry.errors import NotFoundError, Reason, RegistryError, StorageError
 
+_UNITS = ("KB", "MB", "GB", "TB")
 MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HINTS = {
@@ -62,11 +63,11 @@ def amount(size: int) -> str:
     """`size` for people: `312 bytes`, `4.7 GB` (decimal)."""
     if size < 1000:
         return f"{size} bytes"
-    value, unit = float(size), ""
-    for unit in ("KB", "MB", "GB", "TB"):  # noqa: B007 - the last one is used
-        value /= 1000
-        if value < 999.95:
+    value = size / 1000
+    for unit in _UNITS:
+        if value < 999.95 or unit == _UNITS[-1]:
             break
+        value /= 1000
     return f"{value:.1f} {unit}"
 
 
