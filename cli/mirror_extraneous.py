@@ -14,11 +14,11 @@ import click
 
 from cli.mirror_names import Mirrored
 from cli.options import Invocation
-from cli.remote_removal import digests_of, needed_by
 from cli.render import visible
 from registry.errors import InvalidError, NotFoundError, ProtocolError, RegistryError
 from registry.model.digests import Digest
 from registry.model.selection import attached_to
+from registry.targets.removal import digests_of, needed_by
 from registry.transfer.pairs import Outcome, Result
 
 _SHOWN = 20  # tags of one repository

@@ -1,12 +1,11 @@
 """Removal at a registry: the tag alone, or, where it deletes by digest only, a manifest that nothing needs.
 
-A list of tags may be wrong: before a manifest goes, every tag that it names is asked for, and all of them are
-told. Nothing goes while one of them cannot be read.
+Every tag that goes with a manifest is told before it goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import click
@@ -15,12 +14,11 @@ from cli import sources
 from cli.batch import Document, each
 from cli.options import Invocation
 from cli.render import visible
-from registry.errors import InvalidError, NotFoundError, ProtocolError
+from registry.errors import InvalidError
 from registry.model.digests import Digest
 from registry.model.names import Name
 from registry.targets.remote import Remote
-
-_DEEPEST = 4  # indexes in indexes
+from registry.targets.removal import tags_that_go
 
 
 def remove(invocation: Invocation, models: Sequence[Name]) -> int:
@@ -28,37 +26,6 @@ def remove(invocation: Invocation, models: Sequence[Name]) -> int:
     with sources.connections(invocation) as opened:
         ask = partial(_ask, invocation)
         return each(invocation, models, lambda name: removed(opened.remote(name), name, ask))
-
-
-def digests_of(remote: Remote, name: Name, tags: Iterable[str]) -> dict[str, Digest]:
-    """What each of `tags` stands for, of those that are there. RegistryError if that of one is not told."""
-    found: dict[str, Digest] = {}
-    for tag in tags:
-        try:
-            found[tag] = remote.digest(name.with_reference(tag))
-        except NotFoundError:
-            continue
-    return found
-
-
-def needed_by(remote: Remote, name: Name, tags: Iterable[str]) -> dict[Digest, str]:
-    """The manifests of `tags`, and those in their indexes; each with a tag that needs it. RegistryError."""
-    found: dict[Digest, str] = {}
-
-    def keep(reference: Digest | str, tag: str, depth: int) -> None:
-        if depth > _DEEPEST or reference in found:
-            return
-        try:
-            manifest = remote.resolve(name.with_reference(reference))
-        except NotFoundError:
-            return
-        found.setdefault(manifest.digest, tag)
-        for child in manifest.children:
-            keep(child.digest, tag, depth + 1)
-
-    for tag in tags:
-        keep(tag, tag, 0)
-    return found
 
 
 def removed(registry: Remote, name: Name, ask: Callable[..., None]) -> tuple[Document, str]:
@@ -79,25 +46,6 @@ def removed(registry: Remote, name: Name, ask: Callable[..., None]) -> tuple[Doc
         ask(told, say=bool(others))
     registry.untag(name.with_reference(digest))
     return _told(name, digest, tags)
-
-
-def tags_that_go(registry: Remote, name: Name, digest: Digest) -> list[str]:
-    """The tags that go with a manifest. InvalidError if an index that stays needs it."""
-    listed = list(registry.tags(name))
-    if name.digest is None and name.tag not in listed:
-        raise ProtocolError(
-            f"{name.host} leaves {name.tag} out of its list of tags, so that others may be missing too; "
-            "nothing was removed",
-            host=name.host,
-        )
-    there = digests_of(registry, name, listed)
-    staying = needed_by(registry, name, (tag for tag, each in there.items() if each != digest))
-    if digest in staying:
-        raise InvalidError(
-            f"{name.host} deletes whole manifests only, and {staying[digest]} needs that of {name}",
-            host=name.host,
-        )
-    return [tag for tag, each in there.items() if each == digest]
 
 
 def _told(name: Name, digest: Digest, tags: list[str]) -> tuple[Document, str]:

@@ -8,9 +8,10 @@ import pytest
 from mirror_kit import Registry
 from sample_models import KiB, Model, put
 
-from cli.remote_removal import removed, tags_that_go
+from cli.remote_removal import removed
 from registry.errors import InvalidError, ProtocolError, RegistryError
 from registry.model.manifests import OCI_INDEX, Manifest
+from registry.targets.removal import tags_that_go
 from registry.wire.faults import fault
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response

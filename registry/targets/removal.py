@@ -1,0 +1,65 @@
+"""What goes with a manifest that is deleted at a registry, and what needs it and stays.
+
+A list of tags may be wrong: every tag that it names is asked for, and what cannot be read is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from registry.errors import InvalidError, NotFoundError, ProtocolError
+from registry.model.digests import Digest
+from registry.model.names import Name
+from registry.targets.remote import Remote
+
+_DEEPEST = 4  # indexes in indexes
+
+
+def digests_of(remote: Remote, name: Name, tags: Iterable[str]) -> dict[str, Digest]:
+    """What each of `tags` stands for, of those that are there. RegistryError if that of one is not told."""
+    found: dict[str, Digest] = {}
+    for tag in tags:
+        try:
+            found[tag] = remote.digest(name.with_reference(tag))
+        except NotFoundError:
+            continue
+    return found
+
+
+def needed_by(remote: Remote, name: Name, tags: Iterable[str]) -> dict[Digest, str]:
+    """The manifests of `tags`, and those in their indexes; each with a tag that needs it. RegistryError."""
+    found: dict[Digest, str] = {}
+
+    def keep(reference: Digest | str, tag: str, depth: int) -> None:
+        if depth > _DEEPEST or reference in found:
+            return
+        try:
+            manifest = remote.resolve(name.with_reference(reference))
+        except NotFoundError:
+            return
+        found.setdefault(manifest.digest, tag)
+        for child in manifest.children:
+            keep(child.digest, tag, depth + 1)
+
+    for tag in tags:
+        keep(tag, tag, 0)
+    return found
+
+
+def tags_that_go(remote: Remote, name: Name, digest: Digest) -> list[str]:
+    """The tags that go with a manifest. InvalidError if an index that stays needs it."""
+    listed = list(remote.tags(name))
+    if name.digest is None and name.tag not in listed:
+        raise ProtocolError(
+            f"{name.host} leaves {name.tag} out of its list of tags, so that others may be missing too; "
+            "nothing was removed",
+            host=name.host,
+        )
+    there = digests_of(remote, name, listed)
+    staying = needed_by(remote, name, (tag for tag, each in there.items() if each != digest))
+    if digest in staying:
+        raise InvalidError(
+            f"{name.host} deletes whole manifests only, and {staying[digest]} needs that of {name}",
+            host=name.host,
+        )
+    return [tag for tag, each in there.items() if each == digest]
