@@ -28,8 +28,11 @@ def remove(invocation: Invocation, models: Sequence[Name]) -> int:
         return each(invocation, models, lambda name: removed(opened.remote(name), name, ask))
 
 
-def removed(registry: Remote, name: Name, ask: Callable[..., None]) -> tuple[Document, str]:
-    """Remove one, after what `ask` raises nothing for; what is told of it. RegistryError."""
+def removed(registry: Remote, name: Name, ask: Callable[..., bool]) -> tuple[Document, str]:
+    """Remove one, if `ask` raises nothing; what is told of it. RegistryError.
+
+    `ask` says whether a person was asked: somebody may have pushed until that one answered.
+    """
     with sources.telling_tags(registry, name):
         digest = registry.digest(name)
     if name.digest is None:
@@ -43,7 +46,12 @@ def removed(registry: Remote, name: Name, ask: Callable[..., None]) -> tuple[Doc
     if others or name.digest is not None:
         goes = f"{', '.join(others) or 'no tag'} go{'' if len(others) > 1 else 'es'}"
         told = f"{name.host} deletes by digest: {goes} with {name}"
-        ask(told, say=bool(others))
+        if ask(told, say=bool(others)) and tags_that_go(registry, name, digest) != tags:
+            raise InvalidError(
+                f"{name} got or lost a tag meanwhile; nothing was removed",
+                host=name.host,
+                hint="run the same command again",
+            )
     registry.untag(name.with_reference(digest))
     return _told(name, digest, tags)
 
@@ -54,12 +62,16 @@ def _told(name: Name, digest: Digest, tags: list[str]) -> tuple[Document, str]:
     return {"name": str(name), "digest": str(digest), "tags": tags}, visible(told)
 
 
-def _ask(invocation: Invocation, what: str, *, say: bool = False) -> None:
-    """Go on only with --yes (then `what` is told, with `say`) or an answer; InvalidError without either."""
+def _ask(invocation: Invocation, what: str, *, say: bool = False) -> bool:
+    """Go on only with --yes (then `what` is told, with `say`) or an answer; whether a person was asked.
+
+    InvalidError without either.
+    """
     told = visible(what)
     if invocation.settings.on("yes"):
         if say:
             invocation.terminal.note(f"ferry: {told}")
-        return
+        return False
     if not invocation.terminal.interactive or not click.confirm(f"{told}. Remove?", err=True):
         raise InvalidError(f"{told}; nothing was removed", hint="say --yes to remove it")
+    return True

@@ -74,21 +74,34 @@ def test_a_manifest_that_an_index_needs_stays(registry: Registry) -> None:
 def test_what_was_moved_while_somebody_was_asked_stays(registry: Registry) -> None:
     name, newer = registry.name("acme/tiny:v1"), Model.random(9, KiB)
 
-    def ask(_what: str) -> None:
+    def ask(_what: str) -> bool:
         put(registry.remote, name, newer)
+        return True
 
     with pytest.raises(InvalidError, match="moved meanwhile"):
         removed(registry.remote, name, ask)
     assert registry.remote.digest(name) == newer.manifest.digest
 
 
+def test_a_tag_that_was_pushed_while_somebody_was_asked_keeps_its_manifest(registry: Registry) -> None:
+    name = registry.name("acme/tiny:v1").with_reference(DIGEST)
+
+    def ask(_what: str, **_said: bool) -> bool:
+        put(registry.remote, registry.name("acme/tiny:new"), MODEL)
+        return True
+
+    with pytest.raises(InvalidError, match="got or lost a tag meanwhile"):
+        removed(registry.remote, name, ask)
+    assert registry.remote.digest(name) == DIGEST
+
+
 def test_several_tags_go(registry: Registry) -> None:
     told: list[str] = []
 
-    removed(
-        registry.remote,
-        registry.name("acme/tiny:v1").with_reference(DIGEST),
-        lambda text, **_said: told.append(text),
-    )
+    def ask(what: str, **_said: bool) -> bool:
+        told.append(what)
+        return False
+
+    removed(registry.remote, registry.name("acme/tiny:v1").with_reference(DIGEST), ask)
 
     assert told == [f"models.example deletes by digest: same, v1 go with models.example/acme/tiny@{DIGEST}"]
