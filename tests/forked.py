@@ -47,13 +47,7 @@ class Forks:
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="forks-")
         self._path = str(Path(self._directory.name) / "socket")
-        self.program = (
-            sys.executable,
-            "-I",
-            "-S",
-            str(PROGRAM),
-            self._path,
-        )  # ferry, to start
+        self.program = (sys.executable, "-I", "-S", str(PROGRAM), self._path)  # ferry, to start
         self._process = subprocess.Popen(
             [sys.executable, __file__, self._path],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
