@@ -43,9 +43,13 @@ class Extraneous:
 def find(place: Mirrored, results: Sequence[Result]) -> Extraneous | None:
     """What is there, meant by the filters and in no source any more; None where a name of it failed.
 
+    None also where nothing was to be mirrored there.
+
     RegistryError if a list cannot be had; ProtocolError if a source has a tag that its list leaves out;
     InvalidError if the repository is a source of itself, which would lose what the filters leave out.
     """
+    if not place.expected:
+        return None
     failed = (result.destination.lower() for result in results if result.outcome is Outcome.FAILED)
     if any(each.startswith(f"{place.where}:".lower()) for each in failed):
         return None

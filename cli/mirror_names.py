@@ -187,13 +187,19 @@ class MirrorNames:
                 pairs.append(
                     Unlisted(f"{repository.host}/{repository.repository}:{tag}", entry.destination, error)
                 )
-        for pair in pairs:
-            if isinstance(pair, Pair):
-                kept = self._mirrored_at(pair.to)
-                source = (self._remote(repository), repository, entry.selection)
-                if source not in kept.sources:
-                    kept.sources.append(source)
+        to = [pair.to for pair in pairs if isinstance(pair, Pair)]
+        if not to:
+            to = [target(self._invocation, entry.destination, base, repository)]
+        self._note_source(entry, repository, to)
         return self._compared(pairs)
+
+    def _note_source(self, entry: MirrorEntry, repository: Name, to: Sequence[Name]) -> None:
+        """It is a source also where it brings nothing by now: what it brought before may be there."""
+        source = (self._remote(repository), repository, entry.selection)
+        for name in to:
+            kept = self._mirrored_at(name)
+            if source not in kept.sources:
+                kept.sources.append(source)
 
     def _pair(
         self,
