@@ -384,7 +384,7 @@ class Depot(Protocol):
     ) -> list[Referrer]:
         """At most `limit` manifests whose subject is `digest`, behind the digest `after`, in order.
 
-        Fewer where they are large: those of one page (PAGE_BYTES of the server) and the next.
+        Fewer where they are large: those of one page (`server.descriptors.PAGE_BYTES`) and the next.
 
         `kind`: only those of that artifact type.
         """

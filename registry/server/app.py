@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from registry.contracts import Depot, Referrer
+from registry.contracts import Depot
 from registry.errors import InvalidError, NotFoundError
 from registry.model.digests import Digest
 from registry.model.manifests import MANIFEST_BYTES, OCI_INDEX, Manifest
 from registry.model.spans import Span
+from registry.server.descriptors import fitting
 from registry.server.principal import Everything, Principal, Readers, Right
-from registry.server.reading import PAGE_BYTES, date, page_limit, parsed_digest, reference, tag_parameters
+from registry.server.reading import date, page_limit, parsed_digest, reference, tag_parameters
 from registry.server.receiving import Receiving
 from registry.server.visitor import Visitor
 from registry.wire import routes
@@ -181,7 +182,7 @@ class App:
         kind, limit = request.parameter("artifactType"), page_limit(request)
         after = request.parameter("last") or ""
         found = self.depot.referrers(repository, digest, kind, after, limit + 1)
-        page = _fitting(found[:limit])
+        page = fitting(found[:limit])
         entries = ",".join(each.descriptor for each in page)
         body = f'{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{entries}]}}\n'
         headers = [("Content-Type", OCI_INDEX)]
@@ -306,18 +307,6 @@ def _listed(
 def _next(path: str) -> tuple[str, str]:
     """Where the list goes on (RFC 8288)."""
     return "Link", f'<{path}>; rel="next"'
-
-
-def _fitting(found: list[Referrer]) -> list[Referrer]:
-    """The first of them that fit into a page of bounded size; at least one."""
-    size = 0
-    page: list[Referrer] = []
-    for each in found:
-        size += len(each.descriptor)
-        if page and size > PAGE_BYTES:
-            break
-        page.append(each)
-    return page
 
 
 def _json(document: object) -> bytes:

@@ -12,9 +12,8 @@ from registry.contracts import NOBODY, Actor, Blob, Document, Referrer, Tag, Upl
 from registry.errors import CorruptError, InvalidError, NotFoundError, ProtocolError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
-from registry.server.descriptors import artifact_type, descriptor
+from registry.server.descriptors import artifact_type, descriptor, until_full
 from registry.server.immutable import TagPattern, check_stays, taken
-from registry.server.reading import until_full
 from registry.server.uploads import Owners, Ownership
 
 

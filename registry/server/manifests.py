@@ -20,9 +20,8 @@ from registry.model.manifests import Descriptor, Manifest
 from registry.server.audit import record
 from registry.server.catalogue import batches, ensure_repository, repository_id
 from registry.server.database import first, reading, upsert, writing
-from registry.server.descriptors import artifact_type, descriptor
+from registry.server.descriptors import artifact_type, descriptor, until_full
 from registry.server.immutable import check_stays, covering, immutable, patterns_of, taken
-from registry.server.reading import until_full
 from registry.server.tables import BLOBS, CHILDREN, LINKS, MANIFESTS, PARTS, REPOSITORIES, TAGS
 from registry.server.visibility import set_visibility
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from registry.contracts import Referrer
 from registry.errors import InvalidError
 from registry.model.digests import Digest
 from registry.wire.messages import Request
 from registry.wire.routes import Place
 
-PAGE_BYTES = 2 * 1024 * 1024  # the most that one page of a list of documents has, but for a single one
 _PAGE = 1000  # the most entries that one page of a list has
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
@@ -74,14 +71,3 @@ def parsed_date(text: str) -> float:
 def date(seconds: float) -> str:
     """Unix seconds as RFC 3339, in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def until_full(found: Iterable[Referrer]) -> list[Referrer]:
-    """What fills a page, and the one behind it, which shows that there is more; the rest is not read."""
-    size, taken = 0, list[Referrer]()
-    for each in found:
-        size += len(each.descriptor)
-        taken.append(each)
-        if size > PAGE_BYTES and len(taken) > 1:
-            break
-    return taken

@@ -14,7 +14,7 @@ from registry.errors import CorruptError, InvalidError, NotFoundError
 from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, OCI_INDEX, Descriptor, Manifest, image
 from registry.model.spans import FileSpan, Span
-from registry.server.reading import PAGE_BYTES
+from registry.server.descriptors import PAGE_BYTES
 
 WEIGHTS = bytes(range(256)) * 5000
 CONFIG = b"{}"
