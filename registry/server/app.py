@@ -193,11 +193,9 @@ class App:
         return Response(200, Headers(headers), body.encode())
 
     def _no_manifest(self, place: Place, said: tuple[tuple[str, str], ...] = (SUPPORTED,)) -> Response:
-        headers = dict(said)
         if not self.depot.exists(place.repository):
-            headers.update([OFFERED_EMPTY] if OFFERED in said else [])
-            return _no_repository(place, headers)
-        return fault("MANIFEST_UNKNOWN", f"{place.repository} has no {place.reference}", headers=headers)
+            return _no_repository(place, dict(OFFERED_EMPTY if each == OFFERED else each for each in said))
+        return fault("MANIFEST_UNKNOWN", f"{place.repository} has no {place.reference}", headers=dict(said))
 
     # --- blobs -------------------------------------------------------------------------------------
 
