@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, or_, select
 from registry.auth.keys import PublicKey
 from registry.errors import DeniedError, Reason
 from registry.server.key_scopes import KeyScope
-from registry.server.principal import Credential, Principal, Right, User, Workload
+from registry.server.principal import Claim, Credential, Principal, Right, User, Workload
 from registry.server.tables import API_KEYS, CREDENTIALS, KEYS, NAMESPACES, PUBLISHERS, SERVICES, USERS
 
 # What is asked on every request is put together once: building a statement costs more than running it.
@@ -69,16 +69,15 @@ def principal_of(database: Connection, claim: str, now: float) -> Principal | No
     None if the credential was revoked or is over, its account or that of its namespace is disabled, or was
     since it was issued, or the secret it was issued by is not good any more.
     """
-    id, _, rest = claim.partition(".")
-    secret, _, closings = rest.partition(".")
-    row = database.execute(_BY_ID, {"one": id}).first()
+    said = Claim.parse(claim)
+    row = database.execute(_BY_ID, {"one": said.id}).first()
     if row is None:
         return None
     there = _closings(row)
     # A publisher's identifier alone is asked for where the job has just shown its ID token.
-    if closings != str(there) and (closings or (there and row.repository is None)):
+    if said.closings != str(there) and (said.closings or (there and row.repository is None)):
         return None
-    return _principal(row, now, secret)
+    return _principal(row, now, said.secret)
 
 
 def principal_by_hash(database: Connection, secret_hash: str, now: float) -> Principal | None:

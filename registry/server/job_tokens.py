@@ -5,11 +5,12 @@ A token names the publishers that it was given by; whether they are still there 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from registry.contracts import Clock
 from registry.errors import DeniedError
+from registry.server.principal import Claim
 from registry.server.tokens import Scope, Signer, parse_access
 from registry.wire.exchange import PATH
 
@@ -28,13 +29,8 @@ class JobClaims:
     access: tuple[Scope, ...]
     first: float
 
-    @property
-    def ids(self) -> Collection[str]:
-        """Its publishers."""
-        return self.publishers.values()
-
     def publisher_of(self, repository: str) -> str:
-        """Whose jobs may do something in `repository`; of "" the first one. "" for nobody's."""
+        """The claim of whose jobs may do something in `repository`; of "" the first one. "" for nobody's."""
         if not repository:
             return next(iter(self.publishers.values()), "")
         return self.publishers.get(repository.lower(), "")
@@ -89,7 +85,8 @@ def _claim(said: str) -> str:
     """A publisher's claim. A token of before revision 0008 has its identifier alone: it ends with the first
     time that the account is disabled.
     """
-    return said if "." in said else f"{said}..0"
+    claim = Claim.parse(said)
+    return said if claim.closings else str(replace(claim, closings="0"))
 
 
 def _audience(origin: str) -> str:

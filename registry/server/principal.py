@@ -71,6 +71,27 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """How tokens and links name a credential, as `id.secret.closings`, which are those of `Credential`.
+
+    What was issued by a secret ends with that secret, and all that was issued ends where the account is
+    disabled. `closings` is "" where it never was, but "0" for a publisher: no new token has its id alone.
+    """
+
+    id: str
+    secret: str = ""
+    closings: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Claim:
+        """What a token or link says; any text says something."""
+        return cls(*text.split(".", 2))
+
+    def __str__(self) -> str:
+        return f"{self.id}.{self.secret}.{self.closings}".rstrip(".")
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """What an account or workload proves itself with. Its `id` is never given to another one.
 
@@ -90,12 +111,9 @@ class Credential:
 
     @property
     def claim(self) -> str:
-        """How tokens and links name it: what was issued by a secret ends with that secret, and all that was
-        issued ends where its account is disabled.
-        """
-        if self.closings or self.kind == PUBLISHER:
-            return f"{self.id}.{self.secret}.{self.closings}"
-        return f"{self.id}.{self.secret}" if self.secret else self.id
+        """How what is issued now names it."""
+        counted = self.closings or self.kind == PUBLISHER
+        return str(Claim(self.id, self.secret, str(self.closings) if counted else ""))
 
     def allows(self, repository: str, action: str) -> bool:
         """Whether it is good for `action` (pull, push, delete) in `repository`, whatever its account may."""

@@ -18,6 +18,7 @@ from registry.server.issuers import Issuers, KeysNotYetError, issuer_of
 from registry.server.job_tokens import JobClaims, JobTokens
 from registry.server.names import Names
 from registry.server.parameters import Pairs, only, parse_form, scopes_in
+from registry.server.principal import Claim
 from registry.server.publishers import Publisher, Publishers, differing_in_words
 from registry.server.throttle import RateLimit, Throttle
 from registry.server.tokens import MOST_SCOPES, Scope
@@ -85,7 +86,7 @@ class TokenExchange:
             raise
         self.throttle.right("exchange", "", visitor.address)
         token, seconds = self.tokens.issue(str(visitor.here.origin), claims)
-        who = claims.publisher_of("").partition(".")[0]
+        who = Claim.parse(claims.publisher_of("")).id
         request.context.user, request.context.credential = f"publisher:{who}", who
         return answer(
             200,
@@ -122,7 +123,7 @@ class TokenExchange:
             _check_scope(each)
             if each.type == "repository" and each.name.lower() not in claims.publishers:
                 raise DeniedError(f"no publisher of {each.name} fits the ID token that this job began with")
-        there = {name: id for name, id in claims.publishers.items() if self.publishers.stands(id)}
+        there = {name: each for name, each in claims.publishers.items() if self.publishers.stands(each)}
         wanted = tuple(scopes) or claims.access
         for each in wanted:
             if each.type == "repository" and each.name.lower() not in there:
