@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from peers import http_call
 from person import Ferry
 from pretend_cloud import Cloud
+from waiting import until
 
 from cli.settings.cloud import switched_off
 from registry.auth.keys import ensure_key
@@ -137,8 +137,7 @@ def test_sigterm_lets_a_stream_end(run: Any, cloud: Cloud) -> None:
         opened.sendall(head.encode() + ASKED)
         assert b"first\n" in iter(answer.readline, b"")
         running.process.terminate()
-        while listens(place):
-            time.sleep(0.01)
+        until(lambda: not listens(place))
         more.set()
         assert answer.read() == b"last\n"
     assert running.end()[0] == 0

@@ -11,7 +11,7 @@ import shutil
 import signal
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from person import Ferry
 from shell import ROOT, bash, put_ferry
 from stored_models import put_model
 from test_readme import recipe
+from waiting import until
 
 README = (ROOT / "README.md").read_text()
 CLIENT = "127.0.0.5"  # another loopback address than the proxy's
@@ -108,13 +109,6 @@ def asked(front: str, place: Path, path: str = "/healthz", **fields: str) -> boo
         return True
     finally:
         connection.close()
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_model_goes_in_and_out_through_nginx_as_the_readme_has_it(site: Site, ferry: Ferry) -> None:

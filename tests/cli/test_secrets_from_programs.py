@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from person import Ferry
 from spy import Seen, Spy, Talk, reply
+from waiting import until
 
 from cli import helpers
 from registry.auth import api_keys
@@ -63,14 +63,6 @@ def put_stubborn(path: Path) -> Path:
     path.write_text(f"#!/bin/sh\nsleep 600 &\necho $! >{told}.new; mv {told}.new {told}; wait\n")
     path.chmod(0o755)
     return told
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for it, a minute at most."""
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def until_gone(told: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from certificates import write_certificate
-from raw_sockets import Serve, head, rest, status, until
+from raw_sockets import Serve, head, rest, status
+from waiting import until
 
 from registry.model.spans import FileSpan
 from registry.net.listener.address import tls_from

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from raw_sockets import Answer, Kept, Serve, Served, answer_of, head, rest, status, until
+from raw_sockets import Answer, Kept, Serve, Served, answer_of, head, rest, status
+from waiting import until
 
 from registry.errors import TransientError
 from registry.model.spans import FileSpan

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from labs import Lab
 from peers import Answer
-from raw_sockets import until
+from waiting import until
 
 from registry.model.digests import Digest
 from registry.server.principal import Right

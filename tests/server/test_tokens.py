@@ -12,8 +12,8 @@ from pathlib import Path
 import jwt
 import pytest
 from guarded import NOW, ORIGIN, SECRET, Door
-from raw_sockets import until
 from sqlalchemy import Connection, event, select
+from waiting import until
 
 from registry.errors import DeniedError, InvalidError, RegistryError
 from registry.model.digests import Digest

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sample_models import GRAIN, Model, breaking, chunked, put
 from spy import Spy, reply
+from waiting import until
 
 from registry.auth.credentials import Credentials
 from registry.auth.keys import PrivateKey
@@ -90,14 +90,6 @@ class House:
         for opened in self._opened:
             opened.close()
         self.service.stop()
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for the server; what never comes fails in the assertion behind."""
-    for _ in range(500):
-        if true():
-            return
-        time.sleep(0.01)
 
 
 @pytest.fixture
