@@ -41,10 +41,9 @@ class Extraneous:
 
 
 def find(place: Mirrored, results: Sequence[Result]) -> Extraneous | None:
-    """What is there, meant by the filters and in no source any more; None where a name of it failed.
+    """What is there, meant by the filters and in no source any more.
 
-    None also where nothing was to be mirrored there.
-
+    None where a name of it failed, or nothing was to come there.
     RegistryError if a list cannot be had; ProtocolError if a source has a tag that its list leaves out;
     InvalidError if the repository is a source of itself, which would lose what the filters leave out.
     """

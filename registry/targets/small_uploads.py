@@ -70,9 +70,15 @@ class SinglePostIntake(UploadIntake):
     """
 
     def __init__(
-        self, posts: SinglePosts, *upload: *tuple[Peer, Sessions, Methods, Name, Descriptor]
+        self,
+        posts: SinglePosts,
+        peer: Peer,
+        sessions: Sessions,
+        methods: Methods,
+        name: Name,
+        blob: Descriptor,
     ) -> None:
-        super().__init__(*upload)
+        super().__init__(peer, sessions, methods, name, blob)
         self._posts = posts
 
     @property
