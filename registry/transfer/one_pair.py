@@ -228,7 +228,7 @@ class Copying(Looking):
         digests = _with_children(manifest)
         if was != manifest.digest or any(self._lacks_referrers(pair, digest) for digest in digests):
             self._all_referrers(pair, manifest)
-        return self._copied(pair, pair.name, pair.to, manifest)
+        return self._copied(pair, pair.name, pair.to, manifest, new=was is None)
 
     def _carried(self, pair: Pair, reference: Digest | str) -> int:
         """Copy another manifest of the same two repositories, unless it is there; the bytes that moved."""

@@ -80,6 +80,15 @@ def test_what_is_new_is_asked_for_once_at_the_destination_and_read_once_at_the_s
         assert sorted(asked) == [f"{method} /v2/acme/m{n}/manifests/1" for method in methods for n in (0, 1)]
 
 
+def test_a_single_name_that_is_new_is_asked_for_once_too(between: Pairing) -> None:
+    (name,) = models(between, 1)
+
+    Copying(Engine(quick())).report(between.pair(name))
+
+    asked = [line.partition(" ")[0] for line in between.destination.asked if "/manifests/" in line]
+    assert asked == ["HEAD", "PUT", "GET"]
+
+
 def test_a_tag_that_moved_says_from_where_and_moves_what_is_new(between: Pairing) -> None:
     before = Model.random(1, 50 * KiB, 5)
     between.put("acme/tiny:1", before)
