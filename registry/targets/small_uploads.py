@@ -20,6 +20,7 @@ from registry.wire.single_post import SINGLE_POST, read_single_post
 
 _SURE = 4  # blobs in a row that were missing: then the next ones are taken to be missing, too,
 _LOOK_EVERY = 32  # of them, one is asked for all the same
+_BREAKS = 3  # POSTs in a row that end without a blob, where a session begins: something takes no such POST
 _BYTES = {"Content-Type": "application/octet-stream"}
 
 
@@ -35,6 +36,7 @@ class SinglePosts:
         self._refused = False
         self._missing: dict[str, int] = {}  # by repository: blobs in a row that are not there
         self._taken = 0
+        self._broken = 0
 
     def hear(self, headers: Headers) -> None:
         """Learn from an answer what the registry offers."""
@@ -50,6 +52,12 @@ class SinglePosts:
     def refuse(self) -> None:
         """It does not do what it offered: something between it and us may have a say, too."""
         self._refused, self._most = True, 0
+
+    def arrived(self, *, whole: bool) -> None:
+        """Whether a POST brought its blob, or broke off where a session takes it."""
+        self._broken = 0 if whole else self._broken + 1
+        if self._broken == _BREAKS:
+            self.refuse()
 
     def found(self, repository: str, *, there: bool) -> None:
         """Whether a blob was there that was asked for."""
@@ -92,6 +100,13 @@ class SinglePostIntake(UploadIntake):
             self._stored = self._is_posted()
         super().commit()
 
+    def resume(self) -> None:
+        """Ask whether the blob is there, else begin a session. A firewall may let every such POST hang."""
+        was_posted = bool(self._sent) and not self._session.location
+        super().resume()
+        if was_posted:
+            self._posts.arrived(whole=self._stored)
+
     def _is_posted(self) -> bool:
         """Whether the registry took the blob; if not, a session for it is open."""
         body, self._sent = self._small_body, self._blob.size
@@ -99,6 +114,7 @@ class SinglePostIntake(UploadIntake):
         try:
             response = self.begin(query, _BYTES, body=body)
             if response.status == 201 and self._is_this(response):
+                self._posts.arrived(whole=True)
                 return True
         except (DeniedError, NotFoundError, ProtocolError):
             pass  # a proxy in front may take no such POST; if it is about the blob, the session hears it too

@@ -218,6 +218,36 @@ def test_a_post_that_broke_off_before_is_sent_again_by_a_session(posted: Answer)
     assert far.asked[4:] == ["single"]  # that was chance
 
 
+@pytest.mark.parametrize("posted", [TransientError("it fell silent"), Response(503), Response(429)])
+def test_posts_that_break_off_one_after_another_are_given_up(posted: Answer) -> None:
+    """A firewall that lets each of them hang costs three silences, not one for each blob of a mirror."""
+    far = Far(posted)
+    target = remote(far)
+    for _ in range(2):
+        send(target, resumed=1)
+    far.posted = TAKEN
+    send(target)
+    far.posted = posted
+    for _ in range(3):
+        send(target, resumed=1)
+    far.asked.clear()
+
+    target.current(NAME)
+    send(target)
+
+    assert far.asked == ["mount", "PUT"]
+
+
+def test_posts_whose_blobs_arrived_all_the_same_are_not_given_up() -> None:
+    far = Far(TransientError("the answer is lost"), held=200)
+    target = remote(far)
+
+    for _ in range(4):
+        send(target, resumed=1)
+
+    assert far.asked == ["single", "HEAD"] * 4
+
+
 def test_a_source_that_broke_costs_no_question() -> None:
     far = Far(TAKEN)
     intake = remote(far).receive(NAME, SMALL, None)
