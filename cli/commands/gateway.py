@@ -144,12 +144,12 @@ class ChangedSecrets:
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What is another number once a file, or what a link leads to, was written."""
+    """What is another number once a file, or what a link leads to, was written, or its mode changed."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_ctime_ns, found.st_size
 
 
 def _secrets(invocation: Invocation, known: Credentials, origin: Origin) -> tuple[Secret, ...]:

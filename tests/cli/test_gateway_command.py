@@ -100,7 +100,7 @@ def test_an_api_key_that_is_replaced_is_used_from_the_next_request_on(
     place = ferry.home / "api-key"
     place.write_text("first-key-0123456789")
     place.chmod(0o600)
-    cloud.api_keys.update(("first-key-0123456789", "second-key-0123456789"))
+    cloud.api_keys.update(("first-key-0123456789", "second-key-0123456789", "third-key-01234567890"))
     ferry.settings(f'[host."{cloud.spy.url.partition("//")[2]}"]\napi_key_file = "{place}"\n')
     running = run()
     url = running.ready.split(" ready on ")[1].split(",")[0]
@@ -118,6 +118,8 @@ def test_an_api_key_that_is_replaced_is_used_from_the_next_request_on(
     place.chmod(0o644)
     place.write_text("third-key-01234567890")  # which others may read: it is not used, and that is said
     assert sent() == "Bearer second-key-0123456789"
+    place.chmod(0o600)  # as `cp` and then `chmod` leave it: the same bytes, written at the same time
+    assert sent() == "Bearer third-key-01234567890"
     assert running.end()[0] == 0
     assert "others" in running.log and "key-0123" not in running.log
 
