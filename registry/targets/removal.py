@@ -27,12 +27,17 @@ def digests_of(remote: Remote, name: Name, tags: Iterable[str]) -> dict[str, Dig
 
 
 def needed_by(remote: Remote, name: Name, tags: Iterable[str]) -> dict[Digest, str]:
-    """The manifests of `tags`, and those in their indexes; each with a tag that needs it. RegistryError."""
+    """The manifests of `tags`, and those in their indexes; each with a tag that needs it.
+
+    InvalidError for indexes that are nested too deeply: nobody looked what they need. RegistryError.
+    """
     found: dict[Digest, str] = {}
 
     def keep(reference: Digest | str, tag: str, depth: int) -> None:
-        if depth > _DEEPEST or reference in found:
+        if reference in found:
             return
+        if depth > _DEEPEST:
+            raise InvalidError(f"{name.with_reference(tag)}: an index inside more than {_DEEPEST} others")
         try:
             manifest = remote.resolve(name.with_reference(reference))
         except NotFoundError:

@@ -33,6 +33,12 @@ def going(registry: Registry) -> list[str]:
     return tags_that_go(registry.remote, registry.name("acme/tiny:v1"), DIGEST)
 
 
+def index_of(manifest: Manifest) -> Manifest:
+    children = [manifest.descriptor().as_json()]
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}
+    return Manifest.parse(json.dumps(document).encode())
+
+
 def test_every_tag_of_the_manifest_goes(registry: Registry) -> None:
     assert going(registry) == ["same", "v1"]
 
@@ -59,15 +65,20 @@ def test_nothing_goes_while_one_tag_is_not_told(registry: Registry, code: str) -
 
 
 def test_a_manifest_that_an_index_needs_stays(registry: Registry) -> None:
-    document = {
-        "schemaVersion": 2,
-        "mediaType": OCI_INDEX,
-        "manifests": [MODEL.manifest.descriptor().as_json()],
-    }
-    index = Manifest.parse(json.dumps(document).encode())
-    registry.remote.publish(registry.name("acme/tiny:all"), index)
+    registry.remote.publish(registry.name("acme/tiny:all"), index_of(MODEL.manifest))
 
     with pytest.raises(InvalidError, match="all needs that of"):
+        going(registry)
+
+
+def test_nothing_goes_while_indexes_are_nested_deeper_than_anybody_looks(registry: Registry) -> None:
+    inner = MODEL.manifest
+    for _ in range(5):
+        inner = index_of(inner)
+        registry.remote.publish(registry.name(f"acme/tiny@{inner.digest}"), inner)
+    registry.remote.publish(registry.name("acme/tiny:all"), inner)
+
+    with pytest.raises(InvalidError, match="tiny:all: an index inside more than 4 others"):
         going(registry)
 
 
