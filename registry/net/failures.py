@@ -87,7 +87,7 @@ def _of_proxy(causes: list[BaseException], origin: Origin, proxy: str) -> Regist
     tunnel = next((found for cause in causes if (found := _TUNNEL.search(str(cause)))), None)
     if not proxy or not (tunnel or _first(causes, urllib3.ProxyError)):
         return None
-    place = urlsplit(proxy).netloc.rpartition("@")[2]
+    place = _place(proxy)
     if tunnel and tunnel[1] in ("401", "403", "407"):
         message = f"the proxy {place} refused to connect to {origin.netloc} ({tunnel[1]})"
         return DeniedError(message, host=origin.netloc, reason=Reason.PROXY)
@@ -163,13 +163,18 @@ def _of_grammar(causes: list[BaseException], origin: Origin) -> RegistryError | 
 def _of_line(causes: list[BaseException], origin: Origin, proxy: str, answered: bool) -> RegistryError:
     """Everything that may be better in a moment."""
     refused = _first(causes, ConnectionRefusedError) is not None
-    way = f" (through the proxy {urlsplit(proxy).hostname})" if proxy else ""
+    way = f" (through the proxy {_place(proxy)})" if proxy else ""
     return TransientError(
         f"{origin.netloc}{way} {_words(causes)}",
         host=origin.netloc,
         reason=Reason.NOBODY_LISTENS if refused else Reason.LINE_BROKE,
         answered=answered,
     )
+
+
+def _place(proxy: str) -> str:
+    """The host and port of a proxy's URL, without the password that may stand before them."""
+    return urlsplit(proxy).netloc.rpartition("@")[2]
 
 
 def _words(causes: list[BaseException]) -> str:

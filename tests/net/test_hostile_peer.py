@@ -213,9 +213,9 @@ def test_a_place_that_is_not_there_is_told_plainly(
         (b"HTTP/1.1 407 auth\r\n\r\n", DeniedError, "refused to connect to models.example"),
         (b"HTTP/1.1 403 no\r\n\r\n", DeniedError, "refused to connect"),
         (b"HTTP/1.1 502 no\r\n\r\n", TransientError, "502"),
-        (then(), TransientError, r"through the proxy 127\.0\.0\.1"),
-        (then(b"HTTP/1.1 200 ok\r\n\r\n"), TransientError, r"through the proxy 127\.0\.0\.1"),
-        (silent, TransientError, r"through the proxy 127\.0\.0\.1"),
+        (then(), TransientError, r"through the proxy 127\.0\.0\.1:\d+\)"),
+        (then(b"HTTP/1.1 200 ok\r\n\r\n"), TransientError, r"through the proxy 127\.0\.0\.1:\d+\)"),
+        (silent, TransientError, r"through the proxy 127\.0\.0\.1:\d+\)"),
     ],
 )
 def test_a_proxy_that_fails_is_named(
