@@ -187,8 +187,9 @@ class TokenExchange:
                 self.fitting(token, names[:1])  # says what differs
             return ""
         publisher = fitting.publishers[mine]
-        actor = Actor(f"publisher:{publisher.id}", publisher.id, visitor.address)
-        self.publishers.use_for(fitting.token, actor, mine)
+        if mine != used:
+            actor = Actor(f"publisher:{publisher.id}", publisher.id, visitor.address)
+            self.publishers.use_for(fitting.token, actor, mine)
         return publisher.id
 
     def _unfit(
