@@ -19,13 +19,14 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from certificates import write_certificate
+
+from registry.auth.keys import ensure_key
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from certificates import write_certificate  # noqa: E402 - found once the path above is set
-
-from registry.auth.keys import ensure_key  # noqa: E402
-
 TURNS = 400
 WARM = 40
 BODY = json.dumps({"model": "gpt-oss:120b-cloud", "prompt": "hello " * 40, "stream": True}).encode()

@@ -13,9 +13,10 @@ import sys
 import threading
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from registry.disk import system as calls  # noqa: E402 - found by the path above
+from registry.disk import system as calls
 
 CODE = 137
 
