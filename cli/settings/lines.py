@@ -51,7 +51,7 @@ def _statements(text: str) -> Iterator[tuple[int, dict[str, Any] | list[dict[str
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
             began = number
-        elif not any(end in line for end in _ENDS):
+        elif not _may_end(line):
             pending += f"{line}\n"
             continue
         pending += f"{line}\n"
@@ -61,6 +61,11 @@ def _statements(text: str) -> Iterator[tuple[int, dict[str, Any] | list[dict[str
             continue
         yield began, [said] if pending.lstrip().startswith("[") else said
         pending = ""
+
+
+def _may_end(line: str) -> bool:
+    """Whether a value of several lines may end here: behind it are spaces at most, and a comment."""
+    return line.rstrip().endswith(_ENDS) or ("#" in line and any(end in line for end in _ENDS))
 
 
 def _header(said: dict[str, Any], places: dict[Path, int]) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from person import Ferry
 from cli import values
 from cli.settings import Settings, resolve
 from cli.settings.files import certificates
+from cli.settings.lines import Lines
 from registry.errors import InvalidError, StorageError
 
 
@@ -265,6 +267,24 @@ def test_the_line_of_a_wrong_key_is_the_one_on_which_it_stands(tmp_path: Path, t
     with pytest.raises(InvalidError) as caught:
         told(tmp_path)
     assert caught.value.message.startswith(f"{path}:{line}: ")
+
+
+def test_a_long_list_is_not_read_from_its_beginning_for_each_of_its_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = "tags = [\n" + "  'v[12]*',\n" * 1000 + "  'v#]*', # ]\n" * 2 + "] # all\njobs = 1\n"
+    read: list[int] = []
+
+    def counted(text: str, whole: Callable[[str], dict[str, object]] = tomllib.loads) -> dict[str, object]:
+        read.append(len(text))
+        return whole(text)
+
+    monkeypatch.setattr(tomllib, "loads", counted)
+
+    lines = Lines(text)
+
+    assert (lines.of("tags"), lines.of("jobs")) == (1, 1005)
+    assert sum(read) < 4 * len(text)
 
 
 @pytest.mark.parametrize(
