@@ -42,7 +42,10 @@ def daily_copy(directory: Path, engine: Engine, now: float) -> Path | None:
 
 
 def backup(engine: Engine, path: Path) -> None:
-    """A copy of the database, 0600, while it is in use. InvalidError if `path` exists; StorageError."""
+    """A copy of the database, 0600, while it is in use.
+
+    InvalidError if `path` exists, or the directory it is to be in does not; StorageError.
+    """
     _check_free(path)
     copy_database(engine, path)
 
@@ -107,3 +110,5 @@ def needed(copy: Path) -> list[tuple[Digest, int]]:
 def _check_free(path: Path) -> None:
     if files.status(path) is not None:
         raise InvalidError(f"{path} exists already", hint="give the backup another name")
+    if files.status(path.parent) is None:
+        raise InvalidError(f"there is no directory {path.parent}", hint="make it, or choose another place")

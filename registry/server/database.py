@@ -215,15 +215,21 @@ def copy_database(engine: Engine, path: Path) -> None:
     files.remove(draft)
     made = DataFile.open(draft, mode=0o600)
     try:
-        with reading(engine) as database:
-            # Outside a transaction: a copy is one statement, and sees one moment.
-            database.connection.driver_connection.execute(  # type: ignore[union-attr]
-                "VACUUM INTO ?", (str(draft),)
-            )
-        made.sync()
+        try:
+            with reading(engine) as database:
+                # Outside a transaction: a copy is one statement, and sees one moment.
+                database.connection.driver_connection.execute(  # type: ignore[union-attr]
+                    "VACUUM INTO ?", (str(draft),)
+                )
+            made.sync()
+        finally:
+            made.close()
+        files.move(draft, path)
+    except sqlite3.Error as error:  # the statement went around SQLAlchemy
+        hint = "make room there, or choose another place"
+        raise StorageError(f"copying the registry's database to {path}: {error}", hint=hint) from error
     finally:
-        made.close()
-    files.move(draft, path)
+        files.remove(draft)  # on a full disk what is left of it would take the room
 
 
 def _checked(engine: Engine, path: Path) -> Engine:

@@ -310,6 +310,14 @@ def test_a_copy_a_day_is_kept_for_a_week(tmp_path: Path) -> None:
     assert done.missing == 0
 
 
+def test_a_backup_into_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    registry = Registry.prepare(tmp_path / "data")
+    with pytest.raises(InvalidError, match=f"no directory {tmp_path / 'nowhere'}"):
+        backup(registry.depot.engine, tmp_path / "nowhere" / "backup.db")
+    registry.close()
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_a_full_disk_is_said_once_and_that_it_has_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from test_backup import restore
 from registry.errors import NotFoundError, StorageError
 from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, OCI_MANIFEST, Descriptor, image
-from registry.server.backup import backup, daily_copy
+from registry.server.backup import backup, backup_with_blobs, daily_copy
 from registry.server.check import Check, Wrong
 from registry.server.key_scopes import parse_scopes
 from registry.server.principal import Right
@@ -27,6 +28,7 @@ from registry.server.registry import Registry
 from registry.server.room import Room
 from registry.server.service import Plan, Service
 from registry.server.tokens import Nonces
+from registry.server.upkeep import Upkeep
 
 DATA = b"weights" * 1000
 DIGEST = Digest.of(DATA)
@@ -163,6 +165,23 @@ def whole_disk_is_full(disk: Path, registry: Registry) -> None:
     assert registry.credentials.revoke_key(key(1).public.fingerprint)
     registry.accounts.disable("ada")
     (disk / "other").unlink()
+
+
+def test_a_copy_that_finds_no_room_says_so_and_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
+    registry = Registry.prepare(tmp_path / "data")
+    ballast, path = small_disk / "ballast", small_disk / "backup.db"
+    ballast.write_bytes(bytes(48 * MIB - 65_536))
+    with pytest.raises(StorageError, match=re.escape(f"to {path}: database or disk is full")):
+        backup(registry.depot.engine, path)
+    with pytest.raises(StorageError, match="disk is full"):
+        backup_with_blobs(registry.depot.engine, registry.depot.blobs, small_disk / "all.tar")
+    (tmp_path / "data" / "copies").symlink_to(small_disk)
+    told: list[str] = []
+    Upkeep(registry.depot, told.append, told.append).step()
+    assert len(told) == 1
+    assert "disk is full" in told[0]
+    registry.close()
+    assert list(small_disk.iterdir()) == [ballast]
 
 
 # --- blobs ------------------------------------------------------------------------------------------------
