@@ -185,8 +185,7 @@ class Repairs:
             return
         with self._noted(name):
             manifest = self._store.verify.manifest(name)
-            others = (other for each in wrong for other in each.held.names)
-            *nearer, last = dict.fromkeys(map(self._origin, (name, *others)))
+            *nearer, last = self._sources(name, wrong)
             report = copy(
                 self._opened.remote(last),
                 Repair(self._store, manifest),
@@ -203,9 +202,22 @@ class Repairs:
         held = finding.held
         return self._store.size(held.names[0], held.blob) is not None
 
+    def _sources(self, name: Name, wrong: Sequence[BlobCheck]) -> list[Name]:
+        """What is asked for the blobs of a model: its own origin first. NotFoundError where there is none."""
+        others = (other for each in wrong for other in each.held.names)
+        found: dict[Name, None] = {}
+        for each in (name, *others):
+            with contextlib.suppress(NotFoundError):
+                found[self._origin(each)] = None
+        return list(found) or [self._origin(name)]
+
     def _origin(self, name: Name) -> Name:
+        """What is asked for a model. NotFoundError for one that was made here: no registry knows of it."""
         if self._place is not None:
             return self._place
+        known = self._store.origins.get(name)
+        if known is not None and known.name is None:
+            raise NotFoundError(f"{name} was made here: no registry is known that has it", name=str(name))
         return self._store.origins.asked(name)
 
     @contextlib.contextmanager

@@ -67,7 +67,7 @@ def verify(invocation: Invocation, names: tuple[str, ...], repair: bool, place: 
             if run is not None:
                 run.goes_on = True  # what was repaired, and what arrived, is kept
             verified = repairs.made(invocation, store, verified, source, watcher)
-    return _tell(invocation, verified)
+    return _tell(invocation, verified, advised=not place)
 
 
 def _inventory(store: Store, wanted: Sequence[Name]) -> Inventory:
@@ -129,8 +129,8 @@ def _looked(store: Store, inventory: Inventory, watcher: Watcher, label: str) ->
     return [results[number] for number in sorted(results)]
 
 
-def _tell(invocation: Invocation, verified: Verified) -> int:
-    """Say what was found; the exit code."""
+def _tell(invocation: Invocation, verified: Verified, *, advised: bool) -> int:
+    """Say what was found, and where `advised` which command fetches what is wrong; the exit code."""
     terminal, inventory = invocation.terminal, verified.inventory
     found = [*verified.found, *(BlobOutcome(BlobCheck(held, BlobState.EXTRA)) for held in inventory.extra)]
     if terminal.json:
@@ -148,7 +148,7 @@ def _tell(invocation: Invocation, verified: Verified) -> int:
     errors = [each.error for each in found if each.error is not None] + verified.failures
     for error in {error.message: error for error in errors}.values():  # a blob of many models is said once
         complain(error, terminal, short=terminal.json)
-    if verified.wrong and not any(isinstance(error, StorageError) for error in errors):
+    if advised and verified.wrong and not any(isinstance(error, StorageError) for error in errors):
         repairing = "NAME --repair --from HOST/NAME" if verified.failures else "--repair"
         terminal.note(f"ferry: ferry verify {repairing} fetches what is wrong")
     codes = [CorruptError.exit for each in inventory.unreadable if each.name not in verified.fetched]

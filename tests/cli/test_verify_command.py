@@ -162,6 +162,30 @@ def test_what_this_disk_refuses_is_said_once_and_no_other_place_is_advised(ferry
     assert weights.is_dir()
 
 
+def test_a_model_that_was_made_here_is_asked_of_no_registry(ferry: Ferry) -> None:
+    put_model(ferry.models)
+    ferry("cp", "tiny", "mine").well()
+    ferry("rm", "tiny").well()
+    flip(blob(ferry))
+
+    done = ferry("verify", "mine", "--repair", "--debug", HTTPS_PROXY="http://127.0.0.1:1")
+
+    assert done.code == 5
+    assert "mine:latest was made here: no registry is known that has it" in done.err
+    assert "ferry verify NAME --repair --from HOST/NAME" in done.err
+    assert "registry.ollama.ai" not in done.err
+
+
+def test_who_said_from_where_is_not_told_to_say_it(ferry: Ferry, pulled: str) -> None:
+    flip(blob(ferry, Digest.of(BIG)))
+
+    done = ferry("verify", pulled, "--repair", "--from", pulled.replace("tiny:1.0", "nothing"))
+
+    assert done.code == 5
+    assert "answered 404" in done.err
+    assert "--from" not in done.err
+
+
 def test_a_model_that_was_pulled_under_another_name_is_repaired_from_where_it_was(
     ferry: Ferry, pulled: str
 ) -> None:
