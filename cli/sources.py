@@ -230,7 +230,8 @@ def host_settings(invocation: Invocation, host: str, patience: Patience) -> Host
         **{key: value for key, value in patience.items() if value is not None},
     )
     if give_up_after := invocation.settings.get("give_up_after"):  # a silent peer makes no progress either
-        network = replace(network, stall=min(network.stall, give_up_after))
+        stall, connect = min(network.stall, give_up_after), min(network.connect, give_up_after)
+        network = replace(network, stall=stall, connect=connect)
     if place.insecure_tls:
         invocation.terminal.complain(
             f"ferry: the certificate of {visible(host)} is not checked (insecure TLS)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,11 @@ from house import House
 from person import Ferry
 from spy import Spy, reply
 from stored_models import put_model
+
+from cli import settings
+from cli.options import Invocation
+from cli.render import Terminal
+from cli.sources import host_settings
 
 People = Callable[[str], Ferry]
 Stop = Callable[[int], tuple[int, str, float]]
@@ -298,3 +304,9 @@ def test_a_registry_that_says_nothing_is_given_no_longer_than_patience(people: P
     assert done.code == 6
     assert "fell silent" in done.err
     assert time.monotonic() - began < 20  # the usual silence is 30 s
+
+
+def test_an_address_that_takes_no_connection_is_given_no_longer_than_patience(tmp_path: Path) -> None:
+    said = settings.resolve({"give_up_after": "1.5s"}, {"HOME": str(tmp_path)})
+    asked = Invocation(said, Terminal(io.StringIO(), io.StringIO()))
+    assert host_settings(asked, "models.example", {}).network.connect == 1.5
