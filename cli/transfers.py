@@ -24,6 +24,7 @@ from registry.errors import RegistryError, Side, StorageError, exit_code
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
+from registry.model.spans import Span
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
 from registry.transfer.options import Options
@@ -46,7 +47,7 @@ class PlannedCopy:
 
     `route` says both to people. `near` is what is known to hold the blobs at the destination already.
     `arrived` is told when it is there. `also`: what it is called there too. `dry_checks`: a run that moves
-    nothing asks the destination all the same whether it would refuse. `manifest`: what is published instead
+    nothing asks both ends all the same whether they would refuse. `manifest`: what is published instead
     of the source's own, with the same blobs.
     """
 
@@ -245,6 +246,9 @@ def _would_do(planned: PlannedCopy) -> Document:
     if planned.dry_checks:
         destination.prepare(to, manifest)
     blobs = [(blob, destination.size(to, blob) is not None) for blob in _blobs(planned, manifest)]
+    if planned.dry_checks:
+        for blob in [blob for blob, there in blobs if not there]:  # NotFoundError, StorageError
+            sum(map(len, planned.source.open(planned.name, blob, Span(0, min(1, blob.size))).stream))
     return plan(to, manifest, was, blobs) | others(manifest, before)
 
 

@@ -45,6 +45,16 @@ def test_a_push_under_several_tags_sends_the_bytes_once(
         assert "tag unchanged, latest unchanged, stable unchanged" in ada(*words).well().out
 
 
+def test_a_dry_run_is_refused_where_a_blob_is_not_here(house: House, people: People) -> None:
+    ada, name = people("ada"), f"{house.host}/ada/partly:1"
+    put_model(ada.models, f"{house.host}/ada/partly/1", b"GGUF partly")
+    weights = Digest.of(b"GGUF partly")
+    (ada.models / "blobs" / f"sha256-{weights.hex}").unlink()
+    for done in (ada("push", name, "--dry-run"), ada("push", name)):
+        assert done.code == 3, done
+        assert f"blob {weights.short} of {name} is not in {ada.models}" in done.err
+
+
 def test_of_several_tags_one_that_stays_refuses_all_before_a_byte(house: House, people: People) -> None:
     ada, name = people("ada"), f"{house.host}/ada/kept"
     put_model(ada.models, f"{house.host}/ada/kept/v1", b"GGUF first")
