@@ -67,8 +67,12 @@ class Rounds:
             deleted = self._deleted(names, results, dry_run=dry_run) if self._delete else ()
         finally:
             self._watcher.close()
-        stopped = not (names.ended or self._keep_going)
+        stopped = not (names.ended or self._keep_going or self._is_all(results))
         return Round(results, self._clock() - began, dry_run, deleted, stopped)
+
+    def _is_all(self, results: Sequence[Result]) -> bool:
+        """Whether the only source failed as a whole: then there are no other names to go on with."""
+        return len(self._entries) == 1 and [each.source for each in results] == [self._entries[0].source]
 
     def _told(self, results: list[Result]) -> Callable[[Result], None]:
         """What takes down each result, and says once in a while how far it is."""

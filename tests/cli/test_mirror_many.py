@@ -281,6 +281,19 @@ def test_what_another_entry_brings_is_not_deleted_and_nothing_is_before_every_li
     assert sorted(tags(ferry, f"{to}/one")) == sorted((*VERSIONS, "best"))
 
 
+def test_a_source_that_is_nowhere_leaves_no_other_names(
+    ferry: Ferry, team: str, to: str, tmp_path: Path
+) -> None:
+    done = ferry("mirror", f"{team}/nowhere", to, "--tags", "*")
+    assert done.code == 3
+    assert "is no repository with tags" in done.out and "--keep-going" not in done.err
+    one = f'[[mirror]]\nsource = "{team}/nowhere"\ndestination = "{to}/nowhere"\n'
+    (tmp_path / "sync.toml").write_text(one + one.replace("nowhere", "one"))
+    done = ferry("mirror", "--file", tmp_path / "sync.toml")
+    assert done.code == 3
+    assert "--keep-going goes on with the other names" in done.err
+
+
 # --- what is told --------------------------------------------------------------------------------
 
 
