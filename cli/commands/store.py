@@ -144,7 +144,9 @@ def prune(invocation: Invocation, at_once: bool) -> None:
     if pruned.kept:
         invocation.terminal.complain(f"ferry: {visible(pruned.kept)}")
     if pruned.unlisted:
-        invocation.terminal.complain("  → ferry prune --yes removes them; ferry pull NAME finds them here")
+        invocation.terminal.complain(
+            "  → the same command with --yes removes them; ferry pull NAME finds them here"
+        )
     if invocation.terminal.json:
         invocation.terminal.document(_pruned(pruned, dry_run))
         return

@@ -109,7 +109,8 @@ def org_member(invocation: Invocation, name: str, user: str, role: str) -> None:
         from registry.server.organisations import parse_role
 
         registry.organisations.set_role(name, user, parse_role(role), data_directory.actor())
-    said = f"{user} is not in {name} any more" if role == "none" else f"{user} is a {role} of {name}"
+    article = "an" if role == "owner" else "a"
+    said = f"{user} is not in {name} any more" if role == "none" else f"{user} is {article} {role} of {name}"
     invocation.terminal.answer({"organisation": name, "user": user, "role": role}, said)
 
 

@@ -32,6 +32,7 @@ def test_an_organisation_from_its_beginning_to_its_end(ferry: Ferry, data: Path)
 
     assert admin("add", "acme", "--owner", "ada") == "acme is an organisation, owned by ada\n"
     assert admin("member", "acme", "bob", "writer") == "bob is a writer of acme\n"
+    assert admin("member", "acme", "ada", "owner") == "ada is an owner of acme\n"
     assert "acme  ada (owner), bob (writer)" in admin("list")
     ferry("admin", "user", "disable", "bob", "--data", data).well()
     assert "acme  ada (owner), bob (writer, disabled)" in admin("list")
@@ -48,6 +49,7 @@ def test_an_organisation_from_its_beginning_to_its_end(ferry: Ferry, data: Path)
         "acme",
         "ada owner acme",
         "bob write acme",
+        "ada owner acme",
         "bob none acme",
         "ada none acme",
         "acme",
