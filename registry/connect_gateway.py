@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from registry.auth.call_credentials import KeySigned, WithApiKey
 from registry.auth.credentials import OLLAMA_API
@@ -22,12 +23,13 @@ from registry.net.listener.address import Address
 from registry.net.listener.listener import Listener
 from registry.net.listener.record import Record
 from registry.net.network import Network
-from registry.net.upstream import Upstream, aside, one_at_a_time
+from registry.net.upstream import Upstream, aside, at_most, one_at_a_time
 from registry.wire.faults import fault
 from registry.wire.masking import Masking
 from registry.wire.messages import Origin, Request, Response
 
 PATIENCE = 25.0  # seconds that answers which are under way get to end
+LISTING = 30.0  # seconds that the list of models may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class GatewayServer:
     def _gateway(self, plan: GatewayPlan) -> Gateway:
         credentials = CurrentCredentials(plan)
         relay = Relay(plan.to, self._upstream, credentials, plan.network.agent, plan.masking)
-        catalogue = CloudCatalogue(relay, time.monotonic, one_at_a_time())
+        catalogue = CloudCatalogue(relay, time.monotonic, one_at_a_time(), partial(at_most, LISTING))
         check, machine = RequestCheck(plan.token), credentials.machine
         return Gateway(relay, catalogue, aside, check, machine, plan.disabled, plan.source)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from datetime import datetime
 
-from registry.errors import NotFoundError, ProtocolError, RegistryError
+from registry.errors import NotFoundError, ProtocolError, RegistryError, TransientError
 from registry.gateway import names
 from registry.gateway.relay import Question, Relay, UpstreamRefusal, read_whole
 
@@ -25,7 +25,8 @@ _LONGEST_NAME = 512
 class CloudCatalogue:
     """The other end's models under the names that programs here know; `clock` in seconds.
 
-    `alone` is held by the one that fetches the list, for all that wait for it.
+    `alone` is held by the one that fetches the list, for all that wait for it; `limit` makes what raises
+    TimeoutError in the one that takes too long.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class CloudCatalogue:
         relay: Relay,
         clock: Callable[[], float],
         alone: AbstractAsyncContextManager[object] | None = None,
+        limit: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> None:
         self._relay = relay
         self._clock = clock
         self._alone = alone or nullcontext()
+        self._limit = limit
         self._failure: RegistryError | None = None
         self._failed = 0  # how often
         self._entries: list[Entry] | None = None
@@ -77,13 +80,22 @@ class CloudCatalogue:
                 raise self._failure
             if self._entries is None or self._clock() >= self._until:
                 try:
-                    self._entries = await self._fetched()
+                    self._entries = await self._in_time()
                 except RegistryError as error:
                     if self._entries is None:
                         self._failure, self._failed = error, self._failed + 1
                         raise
                 self._until = self._clock() + GOOD_FOR
             return self._entries
+
+    async def _in_time(self) -> list[Entry]:
+        """It is short: who does not send it soon, as a model may that thinks, does not send it at all."""
+        try:
+            async with self._limit():
+                return await self._fetched()
+        except TimeoutError:
+            host = self._relay.origin.netloc
+            raise TransientError(f"listing the models of {host}: it takes too long", host=host) from None
 
     async def _fetched(self) -> list[Entry]:
         host = self._relay.origin.netloc
@@ -100,6 +112,8 @@ class CloudCatalogue:
             return [entry for entry in listed if _is_entry(entry)][:_MOST]
         except (ValueError, TypeError, LookupError, RecursionError):
             raise ProtocolError(f"listing the models of {host}: its answer is no such list") from None
+        finally:
+            answer.close()
 
     def _tag(self, entry: Entry) -> Entry:
         remote = str(entry["name"])

@@ -163,6 +163,11 @@ def one_at_a_time() -> AbstractAsyncContextManager[object]:
     return asyncio.Lock()
 
 
+def at_most(seconds: float) -> AbstractAsyncContextManager[object]:
+    """What raises TimeoutError in a task that is not out of it after so long."""
+    return asyncio.timeout(seconds)
+
+
 async def aside(call: Callable[[], T]) -> T:
     """What `call` returns, found by a thread: for what would keep the event loop busy for long."""
     return await asyncio.to_thread(call)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from registry.errors import ProtocolError, RegistryError, TransientError
 from registry.gateway.catalogue import GOOD_FOR, CloudCatalogue
 from registry.gateway.relay import Relay
-from registry.net.upstream import one_at_a_time
+from registry.net.upstream import at_most, one_at_a_time
 from registry.wire.masking import Masking
 from registry.wire.messages import Origin, Request, Response
 
@@ -80,6 +81,44 @@ def test_those_who_come_while_it_is_fetched_wait_for_it_and_share_what_comes_of_
     failed, told = asyncio.run(all_of_it())
     assert {str(each) for each in failed} == {"nobody answers"}
     assert told == [["a:1"]] * 9
+
+
+class _Endless:
+    """A body of which no byte comes."""
+
+    closed = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody wakes it")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_one_that_never_comes_is_not_waited_for_as_a_model_that_thinks() -> None:
+    """All wait behind the one who asks: ten minutes, and for hours where a byte came now and then."""
+    bodies: list[bytes | _Endless] = [_Endless(), b'{"models":[{"name":"a:1"}]}', _Endless()]
+    sent = list(bodies)
+    now = [0.0]
+
+    async def ask(_request: Request) -> Response:
+        return Response(200, body=bodies.pop(0))
+
+    async def all_of_it() -> None:
+        relay = Relay(Origin.of("https://o.example"), ask, (), "x", Masking())
+        catalogue = CloudCatalogue(relay, lambda: now[0], one_at_a_time(), partial(at_most, 0.0))
+        with pytest.raises(TransientError, match="takes too long"):
+            await catalogue.names()
+        assert await catalogue.names() == ["a:1"]
+        now[0] = GOOD_FOR
+        assert await catalogue.names() == ["a:1"]
+
+    asyncio.run(asyncio.wait_for(all_of_it(), 30))
+    assert [each.closed for each in sent if isinstance(each, _Endless)] == [True, True]
 
 
 def test_where_it_is_not_public_it_is_asked_for_as_whom_we_are() -> None:
