@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from registry.errors import InvalidError
@@ -24,7 +26,7 @@ _running: set[subprocess.Popen[bytes]] = set()
 def run(program: str, verb: str, text: str, seconds: float = _SECONDS) -> str | None:
     """What `docker-credential-… get` and the like print for `text`, or None if it knows nothing.
 
-    InvalidError if it cannot be run, does not end within `seconds`, or fails.
+    InvalidError if it cannot be run, does not end within `seconds`, prints without end, or fails.
     """
     import subprocess  # here, as most people have no helper
 
@@ -38,19 +40,53 @@ def run(program: str, verb: str, text: str, seconds: float = _SECONDS) -> str | 
     _running.add(helper)
     with helper:
         try:
-            out, err = helper.communicate(text.encode(), timeout=seconds)
+            out, err = _said(helper, text, seconds)
         except subprocess.TimeoutExpired:
             raise InvalidError(f"{program} did not answer in {seconds:g} s") from None
+        except OverflowError:
+            raise InvalidError(f"{program} prints more than {_ANSWER_BYTES} bytes") from None
         finally:
             _running.discard(helper)
             _end(helper)
-    said = out[:_ANSWER_BYTES].decode("utf-8", "replace")
+    said = out.decode("utf-8", "replace")
     if helper.returncode == 0:
         return said
-    why = (said + err[:_ANSWER_BYTES].decode("utf-8", "replace")).strip()
+    why = (said + err.decode("utf-8", "replace")).strip()
     if _UNKNOWN in why.lower():
         return None
     raise InvalidError(f"{program} failed: {why.splitlines()[0][:_SHOWN] if why else helper.returncode}")
+
+
+def _said(helper: subprocess.Popen[bytes], text: str, seconds: float) -> list[bytearray]:
+    """What it prints on standard output and error for `text`, and then ends.
+
+    TimeoutExpired where that takes longer; OverflowError beyond _ANSWER_BYTES of either: `communicate` would
+    fill this machine's memory.
+    """
+    from subprocess import TimeoutExpired
+
+    until = time.monotonic() + seconds
+    assert helper.stdin is not None
+    with contextlib.suppress(BrokenPipeError), helper.stdin as asking:
+        asking.write(text.encode())
+    said = [bytearray(), bytearray()]
+    with selectors.DefaultSelector() as open_pipes:
+        for stream, kept in zip((helper.stdout, helper.stderr), said, strict=True):
+            assert stream is not None
+            open_pipes.register(stream, selectors.EVENT_READ, kept)
+        while open_pipes.get_map():
+            ready = open_pipes.select(until - time.monotonic())
+            if time.monotonic() >= until:
+                raise TimeoutExpired(helper.args, seconds)
+            for pipe, _ in ready:
+                piece = os.read(pipe.fd, _ANSWER_BYTES)
+                if not piece:
+                    open_pipes.unregister(pipe.fileobj)
+                pipe.data.extend(piece)
+                if len(pipe.data) > _ANSWER_BYTES:
+                    raise OverflowError
+    helper.wait(max(until - time.monotonic(), 0))
+    return said
 
 
 def end_all() -> None:

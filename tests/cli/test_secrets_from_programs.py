@@ -79,6 +79,24 @@ def test_a_helper_that_does_not_answer_leaves_nothing_running(tmp_path: Path) ->
     until_gone(told)
 
 
+@pytest.mark.parametrize("where", ["", " >&2"])
+def test_a_helper_that_prints_without_end_is_ended_at_once(tmp_path: Path, where: str) -> None:
+    """Ferry read all of it: 18 GB in half a minute."""
+    program, told = tmp_path / "docker-credential-x", tmp_path / "started"
+    program.write_text(f"#!/bin/sh\necho $$ >{told}\nexec yes{where}\n")
+    program.chmod(0o755)
+    with pytest.raises(InvalidError, match="prints more than 65536 bytes"):
+        helpers.run(str(program), "get", "a.example")
+    until_gone(told)
+
+
+def test_a_helper_that_reads_nothing_is_heard(tmp_path: Path) -> None:
+    program = tmp_path / "docker-credential-x"
+    program.write_text("#!/bin/sh\nexec <&-\nsleep 0.05\necho '{}'\n")
+    program.chmod(0o755)
+    assert helpers.run(str(program), "get", "a.example") == "{}\n"
+
+
 def test_ctrl_c_leaves_no_helper_running(ferry: Ferry) -> None:
     program = ferry.home / "bin" / "docker-credential-mine"
     told = put_stubborn(program)
