@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from cli import sources, transfers
 from cli.options import Invocation
 from cli.progress import Watcher
 from registry.errors import CorruptError, InvalidError, NotFoundError, RegistryError, Side
+from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.model.names import Name
 from registry.targets.origins import ModelOrigin
@@ -57,13 +58,13 @@ class BlobOutcome:
 class Verified:
     """A store as it was found, and what a repair did.
 
-    `fetched` are the names whose manifests were fetched again, `moved` is how many bytes that took, and
-    `failures` why others were not repaired.
+    `fetched` are the names whose manifests were fetched again, and what they are now (None: removed);
+    `moved` is how many bytes that took, and `failures` why others were not repaired.
     """
 
     inventory: Inventory
     found: Sequence[BlobOutcome]
-    fetched: frozenset[Name] = frozenset()
+    fetched: Mapping[Name, Digest | None] = field(default_factory=dict)
     moved: int = 0
     failures: list[RegistryError] = field(default_factory=list)
 
@@ -95,14 +96,14 @@ def made(
         replace(each, repaired=each.finding in wrong and repair.is_right(each.finding))
         for each in verified.found
     ]
-    return Verified(verified.inventory, found, frozenset(repair.fetched), repair.moved, repair.failures)
+    return Verified(verified.inventory, found, repair.fetched, repair.moved, repair.failures)
 
 
 class Repairs:
     """The repairs of one run, and what became of them."""
 
     def __init__(self, store: Store, opened: Registries, engine: Engine, place: Name | None) -> None:
-        self.fetched: set[Name] = set()
+        self.fetched: dict[Name, Digest | None] = {}
         self.moved = 0
         self.failures: list[RegistryError] = []
         self._store = store
@@ -111,13 +112,13 @@ class Repairs:
         self._place = place
 
     def fetch_manifest(self, name: Name) -> None:
-        """Fetch a manifest anew that cannot be read, and what is missing of the model.
+        """Fetch a manifest anew that cannot be read; with `place`, what is missing of the model too.
 
         Hours may lie behind its verification: what others wrote or took away since then is left alone.
         """
         with self._noted(name):
             if not self._is_lost(name):
-                self.fetched.add(name)
+                self.fetched[name] = self._store.current(name)
                 return
             origin = self._origin(name)
             manifest = self._lost_manifest(name, origin)
@@ -129,10 +130,12 @@ class Repairs:
                 manifest=manifest,
                 engine=self._engine,
             )
-            if self._place is None and self._store.origins.get(name) is None:
-                self._store.origins.put(name, ModelOrigin(origin, report.manifest.digest))
+            if self._store.origins.get(name) is not None:
+                self._store.origins.put_changed(name, manifest.digest)
+            elif self._place is None:
+                self._store.origins.put(name, ModelOrigin(origin, manifest.digest))
             self.moved += report.transferred
-            self.fetched.add(name)
+            self.fetched[name] = manifest.digest
 
     def _is_lost(self, name: Name) -> bool:
         """Whether there still is a manifest that cannot be read."""
@@ -147,21 +150,13 @@ class Repairs:
     def _lost_manifest(self, name: Name, origin: Name) -> Manifest:
         """The manifest that `name` had here: what its registry calls so by now may be another model.
 
-        Where nobody remembers which it was, it is one whose blobs are all here. NotFoundError, InvalidError.
+        It is the one that is remembered, if that is known; and one whose blobs are all here, for a model that
+        Ollama made here since is not remembered. NotFoundError, InvalidError.
         """
         if self._place is not None:
             return self._resolved(origin)
         known = self._store.origins.get(name)
-        if known is not None:
-            try:
-                return self._resolved(origin.with_reference(known.digest))
-            except NotFoundError as error:
-                raise NotFoundError(
-                    f"{origin.host} has no manifest {known.digest.short} of {origin.repository}, "
-                    f"which {name} was here",
-                    host=origin.host,
-                ) from error
-        manifest = self._resolved(origin)
+        manifest = self._resolved(origin) if known is None else self._remembered(name, origin, known.here)
         if any(self._store.missing(blob) for blob in manifest.blobs()):
             raise InvalidError(
                 f"{origin} at {origin.host} is made of blobs that are not all here, so that it may be "
@@ -169,6 +164,15 @@ class Repairs:
                 host=origin.host,
             )
         return manifest
+
+    def _remembered(self, name: Name, origin: Name, digest: Digest) -> Manifest:
+        try:
+            return self._resolved(origin.with_reference(digest))
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"{origin.host} has no manifest {digest.short} of {origin.repository}, which {name} was here",
+                host=origin.host,
+            ) from error
 
     def _resolved(self, name: Name) -> Manifest:
         """What a registry says, with patience."""

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _AT_ONCE = 8
 _PATIENCE = Rule(give_up_after=30.0)
+_CHANGED = (Standing.CHANGED, Standing.DIVERGED)
 _COSTING = (Standing.OUTDATED, Standing.DIVERGED, Standing.UNKNOWN)
 
 
@@ -126,6 +127,8 @@ class _Comparison:
         )
         if found is Standing.CURRENT and known != ModelOrigin(origin, here):
             self._store.origins.put(name, ModelOrigin(origin, here))
+        elif found in _CHANGED:
+            self._store.origins.put_changed(name, here)
         cost = None
         if found in _COSTING:
             newer = self._asked(origin, lambda: remote.resolve(origin))

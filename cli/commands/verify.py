@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import click
@@ -24,6 +24,7 @@ from registry.errors import (
     StorageError,
     exit_code,
 )
+from registry.model.digests import Digest
 from registry.model.names import Name
 from registry.targets.store import Store
 from registry.targets.verify import BlobCheck, BlobState, Held, Inventory, Unreadable
@@ -139,7 +140,9 @@ def _tell(invocation: Invocation, verified: Verified, *, advised: bool) -> int:
     else:
         for each in inventory.unreadable:
             state = "repaired" if each.name in verified.fetched else "damaged"
-            terminal.line(f"{terminal.paint(f'{state:<8}', 'red')} manifest of {visible(str(each.name))}")
+            now = verified.fetched.get(each.name)
+            told = f"{each.name}, which is {now.short} now" if now else str(each.name)
+            terminal.line(f"{terminal.paint(f'{state:<8}', 'red')} manifest of {visible(told)}")
             terminal.note(f"ferry: {visible(each.error.message)}")
         for each_found in found:
             if each_found.was or each_found.state is not BlobState.GOOD or invocation.settings.on("verbose"):
@@ -169,11 +172,11 @@ def _row(found: BlobOutcome) -> Document:
     }
 
 
-def _manifest_row(unreadable: Unreadable, fetched: Collection[Name]) -> Document:
-    """A manifest is no blob, so that its digest is not known."""
-    good = unreadable.name in fetched
-    row: Document = {"name": str(unreadable.name), "digest": None, "spans": []}
-    if good:
+def _manifest_row(unreadable: Unreadable, fetched: Mapping[Name, Digest | None]) -> Document:
+    """A manifest is no blob: its digest is known once it was fetched."""
+    now = fetched.get(unreadable.name)
+    row: Document = {"name": str(unreadable.name), "digest": str(now) if now else None, "spans": []}
+    if unreadable.name in fetched:
         return {**row, "state": "good", "was": "damaged"}
     return {**row, "state": "damaged", **error_document(unreadable.error)}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry.disk.files import Owner, read_bounded, remove, write_atomic
@@ -23,11 +23,18 @@ _LONGEST = 4096
 class ModelOrigin:
     """The name that was asked for a model at its registry, and the digest it stood for.
 
-    `name` is None where the model was made here, and no registry knows of it.
+    `name` is None where the model was made here, and no registry knows of it. `changed` is what the model was
+    changed to here since, as far as that was seen: an origin that an older Ferry wrote does not say.
     """
 
     name: Name | None
     digest: Digest
+    changed: Digest | None = None
+
+    @property
+    def here(self) -> Digest:
+        """What the model was here when that was last seen."""
+        return self.changed or self.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,8 @@ class Origins:
             if told["name"] != _key(name):
                 return None
             origin = None if told["origin"] is None else Name.parse(told["origin"])
-            return ModelOrigin(origin, Digest.parse(told["digest"]))
+            changed = Digest.parse(told["changed"]) if "changed" in told else None
+            return ModelOrigin(origin, Digest.parse(told["digest"]), changed)
         except (RegistryError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
@@ -60,6 +68,8 @@ class Origins:
             return
         asked = origin.name.text if origin.name is not None else None
         told = {"name": _key(name), "origin": asked, "digest": str(origin.digest)}
+        if origin.changed is not None:
+            told["changed"] = str(origin.changed)
         with contextlib.suppress(RegistryError):
             write_atomic(
                 self._path(name),
@@ -71,9 +81,16 @@ class Origins:
 
     def put_made_here(self, name: Name, digest: Digest) -> None:
         """Remember that nobody need be asked for it; what came from somewhere else was changed here."""
+        if not self.put_changed(name, digest):
+            self.put(name, ModelOrigin(None, digest))
+
+    def put_changed(self, name: Name, here: Digest) -> bool:
+        """Remember what a model that came from a registry is `here`; False for one that did not."""
         known = self.get(name)
         if known is None or known.name is None:
-            self.put(name, ModelOrigin(None, digest))
+            return False
+        self.put(name, replace(known, changed=here if here != known.digest else None))
+        return True
 
     def forget(self, name: Name) -> None:
         """No longer remember it."""

@@ -92,6 +92,8 @@ def test_what_moved_here_is_never_overwritten_unasked(ferry: Ferry, pulled: str,
     assert states(ferry) == {pulled: "changed"}
     publish(NEW)
     assert states(ferry) == {pulled: "diverged"}
+    known = Store(ferry.models).origins.get(Name.parse(pulled))
+    assert known is not None and known.changed is not None, "a repair does not take the pulled one back"
 
     left = ferry("update", "--all").well()
     asked = ferry("update", pulled)

@@ -204,7 +204,8 @@ def test_a_manifest_that_cannot_be_read_is_fetched_again(ferry: Ferry, pulled: s
     found = ferry("verify")
     assert found.code == 5 and "extra" not in found.out  # it may name any blob
 
-    assert "repaired manifest" in ferry("verify", "--repair").well().out
+    told = f"repaired manifest of {pulled}, which is {Digest.of(whole).short} now"
+    assert told in ferry("verify", "--repair").well().out
 
     assert path.read_bytes() == whole
 
@@ -218,9 +219,10 @@ def test_a_manifest_is_repaired_as_it_was_whatever_its_name_stands_for_by_now(
     put_model(other, pulled.replace(":1.0", "/1.0"), weights=b"GGUF another")
     ferry("push", pulled, "--models", other).well()
 
-    ferry("verify", "--repair").well()
+    row = ferry("verify", "--repair", "--format", "json").well().json[-1]
 
     assert path.read_bytes() == whole
+    assert (row["state"], row["was"], row["digest"]) == ("good", "damaged", str(Digest.of(whole)))
 
 
 @pytest.mark.parametrize("remembered", [True, False])

@@ -46,8 +46,18 @@ def store(tmp_path: Path) -> Store:
     made = Store(tmp_path)
     put(made, NAME, OLD)
     made.origins.put(NAME, ModelOrigin(NAME, OLD.manifest.digest))
-    (tmp_path / "manifests" / "models.example" / "acme" / "tiny" / "1").write_bytes(b"\0" * 200)
+    damage(made)
     return made
+
+
+def damage(store: Store) -> None:
+    (store.models / "manifests" / "models.example" / "acme" / "tiny" / "1").write_bytes(b"\0" * 200)
+
+
+def repaired(store: Store, registry: Registry, place: Name | None = None) -> Repairs:
+    repairs = Repairs(store, cast("Registries", Opened(registry)), Engine(quick()), place)
+    repairs.fetch_manifest(NAME)
+    return repairs
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile", "never"])
@@ -66,10 +76,46 @@ def test_what_others_wrote_or_removed_since_it_was_verified_is_left_alone(
         act()
     elif when == "meanwhile":
         registry.wrong = act
-    repairs = Repairs(store, cast("Registries", Opened(registry)), Engine(quick()), None)
-
-    repairs.fetch_manifest(NAME)
+    repairs = repaired(store, registry)
 
     left = {True: None, False: NEW.manifest.digest}[removed] if when != "never" else OLD.manifest.digest
     assert store.current(NAME) == left
     assert bool(repairs.failures) is (when == "meanwhile")
+
+
+def test_what_ollama_made_under_a_pulled_name_is_not_replaced_by_what_was_pulled(
+    store: Store, registry: Registry
+) -> None:
+    """`ollama rm` and `ollama create` take the blobs along, and tell Ferry nothing."""
+    blob = OLD.manifest.layers[0].digest
+    (store.blobs / f"sha256-{blob.hex}").unlink()
+
+    repairs = repaired(store, registry)
+
+    assert store.current(NAME) is None and not repairs.fetched
+    assert "may be another model" in repairs.failures[0].message
+    assert repaired(store, registry, NAME).fetched == {NAME: OLD.manifest.digest}, "--from asks for it"
+
+
+def test_what_was_made_here_under_a_pulled_name_is_not_replaced_by_what_was_pulled(
+    store: Store, registry: Registry
+) -> None:
+    """Its blobs are here still: nothing but what is remembered tells the two apart."""
+    store.origins.put_made_here(NAME, NEW.manifest.digest)
+
+    repairs = repaired(store, registry)
+
+    assert store.current(NAME) is None and not repairs.fetched
+    assert f"has no manifest {NEW.manifest.digest.short}" in repairs.failures[0].message
+
+
+def test_what_was_brought_from_another_place_is_what_it_is_from_then_on(
+    store: Store, registry: Registry
+) -> None:
+    other = NAME.with_reference("2")
+    put(registry.remote, other, NEW)
+    assert not repaired(store, registry, other).failures
+    damage(store)
+
+    assert repaired(store, registry).fetched == {NAME: NEW.manifest.digest}
+    assert store.origins.get(NAME) == ModelOrigin(NAME, OLD.manifest.digest, changed=NEW.manifest.digest)
