@@ -103,6 +103,10 @@ class Blobs:
                 for name in files.names(top / algorithm / start):
                     yield from _found(top / algorithm / start / name, f"{algorithm}:{name}")
 
+    def exists(self) -> bool:
+        """Whether there is a directory for blobs at all."""
+        return files.status(self.directory / "blobs") is not None
+
     def any(self) -> bool:
         """Whether there is any blob file, looking no longer than for the first."""
         return next(self.list(), None) is not None

@@ -105,16 +105,15 @@ class Check:
     ) -> int:
         """Hide what is wrong, and show what is right again; how many blobs that were.
 
-        StorageError, and nothing is changed, if that would hide many.
+        StorageError, and nothing is changed, if that would hide many, or all that there are.
         """
         kept = (Wrong.RIGHT, Wrong.UNREADABLE)
         hide = [each for each in findings if each.wrong not in kept and not each.hidden]
         show = [each for each in findings if each.wrong is Wrong.RIGHT]
-        many = max(FEW, int(SHARE * sum(1 for _ in self._blobs())))
-        if len(hide) > many and not however_many:
+        if hide and not however_many and self._looks_unmounted(hide):
             raise StorageError(
-                f"{len(hide)} blobs are missing or wrong, which looks like a disk that is not there "
-                "rather than like damage: nothing was changed",
+                f"{len(hide)} blob{'s are' if len(hide) > 1 else ' is'} missing or wrong, which looks like a "
+                "disk that is not there rather than like damage: nothing was changed",
                 hint="see whether the disk is mounted; --yes repairs however many there are",
             )
         for found, hidden in ((hide, self.depot.clock()), (show, None)):
@@ -127,6 +126,16 @@ class Check:
                         database, self.depot.clock(), actor, action, each.wrong.value, digest=str(each.digest)
                     )
         return len(hide) + len(show)
+
+    def _looks_unmounted(self, hide: Sequence[DamagedBlob]) -> bool:
+        """Whether these are many, or every one of several is missing, or the place of all blobs is."""
+        hidden = [hidden for _, _, hidden in self._blobs()]
+        missing = sum(each.wrong is Wrong.MISSING for each in hide)
+        return (
+            len(hide) > max(FEW, int(SHARE * len(hidden)))
+            or missing == hidden.count(False) > 1
+            or not self.depot.blobs.exists()
+        )
 
     def _blobs(self) -> Iterator[tuple[Digest, int, bool]]:
         after = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,15 +97,41 @@ def test_an_error_of_the_disk_is_named_and_hides_nothing(
     assert get(depot, DIGEST) == WEIGHTS
 
 
-def test_a_disk_that_is_not_there_is_not_taken_for_damage(depot: DiskDepot) -> None:
-    for number in range(11):
-        put(depot, b"%d" % number)
-    (depot.directory / "blobs").rename(depot.directory / "elsewhere")
+@pytest.mark.parametrize(
+    ("more", "mount_point", "left"),
+    [(11, False, 0), (0, False, 0), (0, True, 0), (11, True, 2)],
+    ids=["no directory", "no directory of a small one", "all of a small one", "many of them"],
+)
+def test_a_disk_that_is_not_there_is_not_taken_for_damage(
+    depot: DiskDepot, more: int, mount_point: bool, left: int
+) -> None:
+    kept = [put(depot, b"%d" % number) for number in range(more)][:left]
+    blobs = depot.directory / "blobs"
+    blobs.rename(depot.directory / "elsewhere")
+    if mount_point:
+        blobs.mkdir()
+    for digest in kept:
+        depot.blobs.put(depot.directory / "elsewhere" / path(depot, digest).relative_to(blobs), digest)
     looking = Check(depot)
     found = list(looking.findings())
-    assert len(found) == 13
+    assert len(found) == 2 + more - left
     with pytest.raises(StorageError, match="disk that is not there"):
         looking.repair(found)
-    (depot.directory / "elsewhere").rename(depot.directory / "blobs")
-    assert get(depot, DIGEST) == WEIGHTS
-    assert get(depot, Digest.of(CONFIG)) == CONFIG
+    assert looking.repair(found, however_many=True) == len(found)
+
+
+def test_one_blob_alone_is_damage_as_long_as_there_is_a_place_for_blobs(tmp_path: Path) -> None:
+    depot = on_disk(tmp_path)
+    digest = put(depot, WEIGHTS)
+    path(depot, digest).unlink()
+    looking = Check(depot)
+
+    assert looking.repair(list(looking.findings())) == 1
+
+    shutil.rmtree(depot.directory / "blobs")
+    again = put(depot, CONFIG)
+    shutil.rmtree(depot.directory / "blobs")
+    assert depot.blob("acme/tiny", again) is None
+    with pytest.raises(StorageError, match="1 blob is missing or wrong, which looks like a disk"):
+        looking.repair(list(looking.findings()))
+    depot.engine.dispose()
