@@ -13,7 +13,7 @@ from registry.disk.failures import amount
 from registry.errors import Reason, StorageError
 
 GIB = 1024**3
-MIB = 1024**2
+_FLOOR = 16 * 1024**2  # bytes that no wish takes: the database is written, and copied, in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class Room:
 
     @classmethod
     def at(cls, directory: Path, least: int | None = None) -> Room:
-        """By default the lesser of 1 GiB and 5 % of the disk, but at least 16 MiB."""
+        """By default the lesser of 1 GiB and 5 % of the disk; at least 16 MiB, whatever is wished."""
         if least is None:
-            least = max(16 * MIB, min(GIB, files.disk_bytes(directory) // 20))
-        return cls(directory, least)
+            least = min(GIB, files.disk_bytes(directory) // 20)
+        return cls(directory, max(_FLOOR, least))
 
     @property
     def free(self) -> int:

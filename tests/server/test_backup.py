@@ -321,7 +321,7 @@ def test_a_backup_into_a_directory_that_is_not_there_is_refused(tmp_path: Path) 
 def test_a_full_disk_is_said_once_and_that_it_has_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry = Registry.prepare(tmp_path / "data", min_free=1000)
+    registry = Registry.prepare(tmp_path / "data", min_free=20 * 1024**2)
     told: list[str] = []
     noted: list[str] = []
     free = [999]
@@ -333,7 +333,7 @@ def test_a_full_disk_is_said_once_and_that_it_has_room_again(
     assert "nearly full: 999 bytes free" in told[0]
     with pytest.raises(StorageError, match="nearly full"):
         registry.depot.begin("acme/tiny")
-    free[0] = 5000
+    free[0] = 20 * 1024**2
     upkeep.step()
     assert (len(told), noted) == (1, ["the disk has room again"])
     registry.depot.begin("acme/tiny").close()
