@@ -2,12 +2,14 @@
 
 A list may be wrong: it failed, it is empty, a page of it is missing. So nothing goes of a repository in which
 anything failed, nothing for an empty list, and before anything goes each source is asked for its list once
-more, and then for the tag itself. What was moved since the plan was made stays.
+more, and then for the tag itself: also one that no list of repositories named. What was moved since the plan
+was made stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -17,7 +19,9 @@ from cli.options import Invocation
 from cli.render import visible
 from registry.errors import InvalidError, NotFoundError, ProtocolError, RegistryError
 from registry.model.digests import Digest
+from registry.model.names import Name
 from registry.model.selection import attached_to
+from registry.targets.remote import Remote
 from registry.targets.removal import digests_of, needed_by
 from registry.transfer.pairs import Outcome, Result
 
@@ -40,12 +44,16 @@ class Extraneous:
         return (f"{self.place.where}:{tag}" for tag in self.tags)
 
 
-def find(place: Mirrored, results: Sequence[Result]) -> Extraneous | None:
+def find(
+    place: Mirrored, results: Sequence[Result], left_out: Iterable[tuple[Remote, Name]] = ()
+) -> Extraneous | None:
     """What is there, meant by the filters and in no source any more.
 
-    None where a name of it failed, or nothing was to come there.
-    RegistryError if a list cannot be had; ProtocolError if a source has a tag that its list leaves out;
-    InvalidError if the repository is a source of itself, which would lose what the filters leave out.
+    None where a name of it failed, or nothing was to come there. `left_out`: repositories that would be its
+    sources too, if a list named them.
+    RegistryError if a list cannot be had; ProtocolError if a source has a tag that its list leaves out, or a
+    repository that was left out has any; InvalidError if the repository is a source of itself, which would
+    lose what the filters leave out.
     """
     if not place.expected:
         return None
@@ -61,6 +69,13 @@ def find(place: Mirrored, results: Sequence[Result]) -> Extraneous | None:
         return None
     if not there or not (tags := _after_a_second_look(place, there)):
         return None
+    for remote, repository in left_out:
+        if _has_any(remote, repository, tags):
+            raise ProtocolError(
+                f"{repository.host} has {repository.repository}, which its lists leave out; nothing is "
+                f"deleted at {place.where}, where it would go too",
+                host=repository.host,
+            )
     digests = digests_of(place.remote, place.name, tags)
     return Extraneous(place, digests) if digests else None
 
@@ -87,6 +102,14 @@ def _after_a_second_look(place: Mirrored, tags: Sequence[str]) -> list[str]:
                 host=repository.host,
             )
     return left
+
+
+def _has_any(remote: Remote, repository: Name, tags: Sequence[str]) -> bool:
+    """Whether it has tags: in its list, or some of these."""
+    with contextlib.suppress(NotFoundError):
+        if remote.publications(repository):
+            return True
+    return bool(digests_of(remote, repository, tags))
 
 
 def agreed(invocation: Invocation, found: Sequence[Extraneous]) -> bool:

@@ -82,6 +82,21 @@ class MirrorNames:
             yield pair
         self.incomplete, self.ended = failed, True
 
+    def left_out(self, there: Mirrored) -> Iterator[tuple[Remote, Name]]:
+        """The repositories that would come `there` too, were they in a list of their registry."""
+        known = {(self._opened.origin(name), name.repository.lower()) for _, name, _ in there.sources}
+        for entry in self._entries:
+            if is_exact(entry.source):
+                continue
+            base = place(self._invocation, entry.source)
+            to = target(self._invocation, entry.destination, base, base)
+            below = _below(to.repository, there.name.repository)
+            if below is None or self._opened.origin(to) != self._opened.origin(there.name):
+                continue
+            name = Name(base.host, f"{base.repository}{below}", scheme=base.scheme)
+            if (self._opened.origin(name), name.repository.lower()) not in known:
+                yield self._remote(name), name
+
     def _all(self) -> Iterator[Pair | Unlisted]:
         again: list[_Task] = []
         for entry in self._entries:
@@ -300,6 +315,12 @@ def place(invocation: Invocation, text: str) -> Name:
     if not is_exact(text) and path and "/" not in path and (scheme or looks_like_host(first)):
         return Name(first, path, DEFAULT_TAG, scheme=scheme)
     return invocation.settings.name(text.rstrip("/"))
+
+
+def _below(base: str, path: str) -> str | None:
+    """What follows `base` in a repository's `path`: nothing or `/…`; None where it is not below it."""
+    rest = path[len(base) :]
+    return rest if path.lower().startswith(base.lower()) and rest[:1] in ("", "/") else None
 
 
 def looks_like_host(part: str) -> bool:

@@ -98,7 +98,7 @@ class Rounds:
         found = []
         for place in names.mirrored.values():
             try:
-                extraneous = mirror_extraneous.find(place, results)
+                extraneous = mirror_extraneous.find(place, results, names.left_out(place))
             except RegistryError as error:
                 results.append(Result("", place.where, Outcome.FAILED, error=error))
             else:

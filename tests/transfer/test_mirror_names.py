@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from faults import quick
-from mirror_kit import DESTINATION, SOURCE, Pairing
+from mirror_kit import DESTINATION, SOURCE, Pairing, Registry
 from sample_models import KiB, Model, put
 
 from cli.mirror_extraneous import find
@@ -18,19 +19,21 @@ from cli.options import Invocation
 from cli.render import Terminal
 from cli.settings import Settings
 from cli.settings.sync_file import MirrorEntry
-from registry.model.names import Name
+from registry.errors import ProtocolError
 from registry.model.selection import Selection
 from registry.transfer.engine import Engine
 from registry.transfer.pairs import Pair, Unlisted
 from registry.wire.headers import Headers
-from registry.wire.messages import Response
+from registry.wire.messages import Request, Response
 
 
-def names_of(between: Pairing, *entries: MirrorEntry) -> MirrorNames:
-    def remote(name: Name) -> object:
-        return (between.source if name.host == SOURCE else between.destination).remote
-
-    opened: Any = SimpleNamespace(remote=remote, origin=lambda name: name.host)
+def names_of(between: Pairing, *entries: MirrorEntry, other: Registry | None = None) -> MirrorNames:
+    there = {each.host: each.remote for each in (between.source, between.destination, other) if each}
+    opened: Any = SimpleNamespace(
+        remote=lambda name: there[name.host],
+        origin=lambda name: name.host,
+        remote_at=lambda origin, _repository: there[origin],
+    )
     invocation = Invocation(Settings({}, {}), Terminal(io.StringIO(), io.StringIO()))
     return MirrorNames(invocation, opened, Engine(quick()), entries)
 
@@ -100,6 +103,102 @@ def test_what_a_source_brought_whose_list_has_none_of_it_any_more_stays(there: l
     (place,) = names.mirrored.values()
     assert len(place.sources) == 2
     assert find(place, []) is None
+
+
+ENTRIES = [MirrorEntry(source, f"{DESTINATION}/all") for source in (f"{SOURCE}/acme", "b.example/acme")]
+
+
+@dataclass
+class Merged:
+    """Two namespaces that go into one; both had `tiny`, and v1 of it came from the first."""
+
+    between: Pairing
+    other: Registry
+
+    @classmethod
+    def made(cls) -> Merged:
+        between, other = Pairing(), Registry("b.example")
+        for text in ("acme/tiny:v1", "acme/large:v1"):
+            between.put(text, Model.random(1, KiB))
+        put(other.remote, other.name("acme/tiny:w1"), Model.random(2, KiB))
+        for tag in ("v1", "w1"):
+            put(between.destination.remote, between.destination.name(f"all/tiny:{tag}"), Model.random(1, KiB))
+        return cls(between, other)
+
+    def names(self) -> MirrorNames:
+        names = names_of(self.between, *ENTRIES, other=self.other)
+        list(names.pairs())
+        return names
+
+    def source_says(self, **answers: Response | None) -> None:
+        """Of its catalogue and of the tags of `tiny`."""
+
+        def answer(request: Request) -> Response | None:
+            if request.path.startswith("/v2/_catalog"):
+                return answers.get("catalogue")
+            return answers.get("tags") if request.path.startswith("/v2/acme/tiny/tags/list") else None
+
+        self.between.source.wrong = answer
+
+
+def page(link: str = "", **found: list[str]) -> Response:
+    headers = {"Content-Type": "application/json"} | ({"Link": f'<{link}>; rel="next"'} if link else {})
+    return Response(200, Headers(headers), json.dumps({"name": "acme/tiny", **found}).encode())
+
+
+CUT = page(repositories=["acme/large"])
+ITSELF_AGAIN = page("/v2/_catalog?n=1000&last=acme%2Flarge", repositories=["acme/large"])
+
+
+@pytest.mark.parametrize(
+    ("catalogue", "tags"),
+    [(CUT, None), (CUT, page(tags=[])), (CUT, Response(404, Headers(), b"")), (ITSELF_AGAIN, None)],
+    ids=["cut", "and its tags hidden", "and said to be nowhere", "a page that names itself as the next"],
+)
+def test_what_came_from_a_repository_stays_that_a_catalogue_leaves_out(
+    catalogue: Response, tags: Response | None
+) -> None:
+    """Two namespaces go into one: only the other one's list was asked, and v1 was deleted."""
+    merged = Merged.made()
+    merged.source_says(catalogue=catalogue, tags=tags)
+
+    names = merged.names()
+
+    assert not names.incomplete
+    (tiny,) = (each for each in names.mirrored.values() if each.name.model == "tiny")
+    with pytest.raises(ProtocolError, match=r"has acme/tiny, which its lists leave out; nothing is deleted"):
+        find(tiny, [], names.left_out(tiny))
+
+
+def test_what_came_from_a_repository_goes_that_is_not_there_any_more() -> None:
+    merged = Merged.made()
+    gone = merged.between.source
+    gone.remote.untag(gone.name("acme/tiny:v1"))
+    merged.source_says(catalogue=CUT)
+
+    names = merged.names()
+
+    (tiny,) = (each for each in names.mirrored.values() if each.name.model == "tiny")
+    found = find(tiny, [], names.left_out(tiny))
+    assert found is not None and [*found.tags] == ["v1"]
+    (large,) = (each for each in names.mirrored.values() if each.name.model == "large")
+    assert [str(name) for _, name in names.left_out(large)] == ["b.example/acme/large:latest"]
+
+
+@pytest.mark.parametrize(
+    "catalogue",
+    [
+        page(repositories=[]),
+        page(repositories=["elsewhere/tiny"]),
+        page(nothing=[]),
+    ],
+    ids=["empty", "of others", "none"],
+)
+def test_nothing_goes_where_the_catalogue_of_one_source_is_none(catalogue: Response) -> None:
+    merged = Merged.made()
+    merged.source_says(catalogue=catalogue)
+
+    assert merged.names().incomplete
 
 
 def test_where_nothing_is_mirrored_to_nothing_is_looked_for() -> None:
