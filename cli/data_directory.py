@@ -40,7 +40,7 @@ def registry(invocation: Invocation) -> Iterator[Registry]:
     try:
         yield opened
         with suppress(StorageError, InvalidError):
-            revocations.keep(opened.depot.directory, opened.depot.engine)
+            revocations.keep(opened.depot.directory, opened.depot.engine, opened.depot.clock())
     finally:
         opened.close()
 

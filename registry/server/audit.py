@@ -5,6 +5,7 @@ A row is written in the transaction it speaks of: what happened is there, and wh
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, func, insert, select
@@ -57,9 +58,12 @@ def record(
     database.execute(_ADD, row)
 
 
-def last(engine: Engine, action: str = "") -> float:
-    """When something was last changed, or that last happened (Unix seconds); 0 for never. StorageError."""
-    query = select(func.max(AUDIT.c.time))
+def last(engine: Engine, action: str = "", until: float = math.inf) -> float:
+    """When something was last changed, or that last happened (Unix seconds); 0 for never. StorageError.
+
+    What was written down as later than `until` does not count: the clock was ahead.
+    """
+    query = select(func.max(AUDIT.c.time)).where(AUDIT.c.time <= until)
     if action:
         query = query.where(AUDIT.c.action == action)
     with reading(engine) as database:

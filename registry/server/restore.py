@@ -184,10 +184,10 @@ class Restore:
         """What was withdrawn since the copy; it is withdrawn from the copy too, if the file was given."""
         engine = connect(draft)
         try:
-            latest = last(engine)
+            latest, noted = last(engine, until=self.clock()), set(revocations.changes(engine))
             known = [*later, *(given if given is not None else self._noted())]
             withdrawals = Withdrawals(engine, self.clock, self.new_id)
-            alive = withdrawals.alive([each for each in known if each.time > latest])
+            alive = withdrawals.alive([each for each in known if each.time > latest and each not in noted])
             for change in alive if given is not None else ():
                 withdrawals.apply(change)
             return alive

@@ -85,10 +85,11 @@ def read(path: Path) -> list[Change]:
     return [_parsed(path, line) for line in _lines(path)]
 
 
-def keep(directory: Path, engine: Engine, limit: float = LOCK_SECONDS) -> int:
+def keep(directory: Path, engine: Engine, now: float, limit: float = LOCK_SECONDS) -> int:
     """Add to the directory's file what the database knows and the file does not; how many lines.
 
-    Any process may do it at any time: what one did not come to, the next one does. InvalidError if the file
+    Any process may do it at any time: what one did not come to, the next one does. What was written down
+    while the clock was ahead of `now` (Unix seconds) hides nothing that came later. InvalidError if the file
     is damaged; StorageError, also if another process has it locked for longer than `limit` seconds.
     """
     path = directory / FILE
@@ -97,7 +98,7 @@ def keep(directory: Path, engine: Engine, limit: float = LOCK_SECONDS) -> int:
         file.set_mode(0o600)
         known = _lines(path)
         times = [_parsed(path, line).time for line in known]
-        since = max(times, default=0.0) - _BACK
+        since = max((time for time in times if time <= now), default=0.0) - _BACK
         there = {line for line, time in zip(known, times, strict=True) if time >= since}
         new = [line for each in changes(engine, since) if (line := each.line) not in there]
         if new:

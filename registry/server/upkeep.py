@@ -53,7 +53,7 @@ class Upkeep:
         self._full = full
 
     def _note(self) -> None:
-        revocations.keep(self.depot.directory, self.depot.engine)
+        revocations.keep(self.depot.directory, self.depot.engine, self.depot.clock())
 
     def _copy(self) -> None:
         if not self._full:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from databases import begin_session
-from guarded import key
+from guarded import NOW, key
 from sqlalchemy import select
 from test_backup import begun, restore
 
@@ -82,7 +83,7 @@ def test_what_else_people_sign_in_with_is_withdrawn_again(registry: Registry, tm
     with writing(engine) as database:
         put_password(database, ada.id, "argon2 of the new one", 2.0)
         record(database, clock(), Actor("ada"), "password.set", "ada")
-    keep(tmp_path / "data", engine)
+    keep(tmp_path / "data", engine, NOW)
     registry.close()
     lose_the_database(tmp_path / "data")
 
@@ -124,7 +125,7 @@ def test_what_was_withdrawn_in_a_team_is_withdrawn_again(registry: Registry, tmp
     registry.credentials.revoke_api_key(revoked.id)
     registry.immutable.add("kept/tiny", "v*")
     registry.immutable.remove("kept", "old*")
-    keep(tmp_path / "data", registry.depot.engine)
+    keep(tmp_path / "data", registry.depot.engine, NOW)
     registry.close()
     lose_the_database(tmp_path / "data")
 
@@ -171,7 +172,7 @@ def test_what_was_withdrawn_is_told_when_the_database_is_lost(registry: Registry
 
 def test_it_is_withdrawn_again_when_that_is_asked_for(registry: Registry, tmp_path: Path) -> None:
     withdraw(registry)
-    keep(tmp_path / "data", registry.depot.engine)
+    keep(tmp_path / "data", registry.depot.engine, NOW)
     registry.close()
     lose_the_database(tmp_path / "data")
 
@@ -192,7 +193,7 @@ def test_it_is_withdrawn_again_when_that_is_asked_for(registry: Registry, tmp_pa
 
 def test_a_removed_account_stays_removed(registry: Registry, tmp_path: Path) -> None:
     registry.accounts.remove("mary")
-    keep(tmp_path / "data", registry.depot.engine)
+    keep(tmp_path / "data", registry.depot.engine, NOW)
     registry.close()
     restore(tmp_path / "backup.db", tmp_path / "data", withdrawn=tmp_path / "data" / FILE)
     again = Registry.open(tmp_path / "data")
@@ -215,29 +216,56 @@ def test_a_file_gives_nobody_anything(registry: Registry, tmp_path: Path) -> Non
 
 def test_the_file_is_only_added_to_and_each_change_is_in_it_once(registry: Registry, tmp_path: Path) -> None:
     data, engine = tmp_path / "data", registry.depot.engine
-    assert keep(data, engine) == 3  # what was granted and shown before counts as well
+    assert keep(data, engine, NOW) == 3  # what was granted and shown before counts as well
     withdraw(registry)
     first = (data / FILE).read_bytes()
-    assert keep(data, engine) == 9
-    assert keep(data, engine) == 0
+    assert keep(data, engine, NOW) == 9
+    assert keep(data, engine, NOW) == 0
     assert (data / FILE).read_bytes().startswith(first)
     registry.close()
     restore(tmp_path / "backup.db", data)  # an older table, whose numbers come again
     again = Registry.open(data)
     again.credentials.revoke_key(key(2).public.fingerprint)
-    assert keep(data, again.depot.engine) == 1
+    assert keep(data, again.depot.engine, NOW) == 1
     again.close()
     assert len(read(data / FILE)) == 13
 
 
 def test_a_line_that_was_cut_off_is_written_again(registry: Registry, tmp_path: Path) -> None:
     data, engine = tmp_path / "data", registry.depot.engine
-    keep(data, engine)
+    keep(data, engine, NOW)
     whole = (data / FILE).read_bytes()
     (data / FILE).write_bytes(whole[:-5])
     assert len(read(data / FILE)) == 2
-    assert keep(data, engine) == 1
+    assert keep(data, engine, NOW) == 1
     assert (data / FILE).read_bytes() == whole
+
+
+def test_what_is_withdrawn_after_the_clock_was_a_year_ahead_is_kept_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, now = tmp_path / "data", NOW + 365 * 86_400.0
+    monkeypatch.setattr("registry.server.registry.time", SimpleNamespace(time=lambda: now))
+    made = Registry.prepare(data)
+    made.accounts.add_user("ada", key=key(1).public)
+    made.credentials.add_key("ada", key(2).public)
+    made.rights.grant("ada", "acme", Right.READ)  # a change that the file has too
+    made.rights.grant("ada", "team", Right.READ)
+    made.rights.grant("ada", "team", Right.NONE)
+    assert keep(data, made.depot.engine, now) == 3
+    now = NOW  # the clock is put right
+    made.rights.grant("ada", "team", Right.READ)  # the copy knows that it was given again
+    backup(made.depot.engine, tmp_path / "backup.db")
+    now = NOW + 3 * 86_400.0
+    made.credentials.revoke_key(key(1).public.fingerprint)
+    assert keep(data, made.depot.engine, now) == 2
+    made.close()
+
+    done = restore(tmp_path / "backup.db", data, now)
+
+    assert [(each.action, each.subject) for each in done.withdrawn] == [
+        ("key.revoke", key(1).public.fingerprint)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -265,11 +293,11 @@ def test_a_damaged_file_is_told_and_ends_no_server(registry: Registry, tmp_path:
 def test_a_file_that_another_process_has_locked_is_told_and_waited_for_no_longer_than_others_need(
     registry: Registry, tmp_path: Path
 ) -> None:
-    keep(tmp_path / "data", registry.depot.engine)
+    keep(tmp_path / "data", registry.depot.engine, NOW)
     registry.credentials.revoke_key(key(1).public.fingerprint)
     held = lock_file(tmp_path / "data" / FILE)
     assert held is not None
     with pytest.raises(StorageError, match="locked"):
-        keep(tmp_path / "data", registry.depot.engine, limit=0.0)
+        keep(tmp_path / "data", registry.depot.engine, NOW, limit=0.0)
     held.close()
-    assert keep(tmp_path / "data", registry.depot.engine, limit=0.0) == 1  # what one did not come to
+    assert keep(tmp_path / "data", registry.depot.engine, NOW, limit=0.0) == 1  # what one did not come to
