@@ -28,7 +28,10 @@ _DAILY = re.compile(r"registry-\d{4}-\d\d-\d\d\.db")
 
 
 def daily_copy(directory: Path, engine: Engine, now: float) -> Path | None:
-    """Today's copy, if there is none yet; the oldest goes when there are more than seven. StorageError."""
+    """Today's copy, if there is none yet; the oldest goes when there are more than seven. StorageError.
+
+    Copies of days to come were made when the clock was ahead: they are older than today's.
+    """
     place = directory / COPIES
     path = place / f"registry-{time.strftime('%Y-%m-%d', time.gmtime(now))}.db"
     if files.status(path) is not None:
@@ -36,7 +39,7 @@ def daily_copy(directory: Path, engine: Engine, now: float) -> Path | None:
     files.make_directory(place, mode=0o700)
     copy_database(engine, path)
     daily = [name for name in files.names(place) if _DAILY.fullmatch(name)]
-    for name in daily[:-_KEPT]:
+    for name in sorted(daily, key=lambda name: (name <= path.name, name))[:-_KEPT]:
         files.remove(place / name)
     return path
 

@@ -310,6 +310,21 @@ def test_a_copy_a_day_is_kept_for_a_week(tmp_path: Path) -> None:
     assert done.missing == 0
 
 
+def test_copies_of_days_to_come_are_older_than_todays(tmp_path: Path) -> None:
+    registry = Registry.prepare(tmp_path / "data")
+    copies = tmp_path / "data" / "copies"
+    copies.mkdir()
+    for day in range(10, 17):  # while the clock was ahead
+        (copies / f"registry-2037-01-{day}.db").write_bytes(b"")
+    made = [daily_copy(tmp_path / "data", registry.depot.engine, NOW + day * DAY) for day in range(2)]
+    assert {path.name for path in copies.iterdir()} == {
+        *(path.name for path in made if path is not None),
+        *(f"registry-2037-01-{day}.db" for day in range(12, 17)),
+    }
+    assert daily_copy(tmp_path / "data", registry.depot.engine, NOW + DAY) is None
+    registry.close()
+
+
 def test_a_backup_into_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
     registry = Registry.prepare(tmp_path / "data")
     with pytest.raises(InvalidError, match=f"no directory {tmp_path / 'nowhere'}"):
