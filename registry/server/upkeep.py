@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from registry.contracts import Clock
 from registry.errors import InvalidError, StorageError
 from registry.server import revocations
 from registry.server.backup import daily_copy
@@ -14,20 +16,24 @@ from registry.server.reserve import Reserve
 
 EVERY = 60.0  # seconds between two looks
 RECLAIM_EVERY = 3600.0
+_LEAP = 3600.0  # seconds by which the clock may have moved otherwise than time did, and be believed
+_WAIT = 86_400.0  # seconds without reclaiming after that: by a clock that is wrong everything is old
 
 
 @dataclass(slots=True)
 class Upkeep:
     """Done in steps, when the server has the time; `told` hears of each trouble once, `noted` of its end.
 
-    `more` is what else has to be written down once in a while.
+    `more` is what else has to be written down once in a while. `passed` counts seconds, whatever the time is.
     """
 
     depot: DiskDepot
     told: Callable[[str], None]
     noted: Callable[[str], None]
     more: tuple[Callable[[], None], ...] = ()
-    _reclaimed: float = field(default=0.0, init=False)
+    passed: Clock = time.monotonic
+    _reclaim_at: float | None = field(default=None, init=False)  # by `passed`
+    _began: float | None = field(default=None, init=False)  # what the clock showed where `passed` begins
     _full: bool = field(default=False, init=False)
 
     def step(self) -> None:
@@ -60,9 +66,16 @@ class Upkeep:
             daily_copy(self.depot.directory, self.depot.engine, self.depot.clock())
 
     def _reclaim(self) -> None:
-        now = self.depot.clock()
-        if now - self._reclaimed >= RECLAIM_EVERY:
-            self._reclaimed = now
+        now, passed = self.depot.clock(), self.passed()
+        began, self._began = self._began, now - passed
+        if began is not None and abs(self._began - began) > _LEAP:
+            self._reclaim_at = passed + _WAIT
+            self.told(
+                f"the clock has moved by {self._began - began:+.0f} s: is it right? "
+                f"nothing is reclaimed for {_WAIT:.0f} s"
+            )
+        if self._reclaim_at is None or passed >= self._reclaim_at:
+            self._reclaim_at = passed + RECLAIM_EVERY
             Reclaim(self.depot).run()
         else:
             self.depot.manifests.note_pulls()
