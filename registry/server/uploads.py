@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from registry.contracts import Clock
 from registry.disk.data import DataFile
-from registry.errors import CorruptError, InvalidError, RegistryError, TransientError
+from registry.errors import CorruptError, InvalidError, RegistryError, StorageError, TransientError
 from registry.model.digests import Digest, Hasher, new_hasher
 
 HASH_STEP = 64 * 1024 * 1024  # bytes that are hashed in one call: others wait no longer than for these
@@ -224,7 +224,7 @@ class DiskUpload:
             return running.upto == end < self._received
 
     def commit(self, digest: Digest) -> None:
-        """Prove, sync and name it. CorruptError keeps nothing."""
+        """Prove, sync and name it. CorruptError keeps nothing, nor does a disk that makes nothing durable."""
         with self._ownership.used():
             while not self.is_hashed(digest) and self.hash_more(digest):
                 pass
@@ -235,9 +235,18 @@ class DiskUpload:
             if self._is_blob and self._file.status().size != self._received:
                 raise InvalidError("what this upload brought is a longer blob already: begin another upload")
             self._file.set_mode(_BLOB_MODE)
-            self._file.sync()
+            self._sync()
             self._name(digest, self._received)
             self._ended = True
+
+    def _sync(self) -> None:
+        """A system that could not write bytes drops them, and says the next time that all is written."""
+        try:
+            self._file.sync()
+        except StorageError:
+            with contextlib.suppress(RegistryError):  # the database is on that disk too
+                self.cancel()
+            raise
 
     def cancel(self) -> None:
         """Drop the session and its bytes, unless they are a blob by now."""

@@ -319,6 +319,9 @@ def test_a_disk_that_makes_nothing_durable_gets_no_blob(
             upload.commit(Digest.of(DATA))
     upload.close()
     assert depot.blob("acme/tiny", Digest.of(DATA)) is None
+    with pytest.raises(NotFoundError):  # sent again: Linux would say that the lost bytes are durable
+        depot.upload("acme/tiny", upload.id)
+    assert not depot.upload_path(upload.id).exists()
     depot.engine.dispose()
 
 
