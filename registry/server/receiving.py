@@ -82,7 +82,7 @@ class Receiving:
         digest = parsed_digest(wanted) if wanted else None
         size = self._announced() if digest is not None else 0
         if digest is not None and size:
-            held = self.depot.blob(self.place.repository, digest)
+            held = self.depot.blob(self.place.repository, digest, renew=True)
             if held is not None and held.size == size:
                 return self._created(digest)
         upload = self.depot.begin(self.place.repository)
@@ -141,7 +141,7 @@ class Receiving:
         digest = parsed_digest(wanted)
         upload = self._upload()
         if upload is None:
-            if self.depot.blob(self.place.repository, digest) is not None:
+            if self.depot.blob(self.place.repository, digest, renew=True) is not None:
                 return self._created(digest)
             return self._unknown()
         refusal = self._refusal(upload)

@@ -11,6 +11,7 @@ from guarded import ORIGIN, Door, key
 from registry.model.digests import Digest
 from registry.server.depot import DiskDepot
 from registry.server.links import UPLOAD_SECONDS
+from registry.server.manifests import DAY
 from registry.server.principal import Right
 from registry.server.receiving import MOST_BYTES
 from registry.server.reclaim import Reclaim
@@ -268,3 +269,19 @@ def test_two_at_once_do_not_mix_their_bytes(office: Office) -> None:
 
     assert status == 429
     assert office.put(link) == 200
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_blob_that_is_said_to_be_there_is_not_collected_before_its_manifest_comes(
+    office: Office, closing: bool
+) -> None:
+    """Also by the answer to a closing PUT that is sent again."""
+    session, link = office.begin()
+    office.put(link)
+    assert office.finish(session) == 201
+    office.door.now += 0.9 * DAY
+    office.token = office.door.token(WHO, "repository:acme/tiny:pull,push")
+    assert (office.finish(session) if closing else office.ask().status) == 201
+    office.door.now += 0.2 * DAY
+    Reclaim(office.depot).run()
+    assert office.depot.blob("acme/tiny", DIGEST) is not None
