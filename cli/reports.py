@@ -56,11 +56,16 @@ def others(manifest: Manifest, before: Mapping[Name, Digest | None]) -> Document
     return {"also": also} if also else {}
 
 
+def referrer_bytes(**moved: int) -> Document:
+    """What moved of what refers to it, or would, in bytes; nothing where nothing does."""
+    return {"referrers": moved} if any(moved.values()) else {}
+
+
 def summary(told: Document, route: str) -> str:
     """One line: which model (and where to), how big, what moved or would, what became of the tag."""
     whole, moved, seconds = (float(str(told[key])) for key in ("size", "transferred", "seconds"))
     head = f"{route}  {_short(told['digest'])}  {size(int(whole))}"
-    return f"{head}, {_moved(told, int(moved), seconds)}{_tag(told, told)}{_others(told)}"
+    return f"{head}, {_moved(told, int(moved), seconds)}{_referrers(told)}{_tag(told, told)}{_others(told)}"
 
 
 def total(documents: Sequence[Document], seconds: float) -> str:
@@ -95,6 +100,16 @@ def _moved(told: Document, moved: int, seconds: float) -> str:
     blobs = told["blobs"]
     mounted = isinstance(blobs, list) and any(blob["how"] == How.MOUNTED for blob in blobs)
     return "shared inside the registry, nothing moved" if mounted else "all of it was there"
+
+
+def _referrers(told: Document) -> str:
+    """Signatures, SBOMs."""
+    match told.get("referrers"):
+        case {"would_transfer": int(count)}:
+            return f", {size(count)} that refers to it would move"
+        case {"transferred": int(count)}:
+            return f", {size(count)} that refers to it moved"
+    return ""
 
 
 def _tag(told: Document, of: Document, word: str = "tag") -> str:

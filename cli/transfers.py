@@ -18,7 +18,7 @@ from cli.exits import Run
 from cli.options import Invocation
 from cli.progress import Watcher
 from cli.render import complain, size, visible
-from cli.reports import document, others, plan, summary, total
+from cli.reports import document, others, plan, referrer_bytes, summary, total
 from registry.contracts import Destination, Target
 from registry.errors import RegistryError, Side, StorageError, exit_code
 from registry.model.digests import Digest
@@ -173,13 +173,14 @@ class Copies:
 
     def _moved(self, planned: PlannedCopy) -> Document:
         if self._invocation.settings.on("dry_run"):
-            return _would_do(planned)
+            return _would_do(planned, self.engine)
         source, destination = planned.source, planned.destination
         try:
             if planned.pair is not None:
                 from registry.transfer.one_pair import Copying  # only a mirror does
 
-                return document(Copying(self.engine).report(planned.pair))
+                report, referring = Copying(self.engine).report(planned.pair)
+                return document(report) | referrer_bytes(transferred=referring)
             before = self._before(planned)
             report = copy(
                 source,
@@ -237,7 +238,7 @@ def stopped_by(engine: Engine) -> None:
         run.stop = end
 
 
-def _would_do(planned: PlannedCopy) -> Document:
+def _would_do(planned: PlannedCopy, engine: Engine) -> Document:
     """What would move, and how big it is; nothing does."""
     manifest = planned.manifest or planned.source.resolve(planned.name)
     destination, to = planned.destination, planned.to
@@ -249,7 +250,12 @@ def _would_do(planned: PlannedCopy) -> Document:
     if planned.dry_checks:
         for blob in [blob for blob, there in blobs if not there]:  # NotFoundError, StorageError
             sum(map(len, planned.source.open(planned.name, blob, Span(0, min(1, blob.size))).stream))
-    return plan(to, manifest, was, blobs) | others(manifest, before)
+    told = plan(to, manifest, was, blobs) | others(manifest, before)
+    if planned.pair is None:
+        return told
+    from registry.transfer.one_pair import Looking  # only a mirror does
+
+    return told | referrer_bytes(would_transfer=Looking(engine).referring(planned.pair, manifest, was))
 
 
 def _blobs(planned: PlannedCopy, manifest: Manifest) -> Iterator[Descriptor]:

@@ -119,6 +119,16 @@ class Looking:
 
     # --- what refers to it ---------------------------------------------------------------------------
 
+    def referring(self, pair: Pair, manifest: Manifest, was: Digest | None) -> int:
+        """Bring what refers to a name that `was` that at its destination; the bytes of it.
+
+        Both ends are asked, where nothing but that may be new.
+        """
+        digests = _with_children(manifest)
+        if was != manifest.digest or any(self._lacks_referrers(pair, digest) for digest in digests):
+            return self._all_referrers(pair, manifest)
+        return 0
+
     def _new_referrers(self, pair: Pair, digest: Digest) -> int:
         """Bring what refers to a name that is the same at both ends; the bytes of it.
 
@@ -221,14 +231,12 @@ class Copying(Looking):
         report = self._copied(pair, pair.name, pair.to, manifest, new=new)
         return Done(manifest.digest, moved + report.transferred)
 
-    def report(self, pair: Pair) -> Report:
-        """Copy one name, whatever is there; what refers to it goes along where something of it is missing."""
+    def report(self, pair: Pair) -> tuple[Report, int]:
+        """Copy one name, whatever is there; and the bytes of what refers to it, where that was missing."""
         manifest = self._resolved(pair, pair.name)
         was = self._asked(pair, Side.DESTINATION, lambda: pair.destination.current(pair.to))
-        digests = _with_children(manifest)
-        if was != manifest.digest or any(self._lacks_referrers(pair, digest) for digest in digests):
-            self._all_referrers(pair, manifest)
-        return self._copied(pair, pair.name, pair.to, manifest, new=was is None)
+        moved = self.referring(pair, manifest, was)
+        return self._copied(pair, pair.name, pair.to, manifest, new=was is None), moved
 
     def _carried(self, pair: Pair, reference: Digest | str) -> int:
         """Copy another manifest of the same two repositories, unless it is there; the bytes that moved."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from faults import quick
-from mirror_kit import Pairing
+from mirror_kit import SOURCE, Pairing
 from sample_models import KiB, Model, get, put
 
+from cli import transfers
+from cli.options import Invocation
+from cli.progress import observer
+from cli.render import Terminal
+from cli.reports import summary
+from cli.settings import Settings
 from registry.errors import NotFoundError
 from registry.model.manifests import OCI_INDEX, OCI_MANIFEST, Manifest
 from registry.transfer.engine import Engine
@@ -310,6 +319,37 @@ def test_what_would_move_of_a_name_that_is_new_counts_what_refers_to_it(between:
     looked = between.run(between.pair("acme/tiny:1"), looks=True)["tiny:1"]
 
     assert looked.would_move == between.run(between.pair("acme/tiny:1"))["tiny:1"].transferred
+
+
+def test_a_single_name_tells_what_refers_to_it_and_a_look_what_would_move_of_it(between: Pairing) -> None:
+    model, _ = signed(between, "acme/tiny:1", 33)
+
+    looked, copied = (told_of_one(between, dry_run) for dry_run in (True, False))
+    nothing = [told_of_one(between, dry_run) for dry_run in (True, False)]
+    late = signed_later(between, model)
+    later = [told_of_one(between, dry_run) for dry_run in (True, False)]
+
+    there = between.source.name("acme/tiny:1").with_reference(late.manifest.digest)
+    new = sum(blob.size for blob in between.source.remote.resolve(there).layers)
+    assert looked["referrers"] == {"would_transfer": copied["referrers"]["transferred"]}
+    assert looked["transferred"] == 0
+    assert not any("referrers" in told for told in nothing)
+    assert [told["referrers"] for told in later] == [{"would_transfer": new}, {"transferred": new}]
+    assert f"all of it is there, {new} B that refers to it would move, tag" in summary(later[0], "")
+    assert f"all of it was there, {new} B that refers to it moved, tag" in summary(later[1], "")
+
+
+def told_of_one(between: Pairing, dry_run: bool) -> dict[str, Any]:
+    """What `ferry mirror NAME NAME` says in JSON."""
+    invocation = Invocation(Settings({"dry_run": dry_run}, {}), Terminal(io.StringIO(), io.StringIO()))
+    opened: Any = SimpleNamespace(
+        remote=lambda name: (between.source if name.host == SOURCE else between.destination).remote,
+        origin=lambda name: name.host,
+        interrupt=lambda: None,
+    )
+    name, to = between.source.name("acme/tiny:1"), between.destination.name("acme/tiny:1")
+    copies = transfers.Copies(invocation, observer(invocation.terminal, "none"), opened)
+    return dict(copies.made(to, lambda to: transfers.between(opened, name, to, Referrers.CHANGED))[0])
 
 
 def test_referrers_in_a_circle_are_asked_about_once(between: Pairing) -> None:
