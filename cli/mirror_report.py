@@ -14,6 +14,7 @@ from registry.model.digests import Digest
 from registry.transfer.pairs import Outcome, Result
 
 _SHORT = 12  # digits of a digest
+_NOTHING_DONE = (Outcome.FAILED, Outcome.GONE)
 _STEPS = 3  # that are told at the end
 
 
@@ -105,10 +106,14 @@ def line(done: Round) -> str:
 
 
 def counts(done: Round) -> dict[str, int]:
-    """How many names became what: `copied`, `present`, `failed`; of a run that only looked what they are."""
+    """How many names became what: `copied`, `present`, `failed`; of a run that only looked what they are.
+
+    Those that are `gone` are told where there are any.
+    """
     counted = Counter(_word(result, done.dry_run) for result in done.results)
     words = ("new", "moved", "same", "failed") if done.dry_run else ("copied", "present", "failed")
-    return {word: counted[word] for word in words}
+    gone = {Outcome.GONE: counted[Outcome.GONE]} if counted[Outcome.GONE] else {}
+    return {word: counted[word] for word in words} | gone
 
 
 def markdown(done: Round) -> str:
@@ -152,13 +157,13 @@ def why(result: Result) -> str:
 
 
 def _word(result: Result, dry_run: bool) -> str:
-    if not dry_run or result.outcome is Outcome.FAILED:
+    if not dry_run or result.outcome in _NOTHING_DONE:
         return str(result.outcome)
     return {"created": "new", "moved": "moved", "unchanged": "same"}.get(str(_tag(result)), "new")
 
 
 def _tag(result: Result) -> str | None:
-    if result.outcome is Outcome.FAILED:
+    if result.outcome in _NOTHING_DONE:
         return None
     if result.was is None:
         return "created"

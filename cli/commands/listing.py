@@ -115,11 +115,7 @@ def tags(invocation: Invocation, name: str) -> None:
     """
     model = naming.parse(invocation, name)
     with sources.connections(invocation) as opened:
-        remote = opened.remote(model)
-        found = [
-            (tag, said or Publication(remote.digest(model.with_reference(tag))))
-            for tag, said in remote.publications(model).items()
-        ]
+        found = _published_tags(opened.remote(model), model)
     if invocation.terminal.json:
         invocation.terminal.document([_tag(tag, each) for tag, each in found])
         return
@@ -130,6 +126,15 @@ def tags(invocation: Invocation, name: str) -> None:
         for tag, each in found
     ]
     invocation.terminal.table(("TAG", "ID", *(("PUBLISHED", "BY") if told else ())), rows)
+
+
+def _published_tags(remote: Remote, model: Name) -> list[tuple[str, Publication]]:
+    """Every tag of a repository, and what it is; without those that are gone since they were listed."""
+    from registry.targets.removal import digests_of
+
+    said = remote.publications(model)
+    asked = digests_of(remote, model, (tag for tag, each in said.items() if each is None))
+    return [(tag, each or Publication(asked[tag])) for tag, each in said.items() if each or tag in asked]
 
 
 def _tag(tag: str, said: Publication) -> dict[str, object]:

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from registry.errors import RegistryError, Side, TransientError
+from registry.errors import NotFoundError, RegistryError, Side, TransientError
 from registry.transfer.engine import Engine
 from registry.transfer.one_pair import NameTask
 from registry.transfer.pairs import Outcome, Pair, Result, Unlisted
@@ -112,8 +112,13 @@ class Mirror:
         if digest is not None and digest == was:
             outcome, done = Outcome.PRESENT, work.same(pair, digest)
         else:
-            with self._copying:
-                outcome, done = Outcome.COPIED, work.changed(pair, was)
+            try:
+                with self._copying:
+                    outcome, done = Outcome.COPIED, work.changed(pair, was)
+            except NotFoundError:
+                if not work.is_gone(pair):
+                    raise
+                return Result(pair.at_source, pair.at_destination, Outcome.GONE, was=was)
         return Result(
             pair.at_source,
             pair.at_destination,

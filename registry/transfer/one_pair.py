@@ -47,6 +47,9 @@ class NameTask(Protocol):
     def changed(self, pair: Pair, was: Digest | None) -> Done:
         """They do not."""
 
+    def is_gone(self, pair: Pair) -> bool:
+        """Whether the source, which has not what it listed, does not list it any more either."""
+
 
 class Looking:
     """Compares both ends, and says what would move; a blob that several names share counts once.
@@ -77,6 +80,12 @@ class Looking:
         manifest = self._resolved(pair, pair.name)
         size = self._missing(pair, manifest) + self._all_referrers(pair, manifest)
         return Done(manifest.digest, would_move=size)
+
+    def is_gone(self, pair: Pair) -> bool:
+        """One more look at the list that named it; what no list named is not gone, but was never there."""
+        if pair.attached is None:
+            return False
+        return pair.name.tag not in self._asked(pair, Side.SOURCE, lambda: list(pair.source.tags(pair.name)))
 
     def _missing(self, pair: Pair, manifest: Manifest) -> int:
         return sum(

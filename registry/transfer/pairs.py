@@ -17,6 +17,7 @@ class Outcome(StrEnum):
     COPIED = "copied"
     PRESENT = "present"
     FAILED = "failed"
+    GONE = "gone"  # its source's list named it, and by now does no more
 
 
 class Referrers(StrEnum):

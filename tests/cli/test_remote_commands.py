@@ -239,6 +239,19 @@ def test_a_repository_without_a_tag_or_a_manifest_that_says_nothing_hides_no_oth
     assert "acme/tiny:1.0 is left out" in listed.err
 
 
+def test_a_tag_that_goes_after_it_was_listed_hides_no_other(ferry: Ferry) -> None:
+    digest = f"sha256:{'1' * 64}"
+    answers = (
+        reply(200, b'{"name":"acme/tiny","tags":["1.0","2.0"]}'),
+        reply(404),
+        reply(200, b"", **{"Content-Type": DOCKER_MANIFEST, "Docker-Content-Digest": digest}),
+    )
+    with Spy(answers) as spy:
+        told = ferry("tags", f"{spy.netloc}/acme/tiny", "--format", "json").well().json
+
+    assert told == [{"tag": "2.0", "digest": digest}]
+
+
 def test_show_looks_into_weights_here_and_there_alike(house: House, ada: Ferry) -> None:
     name = f"{house.host}/ada/looked-into:1.0"
     put_model(

@@ -11,6 +11,7 @@ from faults import Chunks, Time, quick
 from mirror_kit import SOURCE, Pairing, Registry, models, outcomes
 from sample_models import GRAIN, KiB, Model, get
 
+from cli.mirror_report import Round, documents, line
 from registry.contracts import Reading
 from registry.errors import CorruptError, DeniedError, TransientError
 from registry.model.digests import Digest
@@ -25,6 +26,7 @@ from registry.transfer.one_pair import Copying
 from registry.transfer.pairs import Outcome, Pair, Result, Unlisted
 from registry.transfer.retry import Patience, Rule, Stopped
 from registry.wire.faults import fault
+from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 
 
@@ -160,6 +162,42 @@ def test_without_keep_going_nothing_is_begun_after_a_failure(between: Pairing) -
 
     assert results["m0:1"].outcome is Outcome.FAILED
     assert len(results) < 60
+
+
+@pytest.mark.parametrize(
+    ("lists", "outcome"),
+    [
+        ("no more", Outcome.GONE),
+        ("still", Outcome.FAILED),
+        ("nobody knows what", Outcome.FAILED),
+        ("nothing", Outcome.FAILED),
+    ],
+)
+def test_a_tag_that_goes_between_the_list_and_the_copy_is_no_failure(
+    between: Pairing, lists: str, outcome: Outcome
+) -> None:
+    """One that is listed still is lost, and what no list named was never there."""
+    model = Model.random(1, KiB)
+    for tag in ("1", "2"):
+        between.put(f"acme/tiny:{tag}", model)
+    between.run(between.pair("acme/tiny:1"))
+    between.source.remote.untag(between.source.name("acme/tiny:1"))
+    pair = replace(between.pair("acme/tiny:1"), attached=None if lists == "nothing" else ())
+    if lists != "no more":
+        answer = fault("DENIED", "no")
+        if lists == "still":
+            answer = Response(200, Headers(), b'{"name":"acme/tiny","tags":["1","2"]}')
+        between.source.wrong = lambda request: answer if "/tags/list" in request.path else None
+
+    result = between.run(pair)["tiny:1"]
+
+    assert result.outcome is outcome
+    assert get(between.destination.remote, between.destination.name("acme/tiny:1")) == model
+    if outcome is Outcome.GONE:
+        done = Round([result], 1.0)
+        assert (done.exit, line(done)) == (0, "0 copied, 0 present, 0 failed, 1 gone; 0 B moved in 1.0 s")
+        assert {"how": "gone", "tag": None, "digest": None}.items() <= documents(done)[0].items()
+        assert between.run(pair, looks=True)["tiny:1"].outcome is outcome
 
 
 def test_a_list_that_failed_is_one_failure_among_the_results(between: Pairing) -> None:
