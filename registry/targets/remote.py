@@ -203,6 +203,7 @@ class Remote:
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | None:
         """A mount where `near` is another repository here, else an upload; a remembered one goes on.
 
+        A mount comes first: each of many models that share a blob may have begun an upload of it.
         A small blob may be sent without asking for it: then the one request comes with `commit`.
         """
         believed = (name.repository, blob.digest) not in self.refused.blobs
@@ -212,18 +213,23 @@ class Remote:
             posted = SinglePostIntake(self.single_posts, self.peer, self.sessions, self.methods, name, blob)
             if posted.is_by_one_body:
                 return posted
-        intake = UploadIntake(self.peer, self.sessions, self.methods, name, blob, self.first_part)
+        intake = self._upload(name, blob, self.sessions)
         if alone:
             mounted = mounted_onto_itself(intake, name, self.refused, self.single_posts)
             if mounted is not None:
                 return intake if mounted.status == 202 else None
         if self.size(name, blob) is not None:
             return None
-        if intake.remembered():
-            return intake
+        goes_on = intake.remembered()
         if source is not None:
+            mounting = self._upload(name, blob, memory_sessions()) if goes_on else intake
             with contextlib.suppress(DeniedError):  # no right to read there: the bytes go up instead
-                return MountedIntake(blob) if intake.mount(source).status == 201 else intake
+                if mounting.mount(source).status == 201:
+                    intake.forget()
+                    return MountedIntake(blob)
+                return intake
+        if goes_on:
+            return intake
         if self.direct is not None and blob.size > SMALL_BYTES:
             begun = self.direct.begin(self.peer, intake, blob)
             if begun is not None:
@@ -232,6 +238,9 @@ class Remote:
                 return None
         self.single_posts.hear(intake.begin().headers)
         return intake
+
+    def _upload(self, name: Name, blob: Descriptor, sessions: Sessions) -> UploadIntake:
+        return UploadIntake(self.peer, sessions, self.methods, name, blob, self.first_part)
 
     def current(self, name: Name) -> Digest | None:
         """What `name` stands for; None also where the registry refuses to say."""

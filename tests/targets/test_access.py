@@ -85,6 +85,30 @@ def test_a_mount_without_the_right_to_its_source_becomes_an_upload() -> None:
     assert remote.size(OTHER, BLOB) == BLOB.size
 
 
+def test_where_a_mount_is_not_granted_the_upload_that_was_begun_goes_on() -> None:
+    """Also in a run after that: the session that such a mount opened is not the one to remember."""
+    remote = Remote(Peer(Spy(), ORIGIN))
+    begun = remote.receive(TINY, BLOB, None)
+    assert isinstance(begun, UploadIntake)
+    begun.write(Span(0, 100), [DATA[:100]])
+
+    for _ in range(2):
+        intake = remote.receive(TINY, BLOB, near=OTHER)
+
+        assert isinstance(intake, UploadIntake)
+        assert (intake.how, intake.received.front) == (How.RESUMED, 100)
+
+
+def test_an_upload_that_was_begun_is_forgotten_where_the_blob_is_mounted() -> None:
+    remote = Remote(Peer(Spy(), ORIGIN))
+    begun = remote.receive(OTHER, BLOB, None)
+    assert isinstance(begun, UploadIntake)
+    put(remote, TINY)
+
+    assert put(remote, OTHER, near=TINY) is How.MOUNTED
+    assert remote.sessions.get(f"{ORIGIN}/ben/other@{BLOB.digest}") is None
+
+
 def test_what_is_about_no_repository_says_so() -> None:
     spy = Spy()
     remote = Remote(Peer(spy, ORIGIN))

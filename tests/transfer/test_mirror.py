@@ -109,18 +109,38 @@ def test_a_tag_that_moved_says_from_where_and_moves_what_is_new(between: Pairing
     assert get(between.destination.remote, between.destination.name("acme/tiny:1")) == after
 
 
-def test_blobs_that_many_models_share_move_once(between: Pairing) -> None:
-    shared = Model.random(2, 3 * GRAIN).manifest.layers[0]
-    data = next(data for digest, data in Model.random(2, 3 * GRAIN).blobs.items() if digest == shared.digest)
-    names = [f"acme/m{number}:1" for number in range(8)]
+def sharing(between: Pairing, count: int) -> tuple[list[str], bytes]:
+    """Models with one large blob that all share, and its bytes."""
+    layer = Model.random(2, 5 * GRAIN).manifest.layers[0]
+    shared = Model.random(2, 5 * GRAIN).blobs[layer.digest]
+    names = [f"acme/m{number}:1" for number in range(count)]
     for number, name in enumerate(names):
-        between.put(name, Model.of(data, bytes([number]) * 10))
+        between.put(name, Model.of(shared, bytes([number]) * 10))
+    return names, shared
+
+
+def test_blobs_that_many_models_share_move_once(between: Pairing) -> None:
+    names, shared = sharing(between, 8)
 
     results = between.run(*map(between.pair, names))
 
     assert outcomes(results.values()) == [Outcome.COPIED] * 8
-    assert sum(result.transferred for result in results.values()) < len(data) + 8 * 100
-    assert between.destination.moved < len(data) + 8 * 100
+    assert sum(result.transferred for result in results.values()) < len(shared) + 8 * 100
+    assert between.destination.moved < len(shared) + 8 * 100
+
+
+def test_a_blob_that_every_model_began_to_upload_moves_once_all_the_same(between: Pairing) -> None:
+    """A source that failed for a while: what was begun came before the mount of what was there by then."""
+    names, shared = sharing(between, 8)
+    large = f"/blobs/{Digest.of(shared)}"
+    between.source.wrong = lambda request: fault("DENIED", "no") if request.path.endswith(large) else None
+    assert outcomes(between.run(*map(between.pair, names)).values()) == [Outcome.FAILED] * 8
+    between.source.wrong = lambda _: None
+
+    results = between.run(*map(between.pair, names))
+
+    assert outcomes(results.values()) == [Outcome.COPIED] * 8
+    assert between.destination.moved < len(shared) + 8 * 100
 
 
 def test_a_look_says_what_would_move_counting_shared_blobs_once_and_writes_nothing(between: Pairing) -> None:
