@@ -32,7 +32,7 @@ _PAUSE = 0.05  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Every blob that a manifest names, and the manifests that could not be read: those may name any."""
+    """Every blob that a manifest names, and where manifests could not be read: those may name any."""
 
     digests: frozenset[Digest]
     unreadable: tuple[Path, ...]
@@ -108,7 +108,7 @@ class ManifestTree:
     def named(self, but: Collection[Path] = ()) -> Named:
         """What all manifests together name, without those in the files `but`."""
         digests: set[Digest] = set()
-        unreadable = []
+        unreadable = list(self.lost())
         for path in self._files():
             if path in but:
                 continue
@@ -124,6 +124,18 @@ class ManifestTree:
             config = (manifest.config,) if manifest.config else ()
             digests.update(blob.digest for blob in (*manifest.layers, *config))
         return Named(frozenset(digests), tuple(unreadable))
+
+    def lost(self) -> Iterator[Path]:
+        """Directories that are links, and in which nothing is: their disk may not be mounted."""
+        level = [self.root / name for name in names(self.root)]
+        for _ in range(3):
+            below: list[Path] = []
+            for directory in level:
+                inside = names(directory)
+                if not inside and _is_link(directory):
+                    yield directory
+                below += (directory / name for name in inside)
+            level = below
 
     def _read(self, path: Path) -> Manifest:
         return Manifest.parse(read_bounded(path, MANIFEST_BYTES), where=str(path))
@@ -146,6 +158,11 @@ class ManifestTree:
                     yield directory / part
                 else:
                     yield from self._folded(directory / part, wanted[1:])
+
+
+def _is_link(path: Path) -> bool:
+    there = status(path)
+    return there is not None and there.is_link
 
 
 def _name_of(path: Path) -> Name | None:

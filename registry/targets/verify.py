@@ -54,7 +54,8 @@ class Unreadable:
 class Inventory:
     """What is to be verified: the blobs, the largest first, what is extra, and unreadable manifests.
 
-    What is extra is not known while a manifest cannot be read: it may name any blob.
+    What is extra is not known while a manifest cannot be read, or its disk is not mounted: it may name any
+    blob.
     """
 
     blobs: tuple[Held, ...]
@@ -105,7 +106,8 @@ class Verify:
                     named.setdefault(blob.digest, (blob, []))[1].append(name)
         held = [Held(blob, tuple(users)) for blob, users in named.values()]
         held.sort(key=lambda each: -each.blob.size)
-        extra = () if wanted or unreadable else tuple(self._extra(named))
+        unknown = wanted or unreadable or any(True for _ in self._tree.lost())
+        extra = () if unknown else tuple(self._extra(named))
         return Inventory(tuple(held), extra, tuple(unreadable), models)
 
     def look(self, held: Held, seen: Seen = unseen) -> BlobCheck | None:

@@ -40,6 +40,31 @@ def test_removing_keeps_every_blob_while_a_manifest_cannot_be_read(
     assert list((models / "blobs").iterdir()) == []
 
 
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_blobs_are_kept_while_manifests_on_another_disk_are_not_there(
+    depth: int, there: bool, store: Store, models: Path, tmp_path: Path
+) -> None:
+    """A directory of `manifests` that is a link to a disk which is not mounted: to nothing, or a bare one."""
+    other = Model.random(8, KiB)
+    put(store, NAME, MODEL)
+    put(store, OTHER, other)
+    place = models / "manifests" / OTHER.host
+    if depth == 3:
+        place /= OTHER.repository
+    away, disk = tmp_path / "away", tmp_path / "disk"
+    place.rename(away)
+    if there:
+        disk.mkdir()
+    place.symlink_to(disk)
+
+    store.remove(NAME)
+
+    assert str(place) in store.prune(time.time() + 2 * HOUR).kept
+    assert store.verify.inventory().extra == ()
+    assert all(blob_path(models, digest).exists() for digest in (*MODEL.blobs, *other.blobs))
+
+
 def test_a_name_whose_own_manifest_cannot_be_read_can_be_removed(
     store: Store, models: Path, said: list[str]
 ) -> None:
