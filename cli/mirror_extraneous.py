@@ -16,12 +16,12 @@ import click
 
 from cli.mirror_names import Mirrored
 from cli.options import Invocation
+from cli.patient import Patient
 from cli.render import visible
 from registry.errors import InvalidError, NotFoundError, ProtocolError, RegistryError
 from registry.model.digests import Digest
 from registry.model.names import Name
 from registry.model.selection import attached_to
-from registry.targets.remote import Remote
 from registry.targets.removal import digests_of, needed_by
 from registry.transfer.pairs import Outcome, Result
 
@@ -45,7 +45,7 @@ class Extraneous:
 
 
 def find(
-    place: Mirrored, results: Sequence[Result], left_out: Iterable[tuple[Remote, Name]] = ()
+    place: Mirrored, results: Sequence[Result], left_out: Iterable[tuple[Patient, Name]] = ()
 ) -> Extraneous | None:
     """What is there, meant by the filters and in no source any more.
 
@@ -58,25 +58,26 @@ def find(
     if not place.expected:
         return None
     failed = (result.destination.lower() for result in results if result.outcome is Outcome.FAILED)
-    if any(each.startswith(f"{place.where}:".lower()) for each in failed):
+    here = (f"{place.where}:".lower(), f"{place.where}@".lower())
+    if any(each.startswith(here) for each in failed):
         return None
-    here = (place.remote.peer.origin, place.name.repository.lower())
-    if any((remote.peer.origin, name.repository.lower()) == here for remote, name, _ in place.sources):
+    itself = (place.registry.origin, place.name.repository.lower())
+    if any((registry.origin, name.repository.lower()) == itself for registry, name, _ in place.sources):
         raise InvalidError(f"{place.where} is a source of itself; nothing is deleted there")
     try:
-        there = [tag for tag in place.remote.tags(place.name) if _is_extraneous(place, tag)]
+        there = [tag for tag in place.registry.tags(place.name) if _is_extraneous(place, tag)]
     except NotFoundError:  # a run that only looks, before the first that copies
         return None
     if not there or not (tags := _after_a_second_look(place, there)):
         return None
-    for remote, repository in left_out:
-        if _has_any(remote, repository, tags):
+    for registry, repository in left_out:
+        if _has_any(registry, repository, tags):
             raise ProtocolError(
                 f"{repository.host} has {repository.repository}, which its lists leave out; nothing is "
                 f"deleted at {place.where}, where it would go too",
                 host=repository.host,
             )
-    digests = digests_of(place.remote, place.name, tags)
+    digests = digests_of(place.registry, place.name, tags)
     return Extraneous(place, digests) if digests else None
 
 
@@ -88,13 +89,13 @@ def _is_extraneous(place: Mirrored, tag: str) -> bool:
 def _after_a_second_look(place: Mirrored, tags: Sequence[str]) -> list[str]:
     """Those that every source lacks, asked once more; none if the list of one is empty now."""
     left = list(tags)
-    for remote, repository, selection in place.sources:
-        said = remote.publications(repository)
+    for registry, repository, selection in place.sources:
+        said = registry.publications(repository)
         chosen = selection.chosen({tag: each.moved if each else None for tag, each in said.items()})
         if not chosen:
             return []
         left = [tag for tag in left if tag not in chosen]
-        left_out = digests_of(remote, repository, (tag for tag in left if tag not in said))
+        left_out = digests_of(registry, repository, (tag for tag in left if tag not in said))
         if left_out:
             raise ProtocolError(
                 f"{repository.host} has {', '.join([*left_out][:3])} of {repository.repository}, which its "
@@ -104,12 +105,12 @@ def _after_a_second_look(place: Mirrored, tags: Sequence[str]) -> list[str]:
     return left
 
 
-def _has_any(remote: Remote, repository: Name, tags: Sequence[str]) -> bool:
+def _has_any(registry: Patient, repository: Name, tags: Sequence[str]) -> bool:
     """Whether it has tags: in its list, or some of these."""
     with contextlib.suppress(NotFoundError):
-        if remote.publications(repository):
+        if registry.publications(repository):
             return True
-    return bool(digests_of(remote, repository, tags))
+    return bool(digests_of(registry, repository, tags))
 
 
 def agreed(invocation: Invocation, found: Sequence[Extraneous]) -> bool:
@@ -148,20 +149,20 @@ def _delete(each: Extraneous, tag: str, digest: Digest, needs: dict[Digest, str]
 
     `needs` is filled the first time that matters.
     """
-    remote, name = each.place.remote, each.place.name.with_reference(tag)
-    if remote.digest(name) != digest:
+    registry, name = each.place.registry, each.place.name.with_reference(tag)
+    if registry.digest(name) != digest:
         raise InvalidError(f"{each.place.where}:{tag} was moved meanwhile, and stays", host=name.host)
-    if remote.untag(name):
+    if registry.untag(name):
         return
     if not needs:
         needs.update(_needed(each))
     if digest in needs:
         raise InvalidError(f"{name.host} deletes whole manifests only, and {needs[digest]} needs this one")
-    remote.untag(name.with_reference(digest))
+    registry.untag(name.with_reference(digest))
 
 
 def _needed(each: Extraneous) -> dict[Digest, str]:
-    """What the tags that stay need, also those that must be there and that the list leaves out."""
+    """What stays needs, also what must be there and the list leaves out, or no list has: a digest."""
     place = each.place
-    staying = {*place.remote.tags(place.name), *place.expected}.difference(each.tags)
-    return needed_by(place.remote, place.name, sorted(staying))
+    staying = {*place.registry.tags(place.name), *place.expected}.difference(each.tags)
+    return needed_by(place.registry, place.name, sorted(staying, key=str))

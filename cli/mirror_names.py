@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from cli.options import Invocation
+from cli.patient import Patient
 from cli.settings.sync_file import MirrorEntry
 from registry.connect import Registries
 from registry.contracts import Publication
 from registry.errors import InvalidError, NotFoundError, RegistryError, Side, TransientError
+from registry.model.digests import Digest
 from registry.model.names import DEFAULT_TAG, Name, is_host, split_scheme
 from registry.model.selection import Selection, attached_to
 from registry.targets.remote import Remote
 from registry.transfer.engine import Engine
 from registry.transfer.pairs import Pair, Referrers, Unlisted
 from registry.wire.messages import Origin
-
-T = TypeVar("T")
 
 _WORTH_A_LIST = 4  # names in one repository for which its list is asked for
 _Repository = tuple[str, str]  # host and path
@@ -27,12 +27,12 @@ Tags: TypeAlias = Mapping[str, Publication | None]
 
 @dataclass
 class Mirrored:
-    """One repository at the destination: the tags it is to have, and who says so."""
+    """One repository at the destination: the tags and digests it is to have, and who says so."""
 
-    remote: Remote
+    registry: Patient
     name: Name
-    expected: set[str] = field(default_factory=set)
-    sources: list[tuple[Remote, Name, Selection]] = field(default_factory=list)
+    expected: set[Digest | str] = field(default_factory=set)
+    sources: list[tuple[Patient, Name, Selection]] = field(default_factory=list)
 
     @property
     def where(self) -> str:
@@ -82,7 +82,7 @@ class MirrorNames:
             yield pair
         self.incomplete, self.ended = failed, True
 
-    def left_out(self, there: Mirrored) -> Iterator[tuple[Remote, Name]]:
+    def left_out(self, there: Mirrored) -> Iterator[tuple[Patient, Name]]:
         """The repositories that would come `there` too, were they in a list of their registry."""
         known = {(self._opened.origin(name), name.repository.lower()) for _, name, _ in there.sources}
         for entry in self._entries:
@@ -95,7 +95,7 @@ class MirrorNames:
                 continue
             name = Name(base.host, f"{base.repository}{below}", scheme=base.scheme)
             if (self._opened.origin(name), name.repository.lower()) not in known:
-                yield self._remote(name), name
+                yield self._at(Side.SOURCE, name), name
 
     def _all(self) -> Iterator[Pair | Unlisted]:
         again: list[_Task] = []
@@ -139,9 +139,9 @@ class MirrorNames:
         except NotFoundError:
             pass
         origin = self._opened.origin(base)
-        catalogue = self._opened.remote_at(origin, base.repository)
+        catalogue = Patient(self._opened.remote_at(origin, base.repository), self._engine, Side.SOURCE)
         try:
-            listed = self._asked(base, Side.SOURCE, lambda: list(catalogue.repositories()))
+            listed = catalogue.repositories(base)
         except TransientError:
             raise
         except RegistryError as error:
@@ -210,7 +210,7 @@ class MirrorNames:
 
     def _note_source(self, entry: MirrorEntry, repository: Name, to: Sequence[Name]) -> None:
         """It is a source also where it brings nothing by now: what it brought before may be there."""
-        source = (self._remote(repository), repository, entry.selection)
+        source = (self._at(Side.SOURCE, repository), repository, entry.selection)
         for name in to:
             kept = self._mirrored_at(name)
             if source not in kept.sources:
@@ -232,7 +232,7 @@ class MirrorNames:
         near = name if self._opened.origin(name) == self._opened.origin(to) else None
         digest = said.digest if said else None
         mode = Referrers(entry.referrers)
-        self._mirrored_at(to).expected.add(to.tag)
+        self._mirrored_at(to).expected.add(to.digest or to.tag)
         return Pair(
             self._remote(name), name, self._remote(to), to, near, digest, attached=attached, referrers=mode
         )
@@ -241,7 +241,7 @@ class MirrorNames:
         """The repository of `to`: one place has one, however its host and letters are written."""
         key = (self._opened.origin(to), to.repository.lower())
         if key not in self.mirrored:
-            self.mirrored[key] = Mirrored(self._remote(to), to)
+            self.mirrored[key] = Mirrored(self._at(Side.DESTINATION, to), to)
         return self.mirrored[key]
 
     def _compared(self, pairs: list[Pair | Unlisted]) -> list[Pair | Unlisted]:
@@ -268,9 +268,8 @@ class MirrorNames:
         if key not in self._there:
             found: Tags | None = None
             if self._tells.get(pair.to.host, True):
-                remote = self._remote(pair.to)
                 try:
-                    found = self._asked(pair.to, Side.DESTINATION, lambda: remote.publications(pair.to))
+                    found = self._at(Side.DESTINATION, pair.to).publications(pair.to)
                 except NotFoundError:
                     found = {}
                 except RegistryError:
@@ -283,22 +282,16 @@ class MirrorNames:
     # --- asking --------------------------------------------------------------------------------------
 
     def _tags(self, repository: Name) -> Tags:
-        remote = self._remote(repository)
-        return self._asked(repository, Side.SOURCE, lambda: remote.publications(repository))
+        return self._at(Side.SOURCE, repository).publications(repository)
+
+    def _at(self, side: Side, name: Name) -> Patient:
+        return Patient(self._remote(name), self._engine, side)
 
     def _remote(self, name: Name) -> Remote:
         key = (name.scheme, name.host, name.repository)
         if key not in self._remotes:
             self._remotes[key] = self._opened.remote(name)
         return self._remotes[key]
-
-    def _asked(self, name: Name, side: Side, question: Callable[[], T]) -> T:
-        """The answer, with the engine's patience."""
-        patience = self._engine.patience(name, name)
-        try:
-            return patience.retry(question, side)
-        finally:
-            self._engine.over(patience)
 
 
 def is_exact(text: str) -> bool:

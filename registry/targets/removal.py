@@ -5,17 +5,31 @@ A list of tags may be wrong: every tag that it names is asked for, and what cann
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from registry.errors import InvalidError, NotFoundError, ProtocolError
 from registry.model.digests import Digest
+from registry.model.manifests import Manifest
 from registry.model.names import Name
-from registry.targets.remote import Remote
 
 _DEEPEST = 4  # indexes in indexes
 
 
-def digests_of(remote: Remote, name: Name, tags: Iterable[str]) -> dict[str, Digest]:
+class ManifestSource(Protocol):
+    """A registry, asked for what it has. RegistryError."""
+
+    def tags(self, name: Name) -> Iterator[str]:
+        """Every tag of the repository."""
+
+    def digest(self, name: Name) -> Digest:
+        """What `name` stands for."""
+
+    def resolve(self, name: Name) -> Manifest:
+        """The manifest."""
+
+
+def digests_of(remote: ManifestSource, name: Name, tags: Iterable[str]) -> dict[str, Digest]:
     """What each of `tags` stands for, of those that are there. RegistryError if that of one is not told."""
     found: dict[str, Digest] = {}
     for tag in tags:
@@ -26,32 +40,32 @@ def digests_of(remote: Remote, name: Name, tags: Iterable[str]) -> dict[str, Dig
     return found
 
 
-def needed_by(remote: Remote, name: Name, tags: Iterable[str]) -> dict[Digest, str]:
-    """The manifests of `tags`, and those in their indexes; each with a tag that needs it.
+def needed_by(remote: ManifestSource, name: Name, references: Iterable[Digest | str]) -> dict[Digest, str]:
+    """The manifests of `references`, tags or digests, and those in their indexes; each with what needs it.
 
     InvalidError for indexes that are nested too deeply: nobody looked what they need. RegistryError.
     """
     found: dict[Digest, str] = {}
 
-    def keep(reference: Digest | str, tag: str, depth: int) -> None:
+    def keep(reference: Digest | str, needs: Digest | str, depth: int) -> None:
         if reference in found:
             return
         if depth > _DEEPEST:
-            raise InvalidError(f"{name.with_reference(tag)}: an index inside more than {_DEEPEST} others")
+            raise InvalidError(f"{name.with_reference(needs)}: an index inside more than {_DEEPEST} others")
         try:
             manifest = remote.resolve(name.with_reference(reference))
         except NotFoundError:
             return
-        found.setdefault(manifest.digest, tag)
+        found.setdefault(manifest.digest, str(needs))
         for child in manifest.children:
-            keep(child.digest, tag, depth + 1)
+            keep(child.digest, needs, depth + 1)
 
-    for tag in tags:
-        keep(tag, tag, 0)
+    for reference in references:
+        keep(reference, reference, 0)
     return found
 
 
-def tags_that_go(remote: Remote, name: Name, digest: Digest) -> list[str]:
+def tags_that_go(remote: ManifestSource, name: Name, digest: Digest) -> list[str]:
     """The tags that go with a manifest. InvalidError if an index that stays needs it."""
     listed = list(remote.tags(name))
     if name.digest is None and name.tag not in listed:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from faults import quick
 from sample_models import KiB, Model, put
 
+from cli.patient import Patient
 from registry.connect import in_process
+from registry.errors import Side
 from registry.model.names import Name
 from registry.server.app import App
 from registry.server.depot_memory import MemoryDepot
@@ -40,6 +42,9 @@ class Registry:
 
     def name(self, text: str) -> Name:
         return Name.parse(f"{self.host}/{text}")
+
+    def patient(self, side: Side) -> Patient:
+        return Patient(self.remote, Engine(quick()), side)
 
     def _answer(self, request: Request) -> Response:
         self.asked.append(f"{request.method} {request.path}")

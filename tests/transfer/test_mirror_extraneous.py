@@ -10,7 +10,8 @@ from sample_models import KiB, Model, put
 
 from cli.mirror_extraneous import delete, find
 from cli.mirror_names import Mirrored
-from registry.errors import InvalidError, ProtocolError, RegistryError
+from registry.errors import InvalidError, ProtocolError, RegistryError, Side
+from registry.model.digests import Digest
 from registry.model.manifests import OCI_INDEX, Manifest
 from registry.model.selection import Selection
 from registry.transfer.pairs import Outcome, Result
@@ -33,10 +34,10 @@ def between() -> Pairing:
     return pairing
 
 
-def mirrored(between: Pairing, *expected: str) -> Mirrored:
-    source = (between.source.remote, between.source.name("acme/tiny"), Selection())
+def mirrored(between: Pairing, *expected: Digest | str) -> Mirrored:
+    source = (between.source.patient(Side.SOURCE), between.source.name("acme/tiny"), Selection())
     name = between.destination.name("acme/tiny")
-    return Mirrored(between.destination.remote, name, set(expected), [source])
+    return Mirrored(between.destination.patient(Side.DESTINATION), name, {*expected}, [source])
 
 
 def there(between: Pairing) -> list[str]:
@@ -65,8 +66,9 @@ def test_a_list_that_leaves_out_what_the_source_has_deletes_nothing(between: Pai
         find(mirrored(between, "v1"), [])
 
 
-def test_nothing_goes_where_a_name_failed_however_it_was_written(between: Pairing) -> None:
-    lost = Result("", f"{DESTINATION}/Acme/tiny:v2", Outcome.FAILED)
+@pytest.mark.parametrize("what", ["Acme/tiny:v2", f"acme/tiny@{Digest.of(b'')}"])
+def test_nothing_goes_where_a_name_failed_however_it_was_written(what: str, between: Pairing) -> None:
+    lost = Result("", f"{DESTINATION}/{what}", Outcome.FAILED)
 
     assert find(mirrored(between, *TAGS), [lost]) is None
 
@@ -123,6 +125,33 @@ def test_what_the_destinations_list_leaves_out_is_needed_all_the_same(between: P
     assert "same needs this one" in str(told["v0"])
 
 
+def test_what_is_mirrored_by_its_digest_is_needed_too(between: Pairing) -> None:
+    """It has no tag: that of another, which was to go, took it along, or kept all others from going."""
+    pinned = between.destination.remote.digest(between.destination.name("acme/tiny:v0"))
+    between.destination.wrong = only_manifests
+
+    told = deleted(mirrored(between, *TAGS, pinned))
+
+    assert f"{pinned} needs this one" in str(told["v0"])
+
+
+def test_a_registry_that_is_busy_is_asked_again(between: Pairing) -> None:
+    """Each question and each deletion, at both ends: where they were counted, hardly one was done."""
+    refused: set[str] = set()
+
+    def busy(request: Request) -> Response | None:
+        asked = f"{request.method} {request.path}"
+        if asked in refused:
+            return None
+        refused.add(asked)
+        return Response(429, Headers({"Retry-After": "0"}), b"")
+
+    between.source.wrong = between.destination.wrong = busy
+
+    assert deleted(mirrored(between, *TAGS)) == {"v0": None}
+    assert there(between) == [*TAGS]
+
+
 def test_a_tag_that_stands_for_nothing_keeps_no_other_from_being_deleted(between: Pairing) -> None:
     """It was told that they were deleted, and none was."""
 
@@ -140,7 +169,7 @@ def test_a_tag_that_stands_for_nothing_keeps_no_other_from_being_deleted(between
 def test_a_repository_that_is_its_own_source_loses_nothing(between: Pairing) -> None:
     """The newest one of a repository, mirrored onto itself, made the others extraneous."""
     place = mirrored(between, "v3")
-    place.sources = [(place.remote, place.name, Selection(newest=1))]
+    place.sources = [(place.registry, place.name, Selection(newest=1))]
 
     with pytest.raises(InvalidError, match="source of itself"):
         find(place, [])

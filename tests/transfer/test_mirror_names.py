@@ -213,3 +213,15 @@ def test_where_nothing_is_mirrored_to_nothing_is_looked_for() -> None:
     (place,) = names.mirrored.values()
     assert find(place, []) is None
     assert between.destination.asked == []
+
+
+def test_what_is_mirrored_by_its_digest_is_expected_by_it() -> None:
+    between = Pairing()
+    between.put("acme/tiny:1.0", Model.random(1, KiB))
+    digest = between.source.remote.digest(between.source.name("acme/tiny:1.0"))
+    names = names_of(between, MirrorEntry(f"{SOURCE}/acme/tiny@{digest}", f"{DESTINATION}/acme/tiny"))
+
+    list(names.pairs())
+
+    (place,) = names.mirrored.values()
+    assert place.expected == {digest}
