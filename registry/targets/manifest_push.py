@@ -6,7 +6,7 @@ Knows nothing of blobs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from registry.errors import (
@@ -63,13 +63,18 @@ class PushOptions:
     also: tuple[str, ...] = ()
     if_absent: bool = False
 
+    @property
+    def asks(self) -> bool:
+        """Whether it matters what the tags stand for."""
+        return bool(self.also) or self.if_absent
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestPush:
     """Puts manifests at the registry `peer`, whose blobs are there.
 
     `digest` asks it what a name stands for. `immutable`: what it has said, by name: which digest stays there,
-    and why. `refused.blobs` is kept true.
+    and why. `recent`: what names stood for a moment ago, for one look each. `refused.blobs` is kept true.
     """
 
     peer: Peer
@@ -77,6 +82,7 @@ class ManifestPush:
     refused: Refused
     immutable: Mapping[str, tuple[Digest, str]]
     options: PushOptions
+    recent: dict[Name, Digest | None] = field(default_factory=dict)
 
     def check(self, name: Name, manifest: Manifest) -> None:
         """A registry says itself what it does not take; but one that cannot hide a model must not get it.
@@ -86,9 +92,8 @@ class ManifestPush:
         if name.digest is not None and Digest.of(manifest.raw, name.digest.algorithm) != name.digest:
             message = f"publishing {name}: the manifest is {manifest.digest}; nothing was sent"
             raise InvalidError(message, host=self.peer.host, name=str(name))
-        asks = bool(self.options.also) or self.options.if_absent
         for each in self._names(name):
-            there = self._there(each) if asks else None
+            there = self._there_lately(each) if self.options.asks else None
             stays, why = self.immutable.get(str(each), (manifest.digest, ""))
             if stays != manifest.digest:
                 message = f"publishing {each}: {self.peer.host} refuses it: {why}; nothing was sent"
@@ -127,10 +132,14 @@ class ManifestPush:
                 raise
             return None
 
+    def _there_lately(self, name: Name) -> Digest | None:
+        """The same, where nobody has just asked: `publish` asks anew, after hours maybe."""
+        return self.recent.pop(name) if name in self.recent else self._there(name)
+
     def _to_put(self, name: Name, manifest: Manifest, was: Digest | None) -> list[Name]:
         """The names that have to be put: of another manifest, or of none, or to be seen by others."""
-        asks = bool(self.options.also) or self.options.if_absent
-        there = {each: self._there(each) for each in self._names(name)} if asks else {name: was}
+        asked = self._names(name) if self.options.asks else []
+        there = {each: self._there(each) for each in asked} or {name: was}
         for each, digest in there.items():
             self._check_absent(each, digest, manifest, "somebody made it meanwhile; no tag was moved")
         wanted = [each for each, digest in there.items() if digest != manifest.digest]

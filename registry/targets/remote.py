@@ -64,6 +64,7 @@ class Remote:
     refused: Refused = field(default_factory=Refused)
     single_posts: SinglePosts = field(default_factory=SinglePosts)
     immutable: dict[str, tuple[Digest, str]] = field(default_factory=dict)  # by name: it stays, and why
+    recent: dict[Name, Digest | None] = field(default_factory=dict)  # what names stood for, for one check
 
     # --- reading -----------------------------------------------------------------------------------
 
@@ -245,13 +246,18 @@ class Remote:
     def current(self, name: Name) -> Digest | None:
         """What `name` stands for; None also where the registry refuses to say."""
         try:
-            return self.digest(name)
-        except (NotFoundError, DeniedError):
+            there: Digest | None = self.digest(name)
+        except NotFoundError:
+            there = None
+        except DeniedError:
             return None
         except ProtocolError as error:
             if error.reason is Reason.HTTPS_THERE:  # then nothing else is answered either
                 raise
             return None
+        if self.options.asks:
+            self.recent[name] = there
+        return there
 
     def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
         """Put the manifest and read it back: done only when exactly those bytes are returned."""
@@ -259,7 +265,7 @@ class Remote:
 
     @property
     def _push(self) -> ManifestPush:
-        return ManifestPush(self.peer, self.digest, self.refused, self.immutable, self.options)
+        return ManifestPush(self.peer, self.digest, self.refused, self.immutable, self.options, self.recent)
 
     def refer(self, name: Name, found: Sequence[Descriptor]) -> None:
         """Have `found`, which are here, listed as referring to `name`; most registries do that themselves."""

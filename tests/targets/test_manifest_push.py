@@ -79,6 +79,30 @@ def test_several_tags_are_one_request_where_that_is_known() -> None:
     assert registry.asked == ["HEAD 1", "HEAD a", "HEAD b"]  # nothing has to be written
 
 
+def test_each_tag_is_asked_for_before_the_bytes_and_after_them_and_no_third_time() -> None:
+    registry = Registry(t_b=OTHER)
+    there = remote(registry, "a", "b")
+    assert [there.current(NAME.with_reference(tag)) for tag in ("a", "b")] == [None, OTHER]
+    assert there.current(NAME) is None
+    there.prepare(NAME, MANIFEST)
+    assert registry.asked == ["HEAD a", "HEAD b", "HEAD 1"]
+    there.publish(NAME, MANIFEST)
+    assert registry.asked[3:7] == ["HEAD 1", "HEAD a", "HEAD b", "PUT sha256:?"]
+
+
+def test_what_was_said_a_moment_ago_is_believed_once_and_not_when_the_tag_is_put() -> None:
+    registry = Registry()
+    there = remote(registry, if_absent=True)
+    assert there.current(NAME) is None
+    there.prepare(NAME, MANIFEST)
+    registry.tags["1"] = OTHER  # while the bytes go up
+    with pytest.raises(ProtocolError, match="somebody made it meanwhile"):
+        there.publish(NAME, MANIFEST)
+    with pytest.raises(ProtocolError, match="nothing was sent"):
+        there.prepare(NAME, MANIFEST)
+    assert registry.tags == {"1": OTHER}
+
+
 def test_what_an_index_names_gets_no_tag_of_the_index() -> None:
     registry = Registry()
     remote(registry, "a").publish(NAME.with_reference(MANIFEST.digest), MANIFEST)
@@ -156,6 +180,7 @@ def test_where_it_is_not_told_what_is_there_nothing_is_taken_for_absent() -> Non
         return Response(403)
 
     there = Remote(Peer(closed, ORIGIN, now=lambda: 0.0), options=PushOptions(if_absent=True))
+    assert there.current(NAME) is None
     with pytest.raises(DeniedError):
         there.prepare(NAME, MANIFEST)
 
