@@ -203,12 +203,6 @@ class Target(Source, Destination, Protocol):
     def tags(self, name: Name) -> Iterator[str]:
         """The tags of `name`'s repository, sorted. NotFoundError if there is no such repository."""
 
-    def remove(self, name: Name) -> int | None:
-        """Take `name` away; blobs that another manifest names stay. NotFoundError.
-
-        How many bytes were freed, None where the place does not say.
-        """
-
 
 class Referring(Target, Protocol):
     """A target where manifests may refer to others, as signatures do (OCI image specification, `subject`)."""

@@ -33,7 +33,6 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
 
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
-OCI_EMPTY = "application/vnd.oci.empty.v1+json"
 OLLAMA = "application/vnd.ollama.image."
 
 # OCI image specification, layer.md "Non-Distributable Layers", and Docker's foreign layers.

@@ -68,9 +68,6 @@ class Metrics:
         for each in gauges:
             self._registry.register(_Now(each))
 
-    def _counter(self, name: str, what: str) -> Counter:
-        return Counter(name, what, ("route",), registry=self._registry)
-
     def count(self, request: AccessRecord) -> None:
         """One more; paths count by their route, so that there are only so many."""
         method = request.method if request.method in _METHODS else "other"

@@ -11,7 +11,7 @@ from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, select
 
 from registry.errors import InvalidError, Reason, TransientError
 from registry.server.database import reading, upsert
@@ -120,11 +120,6 @@ def put_password(database: Connection, user: str, kept: str, now: float) -> None
 def is_kept(database: Connection, user: str, kept: str) -> bool:
     """Whether the account's password is still the one that was hashed to `kept`."""
     return database.execute(select(PASSWORDS.c.hash).filter_by(user_id=user)).scalar() == kept
-
-
-def drop_password(database: Connection, user: str) -> None:
-    """Forget it, if there is one."""
-    database.execute(delete(PASSWORDS).filter_by(user_id=user))
 
 
 @lru_cache(maxsize=4)

@@ -294,8 +294,3 @@ class Remote:
         if name.digest is not None:
             raise self.peer.error_of(refusal, doing)
         return False
-
-    def remove(self, name: Name) -> None:
-        """Delete the tag; where a registry deletes by digest only, the manifest with every tag of it."""
-        if not self.untag(name):
-            self.untag(name.with_reference(self.resolve(name).digest))

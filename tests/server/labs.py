@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from peers import Answer, http_call
 
 from registry.model.digests import Digest
-from registry.model.manifests import OCI_EMPTY, OCI_MANIFEST
+from registry.model.manifests import OCI_MANIFEST
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Lab:
         document = {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
-            "config": {"mediaType": OCI_EMPTY, **config},
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", **config},
             "layers": [{"mediaType": "application/octet-stream", **each} for each in rest],
         }
         return json.dumps(document).encode()

@@ -50,6 +50,13 @@ class Place:
         """A name at this place, `namespace/model:tag`."""
         return Name.parse(f"{self.host}/{text}")
 
+    def remove(self, name: Name) -> None:
+        """Take `name` away: a registry may delete by digest only."""
+        if isinstance(self.target, Store | Memory):
+            self.target.remove(name)
+        elif isinstance(self.target, Remote) and not self.target.untag(name):
+            self.target.untag(name.with_reference(self.target.digest(name)))
+
 
 Open = Callable[[Path, contextlib.ExitStack], Place]
 

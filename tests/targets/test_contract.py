@@ -101,7 +101,7 @@ def test_a_name_that_is_not_there_is_not_found(place: Place) -> None:
         lambda: place.target.resolve(name),
         lambda: place.target.open(name, blob, Span(0, 7)),
         lambda: place.target.tags(name),
-        lambda: place.target.remove(name),
+        lambda: place.remove(name),
     ):
         with pytest.raises(NotFoundError):
             ask()
@@ -317,7 +317,7 @@ def test_removing_a_name_leaves_the_blobs_another_one_needs(place: Place) -> Non
     put(place.target, one, first)
     put(place.target, two, second)
 
-    place.target.remove(one)
+    place.remove(one)
 
     with pytest.raises(NotFoundError):
         place.again().resolve(one)
@@ -329,9 +329,9 @@ def test_two_names_of_one_model_are_removed_independently(place: Place) -> None:
     put(place.target, one, model)
     put(place.target, two, model)
 
-    place.target.remove(one)
+    place.remove(one)
     assert get(place.target, two) == model
-    place.target.remove(two)
+    place.remove(two)
 
     with pytest.raises(NotFoundError):
         place.again().resolve(two)
@@ -342,7 +342,7 @@ def test_two_names_of_one_model_are_removed_independently(place: Place) -> None:
 def test_what_was_removed_can_be_put_again(place: Place) -> None:
     name, model = place.name("acme/tiny:1"), Model.random(10, KiB)
     put(place.target, name, model)
-    place.target.remove(name)
+    place.remove(name)
 
     put(place.target, name, model)
 
@@ -365,6 +365,6 @@ def test_a_removed_tag_is_listed_no_more(place: Place) -> None:
     put(place.target, one, Model.random(12, KiB))
     put(place.target, two, Model.random(13, KiB))
 
-    place.target.remove(one)
+    place.remove(one)
 
     assert list(place.again().tags(two)) == ["2"]

@@ -50,9 +50,6 @@ class Wrapped:
     def tags(self, name: Name) -> Iterator[str]:
         return self.inner.tags(name)
 
-    def remove(self, name: Name) -> None:
-        self.inner.remove(name)
-
 
 @dataclass
 class Chunks:
