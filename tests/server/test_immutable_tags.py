@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from depots import on_disk
 from guarded import HOST, ORIGIN, Door, key, text
+from races import refused_at_once
 from test_depot_contract import CONFIG, WEIGHTS, model, published, put, tags
 
 from registry.contracts import Depot
@@ -93,26 +94,13 @@ def test_of_two_that_make_a_tag_at_once_exactly_one_does(tmp_path: Path) -> None
     for data in (WEIGHTS, b"other weights"):
         put(depots[0], data)
     for number in range(20):
-        together, won, lost = threading.Barrier(2), [], []
-
-        def push(depot: DiskDepot, manifest: Manifest, tag: str, together: threading.Barrier) -> None:
-            together.wait()
-            try:
-                depot.publish("acme/tiny", manifest, tag)
-                won.append(manifest.digest)  # noqa: B023
-            except ProtocolError as error:
-                lost.append(error)  # noqa: B023
-
-        threads = [
-            threading.Thread(target=push, args=(depot, manifest, f"v{number}", together))
+        pushes = [
+            partial(depot.publish, "acme/tiny", manifest, f"v{number}")
             for depot, manifest in zip(depots, manifests, strict=True)
         ]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
-        (winner,) = won
-        (loser,) = lost
+        refused = refused_at_once(pushes, ProtocolError)
+        (winner,) = (each.digest for each, error in zip(manifests, refused, strict=True) if error is None)
+        (loser,) = filter(None, refused)
         assert str(winner) in loser.message
         found = depots[1].manifest("acme/tiny", f"v{number}")
         assert found is not None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from guarded import PASSED, Door, key
 from identity_provider import Provider
+from races import refused_at_once
 from test_depot_contract import published
 
 from registry.auth import api_keys
@@ -64,25 +65,10 @@ def test_of_two_that_take_a_name_at_once_exactly_one_has_it(tmp_path: Path) -> N
     organisations = Organisations(engines[0], lambda: 0.0)
     accounts = Accounts(engines[1], lambda: 0.0, lambda: f"id-{next(numbers)}")
     for number in range(15):
-        together, had = threading.Barrier(2), []
-
-        def take(what: str, add: Callable[[], object], together: threading.Barrier) -> None:
-            together.wait()
-            try:
-                add()
-                had.append(what)  # noqa: B023
-            except InvalidError:
-                pass
-
         name = f"n{number}"
-        threads = [
-            threading.Thread(target=take, args=("org", lambda name=name: organisations.add(name), together)),
-            threading.Thread(target=take, args=("user", lambda name=name: accounts.add_user(name), together)),
-        ]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
+        adding: list[Callable[[str], object]] = [organisations.add, accounts.add_user]
+        refused = refused_at_once([partial(add, name) for add in adding], InvalidError)
+        had = [what for what, error in zip(("org", "user"), refused, strict=True) if error is None]
         assert len(had) == 1
         users = [each.name for each in accounts.users()]
         assert (name in users) is (had == ["user"])
@@ -232,23 +218,12 @@ def test_of_two_owners_who_take_each_others_role_one_stays(tmp_path: Path) -> No
     for _ in range(10):
         for name in ("ada", "bob"):
             sides[0].set_role("acme", name, Right.OWNER)
-        together, refused = threading.Barrier(2), []
-
-        def take(side: Organisations, name: str, together: threading.Barrier) -> None:
-            together.wait()
-            try:
-                side.set_role("acme", name, Right.NONE, ownerless=False)
-            except DeniedError:
-                refused.append(name)  # noqa: B023
-
-        threads = [
-            threading.Thread(target=take, args=(side, name, together))
+        takes = [
+            partial(side.set_role, "acme", name, Right.NONE, ownerless=False)
             for side, name in zip(sides, ("ada", "bob"), strict=True)
         ]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
+        errors = refused_at_once(takes, DeniedError)
+        refused = [name for name, error in zip(("ada", "bob"), errors, strict=True) if error is not None]
         assert [*sides[0].one("acme").members] == refused
     for engine in engines:
         engine.dispose()
