@@ -37,7 +37,7 @@ _OFTEN, _SELDOM = 1.0, 366 * 86400.0  # seconds between two rounds
 @click.option("--tags", multiple=True, metavar="GLOB")
 @click.option("--exclude", multiple=True, metavar="GLOB")
 @click.option("--newest", metavar="N")
-@click.option("--referrers", **choices(*sync_file.REFERRERS), hidden=True)
+@click.option("--referrers", **choices(*sync_file.REFERRERS), help="Signatures of what moved, all, none.")
 @click.option("--keep-going", is_flag=True)
 @click.option("--delete-extraneous", is_flag=True)
 @click.option("--summary", metavar="FILE", help="What was done, as Markdown.")
