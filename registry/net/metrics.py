@@ -6,45 +6,63 @@ Not a web server: every request gets the same answer, one after another, within 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 
-from registry.errors import StorageError
+from registry.errors import InvalidError
 
 _HEAD_BYTES = 8 * 1024
-_PATIENCE = 2.0  # seconds a reader gets to ask, and to take the answer
+_PATIENCE = 2.0  # seconds a reader gets to ask, and again to take the answer
 _WAITING = 16  # readers that may wait for their turn
+_PAUSE = 1.0  # seconds until readers are taken again where the system has no descriptor for one
 
 
 class MetricsPage:
     """Answers `GET /metrics` with what `text` says, until `close`."""
 
-    def __init__(self, host: str, port: int, text: Callable[[], str]) -> None:
-        """StorageError where the address cannot be had."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        text: Callable[[], str],
+        *,
+        patience: float = _PATIENCE,
+        pause: float = _PAUSE,
+    ) -> None:
+        """InvalidError where the address cannot be had."""
         self._text = text
+        self._patience = patience
+        self._pause = pause
+        self._closed = threading.Event()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._socket = socket.create_server((host, port), backlog=_WAITING)
+            self._socket = socket.create_server((host, port), family=family, backlog=_WAITING)
         except OSError as error:
-            raise StorageError(f"metrics on {host}:{port}: {error.strerror or error}") from None
+            raise InvalidError(f"metrics on {host}:{port}: {os.strerror(error.errno or 0)}") from None
         self.port: int = self._socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
         """Take no more readers."""
+        self._closed.set()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def _serve(self) -> None:
-        while True:
+        while not self._closed.is_set():
             try:
                 reader, _ = self._socket.accept()
-            except OSError:
-                return
+            except OSError:  # closed; or too many files are open for a while
+                self._closed.wait(self._pause)
+                continue
             with reader, contextlib.suppress(OSError):
-                reader.settimeout(_PATIENCE)
-                reader.sendall(self._answer(_line(reader)))
+                line = _line(reader, time.monotonic() + self._patience)
+                reader.settimeout(self._patience)
+                reader.sendall(self._answer(line))
 
     def _answer(self, line: str) -> bytes:
         method, _, rest = line.partition(" ")
@@ -60,10 +78,11 @@ class MetricsPage:
         return head.encode() + (b"" if method == "HEAD" else body)
 
 
-def _line(reader: socket.socket) -> str:
-    """The request's first line, its whole head read; what is longer than any head is cut."""
+def _line(reader: socket.socket, until: float) -> str:
+    """The request's first line, its whole head read; what is longer than any head is cut. OSError if late."""
     held = b""
     while b"\r\n\r\n" not in held and len(held) < _HEAD_BYTES:
+        reader.settimeout(max(0.001, until - time.monotonic()))  # a byte now and then earns no more time
         more = reader.recv(_HEAD_BYTES)
         if not more:
             break
