@@ -19,7 +19,7 @@ from cli.settings import files, sync_file
 from cli.settings.sync_file import MirrorEntry, SyncFile
 from cli.transfers import PlannedCopy
 from registry.errors import InvalidError, StorageError, exit_code
-from registry.model.names import Name, is_host
+from registry.model.names import DEFAULT_TAG, Name, is_host
 from registry.model.selection import Selection
 from registry.transfer.pairs import Referrers
 
@@ -73,6 +73,11 @@ def mirror(
         raise InvalidError("--summary is of a mirror that ends; --watch says one line a round")
     selection = _selection(tags, exclude, newest)
     wanted = _wanted(source, destination, file, selection, _mode(referrers))
+    if delete_extraneous and not file and mirror_names.is_exact(wanted.entries[0].source):
+        raise InvalidError(
+            f"{source} is one name; --delete-extraneous is for a repository or a namespace",
+            hint="--tags '*' means all tags of a repository",
+        )
     files.check_summary(summary, json=invocation.settings.json)
     many = bool(file or selection or watch or delete_extraneous or summary)
     if not many and not _is_namespace(wanted.entries[0].source):
@@ -137,6 +142,8 @@ def _wanted(
         raise InvalidError(f"{source} is a host; add NAMESPACE or NAMESPACE/MODEL")
     if selection:
         _choosable(source)
+    elif not _is_namespace(source) and not mirror_names.is_exact(source):
+        source = f"{source.rstrip('/')}:{DEFAULT_TAG}"  # as every name without a tag, whatever else is said
     files.checked(sync_file.destination, destination, "DESTINATION", None)
     return SyncFile((MirrorEntry(source, destination, selection or Selection(), mode),))
 

@@ -137,6 +137,13 @@ def test_a_digest_and_one_name_go_as_they_always_did(team: str, to: str, ferry: 
     assert ferry("mirror", f"{team}/one:v1", f"{to}/one", "--format", "json").well().json["tag"] == "created"
 
 
+def test_a_name_without_a_tag_is_latest_whatever_else_is_asked(team: str, to: str, ferry: Ferry) -> None:
+    """With --summary it was all tags of the repository."""
+    ferry("mirror", f"{team}/one", f"{to}/alone", "--summary", ferry.home / "s.md").well()
+
+    assert tags(ferry, f"{to}/alone") == ["latest"]
+
+
 def test_a_file_says_many_sources_with_names_by_template_and_goes_on_past_failures(
     team: str, to: str, ferry: Ferry, tmp_path: Path
 ) -> None:

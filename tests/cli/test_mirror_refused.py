@@ -82,6 +82,7 @@ def test_a_file_that_is_wrong_is_refused_with_its_line(
         (("a.example/b", "d.example/b", "--watch", "1h", "--delete-extraneous"), "asks nobody"),
         (("a.example/b/c", "d.example/{tag}", "--tags", "*", "--delete-extraneous"), "cannot tell"),
         (("a.example/b/c", "d.example/b", "--watch", "5m", "--summary", "s.md"), "of a mirror that ends"),
+        (("a.example/b/c", "d.example/b", "--delete-extraneous"), "is one name; --delete-extraneous is for"),
         (("localhost:1", "d.example/b", "--tags", "*"), "is a host"),
         (("--file", "/nowhere/sync.toml"), "there is no file /nowhere/sync.toml"),
     ],
