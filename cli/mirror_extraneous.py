@@ -87,10 +87,13 @@ def _is_extraneous(place: Mirrored, tag: str) -> bool:
 
 
 def _after_a_second_look(place: Mirrored, tags: Sequence[str]) -> list[str]:
-    """Those that every source lacks, asked once more; none if the list of one is empty now."""
+    """Those that every source lacks, asked once more; none if the list of one is empty now, or none."""
     left = list(tags)
     for registry, repository, selection in place.sources:
-        said = registry.publications(repository)
+        try:
+            said = registry.publications(repository)
+        except NotFoundError:
+            return []
         chosen = selection.chosen({tag: each.moved if each else None for tag, each in said.items()})
         if not chosen:
             return []

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from cli.options import Invocation
 from cli.patient import Patient
+from cli.render import visible
 from cli.settings.sync_file import MirrorEntry
 from registry.connect import Registries
 from registry.contracts import Publication
@@ -186,7 +187,7 @@ class MirrorNames:
     def _repository(self, task: _Task, repository: Name) -> list[Pair | Unlisted]:
         entry = task.entry
         base = place(self._invocation, entry.source)
-        said = task.tags or self._tags(repository)
+        said = task.tags or self._tags_in_catalogue(repository)
         chosen = entry.selection.chosen({tag: each.moved if each else None for tag, each in said.items()})
         attached = tuple(tag for tag in said if attached_to(tag))
         pairs: list[Pair | Unlisted] = []
@@ -286,6 +287,15 @@ class MirrorNames:
 
     def _at(self, side: Side, name: Name) -> Patient:
         return Patient(self._remote(name), self._engine, side)
+
+    def _tags_in_catalogue(self, repository: Name) -> Tags:
+        """Those of a repository that a catalogue names: it may do so before anything is published there."""
+        try:
+            return self._tags(repository)
+        except NotFoundError:
+            where = f"{repository.host}/{repository.repository}"
+            self._invocation.terminal.note(visible(f"ferry: {where} has no tags: nothing of it is mirrored"))
+            return {}
 
     def _remote(self, name: Name) -> Remote:
         key = (name.scheme, name.host, name.repository)

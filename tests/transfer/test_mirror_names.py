@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from faults import quick
@@ -27,14 +27,16 @@ from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 
 
-def names_of(between: Pairing, *entries: MirrorEntry, other: Registry | None = None) -> MirrorNames:
+def names_of(
+    between: Pairing, *entries: MirrorEntry, other: Registry | None = None, said: TextIO | None = None
+) -> MirrorNames:
     there = {each.host: each.remote for each in (between.source, between.destination, other) if each}
     opened: Any = SimpleNamespace(
         remote=lambda name: there[name.host],
         origin=lambda name: name.host,
         remote_at=lambda origin, _repository: there[origin],
     )
-    invocation = Invocation(Settings({}, {}), Terminal(io.StringIO(), io.StringIO()))
+    invocation = Invocation(Settings({}, {}), Terminal(io.StringIO(), said or io.StringIO()))
     return MirrorNames(invocation, opened, Engine(quick()), entries)
 
 
@@ -114,6 +116,7 @@ class Merged:
 
     between: Pairing
     other: Registry
+    said: io.StringIO = field(default_factory=io.StringIO)
 
     @classmethod
     def made(cls) -> Merged:
@@ -126,7 +129,7 @@ class Merged:
         return cls(between, other)
 
     def names(self) -> MirrorNames:
-        names = names_of(self.between, *ENTRIES, other=self.other)
+        names = names_of(self.between, *ENTRIES, other=self.other, said=self.said)
         list(names.pairs())
         return names
 
@@ -199,6 +202,20 @@ def test_nothing_goes_where_the_catalogue_of_one_source_is_none(catalogue: Respo
     merged.source_says(catalogue=catalogue)
 
     assert merged.names().incomplete
+
+
+def test_a_repository_into_which_nothing_was_published_yet_is_no_failure_and_nothing_goes_there() -> None:
+    """Debian's and CNCF's registry name it in their catalogue from the first upload on, and answer 404."""
+    merged = Merged.made()
+    merged.source_says(tags=Response(404, Headers(), b""))
+
+    names = merged.names()
+
+    assert not names.incomplete
+    (tiny,) = (each for each in names.mirrored.values() if each.name.model == "tiny")
+    assert len(tiny.sources) == 2
+    assert find(tiny, [], names.left_out(tiny)) is None
+    assert f"{SOURCE}/acme/tiny has no tags" in merged.said.getvalue()
 
 
 def test_where_nothing_is_mirrored_to_nothing_is_looked_for() -> None:
