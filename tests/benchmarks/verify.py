@@ -73,6 +73,8 @@ def write_blob(models: Path, size: int, seed: int) -> dict[str, object]:
             piece = block[: min(len(block), size - at)]
             hasher.update(piece)
             file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())  # or the first to sync it, and none of the others, would write it to the disk
     path.rename(models / "blobs" / f"sha256-{hasher.hexdigest()}")
     kind = "application/vnd.ollama.image.model"
     return {"mediaType": kind, "digest": f"sha256:{hasher.hexdigest()}", "size": size}
