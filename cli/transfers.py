@@ -209,7 +209,8 @@ class Copies:
 def engine(invocation: Invocation, watcher: Watcher, opened: Registries, at_once: int = 1) -> Engine:
     """What moves this run's models, `at_once` of them side by side, as the settings say."""
     settings = invocation.settings
-    rule = {key: settings.get(key) for key in ("give_up_after", "first_pause") if settings.get(key)}
+    said = ("give_up_after", "first_pause")
+    rule = Rule(**{key: settings.get(key) for key in said if settings.get(key)})
     stop = threading.Event()
 
     def note(text: str) -> None:
@@ -217,7 +218,7 @@ def engine(invocation: Invocation, watcher: Watcher, opened: Registries, at_once
             watcher.note(invocation.terminal.mask(text))
 
     options = Options(
-        patience=lambda: Patience(Rule(**rule), note=note),
+        patience=lambda: Patience(rule, note=note),
         observer=watcher,
         jobs=settings.get("jobs"),
         interrupt=opened.interrupt,

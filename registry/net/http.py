@@ -25,6 +25,7 @@ from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response
 from registry.wire.redirects import shown
 
+_NO_RETRIES = urllib3.Retry(False, redirect=False)
 _SHORT = 4096  # bytes of a refusal that are looked into
 # What Go's and nginx's servers say in a 400 to plain HTTP on a TLS port.
 _TLS_SPOKEN = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")
@@ -88,7 +89,7 @@ class Http:
                 assert_same_host=False,
                 preload_content=False,
                 decode_content=False,
-                retries=False,
+                retries=_NO_RETRIES,
             )
         except SourceError as carried:
             raise carried.error from None

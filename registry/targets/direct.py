@@ -138,7 +138,7 @@ class DirectRequest:
 
     def begin(self) -> Response:
         """The answer to the POST that asks; it opened a session, unless it is 201."""
-        headers = {"X-Redirect-Uploads": "2", "X-Content-Length": str(self.blob.size)}
+        headers = Headers({"X-Redirect-Uploads": "2", "X-Content-Length": str(self.blob.size)})
         return self.upload.begin(f"?digest={quote(str(self.blob.digest), safe='')}", headers)
 
     def offer(self, response: Response) -> Offer | None:

@@ -39,7 +39,9 @@ from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 from registry.wire.visibility import DENIED, VISIBILITY
 
-ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_INDEX, OCI_ARTIFACT))}
+ACCEPT = Headers(
+    {"Accept": ", ".join((DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX, DOCKER_INDEX, OCI_ARTIFACT))}
+)
 _KIND_REFUSED = (400, 405, 406, 415, 422)
 _BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
 _PUT = (200, 201, 202)
@@ -219,7 +221,7 @@ class ManifestPush:
         doing = f"asking whether {name} can be made {self.options.visibility}"
         path = routes.manifest(name.repository, name.reference)
         answer = self.peer.transport(
-            Request("HEAD", f"{self.peer.origin}{path}", Headers(ACCEPT), access=writing(name))
+            Request("HEAD", f"{self.peer.origin}{path}", ACCEPT, access=writing(name))
         )
         answer.close()
         if answer.status not in (200, 404):

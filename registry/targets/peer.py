@@ -16,7 +16,7 @@ from registry.errors import InvalidError, ProtocolError, Reason, RegistryError, 
 from registry.wire import faults, links
 from registry.wire.bodies import encoding, read_body
 from registry.wire.faults import Refusal
-from registry.wire.headers import Headers
+from registry.wire.headers import NO_FIELDS, Headers
 from registry.wire.messages import Access, Origin, Request, Response, Transport
 
 PAGE_BYTES = 4 * 1024 * 1024
@@ -47,24 +47,22 @@ class Peer:
         *,
         ok: tuple[int, ...],
         access: Access | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers = NO_FIELDS,
         body: bytes = b"",
     ) -> Response:
         """The answer, if its status is one of `ok`; else the error it means, saying what was being done."""
-        request = Request(method, f"{self.origin}{path}", Headers(headers or {}), body, access=access)
+        request = Request(method, f"{self.origin}{path}", headers, body, access=access)
         response = self.transport(request)
         if response.status in ok:
             return response
         raise self.error_of(self.refusal(response, doing), doing, writing=method in _WRITES)
 
-    def head(
-        self, path: str, doing: str, *, access: Access, headers: Mapping[str, str] | None = None
-    ) -> Response | None:
+    def head(self, path: str, doing: str, *, access: Access, headers: Headers = NO_FIELDS) -> Response | None:
         """The answer to a HEAD, 200 or 404; None where it says nothing of what is there.
 
         A refusal of a HEAD comes without words: the error is that of a GET, which says why.
         """
-        request = Request("HEAD", f"{self.origin}{path}", Headers(headers or {}), access=access)
+        request = Request("HEAD", f"{self.origin}{path}", headers, access=access)
         response = self.transport(request)
         response.close()
         if response.status in (200, 404):
@@ -72,7 +70,7 @@ class Peer:
         if faults.passes(response.status):
             raise self.error_of(self.refusal(response, doing), doing)
         if response.status not in _NO_HEAD:
-            one_byte = {**(headers or {}), "Range": "bytes=0-0"}
+            one_byte = headers.with_("Range", "bytes=0-0")
             self.ask("GET", path, doing, ok=(200, 206, 416), access=access, headers=one_byte).close()
         return None
 

@@ -40,6 +40,7 @@ from registry.targets.sessions import Sessions, memory_sessions
 from registry.targets.small_uploads import SinglePostIntake, SinglePosts, mounted_onto_itself
 from registry.targets.upload import FIRST_PART, SMALL_BYTES, UploadIntake
 from registry.wire import faults, routes
+from registry.wire.headers import Headers
 from registry.wire.immutable import IMMUTABLE
 from registry.wire.messages import Access
 
@@ -116,7 +117,7 @@ class Remote:
         """`span` of a blob, or all of it where the registry has no ranges."""
         doing = f"reading blob {blob.digest.short} of {name}"
         whole = span == Span(0, blob.size)
-        wanted = {} if whole else {"Range": f"bytes={span.offset}-{span.end - 1}"}
+        wanted = Headers({} if whole else {"Range": f"bytes={span.offset}-{span.end - 1}"})
         path = routes.blob(name.repository, blob.digest)
         response = self.peer.ask("GET", path, doing, ok=(200, 206, 416), access=reading(name), headers=wanted)
         if response.status == 416:

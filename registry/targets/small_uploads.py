@@ -112,7 +112,7 @@ class SinglePostIntake(UploadIntake):
         body, self._sent = self._small_body, self._blob.size
         query = f"?digest={routes.in_query(self._blob.digest)}"
         try:
-            response = self.begin(query, _BYTES, body=body)
+            response = self.begin(query, Headers(_BYTES), body=body)
             if response.status == 201 and self._is_this(response):
                 self._posts.arrived(whole=True)
                 return True

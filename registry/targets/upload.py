@@ -31,7 +31,7 @@ from registry.targets.pieces import Watched, exactly
 from registry.targets.sessions import AGE, Sessions, UploadSession
 from registry.wire import routes
 from registry.wire.faults import Refusal
-from registry.wire.headers import Headers
+from registry.wire.headers import NO_FIELDS, Headers
 from registry.wire.messages import Access, Request, Response
 
 FIRST_PART = 16 * MiB
@@ -108,7 +108,7 @@ class UploadIntake:
     def begin(
         self,
         query: str = "",
-        headers: Mapping[str, str] | None = None,
+        headers: Headers = NO_FIELDS,
         access: Access | None = None,
         body: bytes = b"",
     ) -> Response:

@@ -87,6 +87,9 @@ class Headers:
         return f"Headers({', '.join(key for key, _ in self._fields)})"
 
 
+NO_FIELDS = Headers()
+
+
 def _fault(name: str, value: str) -> str:
     """What is wrong with a field, or "" where nothing is."""
     if not _TOKEN.fullmatch(name):

@@ -54,6 +54,7 @@ class Origin:
         return f"{self.scheme}://{self.netloc}"
 
 
+@lru_cache(maxsize=256)  # of two hosts, a mirror asks for each of its names
 def is_loopback(host: str) -> bool:
     """Whether `host` (no port, no brackets) is `localhost` or in 127.0.0.0/8 or ::1."""
     if host.lower().rstrip(".") == "localhost":
