@@ -94,7 +94,7 @@ def unchanged(bench: Bench) -> list[Figure]:
 
 def scale(bench: Bench) -> list[Figure]:
     bench.scale()
-    rows = {count: bench.row(f"{count} models", "ferry") for count in (10, 100, bench.options.tags)}
+    rows = {count: bench.row(f"{count} models", "ferry") for count in bench.counts}
     if any(not row.seconds for row in rows.values()):
         return [Figure("cost per model", "", next(row.failed for row in rows.values() if row.failed), False)]
     few, some, many = ((count, row) for count, row in rows.items())
@@ -113,7 +113,7 @@ def scale(bench: Bench) -> list[Figure]:
     peak = max(many[1].rss_mib)
     return [
         Figure(
-            "a further model, of 100 on / of 10 on",
+            f"a further model, of {some[0]} on / of {few[0]} on",
             "<= 1.1",
             f"{wall:.2f}, cpu {cpu:.2f}",
             min(wall, cpu) <= 1.1,

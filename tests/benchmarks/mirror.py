@@ -8,10 +8,10 @@
 `models`: so many models of `--size` in all, to a registry that was empty a moment before. `inside`: to
 another namespace of the same registry. `unchanged`: so many tags that are the same at both, `--round-trip`
 milliseconds away; `heads` beside them is no more than one HEAD a tag at each of the two, without any client
-around it. `scale`: what a model costs where there are 10, 100, and as many as `--tags`. `--tls own`: over the
-TLS that registry v3 speaks itself, at both ends. `moved` is what the destination holds afterwards, as a
-multiple of the blobs; `asked` the requests in the log of the registry that was asked more. regsync is not
-among the programs that tests/run builds: `go install github.com/regclient/regclient/cmd/regsync@v0.11.5`.
+around it. `scale`: what a model costs where there are 10, half as many as `--tags`, and all. `--tls own`:
+over the TLS that registry v3 speaks itself, at both ends. `moved` is what the destination holds afterwards,
+as a multiple of the blobs; `asked` the requests in the log of the registry that was asked more. regsync is
+not among the programs that tests/run builds: `go install github.com/regclient/regclient/cmd/regsync@v0.11.5`.
 Nothing here fails a test run; many.py beside this says what of it is as it should be.
 """
 
@@ -312,12 +312,17 @@ class Bench:
         """What the rows are called."""
         return "unchanged" if away == self.options.round_trip else f"unchanged {away:.0f} ms"
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Of models: what one more costs early is seen between the first two, later between the last two."""
+        return 10, self.options.tags // 2, self.options.tags
+
     def scale(self) -> None:
         names = [f"bench/m{number}:v1" for number in range(self.options.tags)]
         with server(self.options.source, self.place) as source:
             fill(source, names, SMALL)
-            for count in (10, 100, self.options.tags):
-                for _ in range(self.options.runs if count <= 100 else 1):
+            for _ in range(self.options.runs):
+                for count in self.counts:
                     with server(self.options.destination, self.place) as there, self.scratch() as scratch:
                         words = command("ferry", source.host, there.host, names[:count], scratch)
                         measure(self.row(f"{count} models", "ferry"), words, scratch)
