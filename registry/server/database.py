@@ -81,8 +81,16 @@ def open_database(directory: Path) -> Engine:
 
 
 def connect(path: Path, *, constraints: bool = True) -> Engine:
-    """The database at `path`, whatever it holds; SQLite makes the file when it is first used."""
-    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": _BUSY_SECONDS})
+    """The database at `path`, whatever it holds; SQLite makes the file when it is first used.
+
+    Of its connections the one that was used last is used next: it knows the file as it is now, and the others
+    would read again what was changed since their turn.
+    """
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": _BUSY_SECONDS},
+        pool_use_lifo=True,
+    )
     event.listen(engine, "connect", _prepare)
     if not constraints:
         event.listen(engine, "connect", _without_constraints)
