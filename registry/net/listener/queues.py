@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import TypeVar
 
+from registry.net.listener.threads import Threads
 from registry.wire.messages import Request
 from registry.wire.routes import Route
 
@@ -57,7 +57,7 @@ class Queues:
         """`waiting`: how many calls of a kind may wait for a thread."""
         self._room = {work: threads[work] + waiting[work] for work in Work}
         self._inside = dict.fromkeys(Work, 0)
-        self._pools = {work: ThreadPoolExecutor(threads[work], f"ferry-{work.value}") for work in Work}
+        self._threads = {work: Threads(threads[work], f"ferry-{work.value}") for work in Work}
 
     def inside(self) -> dict[Work, int]:
         """How many calls of each kind wait or run."""
@@ -79,7 +79,7 @@ class Queues:
         A caller that is cancelled meanwhile stays until the call has ended: nobody closes what it uses.
         """
         self._inside[work] += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pools[work], call)
+        future = self._threads[work].start(call)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -99,8 +99,8 @@ class Queues:
 
     def close(self) -> None:
         """Wait for the calls that run; those that wait are dropped."""
-        for pool in self._pools.values():
-            pool.shutdown(cancel_futures=True)
+        for threads in self._threads.values():
+            threads.close()
 
 
 def _ignored(late: asyncio.Future[T]) -> None:
