@@ -57,6 +57,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.BUSY: "the registry is busy or broken; the same command goes on where this one stopped",
     Reason.LINE_BROKE: "the same command goes on where this one stopped",
     Reason.UNEXPECTED_ANSWER: "--debug shows the requests",
+    Reason.REFERRERS_UNREADABLE: "ferry mirror --referrers never leaves them out (sync.toml: referrers)",
     Reason.HOST_LOST: "a proxy in front has to pass the Host on that it was asked for "
     "(nginx: proxy_set_header Host $http_host), or the registry be told its name (ferry serve --public-url)",
     Reason.NOBODY_LISTENS: "is it running, and is the port right?",

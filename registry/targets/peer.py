@@ -103,16 +103,24 @@ class Peer:
         """The body as exactly `length` bytes, or ProtocolError beyond and TransientError below."""
         return _Bounded(response, length, doing, self.host)
 
-    def pages(self, path: str, doing: str, access: Access | None) -> Iterator[Mapping[str, object]]:
+    def pages(
+        self, path: str, doing: str, access: Access | None, *, most: int | None = None
+    ) -> Iterator[Mapping[str, object]]:
         """The JSON objects of a paged list, each page asked for as it is needed (`Link`, RFC 8288).
 
-        ProtocolError for a list without end, and for errors that come with 200 instead of a page.
+        ProtocolError for a list without end, or of more than `most` bytes, and for errors that come with 200
+        instead of a page.
         """
         asked: set[int] = set()  # hashes: a link may be long
+        taken = 0
         for _ in range(_PAGES):
             asked.add(hash(path))
             response = self.ask("GET", path, doing, ok=(200,), access=access)
-            page = self._object(self.read(response, PAGE_BYTES, doing), doing)
+            raw = self.read(response, PAGE_BYTES, doing)
+            taken += len(raw)
+            if most is not None and taken > most:
+                raise ProtocolError(f"{doing}: {self.host} has more than {most} bytes of it", host=self.host)
+            page = self._object(raw, doing)
             if page.get("errors"):
                 raise ProtocolError(f"{doing}: {self.host} sent errors with 200, and no list", host=self.host)
             yield page

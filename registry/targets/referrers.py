@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from registry.errors import DeniedError, InvalidError, NotFoundError, ProtocolError
+from registry.errors import DeniedError, InvalidError, NotFoundError, ProtocolError, Reason
 from registry.model.digests import Digest
 from registry.model.manifests import OCI_INDEX, Descriptor, Kind, Manifest
 from registry.model.names import Name
@@ -16,7 +16,8 @@ from registry.targets.peer import Peer
 from registry.wire import routes
 from registry.wire.messages import Access
 
-_MOST = 1000  # referrers of one manifest
+_MOST = 10_000  # referrers of one manifest,
+_BYTES = 8 * 1024 * 1024  # and of all that is said of them: annotations may be of any length
 
 
 def fallback(name: Name) -> Name:
@@ -34,16 +35,17 @@ def listed(peer: Peer, name: Name) -> list[Descriptor] | None:
         raise InvalidError(f"{name}: referrers are those of a digest")
     doing = f"listing what refers to {digest.short} of {name.repository}"
     found: list[Descriptor] = []
+    path, access = routes.referrers(name.repository, digest), Access(name.repository)
     try:
-        for page in peer.pages(routes.referrers(name.repository, digest), doing, Access(name.repository)):
+        for page in peer.pages(path, doing, access, most=_BYTES):
             found += _entries(page, doing, peer.host)
             if len(found) > _MOST:
                 raise ProtocolError(f"{doing}: {peer.host} has more than {_MOST}", host=peer.host)
     except (NotFoundError, DeniedError):
         return None
-    except ProtocolError:
+    except ProtocolError as error:
         if found:
-            raise
+            raise ProtocolError(error.message, host=error.host, reason=Reason.REFERRERS_UNREADABLE) from None
         return None  # 400, 405, a web page: it does not know the question
     return found
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from registry.errors import InvalidError, NotFoundError, ProtocolError, Side
+from registry.errors import InvalidError, NotFoundError, ProtocolError, Reason, Side
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
@@ -171,6 +171,7 @@ class Looking:
             raise ProtocolError(
                 f"{pair.name}: {pair.name.host} says that more than {_MOST} manifests refer to it",
                 host=pair.name.host,
+                reason=Reason.REFERRERS_UNREADABLE,
             )
         name, to = pair.name.with_reference(digest), pair.to.with_reference(digest)
         listed: Sequence[Descriptor] = self._asked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -12,8 +13,9 @@ from registry_double import ORIGIN, Quirks, Registry
 from scripted import NAME, answer, remote
 
 from registry.contracts import Publication
-from registry.errors import ProtocolError
+from registry.errors import ProtocolError, Reason
 from registry.model.digests import Digest
+from registry.model.manifests import OCI_MANIFEST
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.wire.links import following
@@ -181,6 +183,43 @@ def test_a_web_page_is_called_one() -> None:
         list(remote(page).tags(NAME))
     with pytest.raises(ProtocolError, match=r"models\.example sent a web page"):
         remote(page).resolve(NAME)
+
+
+REFERRED = NAME.with_reference(Digest.parse(f"sha256:{'0' * 64}"))
+
+
+def referrers(pages: int, entries: int, annotation: str = "") -> Remote:
+    """A registry with so many referrers, each with an annotation."""
+
+    def far(request: Request) -> Response:
+        page = int(request.target.rpartition("=")[2] or 0) if "last=" in request.target else 0
+        listed = [
+            {
+                "mediaType": OCI_MANIFEST,
+                "digest": f"sha256:{page * entries + number:064x}",
+                "size": 1,
+                "annotations": {"is": annotation},
+            }
+            for number in range(entries)
+        ]
+        link = f'<{request.path}?last={page + 1}>; rel="next"' if page + 1 < pages else ""
+        return answer(200, json.dumps({"manifests": listed}).encode(), Link=link)
+
+    return Remote(Peer(far, ORIGIN))
+
+
+def test_ten_thousand_referrers_are_found_and_more_are_too_many() -> None:
+    assert len(referrers(10, 1000).referrers(REFERRED)) == 10_000
+
+    with pytest.raises(ProtocolError, match="has more than 10000") as raised:
+        referrers(11, 1000).referrers(REFERRED)
+    assert raised.value.reason is Reason.REFERRERS_UNREADABLE
+
+
+def test_what_is_said_of_referrers_has_a_ceiling() -> None:
+    """I8: a thousand pages of one each, with an annotation of 3 MB, took 3.4 GB."""
+    with pytest.raises(ProtocolError, match="has more than 8388608 bytes of it"):
+        referrers(1000, 1, "x" * 3_000_000).referrers(REFERRED)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
