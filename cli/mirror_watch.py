@@ -15,6 +15,7 @@ from registry.contracts import Clock
 from registry.transfer.pairs import Outcome, Result
 from registry.transfer.retry import Stopped
 
+_CAUSES = 10  # of failures, that one round tells
 _JITTER = 0.1  # of the time between two rounds, more or less, so that a hundred mirrors do not ask at once
 
 
@@ -83,22 +84,28 @@ def watch(
 
 
 def _say(invocation: Invocation, done: Round, now: float) -> None:
-    """One line a round, and one for each cause of failures."""
+    """One line a round, and one for each of the first causes of failures."""
     at = datetime.fromtimestamp(int(now), UTC).isoformat().replace("+00:00", "Z")
     failed = [result for result in done.results if result.outcome is Outcome.FAILED]
     if invocation.terminal.json:
         moved = {"would_transfer": done.would_move} if done.dry_run else {"transferred": done.transferred}
+        gone = {"would_delete" if done.dry_run else "deleted": [*done.deleted]} if done.deleted else {}
         rows = [row(result) for result in failed]
         seconds = round(done.seconds, 3)
-        invocation.terminal.event({"at": at, **counts(done), **moved, "seconds": seconds, "failures": rows})
+        invocation.terminal.event(
+            {"at": at, **counts(done), **moved, **gone, "seconds": seconds, "failures": rows}
+        )
         return
     invocation.terminal.say(f"{at}  {line(done)}")
     causes: dict[str, list[str]] = {}
     for result in failed:
         causes.setdefault(why(result), []).append(result.destination)
-    for cause, (first, *others) in causes.items():
+    told = [*causes.items()][:_CAUSES]
+    for cause, (first, *others) in told:
         more = f" and {len(others)} more" if others else ""
         invocation.terminal.complain(visible(f"ferry: {first}{more}: {cause}"))
+    if left := len(failed) - sum(len(where) for _, where in told):
+        invocation.terminal.complain(f"ferry: {left} more failed; --format json tells each")
 
 
 def _by_source(results: Iterable[Result]) -> dict[str, list[Result]]:

@@ -16,7 +16,7 @@ from cli.mirror_watch import Numbers, watch
 from cli.options import Invocation
 from cli.render import Terminal
 from cli.settings import Settings
-from registry.errors import TransientError
+from registry.errors import DeniedError, TransientError
 from registry.transfer.pairs import Outcome, Result
 from registry.transfer.retry import Stopped
 
@@ -47,6 +47,7 @@ class Rounds:
     time: list[float] = field(default_factory=lambda: [0.0])
     begun: list[float] = field(default_factory=list)
     dry_run: bool = False
+    deleted: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.stop = Stop(self.time)
@@ -59,7 +60,7 @@ class Rounds:
             raise Stopped
         seconds = self.takes.pop(0)
         self.time[0] += seconds
-        return Round(self.results, seconds, self.dry_run)
+        return Round(self.results, seconds, self.dry_run, self.deleted)
 
 
 def watched(
@@ -111,6 +112,31 @@ def test_one_cause_of_many_failures_is_one_line() -> None:
     _, err, _ = watched(Rounds([1.0], [FINE, *lost]), 60.0)
 
     assert err == "ferry: b.example/y:0 and 99 more: c.example refused\n"
+
+
+def test_as_many_causes_as_failures_are_a_few_lines_all_the_same() -> None:
+    """A registry that repeats the name in each answer: a thousand lines a round."""
+    lost = [
+        replace(
+            LOST, destination=f"b.example/y:{number}", error=DeniedError(f"no {number}", host="c.example")
+        )
+        for number in range(1000)
+    ]
+
+    _, err, _ = watched(Rounds([1.0], [*lost, lost[0]]), 60.0)
+
+    assert len(err.splitlines()) == 11
+    assert err.splitlines()[0] == "ferry: b.example/y:0 and 1 more: no 0"
+    assert err.splitlines()[-1] == "ferry: 990 more failed; --format json tells each"
+
+
+def test_what_was_deleted_is_told_in_json_too() -> None:
+    rounds = Rounds([1.0], [FINE])
+    rounds.deleted = ["b.example/y:old"]
+
+    out, _, _ = watched(rounds, 60.0, as_json=True)
+
+    assert json.loads(out)["deleted"] == ["b.example/y:old"]
 
 
 def test_the_numbers_tell_when_each_source_last_went_well() -> None:
