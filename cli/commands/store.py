@@ -175,7 +175,9 @@ def _pruned(pruned: Pruned, dry_run: bool) -> Document:
 
 def _what_waits(waiting: Sequence[Waiting]) -> str:
     """How much is left over and too young, and what need not wait."""
-    text = f"{size(sum(item.size for item in waiting))} waits: it is younger than an hour"
+    text = (
+        f"{size(sum(item.size for item in waiting))} waits: it is younger than an hour, or Ollama may need it"
+    )
     if (ours := sum(item.size for item in waiting if item.ours)) > 0:
         text += f"; ferry prune --now frees {size(ours)} of it"
     return text

@@ -141,7 +141,7 @@ class Sweep:
         if unlisted:
             kept = f"there is no model in {self.tree.root}; in case that list is lost, all blobs are kept"
         items, waiting = [], []
-        for file in (*self._blobs(in_use, kept), *self._others()):
+        for file in (*self._blobs(in_use, kept, now), *self._others()):
             if file.modified > now - GRACE and not (at_once and file.ours):
                 waiting.append(Waiting(file.path, file.size, file.modified + GRACE, file.ours))
             elif dry_run or remove(file.path):
@@ -167,18 +167,23 @@ class Sweep:
             kept = f"{named.unreadable[0]} cannot be read, so it may need any blob: all of them are kept"
         return named.digests | blobs_in_use(self.users), kept
 
-    def _blobs(self, in_use: frozenset[Digest], kept: str) -> Iterator[_File]:
-        """Blobs that nothing names, unless all are `kept`, and what an interrupted Ollama left."""
+    def _blobs(self, in_use: frozenset[Digest], kept: str, now: float) -> Iterator[_File]:
+        """Blobs that nothing names, unless all are `kept`, and what an interrupted Ollama left.
+
+        Ollama takes any blob that is there for its own, and names it when all others have come: while it
+        pulls, they are as young as what it wrote last.
+        """
         files = dict(_files(self.blobs))
         youngest: dict[str, float] = {}
         for name, there in files.items():
             family = _family(name)
             youngest[family] = max(youngest.get(family, 0.0), there.modified)
+        at_work = max((youngest[_family(name)] for name in files if _STOCK.fullmatch(name)), default=0.0)
         for name, there in files.items():
             digest = digest_in(name)
             if digest is not None and not kept and digest not in in_use:
-                ours = self.proven.knows(digest, there)
-                yield _File(self.blobs / name, there.held, there.modified, ours)
+                ours = at_work <= now - GRACE and self.proven.knows(digest, there)
+                yield _File(self.blobs / name, there.held, max(there.modified, at_work), ours)
             elif _STOCK.fullmatch(name):
                 yield _File(self.blobs / name, there.held, youngest[_family(name)], False)
 
