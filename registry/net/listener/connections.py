@@ -40,10 +40,10 @@ class Connection:
 class Connections:
     """The connections of one listener. Used from its event loop only."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: Limits, clock: Callable[[], float], *, encrypted: bool = False) -> None:
         self._limits = limits
         self._clock = clock
-        self._most = limits.most_connections()
+        self._most = limits.most_connections(encrypted=encrypted)
         self._open: dict[web.RequestHandler, Connection] = {}
         self._held = 0
         self.draining = False

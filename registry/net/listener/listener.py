@@ -16,6 +16,7 @@ from registry.net.listener.address import Address, Bound
 from registry.net.listener.arrivals import Arrivals
 from registry.net.listener.connections import Connections
 from registry.net.listener.driver import Driver, Identify, Prompt
+from registry.net.listener.encrypted import Handshakes
 from registry.net.listener.limits import Limits
 from registry.net.listener.proxies import new_identifier
 from registry.net.listener.queues import Queues
@@ -75,7 +76,8 @@ class Listener:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="ferry-listener")
         self.queues = Queues()
-        self.connections = Connections(self._limits, self._loop.time)
+        encrypted = self._bound.address.tls is not None
+        self.connections = Connections(self._limits, self._loop.time, encrypted=encrypted)
         self._driver = Driver(
             exchange,
             prompt,
@@ -117,9 +119,11 @@ class Listener:
         tls = self._bound.address.tls
 
         def let_in(arrived: socket.socket) -> Awaitable[object]:
-            return self._loop.connect_accepted_socket(engine, arrived, ssl=tls)
+            return self._loop.connect_accepted_socket(engine, arrived)
 
-        self._arrivals = Arrivals(self._loop, self._bound.socket, let_in)
+        handshakes = Handshakes(self._loop, engine, tls, self._limits) if tls is not None else None
+        entrance = handshakes.let_in if handshakes is not None else let_in
+        self._arrivals = Arrivals(self._loop, self._bound.socket, entrance)
         self._arrivals.start(self._limits.most_waiting())
 
     async def _drain(self, patience: float) -> None:

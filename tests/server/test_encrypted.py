@@ -1,0 +1,92 @@
+"""TLS connections that strangers leave idle, or never quite begin, cost little and close nobody out."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import tracemalloc
+from asyncio import sslproto
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from certificates import write_certificate
+from raw_sockets import Served, head, rest, status
+from waiting import until
+
+from registry.net.listener import limits
+from registry.net.listener.address import tls_from
+from registry.wire.messages import Response
+
+HELLO = bytes.fromhex("16030100c8010000")  # how one begins that never ends
+FEW = 5
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    write_certificate(tmp_path)
+    monkeypatch.setattr(limits, "_MOST_HANDSHAKES", FEW)
+    opened = Served(lambda _: Response(200), tls=tls_from(tmp_path / "cert.pem", tmp_path / "key.pem"))
+    yield opened
+    opened.close()
+
+
+def begun(served: Served, words: bytes = HELLO) -> socket.socket:
+    opened = socket.create_connection(("127.0.0.1", served.port))
+    opened.settimeout(20)
+    served.sockets.append(opened)
+    opened.sendall(words)
+    return opened
+
+
+def kept() -> int:
+    """How many connections there are in memory: of each one half that speaks TLS, and one that HTTP."""
+    return sum(isinstance(each, (sslproto.SSLProtocol, web.RequestHandler)) for each in gc.get_objects())
+
+
+def test_of_those_who_never_say_who_they_are_the_first_go_and_all_others_are_served(served: Served) -> None:
+    gc.collect()
+    before = kept()
+    strangers = [begun(served) for _ in range(3 * FEW)]
+    assert [rest(each) for each in strangers[: 2 * FEW]] == [b""] * 2 * FEW
+    for _ in range(2):
+        assert status(served.connect(head("GET", "/"))) == 200
+    until(lambda: kept() == before + 2 * (FEW - 1 + 2))
+
+
+def test_a_handshake_has_a_time_limit(tmp_path: Path) -> None:
+    write_certificate(tmp_path)
+    tls = tls_from(tmp_path / "cert.pem", tmp_path / "key.pem")
+    served = Served(lambda _: Response(200), limits.Limits(handshake=1), tls)
+    assert rest(begun(served)) == b""
+    served.close()
+
+
+def test_one_that_speaks_no_tls_leaves_nothing_in_memory(served: Served) -> None:
+    gc.collect()
+    before = kept()
+    gc.disable()
+    try:
+        for _ in range(3):
+            rest(begun(served, b"GET / HTTP/1.1\r\n\r\n"))
+        begun(served).close()
+        until(lambda: kept() == before)
+    finally:
+        gc.enable()
+
+
+def test_they_receive_into_one_buffer(served: Served) -> None:
+    assert status(served.connect(head("GET", "/"))) == 200
+    tracemalloc.start()
+    for _ in range(10):
+        assert status(served.connect(head("GET", "/"))) == 200
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 10 * 64 * 1024
+
+
+def test_there_are_not_more_than_memory_allows() -> None:
+    many = limits.Limits(connections=100_000)
+    assert many.most_connections() == 100_000
+    assert many.most_connections(encrypted=True) == 1536
