@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import BinaryIO
 
 from registry.disk.failures import attempt, failure
 from registry.disk.files import CHUNK, Owner, Status, open_for_reading, read_bounded, write_atomic
 from registry.disk.journal import JOURNAL_BYTES, journal_key, read_sums, seal
+from registry.disk.one_ahead import one_ahead
 from registry.disk.sums import Sum, Summer, new_summer, spans_of
 from registry.errors import RegistryError
 from registry.model.digests import Digest
@@ -52,23 +55,33 @@ class Checked:
 
 
 def check_file(
-    path: Path, digest: Digest, size: int, kept: Sequence[Sum], *, grain: int, seen: Seen = unseen
+    path: Path,
+    digest: Digest,
+    size: int,
+    kept: Sequence[Sum],
+    *,
+    grain: int,
+    seen: Seen = unseen,
+    ahead: bool = False,
 ) -> Checked:
     """Read every byte of the file at `path`.
 
     `kept`: the sums of its spans when it was right, without overlaps. Where they do not cover it, new ones
     are made, of `grain` bytes each, for a blob of more than one. `seen` is told of every piece that was read.
-    A sector that cannot be read is damage. What is right is made durable: a record of it must not outlive its
-    bytes. NotFoundError, StorageError.
+    `ahead`: a thread reads, and makes the sums, while this one hashes; it pays where a processor has nothing
+    else to do. A sector that cannot be read is damage. What is right is made durable: a record of it must not
+    outlive its bytes. NotFoundError, StorageError.
     """
     with open_for_reading(path) as file:
         before = Status.of(os.fstat(file.fileno()))
         enough = size <= grain or spans_of(kept) == Spans.of([Span(0, size)])
-        made = None
+        made: list[Sum] = []
+        right = False
         if before.size == size:
-            made = _hashed(file, path, digest, size, None if enough else grain, seen)
-        right = made is not None
-        if made is not None:
+            pieces = _pieces(file, path, size, None if enough else grain, made, buffers=2 if ahead else 1)
+            with closing(one_ahead(pieces) if ahead else pieces) as found:  # nobody reads a closed file
+                right = _hashed(found, digest, seen)
+        if right:
             with attempt(f"syncing {path}"):
                 os.fsync(file.fileno())
             sums = list(kept) if enough else made
@@ -98,25 +111,35 @@ def keep_sums(
     write_atomic(path, b"".join(lines), scratch=scratch, owner=owner, durably=False)
 
 
-def _hashed(
-    file: BinaryIO, path: Path, digest: Digest, size: int, grain: int | None, seen: Seen
-) -> list[Sum] | None:
-    """Hash it: None if the bytes are not the digest's, else their sums (where a `grain` asks for them)."""
-    hasher, made = digest.hasher(), []
-    buffer = memoryview(bytearray(min(CHUNK, max(size, 1))))
-    for piece in Span(0, size).cut(grain or max(size, 1)):
+def _hashed(pieces: Iterator[memoryview], digest: Digest, seen: Seen) -> bool:
+    """Whether these are the digest's bytes."""
+    hasher = digest.hasher()
+    for piece in pieces:
+        hasher.update(piece)
+        seen(len(piece))
+    return digest.matches(hasher)
+
+
+def _pieces(
+    file: BinaryIO, path: Path, size: int, grain: int | None, sums: list[Sum], buffers: int
+) -> Generator[memoryview, None, None]:
+    """Its bytes in order, up to one that cannot be read; so many `buffers` are filled in turn. StorageError.
+
+    The sums of its spans are added to `sums`, where a `grain` asks for them.
+    """
+    length = min(CHUNK, max(size, 1))
+    turns = cycle([memoryview(bytearray(length)) for _ in range(buffers)])
+    for span in Span(0, size).cut(grain or max(size, 1)):
         summer = new_summer() if grain else None
-        for part in piece.cut(len(buffer)):
-            view = buffer[: part.length]
+        for part in span.cut(length):
+            view = next(turns)[: part.length]
             if not _fill(file, path, view, part.offset):
-                return None
-            hasher.update(view)
+                return
             if summer is not None:
                 summer.update(view)
-            seen(part.length)
+            yield view
         if summer is not None:
-            made.append(Sum(piece, summer.text()))
-    return made if digest.matches(hasher) else None
+            sums.append(Sum(span, summer.text()))
 
 
 def _holds(file: BinaryIO, path: Path, kept: Sum) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +49,35 @@ def test_a_file_of_the_right_bytes_is_proven(path: Path) -> None:
     assert found.proven and found.file == Status.of(path.lstat())
     assert [each.span for each in found.sums] == list(Span(0, len(DATA)).cut(GRAIN))
     assert not check_file(path, Digest.of(b"other"), len(DATA), [], grain=GRAIN).right
+
+
+def test_what_a_thread_reads_ahead_is_checked_as_what_is_read_in_turn(path: Path) -> None:
+    """Of several pieces: one that was overwritten while it was hashed is found to be damage."""
+    data = random.Random(22).randbytes(4 * 1024 * 1024 + 5)
+    path.write_bytes(data)
+
+    def check(kept: Sequence[Sum]) -> tuple[bool, tuple[Sum, ...]]:
+        found = check_file(path, Digest.of(data), len(data), kept, grain=1024 * 1024, ahead=True)
+        return found.right, found.sums
+
+    right, sums = check([])
+    assert right and check(sums) == (True, sums)
+    assert sums == check_file(path, Digest.of(data), len(data), [], grain=1024 * 1024).sums
+    flip(path, 3 * 1024 * 1024)
+    assert check([]) == (False, ())
+    assert check(sums) == (False, (*sums[:3], sums[4]))
+
+
+def test_nobody_reads_on_in_a_file_whose_check_broke_off(path: Path) -> None:
+    def broken(_length: int) -> None:
+        raise ZeroDivisionError
+
+    threads = threading.active_count()
+
+    with pytest.raises(ZeroDivisionError):
+        check_file(path, DIGEST, len(DATA), [], grain=GRAIN, seen=broken, ahead=True)
+
+    assert threading.active_count() <= threads
 
 
 def test_what_is_proven_is_durable_before_it_is_known(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
