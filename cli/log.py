@@ -1,6 +1,7 @@
 """The server's log on standard error: one line an event, as text or JSON, behind a queue that never fills up.
 
-A thread that writes a line never waits for the reader: lines that nobody reads are dropped and counted.
+Who tells of an event never waits for the reader: lines that nobody reads are dropped and counted. How it is
+spelled is the log's own thread's work, which does it for many at once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cli.render import date, visible
@@ -53,6 +55,14 @@ def _fields(request: AccessRecord) -> dict[str, object]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Complaint:
+    """What is wrong, or worth knowing."""
+
+    level: str
+    text: str
+
+
 class Log:
     """Lines for `write`, which may block; they are written by a thread of their own, from `start` on."""
 
@@ -78,7 +88,7 @@ class Log:
         self._clock = clock
         self._text = text
         self._fields = fields
-        self._lines: deque[str] = deque()
+        self._events: deque[tuple[float, AccessRecord | _Complaint]] = deque()  # each with its time
         self._changed = threading.Condition()
         self._dropped = 0  # since the last line that was written
         self._ending = False
@@ -104,21 +114,12 @@ class Log:
 
     def request(self, request: AccessRecord) -> None:
         """A line for a request that was answered; the server has taken the secrets out."""
-        if self._quiet:
-            return
-        moment = date(self._clock())
-        if self._json:
-            self._put(json.dumps({"time": moment, **self._fields(request)}))
-        else:
-            self._put(f"{moment} {self._text(request)}")
+        if not self._quiet:
+            self._put(request)
 
     def complain(self, text: str, level: str = "error") -> None:
         """A line for something that is wrong, or worth knowing; never with a secret in it."""
-        moment, shown = date(self._clock()), visible(text)[:_SHOWN]
-        if self._json:
-            self._put(json.dumps({"time": moment, "level": level, "message": shown}))
-        else:
-            self._put(f"{moment} {level}: {shown}")
+        self._put(_Complaint(level, text[:_SHOWN]))
 
     def note(self, text: str) -> None:
         """A line that is worth knowing, of something that is right."""
@@ -130,29 +131,40 @@ class Log:
             "ferry_log_lines_dropped": ("Lines of the log that nobody read in time.", float(self.dropped))
         }
 
-    def _put(self, line: str) -> None:
+    def _put(self, event: AccessRecord | _Complaint) -> None:
         with self._changed:
-            if len(self._lines) >= self._most:
+            if len(self._events) >= self._most:
                 self.dropped += 1
                 self._dropped += 1
                 return
-            self._lines.append(line)
-            if len(self._lines) == 1:
+            self._events.append((self._clock(), event))
+            if len(self._events) == 1:
                 self._changed.notify()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._lines and not self._ending:
+                while not self._events and not self._ending:
                     self._changed.wait()
-                if not self._lines:
+                if not self._events:
                     return
                 self._changed.wait_for(lambda: self._ending, _GATHER)
-                lines, self._lines = list(self._lines), deque()
+                events, self._events = self._events, deque()
                 dropped, self._dropped = self._dropped, 0
-            self._write("\n".join(lines))
+            self._write("\n".join(self._line(at, event) for at, event in events))
             if dropped:
                 self.complain(f"{dropped} lines of this log were dropped: nobody read it", "warning")
+
+    def _line(self, at: float, event: AccessRecord | _Complaint) -> str:
+        moment = date(at)
+        if not isinstance(event, _Complaint):
+            if self._json:
+                return json.dumps({"time": moment, **self._fields(event)})
+            return f"{moment} {self._text(event)}"
+        shown = visible(event.text)[:_SHOWN]
+        if self._json:
+            return json.dumps({"time": moment, "level": event.level, "message": shown})
+        return f"{moment} {event.level}: {shown}"
 
 
 class _Complaints(logging.Handler):

@@ -118,3 +118,22 @@ def test_quiet_leaves_only_complaints(reader: Reader) -> None:
     log.complain("the disk is full")
     log.close()
     assert reader.lines == ["1970-01-01T00:00:00Z error: the disk is full"]
+
+
+def test_a_line_has_the_time_of_its_event_and_is_spelled_by_the_thread_that_writes_it(reader: Reader) -> None:
+    spelled_by: list[str] = []
+
+    def text(request: AccessRecord) -> str:
+        spelled_by.append(threading.current_thread().name)
+        return request.path
+
+    moments = iter((0.0, 60.0))
+    log = Log(reader, text=text, clock=lambda: next(moments)).start()
+    log.request(RECORD)
+    log.complain("the disk is full")
+    log.close()
+    assert spelled_by == ["ferry-log"]
+    assert reader.lines == [
+        "1970-01-01T00:00:00Z /v2/acme/tiny/blobs/x",
+        "1970-01-01T00:01:00Z error: the disk is full",
+    ]
