@@ -17,6 +17,7 @@ from waiting import until
 
 from registry.net.listener import limits
 from registry.net.listener.address import tls_from
+from registry.net.listener.connections import FIRST_PIECE
 from registry.wire.messages import Response
 
 HELLO = bytes.fromhex("16030100c8010000")  # how one begins that never ends
@@ -84,6 +85,19 @@ def test_they_receive_into_one_buffer(served: Served) -> None:
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert used < 10 * 64 * 1024
+
+
+def test_of_it_a_stranger_fills_as_little_as_of_a_plain_line(served: Served) -> None:
+    assert status(served.connect(head("GET", "/"))) == 200
+    (connection,) = served.listener.connections._open.values()
+    (protocol,) = (
+        each
+        for each in gc.get_objects()
+        if isinstance(each, sslproto.SSLProtocol) and each._app_transport is connection.transport
+    )
+    assert len(protocol.get_buffer(-1)) == FIRST_PIECE
+    connection.receive(100_000)
+    assert len(protocol.get_buffer(-1)) == 100_000
 
 
 def test_there_are_not_more_than_memory_allows() -> None:

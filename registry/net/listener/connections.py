@@ -14,6 +14,11 @@ from aiohttp import web
 
 from registry.net.listener.limits import Limits
 
+FIRST_PIECE = 16 * 1024  # bytes that are received at once of a peer whose body is not wanted
+MOST_HEAD = 64 * 1024  # bytes of a head: its lines have limits of their own, but there may be many
+_FREE_HEAD = 2 * 1024  # and that are not counted as memory; more are there
+_COPIES = 3  # times, as they came and as text
+
 
 @dataclass(slots=True, eq=False)
 class Connection:
@@ -24,11 +29,18 @@ class Connection:
     task: asyncio.Task[object] | None = None  # the request on it, or None while it has none
     waits: bool = False  # whether that request waits for the peer
     held: int = 0  # bytes in memory for it
+    of_head: int = 0  # of them, for a head that may not be whole
+    piece: int = 0  # bytes that are received at once
     relays: bool = False  # whether that request waits for a peer of ours, in vain once the client is gone
 
     def idle_since(self, stalled: float) -> bool:
         """Whether nothing is lost by closing it; `stalled`: when somebody has moved too long ago."""
         return self.task is None or (self.waits and self.moved < stalled)
+
+    def receive(self, size: int) -> None:
+        """At most `size` bytes at once from now on: asyncio's transports have that name for it."""
+        self.piece = size
+        self.transport.max_size = size  # type: ignore[attr-defined]  # but no type of theirs says so
 
     def close(self) -> None:
         """At once: what is under way on it ends too."""
@@ -60,6 +72,7 @@ class Connections:
     def opened(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """A new one, for which another goes when there are too many; itself, if all others move."""
         connection = self._open[handler] = Connection(transport, self._clock())
+        connection.receive(FIRST_PIECE)
         if len(self._open) > self._most:
             self._make_room([each for each in self._open.values() if each is not connection])
         if len(self._open) > self._most or self.draining:
@@ -96,6 +109,20 @@ class Connections:
         size = min(size, connection.held)
         connection.held -= size
         self._held -= size
+
+    def hold_head(self, connection: Connection, size: int) -> bool:
+        """Whether there is room for `size` bytes, all there is now of a head that is not whole."""
+        wanted = _COPIES * size if size > _FREE_HEAD else 0
+        if wanted < connection.of_head:
+            self.give(connection, connection.of_head - wanted)
+        elif size > MOST_HEAD or not self.take(connection, wanted - connection.of_head):
+            return False
+        connection.of_head = wanted
+        return True
+
+    def refuse(self, connection: Connection) -> None:
+        """Let go of one that sends too much."""
+        self._drop(connection)
 
     def drain(self) -> None:
         """No request more: idle connections are closed at once, others after their answer."""

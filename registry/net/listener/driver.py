@@ -16,7 +16,7 @@ from aiohttp.http import HttpProcessingError
 
 from registry.errors import InvalidError, RegistryError
 from registry.net.listener.answers import Answerer
-from registry.net.listener.connections import Connection, Connections
+from registry.net.listener.connections import FIRST_PIECE, Connection, Connections
 from registry.net.listener.limits import Limits
 from registry.net.listener.queues import QueueFullError, Queues, Work, work_of
 from registry.net.listener.record import AccessRecord, Record
@@ -29,6 +29,7 @@ PIECE = 1024 * 1024  # what a thread writes at once
 _LARGE = (
     256 * 1024
 )  # bytes of a body in memory from which on they are taken one at a time: parsing multiplies them
+_WANTED = 256 * 1024  # bytes that are received at once of a body that is taken
 _HEAD_BYTES = 16 * 1024
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,512}")
 _NOT_WAITED = 499  # nginx's number for a client that was gone before the answer
@@ -222,6 +223,8 @@ class _Driven:
             if not self.driver.connections.take(self.connection, held):
                 return busy("too much is being sent at once")
         self._go_on()
+        if not accept.in_memory:
+            self.connection.receive(_WANTED)
         try:
             async with asyncio.timeout(accept.seconds):
                 unwritten = await self._feed(accept)
@@ -236,6 +239,7 @@ class _Driven:
         except RegistryError as error:
             return answer_to(error)
         finally:
+            self.connection.receive(FIRST_PIECE)
             self.driver.connections.give(self.connection, held)
 
     async def _then(self, accept: Accept, unwritten: list[bytes]) -> Response:

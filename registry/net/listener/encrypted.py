@@ -13,6 +13,7 @@ import ssl
 from asyncio import sslproto
 from collections.abc import Callable
 
+from registry.net.listener.connections import FIRST_PIECE
 from registry.net.listener.limits import Limits
 
 _LOG = logging.getLogger(__name__)
@@ -33,6 +34,11 @@ class _Encrypted(sslproto.SSLProtocol):
         super().__init__(loop, inside, tls, done, server_side=True, ssl_handshake_timeout=seconds)
         self._ssl_buffer = _RECEIVED
         self._ssl_buffer_view = memoryview(_RECEIVED)
+        self._set_read_buffer_limits(FIRST_PIECE)  # type: ignore[attr-defined]  # as the transport does
+
+    def get_buffer(self, n: int) -> memoryview:
+        """As much of it as the connection may receive."""
+        return super().get_buffer(n)[: getattr(self._app_transport, "max_size", FIRST_PIECE)]
 
 
 class Handshakes:

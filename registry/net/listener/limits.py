@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 _MOST_DESCRIPTORS = 65536
 _MOST_WAITING = 4096
+_MOST = 8192  # connections: each costs 6 KB, and many a begun head as much again
 _MOST_ENCRYPTED = 1536  # connections, each of which costs OpenSSL 30 KB
 _MOST_HANDSHAKES = 512
 _RESERVED = 96  # descriptors for the database, files of uploads being named, and connections just accepted
@@ -29,7 +30,7 @@ class Limits:
 
     def most_connections(self, *, encrypted: bool = False) -> int:
         """How many connections there may be: each may need a second descriptor, for a file."""
-        found = self.connections or max(8, (_descriptors() - self.most_waiting()) // 2)
+        found = self.connections or min(_MOST, max(8, (_descriptors() - self.most_waiting()) // 2))
         return min(found, _MOST_ENCRYPTED) if encrypted else found
 
     def most_handshakes(self) -> int:

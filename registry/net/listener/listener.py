@@ -10,11 +10,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from registry.net.listener.address import Address, Bound
 from registry.net.listener.arrivals import Arrivals
-from registry.net.listener.connections import Connections
+from registry.net.listener.connections import FIRST_PIECE, Connection, Connections
 from registry.net.listener.driver import Driver, Identify, Prompt
 from registry.net.listener.encrypted import Handshakes
 from registry.net.listener.limits import Limits
@@ -29,7 +29,9 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _BUFFER = 32 * 1024  # what the engine may hold of a body: it is lost when the line breaks
-_HEAD_BYTES = 16 * 1024
+_HEAD_BYTES = 16 * 1024  # of one line of a head
+_HEAD_LINES = 64
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _LOOK_AGAIN = 0.2  # seconds, while it stops
 _DEAD_AFTER = (30, 10, 3)  # a line that is silent for 30 s is asked three times, every 10 s, whether it lives
 
@@ -158,6 +160,7 @@ class _Engine(web.Server):
             lingering_time=self._limits.linger,
             max_line_size=_HEAD_BYTES,
             max_field_size=_HEAD_BYTES,
+            max_headers=_HEAD_LINES,
             read_bufsize=_BUFFER,
             auto_decompress=False,
             logger=_LOG,
@@ -176,11 +179,40 @@ class _Engine(web.Server):
 class _Connected(web.RequestHandler):
     """One connection of the engine: what it cannot read, and what crashed, is answered and told as ours."""
 
-    __slots__ = ("_driver",)
+    __slots__ = ("_body", "_driver", "_unread")
 
     def __init__(self, engine: _Engine, driver: Driver, **options: object) -> None:
         super().__init__(engine, **options)  # type: ignore[arg-type]  # passed on as they came
         self._driver = driver
+        self._body: StreamReader | None = None  # of the last request whose head is whole
+        self._unread = 0  # bytes that may be of a head that is not
+
+    def data_received(self, data: bytes) -> None:
+        """See to it that a head that is not whole, which the engine keeps, does not grow without end."""
+        heads, in_body = self._request_count, self._is_in_body()
+        super().data_received(data)
+        if self._request_count > heads and self._messages:
+            self._body = self._messages[-1][1]
+        connection = self._driver.connections.of(self)
+        if connection is None:
+            return
+        if self._is_in_body() or connection.piece > FIRST_PIECE:
+            self._unread = 0
+        elif in_body or self._request_count > heads:
+            self._unread = len(data)  # of which some may be of the next head
+        else:
+            self._unread += len(data)
+        if not self._driver.connections.hold_head(connection, self._unread):
+            self._refuse(connection)
+
+    def _refuse(self, connection: Connection) -> None:
+        if connection.task is None:
+            connection.transport.write(_TOO_LARGE)
+        self._driver.record_unread(str(self.peername[0]) if self.peername else "", 431)
+        self._driver.connections.refuse(connection)
+
+    def _is_in_body(self) -> bool:
+        return self._body is not None and not self._body.is_eof()
 
     def handle_error(
         self,
