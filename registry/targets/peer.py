@@ -22,6 +22,7 @@ from registry.wire.messages import Access, Origin, Request, Response, Transport
 PAGE_BYTES = 4 * 1024 * 1024
 _PAGE_VALUES = 200_000
 _PAGES = 10_000
+_BROKEN = 500  # to a HEAD, and to a GET of the same
 _WRITES = ("POST", "PUT", "PATCH")
 _NO_HEAD = (400, 405, 501)  # it answers GET only, or tells nobody but who asks in another way what is wrong
 
@@ -60,17 +61,23 @@ class Peer:
     def head(self, path: str, doing: str, *, access: Access, headers: Headers = NO_FIELDS) -> Response | None:
         """The answer to a HEAD, 200 or 404; None where it says nothing of what is there.
 
-        A refusal of a HEAD comes without words: the error is that of a GET, which says why.
+        A refusal of a HEAD comes without words: the error is that of a GET, which says why. What answers 500
+        to both is broken there: Debian's registry does so for ever of a blob that it had no room to link.
         """
         request = Request("HEAD", f"{self.origin}{path}", headers, access=access)
         response = self.transport(request)
         response.close()
         if response.status in (200, 404):
             return response
+        one_byte = headers.with_("Range", "bytes=0-0")
+        if response.status == _BROKEN:
+            again = self.transport(Request("GET", f"{self.origin}{path}", one_byte, access=access))
+            again.close()
+            if again.status == _BROKEN:
+                return None
         if faults.passes(response.status):
             raise self.error_of(self.refusal(response, doing), doing)
         if response.status not in _NO_HEAD:
-            one_byte = headers.with_("Range", "bytes=0-0")
             self.ask("GET", path, doing, ok=(200, 206, 416), access=access, headers=one_byte).close()
         return None
 

@@ -72,6 +72,26 @@ def test_a_head_that_only_a_get_is_answered_for_is_not_known() -> None:
     assert asked.digest(NAME) == weights()[0].manifest.digest
 
 
+def test_a_blob_that_a_registry_is_broken_at_is_not_known_so_that_a_push_heals_it() -> None:
+    """Debian's registry that was full: its link to the blob is empty, and it answers 500 to both for ever."""
+    asked = Remote(Peer(lambda _request: Response(500), ORIGIN))
+
+    assert asked.size(NAME, weights()[0].manifest.layers[0]) is None
+    with pytest.raises(TransientError):
+        asked.digest(NAME)
+
+
+@pytest.mark.parametrize("status", [200, 206, 404, 503])
+def test_a_head_that_failed_once_is_asked_again(status: int) -> None:
+    """Nobody sends 40 GB again for one 500."""
+
+    def far(request: Request) -> Response:
+        return Response(500 if request.method == "HEAD" else status)
+
+    with pytest.raises(TransientError):
+        Remote(Peer(far, ORIGIN)).size(NAME, weights()[0].manifest.layers[0])
+
+
 def test_a_blob_that_comes_compressed_is_refused() -> None:
     client = Client(Registry(Quirks(compresses="blobs")))
     client.push()
