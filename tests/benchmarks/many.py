@@ -124,7 +124,7 @@ def scale(bench: Bench) -> list[Figure]:
 
 
 def verified(place: Path, size: int, runs: int) -> list[Figure]:
-    medians = verify.verify(place, size, 8, runs)
+    medians = verify.verify(place, size, verify.BLOBS, runs)
     start = medians["start"]
 
     def rates(bare: str, work: str) -> _Seconds:

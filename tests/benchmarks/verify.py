@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `ferry verify` costs beside the bare hash, and what mending one byte moves and writes.
 
-    python tests/benchmarks/verify.py [--size 4G] [--blobs 8] [--runs 5] [--place /var/tmp]
+    python tests/benchmarks/verify.py [--size 4G] [--blobs N] [--runs 5] [--place /var/tmp]
 
 `hash`: the machine's SHA-256 rate: a process for each processor hashes its share of the same bytes, which it
 has read into memory before the clock starts. `files`: as many read the files and hash, in plain Python.
@@ -34,7 +34,8 @@ from peers import ferry_command, ferry_server
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-CHUNK = 1 << 20
+PROCESSORS = len(os.sched_getaffinity(0))
+BLOBS = 4 * PROCESSORS  # one is hashed by one processor: as many for each, so that all have done at once
 HASH = """
 import hashlib, sys, time
 held = [open(path, "rb").read() for path in sys.argv[1:]]
@@ -143,10 +144,10 @@ Medians = dict[str, tuple[float, float]]
 
 def verify(place: Path, size: int, blobs: int, runs: int) -> Medians:
     """Medians of wall and processor seconds, by work."""
-    models, empty, width = place / "models", place / "empty", len(os.sched_getaffinity(0))
+    models, empty = place / "models", place / "empty"
     files = write_model(models, "registry.ollama.ai/library/load/latest", [size // blobs] * blobs)
     write_model(empty, "registry.ollama.ai/library/load/latest", [1])
-    shares = [[str(path) for path in files[number::width]] for number in range(width)]
+    shares = [[str(path) for path in files[number::PROCESSORS]] for number in range(PROCESSORS)]
     works: dict[str, Callable[[], tuple[float, float]]] = {
         "hash": lambda: in_memory(shares),
         "files": lambda: timed(lambda: from_files(shares)),
@@ -213,7 +214,7 @@ def repair(place: Path, size: int) -> tuple[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="What ferry verify costs, and what a repair moves.")
     parser.add_argument("--size", type=size_of, default="4G", help="bytes in all [4G]")
-    parser.add_argument("--blobs", type=int, default=8, help="blobs of the model [8]")
+    parser.add_argument("--blobs", type=int, default=BLOBS, help="blobs of the model [4 a processor]")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--place", type=Path, default=Path("/var/tmp"))
     told = parser.parse_args()

@@ -157,6 +157,14 @@ def test_what_is_read_ahead_by_a_thread_is_found_damaged_all_the_same(store: Sto
     )
 
 
+def test_the_largest_is_looked_at_first_for_no_other_can_be_hashed_beside_it_at_the_end(store: Store) -> None:
+    put(store, NAME, MODEL)
+
+    sizes = [held.blob.size for held in store.verify.inventory().blobs]
+
+    assert len(set(sizes)) == 3 and sizes == sorted(sizes, reverse=True)
+
+
 def test_one_large_blob_keeps_one_processor_busy_and_small_ones_none() -> None:
     sizes = (16 * 1024 * 1024, 16 * 1024 * 1024 - 1, 7)
     held = tuple(Held(Descriptor("", LARGE, size), ()) for size in sizes)
