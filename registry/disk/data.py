@@ -242,7 +242,14 @@ def holder(path: Path) -> int | None:
     return None
 
 
-def also_name(old: Path, new: Path, draft: Path) -> None:
+def give(path: Path, owner: Owner | None) -> None:
+    """Make the file at `path` theirs, where there is somebody to give it to. StorageError."""
+    if owner is not None:
+        with attempt(f"giving away {path}", path.parent):
+            os.chown(path, owner.uid, owner.gid)
+
+
+def also_name(old: Path, new: Path, draft: Path, owner: Owner | None = None) -> None:
     """Give the file at `old` the name `new` too, durably, replacing what had it. StorageError.
 
     It gets there by the name `draft`, in a directory that exists. Where a file can have but one name, `old`
@@ -255,6 +262,6 @@ def also_name(old: Path, new: Path, draft: Path) -> None:
         if error.errno not in _ONE_NAME:
             raise failure(error, f"naming {new}", new.parent) from None
         draft = old
-    move(draft, new)
+    move(draft, new, owner)
     if draft != old:
         remove(draft)  # where `new` was that very file already, renaming does nothing

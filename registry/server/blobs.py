@@ -64,7 +64,7 @@ class Blobs:
 
         Until the upload is removed it is an upload too: a process killed in between loses none of it.
         """
-        also_name(upload, self._path(digest), upload.with_name(f"{upload.name}.named"))
+        also_name(upload, self._path(digest), upload.with_name(f"{upload.name}.named"), self._owner())
 
     def move_in(self, upload: Path, digest: Digest) -> None:
         """The same of an upload that nobody goes on with if its server is killed: it is none from now on."""
@@ -83,7 +83,7 @@ class Blobs:
         if found is None:
             return 0
         files.set_modified(self._path(digest), now)
-        files.move(self._path(digest), self._trashed(digest))
+        files.move(self._path(digest), self._trashed(digest), self._owner())
         return found.size
 
     def trash(self) -> Iterator[Found]:
@@ -116,8 +116,12 @@ class Blobs:
         if files.status(self._trashed(digest)) is None:
             return None
         with contextlib.suppress(NotFoundError):  # somebody else has just done the same
-            files.move(self._trashed(digest), self._path(digest))
+            files.move(self._trashed(digest), self._path(digest), self._owner())
         return files.status(self._path(digest))
+
+    def _owner(self) -> files.Owner | None:
+        """Whose directories are that root makes here: the server is seldom root."""
+        return files.owner_to_keep(self.directory)
 
     def _path(self, digest: Digest) -> Path:
         return self.directory.joinpath("blobs", digest.algorithm, digest.hex[:2], digest.hex)

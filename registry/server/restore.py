@@ -16,7 +16,7 @@ from sqlalchemy import Engine, delete, select
 
 from registry.contracts import NOBODY, Actor, Clock, NewId
 from registry.disk import archive, files
-from registry.disk.data import DataFile, lock_file
+from registry.disk.data import DataFile, give, lock_file
 from registry.disk.secrets import create_once
 from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.model.digests import Digest
@@ -89,13 +89,14 @@ class Restore:
         members = _members(copy)
         if members is None:
             _check_copy(copy)
-        files.make_directory(self.directory, mode=0o700)
-        lock = lock_file(self.directory / LOCK)
+        files.make_directory(self.directory, self._owner(), mode=0o700)
+        lock = lock_file(self.directory / LOCK, owner=self._owner())
         if lock is None:
             raise StorageError(f"{self.directory} is being served", hint="stop ferry serve first")
         draft = self.directory / f"{FILE}.restored"
         try:
             create_once(self.directory / MARK, f"{self.new_id()}\n".encode(), "new", mode=0o644)
+            give(self.directory / MARK, self._owner())
             if members is None:
                 _copy(copy, draft)
             else:
@@ -118,6 +119,7 @@ class Restore:
         files.remove(self.directory / "token-secret")
         for name in (f"{FILE}-wal", f"{FILE}-shm"):  # they belong to the one that goes
             files.remove(self.directory / name)
+        give(draft, self._owner())
         files.move(draft, self.directory / FILE)
         missing = sum(blobs.size(digest) != size for digest, size in wanted.items())
         return Restored(len(wanted), missing, brought, alive, replaced.aside)
@@ -132,7 +134,7 @@ class Restore:
             if digest is None or span.length != wanted[digest] or blobs.size(digest) == span.length:
                 continue
             try:
-                if _written(span, upload, digest):
+                if _written(span, upload, digest, self._owner()):
                     blobs.put(upload, digest)
                     brought += 1
             finally:
@@ -145,10 +147,11 @@ class Restore:
             return _Replaced()
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(self.clock()))
         aside = self.directory / COPIES / f"before-restore-{stamp}.db"
-        files.make_directory(aside.parent, mode=0o700)
+        files.make_directory(aside.parent, self._owner(), mode=0o700)
         engine = connect(self.directory / FILE)
         try:
             copy_database(engine, aside)
+            give(aside, self._owner())
             if revision(engine) == OLDEST:
                 return _Replaced(aside)
             return _Replaced(aside, revocations.changes(engine), self._spent(engine))
@@ -157,6 +160,10 @@ class Restore:
             return _Replaced(aside)
         finally:
             engine.dispose()
+
+    def _owner(self) -> files.Owner | None:
+        """Whose the files are that root makes here: who serves the directory is seldom root."""
+        return files.owner_to_keep(self.directory)
 
     def _spent(self, engine: Engine) -> list[dict[str, object]]:
         """The rows of the signed requests that could still be sent again."""
@@ -250,11 +257,12 @@ def _take_out(copy: Path, members: Members, draft: Path) -> None:
     _check_copy(draft)
 
 
-def _written(span: FileSpan, upload: Path, digest: Digest) -> bool:
+def _written(span: FileSpan, upload: Path, digest: Digest, owner: files.Owner | None) -> bool:
     """Whether the bytes are the digest's; durably in `upload` then."""
-    files.make_directory(upload.parent, mode=0o700)
+    files.make_directory(upload.parent, owner, mode=0o700)
     hasher = digest.hasher()
     _write(span, upload, hasher.update)
+    give(upload, owner)
     return digest.matches(hasher)
 
 

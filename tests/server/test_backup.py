@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -21,6 +22,7 @@ from registry.model.digests import Digest
 from registry.server import backup as copies
 from registry.server.audit import entries, last
 from registry.server.backup import backup, backup_with_blobs, daily_copy
+from registry.server.blobs import Blobs
 from registry.server.check import Check
 from registry.server.database import REVISION
 from registry.server.directory import LOCK
@@ -353,3 +355,22 @@ def test_a_full_disk_is_said_once_and_that_it_has_room_again(
     assert (len(told), noted) == (1, ["the disk has room again"])
     registry.depot.begin("acme/tiny").close()
     registry.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for another user")
+def test_what_root_restores_and_throws_away_belongs_to_who_serves_it(tmp_path: Path) -> None:
+    """`sudo ferry admin`: the server, which is not root, has to open the database and fill the trash."""
+    data = tmp_path / "data"
+    registry = begun(data)
+    backup_with_blobs(registry.depot.engine, registry.depot.blobs, tmp_path / "all.tar")
+    registry.close()
+    for missing in ("blobs", "uploads"):
+        shutil.rmtree(data / missing)
+    for path in (data, *data.rglob("*")):
+        os.chown(path, 4711, 4712)
+
+    restore(tmp_path / "all.tar", data)
+    Blobs(data).throw_away(DIGEST, 0.0)
+
+    assert {path.name for path in data.iterdir()} >= {"blobs", "copies", "registry.db", "trash", "uploads"}
+    assert [path for path in data.rglob("*") if path.stat().st_uid != 4711] == []
