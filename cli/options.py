@@ -52,7 +52,7 @@ _COMMON: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "limit_rate": (("--limit-rate",), {"metavar": "20M", "help": "Bytes a second (K, M, G)."}),
     "jobs": (("--jobs",), {"metavar": "N", "help": "Transfers at once."}),
     "give_up_after": (("--give-up-after",), {"metavar": "10m", "help": "Without a byte of progress."}),
-    "dry_run": (("--dry-run",), {**_FLAG, "help": "Say what would move; move nothing."}),
+    "dry_run": (("--dry-run",), {**_FLAG, "help": "Say what would be done; do nothing."}),
     "plain_http": (("--plain-http",), {**_FLAG, "help": "HTTP instead of HTTPS."}),
     "tls_ca": (("--tls-ca",), {"metavar": "FILE", "help": "Trust this certificate authority."}),
     "insecure_tls": (("--insecure-tls",), {**_FLAG, "help": "Do not check certificates (warns)."}),
@@ -150,12 +150,12 @@ class _Command(click.Command):
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = {
-            parameter.name: record
-            for parameter in self.get_params(ctx)
-            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None
-            if "--help" not in parameter.opts
-        }
+        rows: dict[str | None, tuple[str, str]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if isinstance(parameter, click.Option) and record is not None and "--help" not in parameter.opts:
+                # Several options may set one parameter, as the forms of ferry show do.
+                rows[parameter.opts[0] if parameter.name in rows else parameter.name] = record
         for names, row in _ROWS.items():
             if all(name in rows for name in names):
                 rows[names[0]] = row

@@ -42,6 +42,18 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[s
             yield from commands(command, (*path, name))
 
 
+def options(path: tuple[str, ...]) -> list[str]:
+    """The options that a command does not hide, each by its longest spelling."""
+    command: click.Command = app
+    for word in path:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), word)
+        assert found is not None
+        command = found
+    shown = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
+    return [max(each.opts, key=len) for each in shown]
+
+
 def examples(help_text: str) -> list[str]:
     """The indented lines that begin with ferry, without what is explained behind two spaces."""
     lines = [line.strip() for line in help_text.splitlines() if re.match(r"^    \S", line)]
@@ -129,6 +141,7 @@ def test_help_fits_a_screen_and_its_two_examples_work(
     shell = request.getfixturevalue("shell_of_ada" if path[0] in ABOUT_ACCOUNTS else "shell")
     text = ferry(*path, "--help").well().out
     assert text.count("\n") <= 24
+    assert [option for option in options(path) if option not in text] == []
     assert max(map(len, text.splitlines())) <= 80
     assert not [line for line in text.splitlines()[1:] if line.endswith("...")]  # what does not fit
     found = examples(text)
