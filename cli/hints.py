@@ -44,6 +44,10 @@ ADVICE: Mapping[Reason, str] = {
     ),
     Reason.CLOCK: "set this machine's clock, or ask for the server's to be set",
     Reason.NAME_NOT_THERE: "check the name; without the right to it, a private model looks like none",
+    Reason.BLOB_NOT_THERE: (
+        "the registry lost a part of the model: push it again from where it is whole, "
+        "or ask its administrator (ferry admin check)"
+    ),
     Reason.BODY_LIMIT: "its administrator can allow larger bodies (nginx: client_max_body_size)",
     Reason.DISK_FULL: "what was received is kept: make room there, then run the same command again",
     Reason.NO_ROOM: "make room on the disk of the registry's data directory",
@@ -60,9 +64,9 @@ ADVICE: Mapping[Reason, str] = {
     Reason.REFERRERS_UNREADABLE: "ferry mirror --referrers never leaves them out (sync.toml: referrers)",
     Reason.HOST_LOST: "a proxy in front has to pass the Host on that it was asked for "
     "(nginx: proxy_set_header Host $http_host), or the registry be told its name (ferry serve --public-url)",
-    Reason.NOBODY_LISTENS: "is it running, and is the port right?",
+    Reason.NOBODY_LISTENS: "see that it is running, and that the port is right",
     Reason.NO_SUCH_HOST: "check the spelling, and this machine's DNS",
-    Reason.NO_REGISTRY_THERE: "is it a registry, and is the port right?",
+    Reason.NO_REGISTRY_THERE: "see that it is a registry, and that the port is right",
     Reason.HTTPS_THERE: "write https:// in front of the name, and leave out --plain-http where it was said",
     Reason.NO_HTTPS_THERE: "if it is meant to speak plain HTTP: --plain-http, or http:// before the name",
     Reason.CERTIFICATE: f"for {_PRIVATE_CA}",

@@ -51,6 +51,7 @@ class Reason(StrEnum):
     NO_ACCOUNTS = "no_accounts"  # the host keeps none: anybody may do there what it allows
     CLOCK = "clock"  # the two clocks differ too much
     NAME_NOT_THERE = "name_not_there"  # a registry has no such name, or shows it to others only
+    BLOB_NOT_THERE = "blob_not_there"  # a registry has a manifest, and not this blob of it
     TAG_IMMUTABLE = "tag_immutable"  # the registry keeps a tag where it is
     TAG_TAKEN = "tag_taken"  # a push was to move no tag, and this one stands for another manifest
     BODY_LIMIT = "body_limit"  # a proxy or registry takes no body of this size

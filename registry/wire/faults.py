@@ -148,6 +148,8 @@ def error_of(
         return DeniedError(message, host=host, name=name, reason=Reason.NOT_ALLOWED)
     if status in (404, 410):
         reason = Reason.NO_REGISTRY_THERE if refusal.page else Reason.NAME_NOT_THERE
+        if refusal.code == "BLOB_UNKNOWN":
+            reason = Reason.BLOB_NOT_THERE
         return NotFoundError(message, host=host, name=name, reason=reason)
     if status == 421:
         return ProtocolError(message, host=host, name=name, reason=Reason.HOST_LOST)

@@ -54,7 +54,7 @@ def one_sentence(done: Done, code: int, *words: str) -> None:
         ("models.example/acme/tiny:", 2, ("no tag behind the colon",)),
         ("../../etc/passwd", 2, ("is not a model name", "'..'")),
         ("nowhere.invalid/acme/tiny", 6, ("nowhere.invalid", "does not resolve", "spelling")),
-        ("127.0.0.1:1/acme/tiny", 6, ("127.0.0.1:1", "refused the connection", "is it running")),
+        ("127.0.0.1:1/acme/tiny", 6, ("127.0.0.1:1", "refused the connection", "that it is running")),
     ],
 )
 def test_a_wrong_name_or_host(
