@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _YEARS = 100 * 365 * 86400.0
 _AUDIT_PAGE = 1000
+_STATES = {"digest": "damaged", "size": "wrong size"}  # what ferry verify calls so
+_PUSH = "the next push of what needs it brings it anew"
 
 
 @command("data", "dry_run")
@@ -193,7 +196,6 @@ def check(invocation: Invocation, hashing: bool, repair: bool) -> int:
       ferry admin check
       ferry admin check --hash --repair
     """
-    repaired = 0
     with data_directory.registry(invocation) as registry:
         from registry.server.check import Check
 
@@ -201,7 +203,7 @@ def check(invocation: Invocation, hashing: bool, repair: bool) -> int:
         found = list(looking.findings())
         if repair:
             yes = invocation.settings.on("yes")
-            repaired = looking.repair(found, however_many=yes, actor=data_directory.actor())
+            looking.repair(found, however_many=yes, actor=data_directory.actor())
     documents = [
         {
             "digest": str(each.digest),
@@ -217,15 +219,28 @@ def check(invocation: Invocation, hashing: bool, repair: bool) -> int:
     else:
         for each in found:
             whose = ", ".join(each.tags or each.repositories) or "nothing"
-            state = f"{each.wrong.value}{' (hidden)' if each.hidden else ''}"
+            state = f"{_STATES.get(each.wrong.value, each.wrong.value)}{' (hidden)' if each.hidden else ''}"
             invocation.terminal.line(f"{str(each.digest)[:19]}  {state}  needed by {visible(whose)}")
-        invocation.terminal.line(_summary(len(found), repaired if repair else None))
+        invocation.terminal.line(_summary([(each.wrong.value, each.hidden) for each in found], repair))
     return 0 if repair or not found else CorruptError.exit
 
 
-def _summary(found: int, repaired: int | None) -> str:
-    """How a check went; `repaired` is None where nothing was to be repaired."""
-    if not found:
-        return "every blob is right"
-    blobs = "1 blob is" if found == 1 else f"{found} blobs are"
-    return f"{blobs} not right" if repaired is None else f"{blobs} not right, {repaired} repaired"
+def _summary(found: Sequence[tuple[str, bool]], repair: bool) -> str:
+    """How a check went, and what to do next; for each finding its state, and whether it was hidden before."""
+    wrong = [state for state, _ in found if state != "right"]
+    back = len(found) - len(wrong)
+    told = [f"{_blobs(len(wrong))} not right"] if wrong else []
+    told += [f"{_blobs(back)} right again"] if back else []
+    hidden = all(hidden or repair for state, hidden in found if state not in ("right", "unreadable"))
+    steps = []
+    if "unreadable" in wrong:
+        steps.append("look at the disk: what cannot be read is not hidden")
+    if set(wrong) - {"unreadable"}:
+        steps.append(f"{'' if hidden else '--repair hides what is wrong, and '}{_PUSH}")
+    if back and not repair:
+        steps.append("--repair shows what is right again")
+    return "\n  → ".join([", ".join(told) or "every blob is right", *steps])
+
+
+def _blobs(count: int) -> str:
+    return "1 blob is" if count == 1 else f"{count} blobs are"
