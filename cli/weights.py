@@ -46,8 +46,9 @@ def document(head: Gguf) -> dict[str, object]:
 
 def rows(head: Gguf) -> list[tuple[str, str]]:
     """For people: keys and values."""
+    tensors = "1 tensor" if len(head.tensors) == 1 else f"{len(head.tensors)} tensors"
     found = [
-        ("weights", f"GGUF {head.version}, {len(head.tensors)} tensors"),
+        ("weights", f"GGUF {head.version}, {tensors}"),
         ("architecture", head.architecture),
         ("parameters", human_number(head.elements)),
         ("quantization", head.quantization),

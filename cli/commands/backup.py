@@ -107,10 +107,12 @@ def _tell_restored(
 ) -> None:
     invocation.terminal.line(f"{directory} has the database of {file}: it knows {done.blobs} blobs")
     if done.brought:
-        invocation.terminal.line(f"{done.brought} of them were not there, and came out of the backup")
+        were = "was" if done.brought == 1 else "were"
+        invocation.terminal.line(f"{done.brought} of them {were} not there, and came out of the backup")
     if done.missing:
         invocation.terminal.line(
-            f"{done.missing} of them are not there; ferry admin check says which models need them"
+            f"{done.missing} of them {'is' if done.missing == 1 else 'are'} not there; "
+            f"ferry admin check --data {directory} says which models need them"
         )
     if done.aside:
         invocation.terminal.line(f"the database that was there is {done.aside}")

@@ -149,7 +149,7 @@ def _row(row: Document, ids: Mapping[str, str], now: float) -> list[str]:
         " ".join(texts[key] for key in ("kind", "service") if key in texts) or "-",
         note if len(note) <= _NOTE else f"{note[: _NOTE - 1]}…",
         texts.get("shown", "-").removeprefix("SHA256:")[:_SHOWN],
-        age(_moment(texts.get("last_used")), now),
+        age(_moment(texts["last_used"]), now) if "last_used" in texts else "never",
         texts.get("expires", "-")[:10],
         "active" if state.startswith(_OLD_SECRET) else state,
     ]

@@ -75,7 +75,8 @@ def open_database(directory: Path) -> Engine:
     if files.status(path) is None:
         raise StorageError(
             f"{directory} has lost its database ({FILE})",
-            hint="bring it back: ferry admin restore FILE --onto DIR; copies of it are in DIR/copies",
+            hint=f"bring it back: ferry admin restore FILE --onto {directory}; "
+            f"copies of it are in {directory}/copies",
         )
     return _checked(connect(path), path)
 

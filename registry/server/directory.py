@@ -145,8 +145,8 @@ def _keep_copy(directory: Path, name: str) -> None:
 def _lost(directory: Path) -> StorageError:
     return StorageError(
         f"{directory} holds blobs, but its database knows nothing of them",
-        hint="bring its database back: ferry admin restore FILE --onto DIR takes a backup, or one of the "
-        "copies in DIR/copies",
+        hint=f"bring its database back: ferry admin restore FILE --onto {directory} takes a backup, "
+        f"or one of the copies in {directory / COPIES}",
     )
 
 

@@ -28,5 +28,5 @@ PUSH = "the next push of what needs it brings it anew"
         ),
     ],
 )
-def test_a_check_ends_with_what_to_do(found: Sequence[tuple[str, bool]], repair: bool, told: list[str]) -> None:
+def test_a_check_says_what_to_do(found: Sequence[tuple[str, bool]], repair: bool, told: list[str]) -> None:
     assert _summary(found, repair).split("\n  → ") == told
