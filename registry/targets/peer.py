@@ -23,6 +23,7 @@ PAGE_BYTES = 4 * 1024 * 1024
 _PAGE_VALUES = 200_000
 _PAGES = 10_000
 _BROKEN = 500  # to a HEAD, and to a GET of the same
+_ONE_BYTE = "bytes=0-0"
 _WRITES = ("POST", "PUT", "PATCH")
 _NO_HEAD = (400, 405, 501)  # it answers GET only, or tells nobody but who asks in another way what is wrong
 
@@ -69,17 +70,21 @@ class Peer:
         response.close()
         if response.status in (200, 404):
             return response
-        one_byte = headers.with_("Range", "bytes=0-0")
-        if response.status == _BROKEN:
-            again = self.transport(Request("GET", f"{self.origin}{path}", one_byte, access=access))
-            again.close()
-            if again.status == _BROKEN:
-                return None
+        if response.status == _BROKEN and self.is_broken(path, access=access, headers=headers):
+            return None
         if faults.passes(response.status):
             raise self.error_of(self.refusal(response, doing), doing)
         if response.status not in _NO_HEAD:
+            one_byte = headers.with_("Range", _ONE_BYTE)
             self.ask("GET", path, doing, ok=(200, 206, 416), access=access, headers=one_byte).close()
         return None
+
+    def is_broken(self, path: str, *, access: Access, headers: Headers = NO_FIELDS) -> bool:
+        """Whether a GET is answered 500."""
+        one_byte = headers.with_("Range", _ONE_BYTE)
+        response = self.transport(Request("GET", f"{self.origin}{path}", one_byte, access=access))
+        response.close()
+        return response.status == _BROKEN
 
     def refusal(self, response: Response, doing: str) -> Refusal:
         """What an unwanted answer says."""

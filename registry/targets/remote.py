@@ -16,6 +16,7 @@ from registry.errors import (
     NotFoundError,
     ProtocolError,
     Reason,
+    TransientError,
 )
 from registry.model.digests import Digest
 from registry.model.manifests import (
@@ -245,12 +246,17 @@ class Remote:
         return UploadIntake(self.peer, sessions, self.methods, name, blob, self.first_part)
 
     def current(self, name: Name) -> Digest | None:
-        """What `name` stands for; None also where the registry refuses to say."""
+        """What `name` stands for; None also where the registry refuses to say, or is broken there."""
         try:
             there: Digest | None = self.digest(name)
         except NotFoundError:
             there = None
         except DeniedError:
+            return None
+        except TransientError:
+            path = routes.manifest(name.repository, name.reference)
+            if not self.peer.is_broken(path, access=reading(name), headers=ACCEPT):
+                raise
             return None
         except ProtocolError as error:
             if error.reason is Reason.HTTPS_THERE:  # then nothing else is answered either

@@ -72,11 +72,12 @@ def test_a_head_that_only_a_get_is_answered_for_is_not_known() -> None:
     assert asked.digest(NAME) == weights()[0].manifest.digest
 
 
-def test_a_blob_that_a_registry_is_broken_at_is_not_known_so_that_a_push_heals_it() -> None:
-    """Debian's registry that was full: its link to the blob is empty, and it answers 500 to both for ever."""
+def test_what_a_registry_is_broken_at_is_not_known_so_that_a_push_heals_it() -> None:
+    """Debian's registry that was full: a link to a blob or tag is empty, and it answers 500 for ever."""
     asked = Remote(Peer(lambda _request: Response(500), ORIGIN))
 
     assert asked.size(NAME, weights()[0].manifest.layers[0]) is None
+    assert asked.current(NAME) is None
     with pytest.raises(TransientError):
         asked.digest(NAME)
 
@@ -90,6 +91,11 @@ def test_a_head_that_failed_once_is_asked_again(status: int) -> None:
 
     with pytest.raises(TransientError):
         Remote(Peer(far, ORIGIN)).size(NAME, weights()[0].manifest.layers[0])
+
+
+def test_a_name_that_is_not_told_for_a_while_is_asked_for_again() -> None:
+    with pytest.raises(TransientError):
+        Remote(Peer(lambda _request: Response(503), ORIGIN)).current(NAME)
 
 
 def test_a_blob_that_comes_compressed_is_refused() -> None:
