@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from fnmatch import fnmatchcase
 
 from registry.errors import InvalidError
 
 ACTIONS = ("pull", "push", "delete")
 MOST_SCOPES = 16  # of one key
 _LENGTH = 255
-_MOST_STARS = 4  # each of them is a loop when a name is compared
+_MOST_STARS = 4
 _PATTERN = re.compile(r"[a-z0-9_*][a-z0-9_.*-]*(?:/[a-z0-9_*][a-z0-9_.*-]*)*")
 
 
@@ -47,7 +47,7 @@ class KeyScope:
 
     def covers(self, repository: str, action: str) -> bool:
         """Whether it is for `action` in `repository`; names compare without case."""
-        return action in self.actions and bool(_expression(self.pattern).fullmatch(repository.lower()))
+        return action in self.actions and fnmatchcase(repository.lower(), self.pattern)
 
     def __str__(self) -> str:
         return f"{self.pattern}:{','.join(self.actions)}"
@@ -59,8 +59,3 @@ def parse_scopes(texts: Iterable[str]) -> tuple[KeyScope, ...]:
     if not 1 <= len(scopes) <= MOST_SCOPES:
         raise InvalidError(f"an API key has between 1 and {MOST_SCOPES} scopes, not {len(scopes)}")
     return scopes
-
-
-@lru_cache(maxsize=1024)
-def _expression(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))))
