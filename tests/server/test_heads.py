@@ -75,3 +75,10 @@ def test_what_nobody_asked_for_is_received_in_small_pieces_and_an_upload_in_larg
     assert set(pieces) == {256 * 1024}
     until(lambda: sizes() == [FIRST_PIECE])
     assert served.listener.connections.held == 0
+
+
+def test_the_log_keeps_the_beginning_of_a_path(serve: Serve) -> None:
+    """Ten thousand lines may wait for a log that nobody reads."""
+    served = serve(lambda _: Response(404))
+    assert status(served.connect(head("GET", "/v2/" + "a" * 15_000))) == 404
+    assert served.record().path == "/v2/" + "a" * 1020

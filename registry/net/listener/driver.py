@@ -30,7 +30,7 @@ _LARGE = (
     256 * 1024
 )  # bytes of a body in memory from which on they are taken one at a time: parsing multiplies them
 _WANTED = 256 * 1024  # bytes that are received at once of a body that is taken
-_HEAD_BYTES = 16 * 1024
+_PATH_BYTES = 1024  # of each in the log, of which thousands may wait in memory
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,512}")
 _NOT_WAITED = 499  # nginx's number for a client that was gone before the answer
 GONE = (ClientError, ConnectionError, HttpProcessingError, TimeoutError, web.RequestPayloadError)
@@ -130,7 +130,7 @@ class _Driven:
             peer=str(self.incoming.remote or ""),
             address=context.address,
             method=self.incoming.method,
-            path=shown(self.incoming.raw_path[:_HEAD_BYTES]),
+            path=shown(self.incoming.raw_path[:_PATH_BYTES]),
             route=context.route,
             repository=context.repository,
             user=context.user,
