@@ -14,7 +14,8 @@ from sqlalchemy import func, select, update
 
 from registry.errors import StorageError
 from registry.model.digests import Digest
-from registry.server.check import Check, DamagedBlob
+from registry.server.catalogue import batches
+from registry.server.check import Check, DamagedBlob, Wrong
 from registry.server.database import reading, writing
 from registry.server.depot import DiskDepot
 from registry.server.tables import BLOBS
@@ -23,6 +24,7 @@ RATE = 32 * 1024 * 1024  # bytes a second: 80 TB in 30 days
 _WAIT = 300.0  # seconds between two looks for what is due
 _AT_ONCE = 100  # blobs, or
 _BYTES_AT_ONCE = 1024**3  # bytes, that are read before it is written down that they were
+_AGAIN = 86_400.0  # seconds after which one that is damaged is read and told again, also by the next process
 _SEEN = BLOBS.c.hidden.is_(None)
 
 
@@ -41,7 +43,7 @@ class Scrub:
     stopping: threading.Event = field(default_factory=threading.Event)
     blobs: int = field(default=0, init=False)
     bytes: int = field(default=0, init=False)
-    damaged: set[Digest] = field(default_factory=set, init=False)
+    damaged: dict[Digest, float] = field(default_factory=dict, init=False)  # and what `checked` says
     _round: int = field(default=0, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
 
@@ -59,16 +61,27 @@ class Scrub:
     def step(self) -> bool:
         """Look at some of the blobs that are due; False if none is. StorageError if the database fails."""
         due = self._due()
-        seen = list[Digest]()
+        whole, damaged = list[Digest](), list[DamagedBlob]()
         for digest, size in due:
             finding = Check(self.depot, hashing=True, pace=self._pace).one(digest, size)
             if self.stopping.is_set():
                 break
-            seen.append(digest)
             self.blobs += 1
-            self._note(digest, finding)
-        self._looked_at(seen)
-        self._round += len(seen)
+            if finding is None:
+                whole.append(digest)
+                self.damaged.pop(digest, None)
+            else:
+                damaged.append(finding)
+        now = self.depot.clock()
+        soon = now - self.every + min(_AGAIN, self.every)
+        self.damaged.update((each.digest, soon) for each in damaged)
+        try:
+            self._looked_at(whole, now)
+            self._looked_at([each.digest for each in damaged], soon)
+        finally:
+            for each in damaged:
+                self._tell(each)
+        self._round += len(whole) + len(damaged)
         if not due and self._round:
             self.noted(f"scrub: {self._round} blobs read, {len(self.damaged)} damaged")
             self._round = 0
@@ -79,9 +92,9 @@ class Scrub:
         numbers: dict[str, tuple[str, float]] = {
             "ferry_scrub_blobs": ("Blobs read again since the start.", self.blobs),
             "ferry_scrub_bytes": ("Bytes of them.", self.bytes),
-            "ferry_scrub_damaged": ("Of them, blobs that are missing or damaged.", len(self.damaged)),
         }
         try:
+            numbers["ferry_scrub_damaged"] = ("Of them, blobs that are missing or damaged.", self._still())
             with reading(self.depot.engine) as database:
                 oldest = database.execute(select(func.min(BLOBS.c.checked)).where(_SEEN)).scalar()
         except StorageError:
@@ -113,22 +126,28 @@ class Scrub:
             total += size
         return due
 
-    def _note(self, digest: Digest, finding: DamagedBlob | None) -> None:
-        if finding is None:
-            self.damaged.discard(digest)
-            return
-        self.damaged.add(digest)
-        whose = ", ".join(finding.tags or finding.repositories) or "nothing"
-        self.told(
-            f"scrub: {digest} is not as it should be ({finding.wrong.value}), needed by {whose}; "
-            "ferry admin check --hash --repair takes it out of sight, and the next push brings it anew"
-        )
+    def _still(self) -> int:
+        """How many are as they were seen: neither repaired, nor brought anew, nor gone."""
+        still, seen = 0, {str(digest): at for digest, at in self.damaged.copy().items()}
+        for some in batches(seen):
+            query = select(BLOBS.c.digest, BLOBS.c.checked).where(_SEEN, BLOBS.c.digest.in_(some))
+            with reading(self.depot.engine) as database:
+                still += sum(at <= seen[digest] for digest, at in database.execute(query))
+        return still
 
-    def _looked_at(self, seen: list[Digest]) -> None:
+    def _tell(self, finding: DamagedBlob) -> None:
+        whose = ", ".join(finding.tags or finding.repositories) or "nothing"
+        todo = "ferry admin check --hash --repair takes it out of sight, and the next push brings it anew"
+        if finding.wrong is Wrong.UNREADABLE:
+            todo = "the disk reports an error: look at the system's log"
+        wrong = f"{finding.digest} is not as it should be ({finding.wrong.value})"
+        self.told(f"scrub: {wrong}, needed by {whose}; {todo}")
+
+    def _looked_at(self, seen: list[Digest], when: float) -> None:
         if seen:
             with writing(self.depot.engine) as database:
                 rows = BLOBS.c.digest.in_([str(digest) for digest in seen])
-                database.execute(update(BLOBS).where(rows).values(checked=self.depot.clock()))
+                database.execute(update(BLOBS).where(rows).values(checked=when))
 
     def _pace(self, length: int) -> bool:
         """Wait as long as `length` bytes may take; False to go no further."""

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from broken import Broken
 from depots import Turned, on_disk
 from peers import http_call
 from test_depot_contract import WEIGHTS, published, put
 
+from registry.disk import system as calls
 from registry.model.digests import Digest
+from registry.server.check import Check
 from registry.server.depot import DiskDepot
 from registry.server.principal import Right
 from registry.server.scrub import Scrub
 from registry.server.service import Plan, Service
 
 DIGEST = Digest.of(WEIGHTS)
-MONTH = 30 * 86_400.0
+DAY = 86_400.0
+MONTH = 30 * DAY
 FAST = 10**12
 
 
@@ -49,7 +54,7 @@ def test_each_blob_is_read_once_a_month(depot: DiskDepot) -> None:
     later(depot, MONTH)
     put(depot, b"fresh")
     assert scrub.step()
-    assert (scrub.blobs, scrub.damaged) == (2, set())
+    assert (scrub.blobs, scrub.damaged) == (2, {})
     assert not scrub.step()
     assert (told, noted) == ([], ["scrub: 2 blobs read, 0 damaged"])
     later(depot, MONTH / 2)
@@ -82,6 +87,42 @@ def test_damage_is_told_and_counted_and_nothing_is_changed(depot: DiskDepot) -> 
     assert scrub.numbers()["ferry_scrub_damaged"][1] == 0
 
 
+def test_damage_is_told_each_day_also_after_a_restart_until_somebody_repairs_it(depot: DiskDepot) -> None:
+    told: list[str] = []
+
+    def begun() -> Scrub:
+        return Scrub(depot, MONTH, told.append, lambda _: None, FAST)
+
+    def counted(scrub: Scrub) -> float:
+        while scrub.step():
+            pass
+        return scrub.numbers()["ferry_scrub_damaged"][1]
+
+    damage(depot)
+    later(depot, MONTH)
+    scrub = begun()
+    assert (counted(scrub), counted(begun()), len(told)) == (1, 0, 1)
+    later(depot, DAY)
+    again, healed = begun(), begun()
+    assert (counted(again), len(told)) == (1, 2)
+    check = Check(depot, hashing=True)
+    assert check.repair(list(check.findings())) == 1
+    assert counted(again) == 0  # hidden: nobody is given it any more
+    put(depot, WEIGHTS)
+    assert (counted(again), counted(healed)) == (0, 0)
+
+
+def test_a_blob_that_the_disk_cannot_read_is_told_as_that(
+    depot: DiskDepot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    later(depot, MONTH)
+    monkeypatch.setattr(calls, "system", Broken("open", errno.EIO))
+    assert Scrub(depot, MONTH, told.append, told.append, FAST).step()
+    assert all("the disk reports an error" in each and "--repair" not in each for each in told)
+    assert told
+
+
 def test_what_is_deleted_while_it_is_read_is_no_damage(
     depot: DiskDepot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +130,7 @@ def test_what_is_deleted_while_it_is_read_is_no_damage(
     due = [(Digest.of(b"gone a moment ago"), 17)]
     monkeypatch.setattr(scrub.__class__, "_due", lambda _: due)
     assert scrub.step()
-    assert scrub.damaged == set()
+    assert scrub.damaged == {}
 
 
 def test_it_reads_no_faster_than_it_may_and_ends_in_the_middle_of_a_blob(
