@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -270,6 +272,24 @@ def test_many_that_hash_take_turns_and_are_answered_when_nothing_is_left(serve: 
     both.set()
     assert {status(each) for each in hashing} == {204}
     assert set(order[:6]) == {f"/{each}" for each in range(6)}, "one of them was hashed to its end first"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not let a program say where it runs")
+def test_what_a_small_body_brings_is_done_on_the_loops_processor_and_what_may_be_long_on_any(
+    serve: Serve,
+) -> None:
+    every = os.sched_getaffinity(0)
+
+    def ran_on() -> Response:
+        return Response(201, body=repr(sorted(os.sched_getaffinity(0))).encode())
+
+    served = serve(lambda _: Accept(Kept(), ran_on, 1_000_000))
+    loops = os.sched_getaffinity(served.listener._thread.native_id or 0)
+    assert len(loops) == 1
+    for size, where in ((1000, loops), (64 * 1024 + 1, every), (0, every)):
+        put = head("PUT", "/x", f"Content-Length: {size}", "Connection: close") + "x" * size
+        assert rest(served.connect(put)).endswith(f"\r\n\r\n{sorted(where)}".encode())
+    assert os.sched_getaffinity(0) == every
 
 
 # --- the end -------------------------------------------------------------------------------------------

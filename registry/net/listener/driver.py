@@ -31,6 +31,7 @@ _LARGE = (
 )  # bytes of a body in memory from which on they are taken one at a time: parsing multiplies them
 _WANTED = 256 * 1024  # bytes that are received at once of a body that is taken
 _PATH_BYTES = 1024  # of each in the log, of which thousands may wait in memory
+_SHORT = 64 * 1024  # bytes of a body up to which what is done with it is short
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,512}")
 _NOT_WAITED = 499  # nginx's number for a client that was gone before the answer
 GONE = (ClientError, ConnectionError, HttpProcessingError, TimeoutError, web.RequestPayloadError)
@@ -102,6 +103,7 @@ class _Driven:
     incoming: web.BaseRequest
     connection: Connection
     received: int = 0
+    is_short: bool = False  # its body is small, and soon written
     closed: bool = False  # the intake of its body, or it is about to be
 
     async def answered(self) -> web.StreamResponse:
@@ -217,6 +219,7 @@ class _Driven:
         """Feed what arrives to the intake, then ask for the answer. What came before a break is fed too."""
         if (request.length or 0) > accept.limit:
             return accept.told(_too_much(accept.limit))
+        self.is_short = 0 < (request.length or 0) <= _SHORT
         held = 0
         if accept.in_memory:
             held = accept.limit if request.length is None else request.length
@@ -253,7 +256,7 @@ class _Driven:
         self.closed = True
         end = partial(_end, accept, unwritten)
         if not accept.in_memory or self.received <= _LARGE:
-            return await queues.run(Work.WRITING, end)
+            return await queues.run(Work.WRITING, end, short=self.is_short)
         async with self.driver.one_large:
             return await queues.run(Work.WRITING, end)
 
@@ -274,8 +277,8 @@ class _Driven:
                 if writing is None or writing.done() or sum(map(len, held)) >= PIECE:
                     if writing is not None:
                         await writing
-                    writing = asyncio.ensure_future(queues.run(Work.WRITING, partial(_write, accept, held)))
-                    held = []
+                    write = queues.run(Work.WRITING, partial(_write, accept, held), short=self.is_short)
+                    writing, held = asyncio.ensure_future(write), []
             return held
         except GONE:
             # What came before the break is still in the engine's buffer, but its readers only raise.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TypeVar
 
+from registry.net.listener.processors import Processors
 from registry.net.listener.threads import Threads
 from registry.wire.messages import Request
 from registry.wire.routes import Route
@@ -52,12 +53,15 @@ class Queues:
     """One pool of threads for each kind of work. Used from one event loop."""
 
     def __init__(
-        self, threads: Mapping[Work, int] = _THREADS, waiting: Mapping[Work, int] = _WAITING
+        self,
+        threads: Mapping[Work, int] = _THREADS,
+        waiting: Mapping[Work, int] = _WAITING,
+        processors: Processors | None = None,
     ) -> None:
         """`waiting`: how many calls of a kind may wait for a thread."""
         self._room = {work: threads[work] + waiting[work] for work in Work}
         self._inside = dict.fromkeys(Work, 0)
-        self._threads = {work: Threads(threads[work], f"ferry-{work.value}") for work in Work}
+        self._threads = {work: Threads(threads[work], f"ferry-{work.value}", processors) for work in Work}
 
     def inside(self) -> dict[Work, int]:
         """How many calls of each kind wait or run."""
@@ -73,13 +77,14 @@ class Queues:
             raise QueueFullError(work.value)
         return await self.run(work, call)
 
-    async def run(self, work: Work, call: Callable[[], T]) -> T:
+    async def run(self, work: Work, call: Callable[[], T], *, short: bool = False) -> T:
         """`call()` in a thread, for a request that is under way: it waits, however many do.
 
-        A caller that is cancelled meanwhile stays until the call has ended: nobody closes what it uses.
+        A `short` one is made on the event loop's processor. A caller that is cancelled meanwhile stays until
+        the call has ended: nobody closes what it uses.
         """
         self._inside[work] += 1
-        future = self._threads[work].start(call)
+        future = self._threads[work].start(call, short=short)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

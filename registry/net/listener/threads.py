@@ -15,15 +15,18 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Generic, TypeVar
 
+from registry.net.listener.processors import Affinity, Processors
+
 T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
 class _Call(Generic[T]):
-    """A call, and the future that waits for its end."""
+    """A call, and the future that waits for its end. `is_short`: it runs on the loop's processor."""
 
     make: Callable[[], T]
     future: asyncio.Future[T]
+    is_short: bool
     result: T | None = None
     error: BaseException | None = None
 
@@ -47,18 +50,19 @@ class _Call(Generic[T]):
 class Threads:
     """At most `most` threads, begun when they are needed. Used from one event loop."""
 
-    def __init__(self, most: int, name: str) -> None:
+    def __init__(self, most: int, name: str, processors: Processors | None = None) -> None:
         self._most = most
         self._name = name
+        self._processors = processors or Processors()
         self._threads: list[Thread] = []
         self._under_way = 0
         self._calls: SimpleQueue[_Call[object] | None] = SimpleQueue()
         self._ended: deque[_Call[object]] = deque()
         self._will_tell = False
 
-    def start(self, make: Callable[[], T]) -> asyncio.Future[T]:
+    def start(self, make: Callable[[], T], *, short: bool = False) -> asyncio.Future[T]:
         """Have `make()` called as soon as a thread is free. What it returns or raises is the future's."""
-        call = _Call(make, asyncio.get_running_loop().create_future())
+        call = _Call(make, asyncio.get_running_loop().create_future(), short)
         self._under_way += 1
         if len(self._threads) < min(self._under_way, self._most):
             name = f"{self._name}-{len(self._threads)}"
@@ -78,10 +82,11 @@ class Threads:
             each.join()
 
     def _run(self) -> None:
-        while self._has_run_one():
+        affinity = Affinity(self._processors)
+        while self._has_run_one(affinity):
             pass
 
-    def _has_run_one(self) -> bool:
+    def _has_run_one(self, affinity: Affinity) -> bool:
         """Wait for a call and make it; False at the end. Nothing of it is held while the next is waited for.
 
         The loop is woken by the first call that ends, and told of those too that end until it listens. They
@@ -90,6 +95,7 @@ class Threads:
         call = self._calls.get()
         if call is None:
             return False
+        affinity.move(to_loop=call.is_short)
         call.run()
         self._ended.append(call)
         if not self._will_tell:
