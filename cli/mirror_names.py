@@ -61,8 +61,14 @@ class MirrorNames:
     """
 
     def __init__(
-        self, invocation: Invocation, opened: Registries, engine: Engine, entries: Sequence[MirrorEntry]
+        self,
+        invocation: Invocation,
+        opened: Registries,
+        engine: Engine,
+        entries: Sequence[MirrorEntry],
+        noted: set[str] | None = None,
     ) -> None:
+        """`noted` is what rounds before this one told: it is told once."""
         self.mirrored: dict[tuple[Origin, str], Mirrored] = {}
         self.incomplete = True
         self.ended = False
@@ -70,6 +76,7 @@ class MirrorNames:
         self._opened = opened
         self._engine = engine
         self._entries = entries
+        self._noted: set[str] = set() if noted is None else noted
         self._remotes: dict[tuple[str, str, str], Remote] = {}
         self._there: dict[_Repository, Tags | None] = {}
         self._tells: dict[str, bool] = {}  # whether a host's lists give digests
@@ -294,7 +301,10 @@ class MirrorNames:
             return self._tags(repository)
         except NotFoundError:
             where = f"{repository.host}/{repository.repository}"
-            self._invocation.terminal.note(visible(f"ferry: {where} has no tags: nothing of it is mirrored"))
+            if where not in self._noted:
+                self._noted.add(where)
+                told = f"ferry: {where} has no tags: nothing of it is mirrored"
+                self._invocation.terminal.note(visible(told))
             return {}
 
     def _remote(self, name: Name) -> Remote:

@@ -52,6 +52,7 @@ class Rounds:
         self._keep_going = keep_going
         self._delete = delete
         self._clock = clock
+        self._noted: set[str] = set()
 
     def round(self) -> Round:
         """All names once. Stopped when the engine is."""
@@ -59,7 +60,7 @@ class Rounds:
         dry_run = self._invocation.settings.on("dry_run")
         results: list[Result] = []
         self.engine.forgive()
-        names = MirrorNames(self._invocation, self._opened, self.engine, self._entries)
+        names = MirrorNames(self._invocation, self._opened, self.engine, self._entries, self._noted)
         work = Looking(self.engine) if dry_run else Copying(self.engine)
         try:
             mirror = Mirror(self.engine, work, self._told(results), keep_going=self._keep_going)
