@@ -68,7 +68,7 @@ class Log:
 
     def __init__(
         self,
-        write: Callable[[str], None],
+        write: Callable[[str], object],
         *,
         as_json: bool = False,
         quiet: bool = False,
@@ -77,9 +77,9 @@ class Log:
         text: Callable[[AccessRecord], str] = _text,
         fields: Callable[[AccessRecord], dict[str, object]] = _fields,
     ) -> None:
-        """`quiet`: only complaints, no line for each request. `clock` in Unix seconds.
+        """`write` returns False if it could not. `quiet`: only complaints, no line for each request.
 
-        `text` and `fields` are what is told of a request, behind its time.
+        `clock` in Unix seconds. `text` and `fields` are what is told of a request, behind its time.
         """
         self._write = write
         self._json = as_json
@@ -128,7 +128,10 @@ class Log:
     def gauges(self) -> Mapping[str, tuple[str, float]]:
         """What the metrics show of it."""
         return {
-            "ferry_log_lines_dropped": ("Lines of the log that nobody read in time.", float(self.dropped))
+            "ferry_log_lines_dropped": (
+                "Lines of the log that nobody read in time, or that could not be written.",
+                float(self.dropped),
+            )
         }
 
     def _put(self, event: AccessRecord | _Complaint) -> None:
@@ -151,9 +154,13 @@ class Log:
                 self._changed.wait_for(lambda: self._ending, _GATHER)
                 events, self._events = self._events, deque()
                 dropped, self._dropped = self._dropped, 0
-            self._write("\n".join(self._line(at, event) for at, event in events))
-            if dropped:
-                self.complain(f"{dropped} lines of this log were dropped: nobody read it", "warning")
+            if self._write("\n".join(self._line(at, event) for at, event in events)) is False:
+                with self._changed:
+                    self.dropped += len(events)
+                    self._dropped += dropped + len(events)
+            elif dropped:
+                why = "nobody read it, or it could not be written"
+                self.complain(f"{dropped} lines of this log were dropped: {why}", "warning")
 
     def _line(self, at: float, event: AccessRecord | _Complaint) -> str:
         moment = date(at)

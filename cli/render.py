@@ -200,11 +200,16 @@ class Terminal:
 
     def complain(self, text: str) -> None:
         """A line on standard error, said also with --quiet; that nobody reads it is no error."""
+        self.complained(text)
+
+    def complained(self, text: str) -> bool:
+        """The same; whether it could be written."""
         try:
             self.err.write(self._spelled(text, self.err) + "\n")
             self.err.flush()
         except (OSError, ValueError):
-            return
+            return False
+        return True
 
     def paint(self, text: str, colour: str, stream: TextIO | None = None) -> str:
         """`text` in a colour, where `stream` (or else the result) is a terminal and colours are wanted."""

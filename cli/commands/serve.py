@@ -13,7 +13,7 @@ from cli.allocator import keep_no_more_than_buffers, look_less_for_cycles
 from cli.log import Log
 from cli.options import Invocation, choices, command
 from cli.serving import ServerSignals, host_and_port
-from registry.errors import InvalidError
+from registry.errors import InvalidError, StorageError
 from registry.wire.messages import is_loopback
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def serve(invocation: Invocation) -> None:
     raise_descriptor_limit()
     keep_no_more_than_buffers()
     as_json = settings.get("log_format", "text") == "json"
-    log = Log(terminal.complain, as_json=as_json, quiet=terminal.quiet)
+    log = Log(terminal.complained, as_json=as_json, quiet=terminal.quiet)
     address = _address(invocation)
     metrics = settings.get("metrics_listen")
     plan = Plan(
@@ -87,9 +87,13 @@ def serve(invocation: Invocation) -> None:
     where = service.start()
     log.start()
     look_less_for_cycles()
-    _say_ready(invocation, where, plan.directory)
+    try:
+        _say_ready(invocation, where, plan.directory)
+        if service.set_up_url:
+            _say_set_up(invocation, service.set_up_url, as_json=as_json)
+    except (StorageError, BrokenPipeError) as error:  # a disk that is full of logs ends no registry
+        log.complain(f"what is said at the start could not be: {error}")
     if service.set_up_url:
-        _say_set_up(invocation, service.set_up_url, as_json=as_json)
         log.complain("nobody has an account yet: open the link, or ferry admin user add --help", "warning")
     _warn_of_proxy(plan, log)
     more = (service.registry.last_use.write, service.look_at_issuers)
@@ -104,17 +108,15 @@ def _say_ready(invocation: Invocation, where: str, directory: Path) -> None:
     if invocation.terminal.json:
         invocation.terminal.document({"url": where, "data": str(directory)})
     else:
-        invocation.terminal.line(f"ferry serve: ready on {where} with the data in {directory}")
-        invocation.terminal.out.flush()
+        invocation.terminal.say(f"ferry serve: ready on {where} with the data in {directory}")
 
 
 def _say_set_up(invocation: Invocation, url: str, *, as_json: bool) -> None:
     """Where the first account is made: on standard output, and not in the log."""
     if as_json or invocation.terminal.json:
-        invocation.terminal.line(json.dumps({"setup": url}))
+        invocation.terminal.say(json.dumps({"setup": url}))
     else:
-        invocation.terminal.line(f"set-up: {url}")
-    invocation.terminal.out.flush()
+        invocation.terminal.say(f"set-up: {url}")
 
 
 def _warn_of_proxy(plan: Plan, log: Log) -> None:

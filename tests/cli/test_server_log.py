@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE
 
 import pytest
+from peers import ferry_command, free_port, http_call
 
 from cli.log import Log
 from registry.net.listener.record import AccessRecord
@@ -98,6 +102,30 @@ def test_nobody_waits_for_the_reader_and_what_is_dropped_is_counted_and_said(rea
     assert f"{log.dropped} lines of this log were dropped" in reader.lines[-1]
 
 
+def test_what_could_not_be_written_is_counted_and_said_when_it_can_be() -> None:
+    lines: list[str] = []
+    full = threading.Event()
+    full.set()
+    tried = threading.Semaphore(0)
+
+    def write(text: str) -> bool:
+        if not full.is_set():
+            lines.extend(text.split("\n"))
+        tried.release()
+        return not full.is_set()
+
+    log = Log(write, clock=lambda: 0.0).start()
+    for _ in range(3):
+        log.request(RECORD)
+        assert tried.acquire(timeout=20)
+    full.clear()
+    log.request(RECORD)
+    log.close()
+    assert len(lines) == 2
+    assert "3 lines of this log were dropped" in lines[-1]
+    assert log.gauges()["ferry_log_lines_dropped"][1] == 3
+
+
 def test_what_the_engine_complains_about_is_one_line_too(reader: Reader) -> None:
     log = Log(reader, as_json=True, clock=lambda: 0.0).start()
     try:
@@ -137,3 +165,14 @@ def test_a_line_has_the_time_of_its_event_and_is_spelled_by_the_thread_that_writ
         "1970-01-01T00:00:00Z /v2/acme/tiny/blobs/x",
         "1970-01-01T00:01:00Z error: the disk is full",
     ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_server_whose_first_lines_find_no_room_serves(tmp_path: Path) -> None:
+    port = free_port()
+    words = [*ferry_command(), "serve", "--data", str(tmp_path / "data"), "--listen", f"127.0.0.1:{port}"]
+    with Path("/dev/full").open("w") as full, subprocess.Popen(words, stdout=full, stderr=PIPE) as server:
+        assert server.stderr is not None
+        assert b"No space left on device" in server.stderr.readline()
+        assert http_call("GET", f"http://127.0.0.1:{port}/healthz").status == 200
+        server.terminate()
