@@ -18,7 +18,7 @@ from registry.net.listener.connections import FIRST_PIECE, Connection, Connectio
 from registry.net.listener.driver import Driver, Identify, Prompt
 from registry.net.listener.encrypted import Handshakes
 from registry.net.listener.limits import Limits
-from registry.net.listener.processors import Affinity, Processors
+from registry.net.listener.processors import Processors
 from registry.net.listener.proxies import new_identifier
 from registry.net.listener.queues import Queues
 from registry.net.listener.record import AccessRecord, Record
@@ -77,9 +77,8 @@ class Listener:
         self._bound = bound or Address().bind()
         self._limits = limits or Limits()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="ferry-listener")
-        self._processors = Processors.of_this_process()
-        self.queues = Queues(processors=self._processors)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="ferry-listener")
+        self.queues = Queues(processors=Processors.of_this_process())
         encrypted = self._bound.address.tls is not None
         self.connections = Connections(self._limits, self._loop.time, encrypted=encrypted)
         self._driver = Driver(
@@ -111,10 +110,6 @@ class Listener:
         self._thread.join()
         self._loop.close()
         self.queues.close()
-
-    def _run(self) -> None:
-        Affinity(self._processors).move(to_loop=True)
-        self._loop.run_forever()
 
     def _call(self, work: Awaitable[T]) -> T:
         async def run() -> T:

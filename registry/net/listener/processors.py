@@ -2,8 +2,8 @@
 
 Python lets one thread run at a time. Where two of them are on two processors, each system call of the one
 wakes the other there: a call of many short ones is held up longer by that than it takes. So threads whose
-calls are short share the event loop's processor, and take their turns on it. What is long is mostly done
-outside of Python (a hash, a large write), and is done on any.
+calls are short share one with the event loop meanwhile, and take their turns on it. What is long is mostly
+done outside of Python (a hash, a large write), and is done on any.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Processors:
-    """`every` one that this process may use, and the `one` of its event loop; without, the system decides."""
+    """`every` one that this process may use, and the `one` of short calls; without, the system decides."""
 
     every: frozenset[int] = frozenset()
     one: frozenset[int] = frozenset()
@@ -38,7 +38,7 @@ class Affinity:
         self._now: frozenset[int] = frozenset()
 
     def move(self, *, to_loop: bool) -> None:
-        """Run on the event loop's processor from now on, or on any."""
+        """Run on the processor of short calls, and of the loop during them, from now on, or on any."""
         wanted = self._processors.one if to_loop else self._processors.every
         if wanted == self._now:
             return

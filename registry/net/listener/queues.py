@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TypeVar
 
-from registry.net.listener.processors import Processors
+from registry.net.listener.processors import Affinity, Processors
 from registry.net.listener.threads import Threads
 from registry.wire.messages import Request
 from registry.wire.routes import Route
@@ -62,6 +62,8 @@ class Queues:
         self._room = {work: threads[work] + waiting[work] for work in Work}
         self._inside = dict.fromkeys(Work, 0)
         self._threads = {work: Threads(threads[work], f"ferry-{work.value}", processors) for work in Work}
+        self._affinity = Affinity(processors or Processors())
+        self._short = 0  # of these calls are short
 
     def inside(self) -> dict[Work, int]:
         """How many calls of each kind wait or run."""
@@ -84,6 +86,7 @@ class Queues:
         the call has ended: nobody closes what it uses.
         """
         self._inside[work] += 1
+        self._note_short(int(short))
         future = self._threads[work].start(call, short=short)
         try:
             return await asyncio.shield(future)
@@ -92,6 +95,13 @@ class Queues:
             raise
         finally:
             self._inside[work] -= 1
+            self._note_short(-int(short))
+
+    def _note_short(self, more: int) -> None:
+        """The loop stays where short calls are made while there are any; else it runs where there is room."""
+        self._short += more
+        if more:
+            self._affinity.move(to_loop=self._short > 0)
 
     async def within(self, seconds: float, work: Work, call: Callable[[], T]) -> T:
         """`call()` in a thread, if it ends in time; else TimeoutError, and it goes on by itself."""
