@@ -78,6 +78,17 @@ def test_what_is_in_no_list_and_not_there_goes(between: Pairing) -> None:
     assert there(between) == [*TAGS]
 
 
+@pytest.mark.parametrize("ending", ["", ".sig"])
+def test_the_tags_that_signatures_are_kept_under_stay(ending: str, between: Pairing) -> None:
+    """A source with a list of its own has none of them; at a destination without one they are that list."""
+    signed = between.destination.remote.digest(between.destination.name("acme/tiny:v1"))
+    kept = between.destination.name(f"acme/tiny:sha256-{signed.hex}{ending}")
+    put(between.destination.remote, kept, Model.random(7, KiB))
+
+    assert deleted(mirrored(between, *TAGS)) == {"v0": None}
+    assert kept.tag in there(between)
+
+
 def test_what_somebody_moved_since_the_plan_was_made_stays(between: Pairing) -> None:
     found = find(mirrored(between, *TAGS), [])
     assert found is not None
