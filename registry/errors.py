@@ -109,7 +109,8 @@ class RegistryError(Exception):
 
     `message` says what was being done and the first cause; `reason` why, where advice depends on it;
     `host` and `name` say where, when the place matters, and `detail` what else the advice has to name (a
-    path, an amount); `hint` is a next step that is the same for every caller. `side` is set by a copy.
+    path, an amount); `hint` is a next step that is the same for every caller. `side` is set by a copy, and
+    `moved`, the bytes that it had moved by then.
     """
 
     exit: ClassVar[int] = 1
@@ -123,6 +124,7 @@ class RegistryError(Exception):
         self.host = details.get("host", "")
         self.name = details.get("name", "")
         self.side = Side.UNKNOWN
+        self.moved = 0
 
     @property
     def details(self) -> Details:

@@ -42,7 +42,7 @@ def copy(
     `engine` is what earlier copies learned (then `options` are its own).
     Blobs that are there already do not move. Raises what the two targets raise, TransientError once
     patience is over; what arrived is kept, and the same call goes on from there. An error's `side` says which
-    of the two it comes from.
+    of the two it comes from, its `moved` how many bytes moved all the same.
     """
     engine = engine or Engine(options)
     model = engine.model(source, destination, name, to or name, near=near, nearer=tuple(nearer))
@@ -51,6 +51,7 @@ def copy(
     except RegistryError as error:
         if engine.options.stop.is_set():  # peers that were interrupted say this and that
             raise Stopped from error
+        error.moved = model.moved
         raise
     finally:
         engine.over(model.patience)
@@ -95,6 +96,11 @@ def _copy_children(engine: Engine, model: ModelTransfer, index: Manifest, depth:
         )
     reports: dict[str, BlobReport] = {}
     for child in index.children:
-        for item in _copy(engine, model.child(child.digest), None, depth + 1).blobs:
+        of_child = model.child(child.digest)
+        try:
+            report = _copy(engine, of_child, None, depth + 1)
+        finally:
+            model.count(of_child.moved)
+        for item in report.blobs:
             reports.setdefault(str(item.blob.digest), item)
     return list(reports.values())

@@ -7,10 +7,12 @@ more when all the others are done.
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from registry.errors import NotFoundError, RegistryError, Side, TransientError
+from registry.model.names import Name
 from registry.transfer.engine import Engine
 from registry.transfer.one_pair import NameTask
 from registry.transfer.pairs import Outcome, Pair, Result, Unlisted
@@ -37,6 +39,7 @@ class Mirror:
         self._keep_going = keep_going
         self._copying = threading.Semaphore(engine.at_once)
         self._put_off: deque[Pair] = deque()
+        self._moved_before: Counter[Name] = Counter()  # bytes, for a name that was put off
         self._failed_again: dict[tuple[Side, str], RegistryError] = {}  # hosts that failed again at the end
         self._bug: BaseException | None = None
         self._failed = False
@@ -96,6 +99,7 @@ class Mirror:
             result = self._result(pair)
         except TransientError as error:
             if not last and self._is_given_up(pair):
+                self._moved_before[pair.to] += error.moved
                 self._put_off.append(pair)
                 return
             if last and self._is_given_up(pair):
@@ -104,7 +108,8 @@ class Mirror:
         except RegistryError as error:
             self._failure(pair, error)
         else:
-            self._done(result)
+            moved = result.transferred + self._moved_before[pair.to]
+            self._done(replace(result, transferred=moved))
 
     def _result(self, pair: Pair) -> Result:
         work = self._work
@@ -145,9 +150,9 @@ class Mirror:
 
     def _failure(self, pair: Pair, error: RegistryError) -> None:
         error.name = error.name or pair.at_source
-        self._done(
-            Result(pair.at_source, pair.at_destination, Outcome.FAILED, pair.said, pair.was, error=error)
-        )
+        moved = error.moved + self._moved_before[pair.to]
+        ends = pair.at_source, pair.at_destination
+        self._done(Result(*ends, Outcome.FAILED, pair.said, pair.was, transferred=moved, error=error))
 
     def _done(self, result: Result) -> None:
         with self._telling:

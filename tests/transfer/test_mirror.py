@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ from cli.mirror_report import Round, documents, line
 from registry.contracts import Reading
 from registry.errors import CorruptError, DeniedError, TransientError
 from registry.model.digests import Digest
-from registry.model.manifests import Descriptor
+from registry.model.manifests import OCI_INDEX, Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.remote import Remote
@@ -260,6 +261,35 @@ def test_a_source_that_fails_for_minutes_does_not_end_the_run(between: Pairing) 
     assert len(results) == 24
     assert outcomes(results.values()) == [Outcome.COPIED] * 24
     assert asked[0] > 12
+
+
+@pytest.mark.parametrize("index", [False, True])
+def test_what_moved_before_a_name_failed_is_told_though_it_was_put_off(index: bool, between: Pairing) -> None:
+    """Of 40 GB that had gone over a metered line it said 0 B."""
+    model = Model.random(5, 20 * KiB, 30 * KiB)
+    between.put("acme/m:1", model)
+    if index:
+        name = between.source.name("acme/m:1")
+        entry = model.manifest.descriptor().as_json()
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+        between.source.remote.publish(name, Manifest.parse(json.dumps(document).encode()))
+    second = f"/blobs/{model.manifest.layers[1].digest}"
+
+    def dead(request: Request) -> Response | None:
+        if request.path.endswith(second) and request.method == "GET":
+            raise TransientError("refused", host=SOURCE)
+        return None
+
+    between.source.wrong = dead
+    time = Time()
+    options = Options(
+        lambda: Patience(Rule(give_up_after=20, first_pause=1), clock=time, sleep=time.sleep), jobs=1
+    )
+
+    result = between.run(between.pair("acme/m:1"), options=options)["m:1"]
+
+    assert result.outcome is Outcome.FAILED
+    assert 20 * KiB <= result.transferred < 21 * KiB
 
 
 def test_a_source_that_is_dead_is_waited_for_once_and_every_name_of_it_fails(between: Pairing) -> None:
