@@ -113,7 +113,7 @@ class Name:
             if len(parts) == 2 and not _OLLAMA_NAMESPACE.fullmatch(parts[0]):
                 raise InvalidError(
                     f"{parts[0][:80]!r} cannot be a namespace",
-                    hint=f"if {parts[0][:80]} is a host, write https://{path} or {parts[0][:80]}/library/…",
+                    hint=f"if {parts[0][:80]} is a host, write //{path} or {parts[0][:80]}/library/…",
                 )
         return cls(host, repository, tag, digest, scheme)
 

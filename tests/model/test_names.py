@@ -378,3 +378,10 @@ def test_a_name_of_one_part_at_dockers_hub_is_in_its_library(host: str, form: st
     assert (name.host, name.repository, name.tag) == (host, "library/tiny", "1")
     assert Name.parse(name.text) == name
     assert Name.parse(f"{host}/acme/tiny").repository == "acme/tiny"
+
+
+def test_a_host_before_a_single_part_is_told_the_way_to_write_it() -> None:
+    with pytest.raises(InvalidError) as caught:
+        Name.parse("127.0.0.1:5000/tiny")
+    assert "write //127.0.0.1:5000/tiny or" in caught.value.hint
+    assert Name.parse("//127.0.0.1:5000/tiny").repository == "tiny"
