@@ -78,7 +78,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.ADDRESS_TAKEN: "another program may use that port: choose one with --listen HOST:PORT",
     Reason.PROXY: "check HTTP_PROXY, HTTPS_PROXY and the settings' proxy; NO_PROXY={host} goes around it",
     Reason.NOT_IN_STORE: "ferry list shows what is there",
-    Reason.BLOB_NOT_IN_STORE: "ferry pull {name} fetches what is missing",
+    Reason.BLOB_NOT_IN_STORE: "ferry verify --repair {name} fetches what is missing",
     Reason.NAME_NOT_STORABLE: "choose a name for it here: --as NAME",
     Reason.INDEX_NOT_STORABLE: "pull one of them by its digest: NAME@sha256:… --as NAME",
     Reason.DIGEST_NOT_STORABLE: "ferry mirror copies it between registries",

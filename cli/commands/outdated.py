@@ -51,7 +51,7 @@ def outdated(invocation: Invocation, names: tuple[str, ...]) -> int:
     if invocation.terminal.json:
         invocation.terminal.document([_document(row) for row in rows])
     else:
-        _tell(invocation, rows, whole=bool(wanted) or invocation.settings.on("verbose"))
+        _tell(invocation, rows, named=bool(wanted))
     for error in {error.message: error for error in errors}.values():  # a host that is down is said once
         complain(error, invocation.terminal, short=invocation.terminal.json)
     return exit_code([error.exit for error in errors])
@@ -138,7 +138,8 @@ def _document(row: Row) -> Document:
     }
 
 
-def _tell(invocation: Invocation, rows: Sequence[Row], *, whole: bool) -> None:
+def _tell(invocation: Invocation, rows: Sequence[Row], *, named: bool) -> None:
+    whole = named or invocation.settings.on("verbose")
     good = [row for row in rows if isinstance(row, Compared)]
     shown = [row for row in rows if isinstance(row, Failed) or whole or row.standing not in _QUIET]
     if shown:
@@ -155,7 +156,8 @@ def _tell(invocation: Invocation, rows: Sequence[Row], *, whole: bool) -> None:
         invocation.terminal.line(f"{models}, none is outdated")
         return
     cost = sum(row.cost or 0 for row in late)
-    invocation.terminal.line(f"{models}, {len(late)} outdated: ferry update --all fetches {size(cost)}")
+    which = " ".join(visible(str(row.name)) for row in late) if named else "--all"
+    invocation.terminal.line(f"{models}, {len(late)} outdated: ferry update {which} fetches {size(cost)}")
     left = sum(row.standing not in (*_QUIET, Standing.OUTDATED) for row in good)
     if left:
         invocation.terminal.note(f"ferry: what was changed here, or may have been ({left}), is left alone")

@@ -34,6 +34,7 @@ _RENDERED = {
 _SEMANTIC = re.compile(
     r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?"
 )
+_ONLY_GGUF = "Ferry makes models from GGUF files"
 _LATER = {
     GgufKind.ADAPTER: "is an adapter, which needs a model to sit on; adapters are not made yet",
     GgufKind.PROJECTOR: "is a projector, which needs its language model beside it; those are not made yet",
@@ -191,7 +192,7 @@ def _head(path: Path) -> Gguf:
         try:
             head = gguf.read(file, size)
         except InvalidError as error:
-            hint = "Ferry makes models from GGUF files"
+            hint = "copy or convert it again" if start.startswith(gguf.MAGIC) else _ONLY_GGUF
             raise InvalidError(f"{path}: {error.message}", hint=hint) from None
     if head.kind in _LATER:
         raise InvalidError(f"{path}: it {_LATER[head.kind]}")

@@ -106,6 +106,13 @@ def test_one_line_tells_what_was_made(ferry: Ferry, here: Path) -> None:
     assert done.err == ""
 
 
+def test_weights_that_are_cut_off_are_to_be_copied_again(ferry: Ferry, here: Path) -> None:
+    (here / "cut.gguf").write_bytes((here / "tiny.gguf").read_bytes()[:-1])
+    done = ferry("create", "cut", "-f", "-", stdin=f"FROM {here / 'cut.gguf'}\n")
+    assert done.code == 2
+    assert "it is cut off" in done.err and "→ copy or convert it again\n" in done.err
+
+
 def test_one_layer_is_no_layers(ferry: Ferry, here: Path) -> None:
     done = ferry("create", "bare", "-f", "-", stdin=f"FROM {here / 'tiny.gguf'}\n").well()
     assert done.out.endswith("made of 1 layer\n")

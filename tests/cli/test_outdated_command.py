@@ -73,6 +73,7 @@ def test_what_moved_there_is_outdated_and_updated(ferry: Ferry, pulled: str, pub
     assert (row["state"], row["cost"]) == ("outdated", len(NEW))
     assert row["digest"] != row["there"]
     assert "1 outdated: ferry update --all fetches" in ferry("outdated").well().out
+    assert f"1 outdated: ferry update {pulled} fetches" in ferry("outdated", pulled).well().out
 
     dry = ferry("update", "--all", "--dry-run", "--format", "json").well().json
     assert dry[0]["would_transfer"] == len(NEW)
