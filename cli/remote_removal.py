@@ -72,6 +72,8 @@ def _ask(invocation: Invocation, what: str, *, say: bool = False) -> bool:
         if say:
             invocation.terminal.note(f"ferry: {told}")
         return False
-    if not invocation.terminal.interactive or not click.confirm(f"{told}. Remove?", err=True):
+    if not invocation.terminal.interactive:
         raise InvalidError(f"{told}; nothing was removed", hint="say --yes to remove it")
+    if not click.confirm(f"{told}. Remove?", err=True):
+        raise InvalidError("nothing was removed")
     return True

@@ -29,7 +29,11 @@ def list_models(invocation: Invocation, place: str | None) -> None:
       ferry list models.acme.example/acme
     """
     if place:
-        _show(invocation, _published(invocation, place))
+        found = _published(invocation, place)
+        _show(invocation, found)
+        if not found and not invocation.terminal.json:
+            told = f"{place} shows you no models; ferry whoami {place} says who you are there"
+            invocation.terminal.note(f"ferry: {visible(told)}")
         return
     with sources.store(invocation) as store:
         _show(invocation, store.entries())

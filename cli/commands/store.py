@@ -107,8 +107,10 @@ def _agree(invocation: Invocation, store: Store, models: Sequence[Name]) -> None
         invocation.terminal.complain(f"  {visible(str(name))}")
     count = f"{len(models)} model{'s' * (len(models) > 1)}"
     told = f"{count} would be removed, {size(store.would_free(models))} freed"
-    if not invocation.terminal.interactive or not click.confirm(f"{told}. Remove?", err=True):
+    if not invocation.terminal.interactive:
         raise InvalidError(f"{told}; nothing was removed", hint="say --yes to remove them")
+    if not click.confirm(f"{told}. Remove?", err=True):
+        raise InvalidError("nothing was removed")
 
 
 def _would_remove(invocation: Invocation, store: Store, models: Sequence[Name]) -> int:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from house import House
 from person import Done, Ferry
 from spy import Spy, reply
 from stored_models import put_model
 
+from cli import remote_removal
+from cli.options import Invocation
+from cli.render import Terminal
+from cli.settings import Settings
+from registry.errors import InvalidError
 from registry.model.manifests import DOCKER_CONFIG, DOCKER_MANIFEST
 from registry.publish.writer import tiny
 
@@ -237,6 +244,25 @@ def test_a_repository_without_a_tag_or_a_manifest_that_says_nothing_hides_no_oth
 
     assert [entry["name"] for entry in listed.json] == [f"{host}/acme/tiny:2.0"]
     assert "acme/tiny:1.0 is left out" in listed.err
+
+
+def test_a_list_with_nothing_in_it_says_how_to_see_who_asked(ferry: Ferry) -> None:
+    with Spy((reply(200, b'{"repositories":[]}'),)) as spy:
+        listed = ferry("list", f"{spy.netloc}/acme").well()
+        assert f"shows you no models; ferry whoami {spy.netloc}/acme says who you are" in listed.err
+
+
+class _Person(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_who_says_no_is_not_told_to_say_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(click, "confirm", lambda *_words, **_more: False)
+    asked = Invocation(Settings({}, {}), Terminal(io.StringIO(), _Person(), answers=_Person()))
+    with pytest.raises(InvalidError, match=r"^nothing was removed$") as caught:
+        remote_removal._ask(asked, "acme/tiny:1 is 0123456789ab at the registry")
+    assert not caught.value.hint
 
 
 def test_a_tag_that_goes_after_it_was_listed_hides_no_other(ferry: Ferry) -> None:
