@@ -13,6 +13,7 @@ from cli.allocator import keep_no_more_than_buffers, look_less_for_cycles
 from cli.log import Log
 from cli.options import Invocation, choices, command
 from cli.serving import ServerSignals, host_and_port
+from registry.disk import files
 from registry.errors import InvalidError, StorageError
 from registry.wire.messages import is_loopback
 
@@ -96,6 +97,7 @@ def serve(invocation: Invocation) -> None:
     if service.set_up_url:
         log.complain("nobody has an account yet: open the link, or ferry admin user add --help", "warning")
     _warn_of_proxy(plan, log)
+    _warn_of_readers(plan.directory, log)
     more = (service.registry.last_use.write, service.look_at_issuers)
     upkeep = Upkeep(service.registry.depot, log.complain, log.note, more)
     while not signals.stopped(EVERY, lambda: _read_again(invocation, address, log)):
@@ -130,6 +132,13 @@ def _warn_of_proxy(plan: Plan, log: Log) -> None:
             "all who ask through it count as one address",
             "warning",
         )
+
+
+def _warn_of_readers(directory: Path, log: Log) -> None:
+    """Of everybody on this machine: private models lie there, and what tells a password that is guessed."""
+    found = files.status(directory.resolve())
+    if found is not None and found.mode & 0o005:
+        log.complain(f"everybody on this machine may read {directory}: chmod o= {directory}", "warning")
 
 
 def _read_again(invocation: Invocation, address: Address, log: Log) -> None:

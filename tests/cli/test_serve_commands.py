@@ -112,10 +112,16 @@ def test_each_request_is_one_line_as_text_or_json(ferry: Ferry, house: House) ->
         ([], False),
     ],
 )
-def test_a_proxy_that_is_not_trusted_is_warned_of(ferry: Ferry, words: list[str], warned: bool) -> None:
-    house = House(ferry, *words).open()
+def test_an_untrusted_proxy_and_who_may_read_the_data_are_warned_of(
+    ferry: Ferry, words: list[str], warned: bool
+) -> None:
+    house = House(ferry, *words)
+    house.data.mkdir()
+    house.data.chmod(0o750 if warned else 0o755)
+    house.open()
     assert house.close() == 0
     assert ("--trusted-proxy does not name it" in house.log) == warned
+    assert (f"may read {house.data}: chmod o= {house.data}" in house.log) != warned
 
 
 def test_an_empty_data_directory_says_where_it_is_set_up_and_no_log_does(ferry: Ferry) -> None:
