@@ -93,6 +93,7 @@ def _reclaimed(done: Reclaimed, dry_run: bool) -> dict[str, object]:
         "uploads": done.uploads,
         "waiting": done.waiting,
         "until": date(done.until),
+        "untagged": done.untagged,
     }
 
 
@@ -100,7 +101,9 @@ def _say_reclaimed(invocation: Invocation, done: Reclaimed, would_be: str) -> No
     counts = {"manifest": done.manifests, "blob": done.blobs, "broken upload": done.uploads}
     gone = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
     if gone:
-        invocation.terminal.line(f"{', '.join(gone)} {would_be}dropped: nothing needs them")
+        invocation.terminal.line(f"{', '.join(gone)} {would_be}dropped: not needed any more")
+    if done.manifests and would_be:
+        invocation.terminal.line("what only a manifest names goes after it, and is not counted here")
     if done.trashed:
         invocation.terminal.line(f"{size(done.trashed)} {would_be}moved to the trash")
     invocation.terminal.line(f"{size(done.freed)} {would_be}freed")
@@ -110,6 +113,11 @@ def _say_reclaimed(invocation: Invocation, done: Reclaimed, would_be: str) -> No
             f"{size(done.waiting)} waits, the last of it until {until}; "
             "with ferry serve stopped, --older-than 0s does not"
         )
+    if done.untagged:
+        stays = "1 manifest without a tag stays, with what it needs"
+        if done.untagged > 1:
+            stays = f"{done.untagged} manifests without a tag stay, with what they need"
+        invocation.terminal.line(f"{stays}: --keep-untagged says how long")
 
 
 def _list_strays(invocation: Invocation, collector: Reclaim) -> None:

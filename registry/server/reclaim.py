@@ -85,7 +85,7 @@ class Reclaimed:
     """What was done, or would be: bytes freed, bytes put into the trash, and what is left to wait for.
 
     `waiting` bytes are not needed and not old enough, or in the trash; all of them are free at `until`
-    (Unix seconds; None if nothing waits).
+    (Unix seconds; None if nothing waits). `untagged` manifests have no tag, and stay for a while.
     """
 
     freed: int = 0
@@ -95,6 +95,7 @@ class Reclaimed:
     uploads: int = 0
     waiting: int = 0
     until: float | None = None
+    untagged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class Reclaim:
         trash = sum(each.size for each in self._old_trash())
         freed = sum(found.size for found in sizes if found) + trash
         would = self._with_waiting(Reclaimed(freed, row[1] or 0, row[0], manifests, len(stale)))
-        return replace(would, waiting=would.waiting - trash)
+        return replace(would, waiting=would.waiting - trash, untagged=would.untagged - manifests)
 
     def strays(self) -> list[Found]:
         """Blob files that the catalogue does not know. Only a person removes them; a push adopts them."""
@@ -193,9 +194,13 @@ class Reclaim:
     # --- what no tag names -------------------------------------------------------------------------
 
     def _untagged(self) -> Select[tuple[int, str]]:
-        """Manifests that have no tag, were not pulled for long, and that no index and no subject needs."""
+        """Manifests that nothing names, and that were not pulled for long."""
         keep = self.terms.untagged
         before = self.depot.clock() - keep if keep is not None else -1.0
+        return self._unnamed().where(MANIFESTS.c.used < before)
+
+    def _unnamed(self) -> Select[tuple[int, str]]:
+        """Manifests that have no tag, and that no index and no subject needs."""
         same = MANIFESTS.c.repository
         tagged = select(TAGS.c.tag).where(TAGS.c.repository == same, TAGS.c.digest == MANIFESTS.c.digest)
         child = select(CHILDREN.c.child).where(
@@ -205,7 +210,7 @@ class Reclaim:
         of_subject = select(about.c.digest).where(
             about.c.repository == same, about.c.digest == MANIFESTS.c.subject
         )
-        query = select(same, MANIFESTS.c.digest).where(MANIFESTS.c.used < before)
+        query = select(same, MANIFESTS.c.digest)
         return query.where(~tagged.exists(), ~child.exists(), ~of_subject.exists())
 
     def _manifests(self) -> int:
@@ -341,6 +346,7 @@ class Reclaim:
             waiting = database.execute(select(func.sum(BLOBS.c.size)).where(unneeded)).scalar() or 0
             newest = database.execute(waits).all()
             latest = dict(tuple(row) for row in database.execute(pushed))
+            untagged = len(database.execute(self._unnamed()).all())
         trash = [*self.depot.blobs.trash()]
         uploads = [each for each in self._sessions().values() if each.moved >= self._before]
         waiting += sum(each.size for each in trash) + sum(each.size for each in uploads)
@@ -352,7 +358,7 @@ class Reclaim:
         for repository, since in newest:
             quiet = latest[repository] + self.terms.grace
             ends.append(min(since + self.terms.pushed_to, quiet) + self.terms.trash)
-        return replace(done, waiting=waiting, until=max(ends, default=None))
+        return replace(done, waiting=waiting, until=max(ends, default=None), untagged=untagged)
 
 
 def _referred_to(table: Table) -> ColumnElement[bool]:

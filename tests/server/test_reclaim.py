@@ -118,7 +118,15 @@ def test_a_preview_says_the_same_and_does_nothing(kit: Kit) -> None:
         done.uploads,
     )
     assert done.manifests == 1
+    assert would.untagged == done.untagged == 0
     assert before != sorted(kit.directory.rglob("*"))
+
+
+def test_it_says_how_many_manifests_without_a_tag_stay(kit: Kit) -> None:
+    published(kit.depot)
+    kit.depot.publish("acme/tiny", model(), "1")
+    kit.now += DAY
+    assert kit.collect().untagged == Reclaim(kit.depot).preview().untagged == 1
 
 
 def test_older_than_is_said_of_the_trash_too(kit: Kit) -> None:
