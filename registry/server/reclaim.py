@@ -357,7 +357,8 @@ class Reclaim:
                 latest[each.repository] = max(latest[each.repository], each.moved)
         for repository, since in newest:
             quiet = latest[repository] + self.terms.grace
-            ends.append(min(since + self.terms.pushed_to, quiet) + self.terms.trash)
+            goes = min(since + self.terms.pushed_to, quiet)
+            ends.append(max(goes, self.depot.clock()) + self.terms.trash)
         return replace(done, waiting=waiting, until=max(ends, default=None), untagged=untagged)
 
 
