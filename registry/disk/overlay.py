@@ -25,8 +25,8 @@ _COMPARED = 64 * 1024  # bytes: what is written anew around one wrong byte
 class Overlay:
     """The `size` bytes of the file `base`, and over them those of `patch` at `patched`.
 
-    Safe from many threads. `base` may be read-only: then, and where its bytes cannot be written, a whole new
-    file takes its name.
+    Safe from many threads. `base` may be read-only: then, and where its bytes cannot be written, or it has
+    another name too and so is somebody else's as well, a whole new file takes its name.
     """
 
     def __init__(self, base: DataFile, patch: DataFile, patched: Sequence[Span], size: int) -> None:
@@ -97,9 +97,9 @@ class Overlay:
         self._patch.sync()
 
     def set_mode(self, mode: int) -> None:
-        """Set the permissions of the patch, and of the damaged file where this user may."""
+        """Set the permissions of the patch, and of the damaged file where this user may and it is kept."""
         self._patch.set_mode(mode)
-        if self._base.status().mode & 0o777 != mode:
+        if self._base.status().mode & 0o777 != mode and not self._base.has_other_names():
             with contextlib.suppress(StorageError):
                 self._base.set_mode(mode)
 
@@ -107,7 +107,8 @@ class Overlay:
         """Make the file at `to`, which was the damaged one, what this is. StorageError."""
         with self._lock:
             whole = self._patched.total == self._size
-        if not whole and self._base.is_at(to) and self._mended():
+        ours = self._base.is_at(to) and not self._base.has_other_names()
+        if not whole and ours and self._mended():
             remove(self._patch.path)
             return
         self._complete()

@@ -15,6 +15,7 @@ from partial_kit import DATA, DIGEST, GRAIN, WHOLE, fill, opened, part
 
 from registry.disk import system as calls
 from registry.disk.journal import journal_key, read_sums, seal, unseal
+from registry.disk.partial import Partial
 from registry.disk.partial_files import data_path, journal_path
 from registry.disk.sums import Crc32, Sum, kinds
 from registry.disk.system import System
@@ -72,6 +73,27 @@ def test_bytes_that_came_wrong_are_found_by_a_second_reading_and_only_they_are_r
     assert not again.received.missing(len(DATA))
     assert not again.damaged()
     again.prove()
+
+
+def test_a_damaged_file_that_is_somebody_elses_too_is_replaced(tmp_path: Path) -> None:
+    """A file of theirs is linked into the store, and they changed it: their change was undone."""
+    blob, mine = tmp_path / "blob", tmp_path / "mine.gguf"
+    mine.write_bytes(DATA)
+    mine.chmod(0o600)
+    flip(mine, 77)
+    changed = mine.read_bytes()
+    blob.hardlink_to(mine)
+
+    partial = Partial.over(tmp_path / "partial", DIGEST, len(DATA), blob, (), tmp_path / "sums", grain=GRAIN)
+    assert isinstance(partial, Partial)
+    fill(partial)
+    partial.prove()
+    partial.promote(blob)
+    partial.close()
+
+    assert blob.read_bytes() == DATA
+    assert mine.read_bytes() == changed
+    assert mine.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_hash_over_bytes_that_were_discarded_meanwhile_begins_anew(tmp_path: Path) -> None:
