@@ -80,7 +80,7 @@ def check_file(
         if before.size == size:
             pieces = _pieces(file, path, size, None if enough else grain, made, buffers=2 if ahead else 1)
             with closing(one_ahead(pieces) if ahead else pieces) as found:  # nobody reads a closed file
-                right = _hashed(found, digest, seen)
+                right = _hashed(found, digest, size, seen)
         if right:
             with attempt(f"syncing {path}"):
                 os.fsync(file.fileno())
@@ -111,13 +111,14 @@ def keep_sums(
     write_atomic(path, b"".join(lines), scratch=scratch, owner=owner, durably=False)
 
 
-def _hashed(pieces: Iterator[memoryview], digest: Digest, seen: Seen) -> bool:
-    """Whether these are the digest's bytes."""
-    hasher = digest.hasher()
+def _hashed(pieces: Iterator[memoryview], digest: Digest, size: int, seen: Seen) -> bool:
+    """Whether these are the digest's bytes, all `size` of them."""
+    hasher, left = digest.hasher(), size
     for piece in pieces:
         hasher.update(piece)
         seen(len(piece))
-    return digest.matches(hasher)
+        left -= len(piece)
+    return left == 0 and digest.matches(hasher)
 
 
 def _pieces(

@@ -151,6 +151,8 @@ def test_a_sector_that_cannot_be_read_is_damage(
     found = check_file(path, DIGEST, len(DATA), kept, grain=GRAIN)
 
     assert found.damaged(len(DATA)) == Spans((Span(2 * GRAIN, GRAIN),))
+    before_it = Digest.of(DATA[: 2 * GRAIN])
+    assert not check_file(path, before_it, len(DATA), [], grain=GRAIN).right
 
 
 def test_what_is_kept_is_read_again_and_garbage_is_no_sum(tmp_path: Path, kept: Sequence[Sum]) -> None:
