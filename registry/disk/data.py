@@ -243,10 +243,13 @@ def holder(path: Path) -> int | None:
 
 
 def give(path: Path, owner: Owner | None) -> None:
-    """Make the file at `path` theirs, where there is somebody to give it to. StorageError."""
+    """Make the file at `path` theirs, where there is somebody to give it to. StorageError.
+
+    A link is given away, and not what it leads to: they could have put it there, to get another's file.
+    """
     if owner is not None:
         with attempt(f"giving away {path}", path.parent):
-            os.chown(path, owner.uid, owner.gid)
+            os.chown(path, owner.uid, owner.gid, follow_symlinks=False)
 
 
 def also_name(old: Path, new: Path, draft: Path, owner: Owner | None = None) -> None:

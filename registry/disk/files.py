@@ -358,7 +358,7 @@ def make_directory(path: Path, owner: Owner | None = None, mode: int = DIRECTORY
         calls.system.mkdir(path, mode)
         path.chmod(mode)  # whatever the umask is
         if owner is not None:
-            os.chown(path, owner.uid, owner.gid)
+            os.chown(path, owner.uid, owner.gid, follow_symlinks=False)
     except FileExistsError:
         if not path.is_dir():
             raise StorageError(f"making {path}: there is a file of that name") from None

@@ -12,9 +12,10 @@ import pytest
 from broken import Broken
 
 from registry.disk import system as calls
-from registry.disk.data import DataFile, lock_file, wait_for_lock
+from registry.disk.data import DataFile, give, lock_file, wait_for_lock
 from registry.disk.failures import amount
 from registry.disk.files import (
+    Owner,
     make_directory,
     names,
     open_for_reading,
@@ -178,3 +179,15 @@ def test_who_has_a_lock_for_long_is_told_and_not_waited_for_without_end(tmp_path
     assert error.value.hint == f"ps -p {os.getpid()} shows that process"
     assert len(notes) == 1 and f"waiting for process {os.getpid()}" in notes[0]
     wait_for_lock(path, pause=lambda _seconds: held.close()).close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_of_a_link_nothing_is_given_away_that_it_leads_to(tmp_path: Path) -> None:
+    """Who owns a directory could have put it there, and got any file of root's."""
+    file, link = tmp_path / "root's own", tmp_path / "link"
+    file.touch()
+    link.symlink_to(file)
+
+    give(link, Owner(4711, 4712))
+
+    assert (file.stat().st_uid, link.lstat().st_uid) == (os.geteuid(), 4711)
