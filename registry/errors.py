@@ -194,6 +194,10 @@ class ProtocolError(RegistryError):
         self.garbled = garbled
 
 
+class TooLongError(ProtocolError):
+    """A peer sent more than is read of such an answer, or such a list."""
+
+
 class MissingBlobsError(ProtocolError):
     """A registry misses blobs of a manifest, `digests`, that it took before or said that it has."""
 

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 from registry.contracts import Clock, Stream
-from registry.errors import InvalidError, ProtocolError, Reason, RegistryError, TransientError
+from registry.errors import (
+    InvalidError,
+    ProtocolError,
+    Reason,
+    RegistryError,
+    TooLongError,
+    TransientError,
+)
 from registry.wire import faults, links
 from registry.wire.bodies import encoding, read_body
 from registry.wire.faults import Refusal
@@ -131,7 +138,7 @@ class Peer:
             raw = self.read(response, PAGE_BYTES, doing)
             taken += len(raw)
             if most is not None and taken > most:
-                raise ProtocolError(f"{doing}: {self.host} has more than {most} bytes of it", host=self.host)
+                raise TooLongError(f"{doing}: {self.host} has more than {most} bytes of it", host=self.host)
             page = self._object(raw, doing)
             if page.get("errors"):
                 raise ProtocolError(f"{doing}: {self.host} sent errors with 200, and no list", host=self.host)
@@ -150,7 +157,7 @@ class Peer:
     def _object(self, raw: bytes, doing: str) -> Mapping[str, object]:
         """The JSON object in `raw`. ProtocolError; small values take many times their bytes in memory."""
         if sum(map(raw.count, (b",", b"[", b"{"))) > _PAGE_VALUES:
-            raise ProtocolError(f"{doing}: {self.host} sent more than {_PAGE_VALUES} values", host=self.host)
+            raise TooLongError(f"{doing}: {self.host} sent more than {_PAGE_VALUES} values", host=self.host)
         try:
             page = json.loads(raw)
         except (ValueError, RecursionError):

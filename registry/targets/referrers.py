@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from registry.errors import DeniedError, InvalidError, NotFoundError, ProtocolError, Reason
+from registry.errors import DeniedError, InvalidError, NotFoundError, ProtocolError, Reason, TooLongError
 from registry.model.digests import Digest
 from registry.model.manifests import OCI_INDEX, Descriptor, Kind, Manifest
 from registry.model.names import Name
@@ -29,7 +29,10 @@ def fallback(name: Name) -> Name:
 
 
 def listed(peer: Peer, name: Name) -> list[Descriptor] | None:
-    """The registry's own list for the manifest `name`, a digest; None where it keeps none."""
+    """The registry's own list for the manifest `name`, a digest; None where it keeps none.
+
+    ProtocolError if it is too long, or breaks off behind its first page.
+    """
     digest = name.digest
     if digest is None:
         raise InvalidError(f"{name}: referrers are those of a digest")
@@ -40,13 +43,11 @@ def listed(peer: Peer, name: Name) -> list[Descriptor] | None:
         for page in peer.pages(path, doing, access, most=_BYTES):
             found += _entries(page, doing, peer.host)
             if len(found) > _MOST:
-                raise ProtocolError(f"{doing}: {peer.host} has more than {_MOST}", host=peer.host)
-    except (NotFoundError, DeniedError):
-        return None
-    except ProtocolError as error:
-        if found:
-            raise ProtocolError(error.message, host=error.host, reason=Reason.REFERRERS_UNREADABLE) from None
-        return None  # 400, 405, a web page: it does not know the question
+                raise TooLongError(f"{doing}: {peer.host} has more than {_MOST}", host=peer.host)
+    except (NotFoundError, DeniedError, ProtocolError) as error:
+        if not found and not isinstance(error, TooLongError):
+            return None  # 404, 400, 405, a web page: it does not know the question
+        raise ProtocolError(error.message, host=error.host, reason=Reason.REFERRERS_UNREADABLE) from None
     return found
 
 

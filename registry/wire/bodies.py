@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 
-from registry.errors import ProtocolError, TransientError
+from registry.errors import ProtocolError, TooLongError, TransientError
 from registry.wire.headers import Headers
 from registry.wire.messages import Response
 
@@ -32,7 +32,7 @@ def read_body(response: Response, limit: int, doing: str, host: str) -> bytes:
         total += len(chunk)
         if total > limit:
             response.close()
-            raise ProtocolError(f"{doing}: {host} sent more than {limit} bytes", host=host)
+            raise TooLongError(f"{doing}: {host} sent more than {limit} bytes", host=host)
         kept.append(chunk)
     return b"".join(kept)
 

@@ -216,6 +216,25 @@ def test_ten_thousand_referrers_are_found_and_more_are_too_many() -> None:
     assert raised.value.reason is Reason.REFERRERS_UNREADABLE
 
 
+@pytest.mark.parametrize("annotation", ["x" * 4_200_000, "," * 200_000], ids=["bytes", "values"])
+def test_a_first_page_of_referrers_that_is_too_long_is_not_taken_for_none(annotation: str) -> None:
+    """Of a registry that sends all at once: the model was mirrored without its signatures, in silence."""
+    with pytest.raises(ProtocolError, match="sent more than") as raised:
+        referrers(1, 1, annotation).referrers(REFERRED)
+    assert raised.value.reason is Reason.REFERRERS_UNREADABLE
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_a_list_of_referrers_that_breaks_off_is_not_taken_for_none(status: int) -> None:
+    whole = referrers(2, 1).peer.transport
+
+    def far(request: Request) -> Response:
+        return Response(status) if "last=1" in request.target else whole(request)
+
+    with pytest.raises(ProtocolError, match=f"answered {status}"):
+        Remote(Peer(far, ORIGIN)).referrers(REFERRED)
+
+
 def test_what_is_said_of_referrers_has_a_ceiling() -> None:
     """I8: a thousand pages of one each, with an annotation of 3 MB, took 3.4 GB."""
     with pytest.raises(ProtocolError, match="has more than 8388608 bytes of it"):
