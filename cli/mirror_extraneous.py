@@ -153,9 +153,14 @@ def _delete(each: Extraneous, tag: str, digest: Digest, needs: dict[Digest, str]
     `needs` is filled the first time that matters.
     """
     registry, name = each.place.registry, each.place.name.with_reference(tag)
-    if registry.digest(name) != digest:
-        raise InvalidError(f"{each.place.where}:{tag} was moved meanwhile, and stays", host=name.host)
-    if registry.untag(name):
+
+    def untagged() -> bool:
+        """Looked at anew by each attempt: a registry may be busy for minutes between two."""
+        if registry.remote.digest(name) != digest:
+            raise InvalidError(f"{each.place.where}:{tag} was moved meanwhile, and stays", host=name.host)
+        return registry.remote.untag(name)
+
+    if registry.asked(name, untagged):
         return
     if not needs:
         needs.update(_needed(each))

@@ -102,6 +102,23 @@ def test_what_somebody_moved_since_the_plan_was_made_stays(between: Pairing) -> 
     assert "v0" in there(between)
 
 
+def test_what_somebody_moved_while_the_registry_was_busy_stays(between: Pairing) -> None:
+    """Between two attempts at deleting it there may be minutes."""
+    place, name = mirrored(between, *TAGS), between.destination.name("acme/tiny:v0")
+
+    def busy(request: Request) -> Response | None:
+        if request.method != "DELETE":
+            return None
+        between.destination.wrong = lambda _: None
+        put(between.destination.remote, name, Model.random(9, KiB))
+        return Response(429, Headers({"Retry-After": "0"}), b"")
+
+    between.destination.wrong = busy
+
+    assert "was moved meanwhile" in str(deleted(place)["v0"])
+    assert "v0" in there(between)
+
+
 def test_a_repository_that_is_not_there_yet_has_nothing_to_delete(between: Pairing) -> None:
     place = mirrored(between, *TAGS)
     place.name = between.destination.name("acme/new")
