@@ -289,7 +289,7 @@ class Store:
                 self._note(f"the manifest of {name} could not be read: its blobs stay until a prune")
                 return 0
             self._stop_reading(name)
-            dropped = self._sweep.drop(blob.digest for blob in manifest.blobs())
+            dropped = self._sweep.drop((blob.digest for blob in manifest.blobs()), self._clock())
         if dropped.kept:
             self._note(dropped.kept)
         return dropped.freed
@@ -297,7 +297,7 @@ class Store:
     def would_free(self, names: Iterable[Name]) -> int:
         """How many bytes `remove` would free, of all `names` together. NotFoundError."""
         with self._locked():
-            return self._sweep.would_drop([self._tree.find(name) for name in names])
+            return self._sweep.would_drop([self._tree.find(name) for name in names], self._clock())
 
     def prune(
         self, now: float, *, dry_run: bool = False, at_once: bool = False, no_models: bool = False

@@ -23,6 +23,7 @@ from registry.targets.in_use import blobs_in_use
 from registry.targets.manifest_tree import ManifestTree
 
 GRACE = 3600.0  # seconds
+_PULLING = 300.0  # seconds since Ollama wrote last, in which a pull of its own may still go on
 # What stock Ollama leaves in `blobs` when it is interrupted (PROTOCOL section 2). Part files of one blob are
 # written one after another, so they are one leftover, as young as its youngest file.
 _STOCK = re.compile(
@@ -102,9 +103,11 @@ class Sweep:
     drafts: Path
     proven: Proven
 
-    def drop(self, candidates: Iterable[Digest]) -> Dropped:
-        """Remove those blobs that nothing names and nobody uses."""
+    def drop(self, candidates: Iterable[Digest], now: float) -> Dropped:
+        """Remove those blobs that nothing names and nobody uses; none while Ollama pulls: it may need any."""
         in_use, kept = self._in_use()
+        if self._is_pulling(now):
+            kept = "Ollama is pulling, and may need any blob: all of them are kept until a prune"
         if kept:
             return Dropped(0, kept)
         freed = 0
@@ -116,11 +119,11 @@ class Sweep:
                 remove(self.sums / file_name(digest))
         return Dropped(freed)
 
-    def would_drop(self, files: Iterable[Path]) -> int:
+    def would_drop(self, files: Iterable[Path], now: float) -> int:
         """The bytes of disk space that go when the manifests in `files` are taken away."""
         leaving = set(files)
         staying = self.tree.named(but=leaving)
-        if staying.unreadable:
+        if staying.unreadable or self._is_pulling(now):
             return 0
         needed = staying.digests | blobs_in_use(self.users)
         gone: set[Digest] = set()
@@ -167,6 +170,14 @@ class Sweep:
             kept = f"{named.unreadable[0]} cannot be read, so it may need any blob: all of them are kept"
         return named.digests | blobs_in_use(self.users), kept
 
+    def _is_pulling(self, now: float) -> bool:
+        return self._ollama_wrote() > now - _PULLING
+
+    def _ollama_wrote(self) -> float:
+        """When Ollama wrote last to a download that has not ended (Unix seconds); 0 where there is none."""
+        found = (status(self.blobs / name) for name in names(self.blobs) if _STOCK.fullmatch(name))
+        return max((there.modified for there in found if there is not None), default=0.0)
+
     def _blobs(self, in_use: frozenset[Digest], kept: str, now: float) -> Iterator[_File]:
         """Blobs that nothing names, unless all are `kept`, and what an interrupted Ollama left.
 
@@ -178,7 +189,7 @@ class Sweep:
         for name, there in files.items():
             family = _family(name)
             youngest[family] = max(youngest.get(family, 0.0), there.modified)
-        at_work = max((youngest[_family(name)] for name in files if _STOCK.fullmatch(name)), default=0.0)
+        at_work = self._ollama_wrote()
         for name, there in files.items():
             digest = digest_in(name)
             if digest is not None and not kept and digest not in in_use:

@@ -132,3 +132,21 @@ def test_while_ollama_pulls_a_blob_that_nothing_names_may_be_its_own(
     assert all(abs(item.until - time.time() - HOUR) < 60 for item in waits.waiting)
     age(partial, HOUR + 1)
     assert len(store.prune(time.time(), at_once=at_once).items) == 2
+
+
+@pytest.mark.parametrize("seconds", [60, HOUR / 2])
+def test_while_ollama_pulls_a_model_that_is_removed_leaves_its_blobs(
+    seconds: float, store: Store, models: Path, said: list[str]
+) -> None:
+    """The one that Ollama pulls may share them. A pull that ended, for the disk was full, keeps none."""
+    put(store, NAME, MODEL)
+    partial = models / "blobs" / f"sha256-{'0' * 64}-partial"
+    partial.touch()
+    age(partial, seconds)
+    stay = seconds < 300
+
+    assert (store.would_free([NAME]) == 0) is stay
+    assert (store.remove(NAME) == 0) is stay
+
+    assert {blob_path(models, digest).exists() for digest in MODEL.blobs} == {stay}
+    assert any("Ollama is pulling" in line for line in said) is stay
