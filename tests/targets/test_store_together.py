@@ -18,6 +18,7 @@ from registry.disk.partial_files import Busy, hold
 from registry.errors import InvalidError, NotFoundError
 from registry.model.names import Name
 from registry.model.spans import Span
+from registry.targets.repair import Repair
 from registry.targets.store import Store
 
 
@@ -282,3 +283,24 @@ def put_together(store: Store, name: Name, model: Model) -> None:
             intake.commit()
             intake.close()
     store.publish(name, model.manifest)
+
+
+def test_no_name_is_written_for_a_blob_that_was_taken_away_at_the_last_moment(
+    store: Store, models: Path
+) -> None:
+    """After it was proven, and before the lock was there: Ollama takes no lock."""
+    put(store, NAME, MODEL)
+    taken = blob_path(models, MODEL.manifest.layers[0].digest)
+
+    with pytest.raises(InvalidError):
+        store.replace(OTHER, MODEL.manifest, taken.unlink)
+
+    assert store.current(OTHER) is None
+
+
+def test_a_repair_does_not_end_well_where_a_blob_was_taken_away_meanwhile(store: Store, models: Path) -> None:
+    put(store, NAME, MODEL)
+    blob_path(models, MODEL.manifest.layers[0].digest).unlink()
+
+    with pytest.raises(NotFoundError, match="was removed meanwhile"):
+        Repair(store, MODEL.manifest).publish(NAME, MODEL.manifest)
