@@ -188,7 +188,12 @@ def read(path: Path, what: str) -> bytes | None:
 
 
 def check_summary(path: str | None, *, json: bool) -> None:
-    """InvalidError where a run's one JSON document and its summary would be mixed on standard output."""
+    """Before anything is done: InvalidError where the summary has no place.
+
+    Neither has it on standard output, where a run's one JSON document goes.
+    """
+    if path and not (directory := Path(path).absolute().parent).is_dir():
+        raise InvalidError(f"--summary {path}: there is no directory {directory}", hint="make it first")
     if not path or not json:
         return
     try:

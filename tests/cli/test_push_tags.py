@@ -144,6 +144,8 @@ def test_a_summary_says_each_tag_and_each_failure_where_a_job_collects_them(
     done = ferry(*failing, "--format", "json")
     assert done.code == done.json["error"]["exit"] == 3
     assert f"| {to}/never:latest | failed |" in summary.read_text()
+    done = ferry(*words, "--summary", ferry.home / "no" / "file")
+    assert done.code == 2 and "there is no directory" in done.err and done.out == ""
     done = ferry(*words, "--summary", ferry.home)
     assert done.code == 8 and "writing the summary" in done.err and "tag unchanged" in done.out
 
