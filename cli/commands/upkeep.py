@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _YEARS = 100 * 365 * 86400.0
 _AUDIT_PAGE = 1000
+_DIGEST = len("sha256:") + 12  # characters of a digest that the record shows
 _STATES = {"digest": "damaged", "size": "wrong size"}  # what ferry verify calls so
 _PUSH = "the next push of what needs it brings it anew"
 
@@ -172,12 +173,11 @@ def audit(invocation: Invocation, after: str | None, repository: str | None) -> 
             str(date(each.time)),
             visible(each.user or each.address or "-"),
             each.action,
-            visible(" ".join(filter(None, (each.repository, each.subject)))),
-            each.digest[:19],
+            visible(" ".join(filter(None, (each.repository, each.subject, each.digest[:_DIGEST])))),
         )
         for each in found
     ]
-    invocation.terminal.table(("TIME", "WHO", "WHAT", "WHERE", "DIGEST"), rows)
+    invocation.terminal.table(("TIME", "WHO", "WHAT", "WHERE"), rows)
 
 
 def _moment(text: str | None) -> float:
