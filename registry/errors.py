@@ -71,7 +71,7 @@ class Reason(StrEnum):
     CERTIFICATE_HOST = "certificate_host"  # its certificate is for another host
     CERTIFICATE_DATES = "certificate_dates"  # its certificate is not valid today
     CA_UNREADABLE = "ca_unreadable"  # the certificates of further authorities cannot be read
-    ADDRESS_TAKEN = "address_taken"  # an address to listen at is not ours, or another program listens there
+    ADDRESS_TAKEN = "address_taken"  # another program listens where we were to
     REFERRERS_UNREADABLE = "referrers_unreadable"  # a list of what refers to a manifest is wrong, or too long
     HOST_LOST = "host_lost"  # the host does not know itself by the name it was asked for
     PROXY = "proxy"  # the proxy on the way failed, or changed what passed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -11,6 +12,12 @@ from pathlib import Path
 from registry.errors import InvalidError, Reason
 
 BACKLOG = 4096  # connections that the system keeps until they are accepted
+# What to do where another port of the same address is no way out, or the only one.
+_NOT_OURS = {
+    errno.EACCES: "ports below 1024 are for root, or for a service with CAP_NET_BIND_SERVICE "
+    "(systemd: AmbientCapabilities); a proxy in front may listen there instead",
+    errno.EADDRNOTAVAIL: "that is no address of this machine",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,8 @@ class Address:
         except OSError as error:
             raise InvalidError(
                 f"listening on {self.host}:{self.port}: {os.strerror(error.errno or 0)}",
-                reason=Reason.ADDRESS_TAKEN,
+                reason=Reason.NONE if error.errno in _NOT_OURS else Reason.ADDRESS_TAKEN,
+                hint=_NOT_OURS.get(error.errno or 0, ""),
             ) from None
         return Bound(self, taken, taken.getsockname()[1])
 
