@@ -253,9 +253,9 @@ class Remote:
             there = None
         except DeniedError:
             return None
-        except TransientError:
+        except TransientError as error:
             path = routes.manifest(name.repository, name.reference)
-            if not self.peer.is_broken(path, access=reading(name), headers=ACCEPT):
+            if not (error.answered and self.peer.is_broken(path, access=reading(name), headers=ACCEPT)):
                 raise
             return None
         except ProtocolError as error:

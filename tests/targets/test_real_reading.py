@@ -93,6 +93,19 @@ def test_a_head_that_failed_once_is_asked_again(status: int) -> None:
         Remote(Peer(far, ORIGIN)).size(NAME, weights()[0].manifest.layers[0])
 
 
+def test_a_registry_that_is_silent_is_waited_for_once() -> None:
+    """Another question would last as long: each try to reach a host that is away took twice its time."""
+    asked: list[str] = []
+
+    def far(request: Request) -> Response:
+        asked.append(request.method)
+        raise TransientError("it fell silent")
+
+    with pytest.raises(TransientError):
+        Remote(Peer(far, ORIGIN)).current(NAME)
+    assert asked == ["HEAD"]
+
+
 def test_a_name_that_is_not_told_for_a_while_is_asked_for_again() -> None:
     with pytest.raises(TransientError):
         Remote(Peer(lambda _request: Response(503), ORIGIN)).current(NAME)
