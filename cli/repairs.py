@@ -131,7 +131,7 @@ class Repairs:
                 engine=self._engine,
             )
             if self._store.origins.get(name) is not None:
-                self._store.origins.put_changed(name, manifest.digest)
+                self._store.origins.put_made_here(name, manifest.digest)
             elif self._place is None:
                 self._store.origins.put(name, ModelOrigin(origin, manifest.digest))
             self.moved += report.transferred

@@ -119,3 +119,14 @@ def test_what_was_brought_from_another_place_is_what_it_is_from_then_on(
 
     assert repaired(store, registry).fetched == {NAME: NEW.manifest.digest}
     assert store.origins.get(NAME) == ModelOrigin(NAME, OLD.manifest.digest, changed=NEW.manifest.digest)
+
+
+def test_what_was_made_here_is_so_still_where_it_was_brought_from_a_place(
+    store: Store, registry: Registry
+) -> None:
+    """Else `ferry outdated` asked a registry for it, under a name that is nobody's business."""
+    store.origins.put(NAME, ModelOrigin(None, NEW.manifest.digest))
+
+    assert not repaired(store, registry, NAME).failures
+
+    assert store.origins.get(NAME) == ModelOrigin(None, OLD.manifest.digest)
