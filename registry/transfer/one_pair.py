@@ -129,9 +129,9 @@ class Looking:
     # --- what refers to it ---------------------------------------------------------------------------
 
     def referring(self, pair: Pair, manifest: Manifest, was: Digest | None) -> int:
-        """Bring what refers to a name that `was` that at its destination; the bytes of it.
+        """Bring what refers to a name; the bytes of it. `was`: what the name is at its destination so far.
 
-        Both ends are asked, where nothing but that may be new.
+        Both ends are asked where the name is the same, and only what refers to it may be new.
         """
         digests = _with_children(manifest)
         if was != manifest.digest or any(self._lacks_referrers(pair, digest) for digest in digests):
