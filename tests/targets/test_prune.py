@@ -118,7 +118,8 @@ def test_while_ollama_pulls_a_blob_that_nothing_names_may_be_its_own(
     """It takes what is there for its own, and names it when all has come: hours after it looked."""
     put(store, NAME, MODEL)
     orphan = put_blob(store, NAME, b"of a pull that broke, and that ollama goes on with")
-    age(blob_path(models, orphan.digest), 2 * HOUR)
+    if not at_once:  # which is for what Ferry proved, and nobody touched since
+        age(blob_path(models, orphan.digest), 2 * HOUR)
     partial = models / "blobs" / f"sha256-{'0' * 64}-partial-3"
     partial.touch()
 

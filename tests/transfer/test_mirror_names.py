@@ -14,12 +14,13 @@ from mirror_kit import DESTINATION, SOURCE, Pairing, Registry
 from sample_models import KiB, Model, put
 
 from cli.mirror_extraneous import find
-from cli.mirror_names import MirrorNames
+from cli.mirror_names import Mirrored, MirrorNames
 from cli.options import Invocation
 from cli.render import Terminal
 from cli.settings import Settings
 from cli.settings.sync_file import MirrorEntry
-from registry.errors import ProtocolError
+from registry.errors import ProtocolError, Side
+from registry.model.names import Name
 from registry.model.selection import Selection
 from registry.transfer.engine import Engine
 from registry.transfer.pairs import Pair, Unlisted
@@ -176,6 +177,28 @@ def test_what_came_from_a_repository_stays_that_a_catalogue_leaves_out(
     (tiny,) = (each for each in names.mirrored.values() if each.name.model == "tiny")
     with pytest.raises(ProtocolError, match=r"has acme/tiny, which its lists leave out; nothing is deleted"):
         find(tiny, [], names.left_out(tiny))
+
+
+def test_nothing_goes_either_where_a_repository_that_a_catalogue_leaves_out_has_other_tags() -> None:
+    merged = Merged.made()
+    source = merged.between.source
+    source.remote.untag(source.name("acme/tiny:v1"))
+    put(source.remote, source.name("acme/tiny:v2"), Model.random(1, KiB))
+    merged.source_says(catalogue=CUT)
+
+    names = merged.names()
+
+    (tiny,) = (each for each in names.mirrored.values() if each.name.model == "tiny")
+    with pytest.raises(ProtocolError, match="has acme/tiny, which its lists leave out"):
+        find(tiny, [], names.left_out(tiny))
+
+
+@pytest.mark.parametrize("place", [f"{SOURCE}/all/tiny", f"{DESTINATION}/allies/tiny"])
+def test_no_repository_comes_to_another_host_or_beside_where_its_entry_says(place: str) -> None:
+    merged = Merged.made()
+    there = Mirrored(merged.other.patient(Side.DESTINATION), Name.parse(place))
+
+    assert list(merged.names().left_out(there)) == []
 
 
 def test_what_came_from_a_repository_goes_that_is_not_there_any_more() -> None:
