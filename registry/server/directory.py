@@ -36,6 +36,7 @@ MARK = "ferry-registry"
 _URL = "served-at"
 LOCK = "serving"  # the process that serves the directory holds this file's lock
 COPIES = "copies"  # where copies of the database are kept
+_COPIED = frozenset({"blobs", "uploads", COPIES, "revocations"})  # by people, beside a backup
 _MADE_BY = {OLDEST: "0.1"}
 _MAKE_ONE = "ferry serve --data DIR makes one, in a directory that is missing or empty"
 
@@ -48,6 +49,13 @@ def check_servable(directory: Path) -> None:
             f"{directory} is no registry's data directory: {names[0]} is in it, and no {MARK}",
             hint="choose a directory that is missing or empty, or one that a registry made",
         )
+
+
+def check_restorable(directory: Path) -> None:
+    """The same where a backup is to be put: the blobs that were copied beside it may be all that is there."""
+    names = {name for name in files.names(directory) if not _is_nothing(name)}
+    if not (names <= _COPIED and Blobs(directory).any()):
+        check_servable(directory)
 
 
 def prepare(directory: Path, clock: Clock, new_id: NewId) -> Engine:

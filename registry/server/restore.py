@@ -37,7 +37,7 @@ from registry.server.database import (
     upsert,
     writing,
 )
-from registry.server.directory import COPIES, LOCK, MARK, check_servable
+from registry.server.directory import COPIES, LOCK, MARK, check_restorable
 from registry.server.revocations import Change, Withdrawals
 from registry.server.tables import INVITATIONS, NONCES, SESSIONS
 
@@ -84,7 +84,7 @@ class Restore:
         that was signed before asks for another token. InvalidError for what is no registry's directory, no
         copy or no such file; StorageError.
         """
-        check_servable(self.directory)
+        check_restorable(self.directory)
         given = revocations.read(withdrawn) if withdrawn is not None else None
         members = _members(copy)
         if members is None:

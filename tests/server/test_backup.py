@@ -77,6 +77,25 @@ def test_a_backup_brings_a_lost_database_back_onto_its_blobs(tmp_path: Path) -> 
     again.close()
 
 
+def test_a_backup_goes_onto_blobs_that_were_copied_to_a_new_disk(tmp_path: Path) -> None:
+    registry = begun(tmp_path / "data")
+    backup(registry.depot.engine, tmp_path / "backup.db")
+    registry.close()
+    shutil.copytree(tmp_path / "data" / "blobs", tmp_path / "new" / "blobs")
+    (tmp_path / "new" / "lost+found").mkdir()
+    shutil.copytree(tmp_path / "new", tmp_path / "mixed")
+    (tmp_path / "mixed" / "photo.jpg").touch()
+    (tmp_path / "other" / "blobs" / "photos").mkdir(parents=True)
+
+    assert restore(tmp_path / "backup.db", tmp_path / "new").missing == 0
+    again = Registry.prepare(tmp_path / "new")
+    assert get(again.depot, DIGEST) == WEIGHTS
+    again.close()
+    for place in ("mixed", "other"):
+        with pytest.raises(InvalidError, match="no registry's data directory"):
+            restore(tmp_path / "backup.db", tmp_path / place)
+
+
 def test_a_restore_says_what_was_withdrawn_since_and_ends_every_token(tmp_path: Path) -> None:
     registry = begun(tmp_path / "data")
     registry.rights.grant("ada", "acme", Right.WRITE)
