@@ -8,6 +8,7 @@ import tracemalloc
 from asyncio import sslproto
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -15,6 +16,7 @@ from certificates import write_certificate
 from raw_sockets import Served, head, rest, status
 from waiting import until
 
+from registry.model.spans import FileSpan
 from registry.net.listener import limits
 from registry.net.listener.address import tls_from
 from registry.net.listener.connections import FIRST_PIECE
@@ -75,6 +77,46 @@ def test_one_that_speaks_no_tls_leaves_nothing_in_memory(served: Served) -> None
         until(lambda: kept() == before)
     finally:
         gc.enable()
+
+
+def download(served: Served, file: Path) -> socket.socket:
+    """One that its peer does not read on; it has begun, and stands still."""
+    with file.open("wb") as sparse:
+        sparse.truncate(40_000_000)
+    served.listener._driver.exchange = lambda _: Response(200, body=FileSpan(file, 0, 40_000_000))
+    opened = served.connect(head("GET", "/x"), receive=4096)
+    until(lambda: served.listener.connections.waiting() > 0)
+    return opened
+
+
+@pytest.mark.parametrize("by_us", [False, True])
+def test_a_download_that_is_broken_off_leaves_nothing_in_memory(
+    served: Served, tmp_path: Path, by_us: bool
+) -> None:
+    gc.collect()
+    before = kept()
+    gc.disable()
+    try:
+        opened = download(served, tmp_path / "blob")
+        if by_us:
+            served.listener._loop.call_soon_threadsafe(served.listener.connections.close_all)
+        else:
+            opened.close()
+        until(lambda: kept() == before)
+    finally:
+        gc.enable()
+
+
+def test_what_a_peer_has_not_taken_is_counted(served: Served, tmp_path: Path) -> None:
+    download(served, tmp_path / "blob")
+    (connection,) = served.listener.connections._open.values()
+    transport: Any = connection.transport
+    until(lambda: transport._ssl_protocol._transport.get_write_buffer_size() > 0)
+    held = (transport.get_write_buffer_size(), transport._ssl_protocol._transport.get_write_buffer_size())
+    assert sum(held) <= connection.held
+    assert transport.get_write_buffer_limits() == (0, 1)
+    served.listener._loop.call_soon_threadsafe(served.listener.connections.close_all)
+    until(lambda: served.listener.connections.held == 0)
 
 
 def test_they_receive_into_one_buffer(served: Served) -> None:

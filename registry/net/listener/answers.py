@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -68,6 +69,9 @@ class Answerer:
             response = unreadable(error)
         try:
             return await self._send(response, file, identifier)
+        except asyncio.CancelledError as error:
+            forget_frames(error)
+            raise
         finally:
             if file is not None:
                 file.close()
@@ -102,7 +106,8 @@ class Answerer:
                 await self._taken(outgoing.write_eof())
             self.sent += len(small or b"")
             self.whole = True
-        except _GONE:
+        except _GONE as error:
+            forget_frames(error)
             self._abort()
         except RegistryError as error:
             _LOG.error("%s", error.message)
@@ -147,28 +152,30 @@ class Answerer:
     async def _send_encrypted(self, outgoing: web.StreamResponse, file: BinaryIO, span: FileSpan) -> None:
         """Through memory, in pieces that are the smaller the more memory others hold.
 
-        Each piece is there, as it is and encrypted, while the next one is read: three times its size.
+        Three are there at a time: what the peer has not taken of one, the next one, and one that is read.
         """
-        at, end = span.offset, span.offset + span.length
-        ahead: asyncio.Task[bytes] | None = self._reading(file, at, end)
+        at, end, held = span.offset, span.offset + span.length, deque[int]()
+        ahead: asyncio.Task[bytes] | None = self._reading(file, at, end, held)
         try:
             while ahead is not None:
                 piece = await ahead
                 if not piece:
                     raise ConnectionResetError("the file is shorter than it was")
                 at += len(piece)
-                ahead = self._reading(file, at, end) if at < end else None
-                held = 3 * len(piece) if self.connections.take(self.connection, 3 * len(piece)) else 0
-                try:
-                    await self._write(outgoing, piece)
-                finally:
-                    self.connections.give(self.connection, held)
+                ahead = self._reading(file, at, end, held) if at < end else None
+                await self._write(outgoing, piece)
+                await self._taken(self.incoming.writer.drain())
+                while len(held) > 2:
+                    self.connections.give(self.connection, held.popleft())
         finally:
+            self.connections.give(self.connection, sum(held))
             if ahead is not None:
                 await asyncio.wait([ahead])  # it uses the file
 
-    def _reading(self, file: BinaryIO, at: int, end: int) -> asyncio.Task[bytes]:
+    def _reading(self, file: BinaryIO, at: int, end: int, held: deque[int]) -> asyncio.Task[bytes]:
+        """A piece that is being read; `held` has what is counted for it, as it is and encrypted."""
         length = min(self._piece(), end - at)
+        held.append(2 * length if self.connections.take(self.connection, 2 * length) else 0)
         call = partial(os.pread, file.fileno(), length, at)
         return asyncio.ensure_future(self.queues.run(Work.READING, call))
 
@@ -231,6 +238,15 @@ class Answerer:
     def _abort(self) -> None:
         if self.incoming.transport is not None:
             self.incoming.transport.abort()
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """The frames of an error that comes from the engine are in a cycle with it, and so are the bytes that
+    were on their way. Cycles are seldom looked for.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _opened(span: FileSpan) -> BinaryIO:

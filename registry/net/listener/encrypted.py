@@ -71,6 +71,7 @@ class Handshakes:
         inside = self._inside()
         protocol = _Encrypted(self._loop, inside, self._tls, done, self._seconds)
         transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, arrived)
+        transport.set_write_buffer_limits(0)
         self._begun[transport] = None
         if len(self._begun) > self._most:
             oldest = next(iter(self._begun))

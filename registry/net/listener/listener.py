@@ -170,6 +170,8 @@ class _Engine(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         _notice_death(transport)
+        if self._driver.scheme == "https":
+            transport.set_write_buffer_limits(1, 0)  # a write ends when the peer has taken it
         self._driver.connections.opened(handler, transport)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
