@@ -43,7 +43,10 @@ ADVICE: Mapping[Reason, str] = {
         "anybody may do there what it allows; its administrator makes the first account: ferry admin user add"
     ),
     Reason.CLOCK: "set this machine's clock, or ask for the server's to be set",
-    Reason.NAME_NOT_THERE: "check the name; without the right to it, a private model looks like none",
+    Reason.NAME_NOT_THERE: (
+        "check the name; without the right to it, a private model looks like none: "
+        "ferry whoami {host} shows who you are there"
+    ),
     Reason.BLOB_NOT_THERE: (
         "the registry lost a part of the model: push it again from where it is whole, "
         "or ask its administrator (ferry admin check)"
