@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
 from raw_sockets import Answer, Kept, Serve, Served, answer_of, head, rest, status
 from waiting import until
 
-from registry.errors import TransientError
+from registry.errors import InvalidError, StorageError, TransientError
 from registry.model.spans import FileSpan
 from registry.net.listener import driver
 from registry.net.listener.processors import Processors
@@ -135,6 +137,39 @@ def test_memory_for_bodies_is_bounded_and_who_stands_still_makes_room(serve: Ser
 
 
 # --- connections and descriptors -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails_at", ["write", "then"])
+def test_a_body_that_is_refused_is_not_in_memory_any_more(serve: Serve, fails_at: str) -> None:
+    bodies: list[weakref.ref[Piece]] = []
+
+    class Piece(bytearray):
+        """A body, or a part of it."""
+
+    class Refuses(Kept):
+        def write(self, data: bytes) -> None:
+            piece = Piece(data)
+            bodies.append(weakref.ref(piece))
+            if fails_at == "write":
+                raise StorageError("a disk that fails")
+            self.piece = piece
+
+    def refuse(piece: Piece) -> Response:
+        raise InvalidError(f"{len(piece)} bytes that are no manifest")
+
+    def answer(_request: Request) -> Accept:
+        kept = Refuses()
+        return Accept(kept, lambda: refuse(kept.piece), 10)
+
+    served = serve(answer)
+    gc.disable()
+    try:
+        opened = served.connect(head("PUT", "/x", "Content-Length: 6") + "a body")
+        assert status(opened) in (400, 503)
+        served.record()
+        until(lambda: len(bodies) == 1 and bodies[0]() is None)
+    finally:
+        gc.enable()
 
 
 def test_the_connection_that_was_idle_longest_makes_room_for_a_new_one(serve: Serve) -> None:

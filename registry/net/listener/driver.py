@@ -240,7 +240,9 @@ class _Driven:
             late = fault("UNKNOWN", f"the body did not arrive within {accept.seconds:.0f} s", status=408)
             return accept.told(late)
         except RegistryError as error:
-            return answer_to(error)
+            # Its traceback is in cycles with the futures that brought it, which are seldom looked for, and
+            # holds the body.
+            return answer_to(error.with_traceback(None))
         finally:
             self.connection.receive(FIRST_PIECE)
             self.driver.connections.give(self.connection, held)

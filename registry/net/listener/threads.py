@@ -38,13 +38,15 @@ class _Call(Generic[T]):
             self.error = error
 
     def tell(self) -> None:
-        """On the loop, when it has run."""
-        if self.future.done():
+        """On the loop, once, when it has run."""
+        future = self.future
+        del self.future  # it keeps the error's traceback, which leads to this call and all that it made
+        if future.done():
             return
         if self.error is not None:
-            self.future.set_exception(self.error)
+            future.set_exception(self.error)
         else:
-            self.future.set_result(self.result)  # type: ignore[arg-type]  # what `make` returned
+            future.set_result(self.result)  # type: ignore[arg-type]  # what `make` returned
 
 
 class Threads:
@@ -95,13 +97,14 @@ class Threads:
         call = self._calls.get()
         if call is None:
             return False
+        loop = call.future.get_loop()
         affinity.move(to_loop=call.is_short)
         call.run()
         self._ended.append(call)
         if not self._will_tell:
             self._will_tell = True
             with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
-                call.future.get_loop().call_soon_threadsafe(self._tell)
+                loop.call_soon_threadsafe(self._tell)
         return True
 
     def _tell(self) -> None:
