@@ -15,6 +15,7 @@ from waiting import until
 
 from registry.errors import StorageError
 from registry.net.listener.processors import Processors
+from registry.net.listener.queues import Queues, Work
 from registry.net.listener.threads import Threads, _Call
 
 
@@ -43,6 +44,46 @@ def test_what_a_call_returns_or_raises_is_its_futures(threads: Threads) -> None:
             await threads.start(fails)
 
     on_loop(work)
+
+
+def test_what_no_future_takes_is_an_error_too_and_others_are_told(threads: Threads) -> None:
+    def ends() -> int:
+        raise StopIteration
+
+    async def work() -> None:
+        both = threading.Barrier(2)
+        odd = threads.start(lambda: (both.wait(20), ends()))
+        other = threads.start(lambda: both.wait(20))
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await odd
+        await other
+
+    on_loop(work)
+
+
+def test_where_the_system_gives_no_more_threads_those_that_are_there_do_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queues = Queues(threads={**dict.fromkeys(Work, 1), Work.WRITING: 2})
+    start = threading.Thread.start
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def work() -> None:
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError):
+            await queues.run(Work.WRITING, lambda: None)
+        assert not any(queues.inside().values())
+        monkeypatch.setattr(threading.Thread, "start", start)
+        await queues.run(Work.WRITING, lambda: None)
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        made = [queues.run(Work.WRITING, threading.get_ident) for _ in range(3)]
+        assert len(set(await asyncio.gather(*made))) == 1
+
+    on_loop(work)
+    monkeypatch.undo()
+    queues.close()
 
 
 def test_there_are_as_many_threads_as_are_needed_and_no_more_than_there_may_be(threads: Threads) -> None:

@@ -87,8 +87,8 @@ class Queues:
         """
         self._inside[work] += 1
         self._note_short(int(short))
-        future = self._threads[work].start(call, short=short)
         try:
+            future = self._threads[work].start(call, short=short)
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             await asyncio.wait([future])

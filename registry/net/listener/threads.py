@@ -34,6 +34,8 @@ class _Call(Generic[T]):
         """In a thread."""
         try:
             self.result = self.make()
+        except StopIteration as error:  # which no future takes
+            self.error = RuntimeError(f"a call raised {error!r}")
         except BaseException as error:  # noqa: BLE001 - raised to who waits for the future
             self.error = error
 
@@ -63,15 +65,26 @@ class Threads:
         self._will_tell = False
 
     def start(self, make: Callable[[], T], *, short: bool = False) -> asyncio.Future[T]:
-        """Have `make()` called as soon as a thread is free. What it returns or raises is the future's."""
+        """Have `make()` called as soon as a thread is free. What it returns or raises is the future's.
+
+        RuntimeError if there is no thread, and the system gives none.
+        """
         call = _Call(make, asyncio.get_running_loop().create_future(), short)
+        if len(self._threads) < min(self._under_way + 1, self._most):
+            self._begin()
         self._under_way += 1
-        if len(self._threads) < min(self._under_way, self._most):
-            name = f"{self._name}-{len(self._threads)}"
-            self._threads.append(Thread(target=self._run, daemon=True, name=name))
-            self._threads[-1].start()
         self._calls.put(call)
         return call.future
+
+    def _begin(self) -> None:
+        thread = Thread(target=self._run, daemon=True, name=f"{self._name}-{len(self._threads)}")
+        try:
+            thread.start()
+        except RuntimeError:  # so many are there, of this or of other programs
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
 
     def close(self) -> None:
         """Wait for the calls that run; those that wait are dropped."""
