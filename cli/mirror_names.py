@@ -210,6 +210,8 @@ class MirrorNames:
                 pairs.append(
                     Unlisted(f"{repository.host}/{repository.repository}:{tag}", entry.destination, error)
                 )
+        if task.tags and not pairs:  # of a whole namespace it is usual that some have none
+            self._note_once(repository, "has no tag that was asked for")
         to = [pair.to for pair in pairs if isinstance(pair, Pair)]
         if not to:
             to = [target(self._invocation, entry.destination, base, repository)]
@@ -300,12 +302,15 @@ class MirrorNames:
         try:
             return self._tags(repository)
         except NotFoundError:
-            where = f"{repository.host}/{repository.repository}"
-            if where not in self._noted:
-                self._noted.add(where)
-                told = f"ferry: {where} has no tags: nothing of it is mirrored"
-                self._invocation.terminal.note(visible(told))
+            self._note_once(repository, "has no tags")
             return {}
+
+    def _note_once(self, repository: Name, why: str) -> None:
+        """Why nothing of a repository is mirrored, also where it is looked at every quarter of an hour."""
+        where = f"{repository.host}/{repository.repository}"
+        if where not in self._noted:
+            self._noted.add(where)
+            self._invocation.terminal.note(visible(f"ferry: {where} {why}: nothing of it is mirrored"))
 
     def _remote(self, name: Name) -> Remote:
         key = (name.scheme, name.host, name.repository)

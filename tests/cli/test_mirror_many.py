@@ -126,6 +126,8 @@ def test_filters_choose_among_the_tags(team: str, to: str, ferry: Ferry) -> None
     ferry("mirror", f"{team}/one", f"{to}/few", "--tags", "v*", "--exclude", "v2", "--newest", "1").well()
 
     assert tags(ferry, f"{to}/few") == ["v10"]
+    none = ferry("mirror", f"{team}/one", f"{to}/few", "--tags", "w*").well()
+    assert f"{team}/one has no tag that was asked for: nothing of it is mirrored" in none.err
 
 
 def test_a_digest_and_one_name_go_as_they_always_did(team: str, to: str, ferry: Ferry) -> None:
