@@ -33,6 +33,7 @@ _UNCOUNTED = 4 * 1024  # and that are not counted as memory
 _MOST_SLICE = 4 * 1024 * 1024  # what the kernel is given to send at once,
 _FIRST_SLICE = 256 * 1024
 _MOST_PIECE = 512 * 1024  # what is read and encrypted at once; of twice as much, each byte takes longer
+_ENCRYPTED = 256 * 1024  # of it at once: OpenSSL keeps as much more for as long as the connection lasts
 _LEAST_SLICE = 16 * 1024  # the less, the slower the peer: each must be gone within the time limit
 _QUICK, _SLOW = 0.1, 1.0  # seconds for one slice, under and over which the next is larger or smaller
 _GONE = (ClientError, ConnectionError, TimeoutError)
@@ -163,8 +164,9 @@ class Answerer:
                     raise ConnectionResetError("the file is shorter than it was")
                 at += len(piece)
                 ahead = self._reading(file, at, end, held) if at < end else None
-                await self._write(outgoing, piece)
-                await self._taken(self.incoming.writer.drain())
+                for start in range(0, len(piece), _ENCRYPTED):
+                    await self._write(outgoing, memoryview(piece)[start : start + _ENCRYPTED])
+                    await self._taken(self.incoming.writer.drain())
                 while len(held) > 2:
                     self.connections.give(self.connection, held.popleft())
         finally:
@@ -220,7 +222,7 @@ class Answerer:
         while piece := await self.queues.run(Work.READING, lambda: next(pieces, b"")):
             await self._write(outgoing, piece)
 
-    async def _write(self, outgoing: web.StreamResponse, piece: bytes) -> None:
+    async def _write(self, outgoing: web.StreamResponse, piece: bytes | memoryview) -> None:
         await self._taken(outgoing.write(piece))
         self.sent += len(piece)
 
