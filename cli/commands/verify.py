@@ -156,6 +156,8 @@ def _tell(invocation: Invocation, verified: Verified, *, advised: bool) -> int:
         repairing = "NAME --repair --from HOST/NAME" if verified.failures else "--repair"
         terminal.note(f"ferry: ferry verify {repairing} fetches what is wrong")
     codes = [CorruptError.exit for each in inventory.unreadable if each.name not in verified.fetched]
+    if verified.wrong:  # also why it is: a disk that has no room for what repairs it
+        codes += [error.exit for error in verified.failures if isinstance(error, StorageError)]
     return exit_code(codes + [each.exit for each in found if each.exit])
 
 

@@ -181,7 +181,7 @@ def test_what_this_disk_refuses_is_said_once_and_no_other_place_is_advised(ferry
 
     done = ferry("verify", "--repair", "--from", pulled, "mine")
 
-    assert done.code == 5
+    assert done.code == 8
     assert done.err.count("Is a directory") == 1
     assert "--from HOST/NAME" not in done.err
     assert weights.is_dir()
