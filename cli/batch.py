@@ -19,11 +19,13 @@ def each(
     act: Callable[[T], tuple[Document, str]],
     *,
     listed: bool = False,
+    untold: int = 0,
 ) -> int:
     """Do it to each item; the exit code. `act` answers with what was done, as a document and as text.
 
     One item: its document, and its error is raised. Several: the list of documents and errors, or the
     text of each and a table of what failed; so for one too that stands in a list of any number (`listed`).
+    `untold`: how many more there are, which are as they should be.
     """
     if len(items) == 1 and not listed:
         document, text = _named(items[0], act)
@@ -51,7 +53,7 @@ def each(
     if invocation.terminal.json:
         invocation.terminal.document(documents)
     elif failures:
-        _table(invocation, items, failures)
+        _table(invocation, items, failures, len(items) + untold)
     return exit_code([error.exit for _, error in failures])
 
 
@@ -65,10 +67,13 @@ def _named(item: T, act: Callable[[T], tuple[Document, str]]) -> tuple[Document,
 
 
 def _table(
-    invocation: Invocation, items: Sequence[object], failures: Sequence[tuple[str, RegistryError]]
+    invocation: Invocation,
+    items: Sequence[object],
+    failures: Sequence[tuple[str, RegistryError]],
+    all_of: int,
 ) -> None:
     """What became of each, at the end, where it is still on the screen."""
     failed = {name: type(error).__name__ for name, error in failures}
-    invocation.terminal.complain(f"{len(failures)} of {len(items)} failed:")
+    invocation.terminal.complain(f"{len(failures)} of {all_of} failed:")
     for item in items:
         invocation.terminal.complain(f"  {failed.get(str(item), 'ok'):<16} {item}")

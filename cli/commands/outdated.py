@@ -88,12 +88,13 @@ def update(invocation: Invocation, names: tuple[str, ...], everything: bool) -> 
                 return copies.made(row.name, lambda _: planned_update(store, opened, row))
             return _left_alone(row, asked=bool(wanted))
 
+        count = len(rows)
         if everything and not invocation.terminal.json and not invocation.settings.on("verbose"):
             rows = [row for row in rows if isinstance(row, Failed) or row.standing not in _QUIET]
             if not rows:
                 invocation.terminal.line("every model is up to date")
                 return 0
-        return each(invocation, rows, act, listed=everything)
+        return each(invocation, rows, act, listed=everything, untold=count - len(rows))
 
 
 def planned_update(store: Store, opened: Registries, row: Compared) -> transfers.PlannedCopy:

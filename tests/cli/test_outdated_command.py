@@ -160,7 +160,9 @@ def test_a_host_that_is_down_is_told_once_and_does_not_stop_the_others(
             put_model(ferry.models, f"127.0.0.1:1/acme/gone{number}/latest")
         told = ferry("outdated", "--format", "json", FERRY_GIVE_UP_AFTER="1s")
         done = ferry("update", "--all", "--format", "json", FERRY_GIVE_UP_AFTER="1s")
+        again = ferry("update", "--all", FERRY_GIVE_UP_AFTER="1s")
 
+    assert "24 of 25 failed:" in again.err, "what is up to date is none of them, and counted"
     assert told.code == done.code == 6
     for run in (told, done):
         complaints = [line for line in run.err.splitlines() if "trying again" not in line]
