@@ -35,6 +35,8 @@ class Numbers:
         self._moved += done.transferred
         self._last = now
         self._failing = {}
+        if not done.exit:  # every source was read: of those that are no more nothing is told
+            self._succeeded = {}
         for source, results in _by_source(done.results).items():
             failed = sum(result.outcome is Outcome.FAILED for result in results)
             self._failing[source] = failed

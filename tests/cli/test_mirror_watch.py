@@ -153,6 +153,18 @@ def test_the_numbers_tell_when_each_source_last_went_well() -> None:
     assert "ferry_mirror_moved_bytes_total 5\n" in text
 
 
+def test_of_a_source_that_is_gone_no_success_is_told_once_every_list_was_read() -> None:
+    """An alert on the age of each source's last success was one for ever."""
+    numbers, gone = Numbers(), Result("a.example/z:1", "b.example/z:1", Outcome.PRESENT)
+    numbers.take(Round([FINE, gone], 1.0), 5.0)
+    numbers.take(Round([LOST], 1.0), 6.0)
+    kept = 'last_success_timestamp_seconds{source="a.example/z"} 5.0\n' in numbers.text()
+    numbers.take(Round([FINE], 1.0), 7.0)
+
+    assert kept
+    assert "a.example/z" not in numbers.text()
+
+
 def test_what_could_not_be_deleted_is_told_by_where_it_is() -> None:
     kept = Result("", "b.example/y:1", Outcome.FAILED, error=TransientError("b.example refused"))
     numbers = Numbers()
