@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NoReturn
 
@@ -173,6 +173,18 @@ class Manifest:
     def descriptor(self) -> Descriptor:
         """This manifest as another manifest would name it."""
         return Descriptor(self.media_type, self.digest, self.size)
+
+    def as_referrer(self) -> Descriptor:
+        """The same in a list of what refers to its subject.
+
+        OCI distribution specification 1.1, "Listing Referrers": with its type and its annotations.
+        """
+        kind = self.artifact_type or (self.config.media_type if self.config else "")
+        said = {"artifactType": kind, "annotations": dict(self.annotations)}
+        plain = self.descriptor()
+        return replace(
+            plain, fields={**plain.as_json(), **{key: value for key, value in said.items() if value}}
+        )
 
 
 def annotated(manifest: Manifest, annotations: Mapping[str, str]) -> Manifest:

@@ -236,7 +236,7 @@ class Copying(Looking):
     def changed(self, pair: Pair, was: Digest | None) -> Done:
         """First what refers to it, then the name, so that the next run sees one that broke."""
         manifest = self._resolved(pair, pair.name)
-        moved = self._all_referrers(pair, manifest)
+        moved = self._all_referrers(pair, manifest) + self._as_referrer(pair, manifest)
         new = was is None and not pair.listed  # `compare` has just asked
         report = self._copied(pair, pair.name, pair.to, manifest, new=new)
         return Done(manifest.digest, moved + report.transferred)
@@ -246,6 +246,8 @@ class Copying(Looking):
         manifest = self._resolved(pair, pair.name)
         was = self._asked(pair, Side.DESTINATION, lambda: pair.destination.current(pair.to))
         moved = self.referring(pair, manifest, was)
+        if was != manifest.digest:
+            moved += self._as_referrer(pair, manifest)
         return self._copied(pair, pair.name, pair.to, manifest, new=was is None), moved
 
     def _carried(self, pair: Pair, reference: Digest | str) -> int:
@@ -255,6 +257,17 @@ class Copying(Looking):
         return self._copied(
             pair, pair.name.with_reference(reference), pair.to.with_reference(reference)
         ).transferred
+
+    def _as_referrer(self, pair: Pair, manifest: Manifest) -> int:
+        """Have a manifest listed that refers to another; the bytes of it, which goes there before its name.
+
+        OCI distribution specification 1.1, "Pushing Manifests with Subject".
+        """
+        if manifest.subject is None:
+            return 0
+        moved = self._carried(pair, manifest.digest)
+        self._refer(pair, pair.to.with_reference(manifest.subject.digest), [manifest.as_referrer()])
+        return moved
 
     def _refer(self, pair: Pair, to: Name, found: Sequence[Descriptor]) -> None:
         """Most registries list it themselves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +12,7 @@ from sample_models import KiB, Model, put
 from cli.patient import Patient
 from registry.connect import in_process
 from registry.errors import Side
+from registry.model.manifests import OCI_MANIFEST, Manifest
 from registry.model.names import Name
 from registry.server.app import App
 from registry.server.depot_memory import MemoryDepot
@@ -88,6 +90,17 @@ class Pairing:
             replace(pair, referrers=referrers) if isinstance(pair, Pair) else pair for pair in pairs
         )
         return {result.destination.rpartition("/")[2]: result for result in results}
+
+
+def signature(subject: Manifest, words: bytes) -> Model:
+    made = Model.of(words, media_type="application/vnd.example.signature+unheard-of")
+    document = json.loads(made.manifest.raw)
+    document |= {
+        "mediaType": OCI_MANIFEST,
+        "artifactType": "application/vnd.example.signature",
+        "subject": subject.descriptor().as_json(),
+    }
+    return replace(made, manifest=Manifest.parse(json.dumps(document).encode()))
 
 
 def outcomes(results: Iterable[Result]) -> list[Outcome]:

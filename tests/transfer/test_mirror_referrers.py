@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from faults import quick
-from mirror_kit import SOURCE, Pairing
+from mirror_kit import SOURCE, Pairing, signature
 from sample_models import KiB, Model, get, put
 
 from cli import transfers
@@ -20,7 +20,7 @@ from cli.render import Terminal
 from cli.reports import summary
 from cli.settings import Settings
 from registry.errors import NotFoundError
-from registry.model.manifests import OCI_INDEX, OCI_MANIFEST, Manifest
+from registry.model.manifests import OCI_INDEX, Manifest
 from registry.transfer.engine import Engine
 from registry.transfer.one_pair import Copying
 from registry.transfer.pairs import Outcome, Referrers
@@ -78,17 +78,6 @@ def test_a_manifest_that_is_refused_for_ever_is_tried_twice(between: Pairing) ->
 
 
 # --- indexes, and what refers to a manifest -----------------------------------------------------------
-
-
-def signature(subject: Manifest, words: bytes) -> Model:
-    made = Model.of(words, media_type="application/vnd.example.signature+unheard-of")
-    document = json.loads(made.manifest.raw)
-    document |= {
-        "mediaType": OCI_MANIFEST,
-        "artifactType": "application/vnd.example.signature",
-        "subject": subject.descriptor().as_json(),
-    }
-    return replace(made, manifest=Manifest.parse(json.dumps(document).encode()))
 
 
 def signed(between: Pairing, text: str, seed: int) -> tuple[Model, Model]:
@@ -266,6 +255,35 @@ def test_signatures_under_tags_of_their_own_go_along(between: Pairing) -> None:
     there = between.destination.name("acme/tiny:1")
     assert get(between.destination.remote, there.with_reference(tag)) == sig
     assert other not in between.destination.remote.tags(there)
+
+
+@pytest.mark.parametrize("one", [False, True])
+@pytest.mark.parametrize("plain", [False, True])
+def test_an_artifact_that_is_mirrored_by_its_own_tag_is_listed_too(
+    between: Pairing, plain: bool, one: bool
+) -> None:
+    """Where a registry keeps no list the client does, before the tag: it is looked at no more after that."""
+    model = Model.random(21, KiB)
+    between.put("acme/tiny:1", model)
+    between.run(between.pair("acme/tiny:1"))
+    between.put("acme/tiny:sbom", signature(model.manifest, b"an SBOM"))
+    to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
+    if plain:
+        between.destination.wrong = no_list_of_referrers
+
+    between.destination.asked.clear()
+    if one:
+        Copying(Engine(quick())).report(between.pair("acme/tiny:sbom"))
+    else:
+        between.run(between.pair("acme/tiny:sbom"))
+
+    (entry,) = between.destination.remote.referrers(to)
+    assert entry.digest == between.source.remote.digest(between.source.name("acme/tiny:sbom"))
+    assert entry.fields["artifactType"] == "application/vnd.example.signature"
+    assert between.destination.remote.digest(to.with_reference("sbom")) == entry.digest
+    put_at = [line for line in between.destination.asked if line.startswith("PUT /v2/acme/tiny/manifests")]
+    assert put_at[-1].endswith("/sbom")
+    assert len(put_at) == (3 if plain else 2)
 
 
 def test_an_index_goes_along_with_its_children_byte_for_byte(between: Pairing) -> None:
