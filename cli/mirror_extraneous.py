@@ -22,7 +22,7 @@ from registry.errors import InvalidError, NotFoundError, ProtocolError, Registry
 from registry.model.digests import Digest
 from registry.model.names import Name
 from registry.model.selection import attached_to
-from registry.targets.removal import digests_of, needed_by
+from registry.targets.removal import digests_of, needed_by, subject_among
 from registry.transfer.pairs import Outcome, Result
 
 _SHOWN = 20  # tags of one repository
@@ -58,7 +58,8 @@ def find(
     if not place.expected:
         return None
     failed = (result.destination.lower() for result in results if result.outcome is Outcome.FAILED)
-    here = (f"{place.where}:".lower(), f"{place.where}@".lower())
+    spellings = {place.where.lower(), *place.spellings}
+    here = tuple(f"{each}{mark}" for each in spellings for mark in ":@")
     if any(each.startswith(here) for each in failed):
         return None
     itself = (place.registry.origin, place.name.repository.lower())
@@ -135,11 +136,11 @@ def agreed(invocation: Invocation, found: Sequence[Extraneous]) -> bool:
 def delete(found: Sequence[Extraneous], done: Callable[[str, RegistryError | None], None]) -> None:
     """Take them away; `done` is told of each, with what kept it if something did."""
     for each in found:
-        needs: dict[Digest, str] = {}
+        staying = _Staying(each)
         for tag, digest in each.tags.items():
             error = None
             try:
-                _delete(each, tag, digest, needs)
+                _delete(each, tag, digest, staying)
             except NotFoundError:  # it went with another tag, or by another hand
                 pass
             except RegistryError as kept:
@@ -147,11 +148,8 @@ def delete(found: Sequence[Extraneous], done: Callable[[str, RegistryError | Non
             done(f"{each.place.where}:{tag}", error)
 
 
-def _delete(each: Extraneous, tag: str, digest: Digest, needs: dict[Digest, str]) -> None:
-    """The tag alone; where only manifests can be deleted, one that nothing needs which stays.
-
-    `needs` is filled the first time that matters.
-    """
+def _delete(each: Extraneous, tag: str, digest: Digest, staying: _Staying) -> None:
+    """The tag alone; where only manifests can be deleted, one that nothing needs which stays."""
     registry, name = each.place.registry, each.place.name.with_reference(tag)
 
     def untagged() -> bool:
@@ -162,15 +160,35 @@ def _delete(each: Extraneous, tag: str, digest: Digest, needs: dict[Digest, str]
 
     if registry.asked(name, untagged):
         return
-    if not needs:
-        needs.update(_needed(each))
-    if digest in needs:
-        raise InvalidError(f"{name.host} deletes whole manifests only, and {needs[digest]} needs this one")
+    if why := staying.reason(digest):
+        raise InvalidError(f"{name.host} deletes whole manifests only, and {why}", host=name.host)
     registry.untag(name.with_reference(digest))
 
 
-def _needed(each: Extraneous) -> dict[Digest, str]:
-    """What stays needs, also what must be there and the list leaves out, or no list has: a digest."""
-    place = each.place
-    staying = {*place.registry.tags(place.name), *place.expected}.difference(each.tags)
-    return needed_by(place.registry, place.name, sorted(staying, key=str))
+class _Staying:
+    """What stays at a repository where others go, and what that needs: looked up when it first matters."""
+
+    def __init__(self, each: Extraneous) -> None:
+        self._place = each.place
+        self._going = each.tags
+        self._seen: set[Digest | str] = set()
+        self._needed: dict[Digest, str] = {}
+
+    def reason(self, digest: Digest) -> str:
+        """Why a manifest has to stay too; "" if it does not."""
+        self._look()
+        if digest in self._needed:
+            return f"{self._needed[digest]} needs this one"
+        subject = subject_among(self._place.registry, self._place.name, digest, self._needed)
+        return f"this one refers to {self._needed[subject]}" if subject else ""
+
+    def _look(self) -> None:
+        """Each time at the tags that are new: what somebody pushes meanwhile must not go with another.
+
+        What must be there stays also where the list leaves it out, or no list has it: a digest.
+        """
+        registry, name = self._place.registry, self._place.name
+        staying = {*registry.tags(name), *self._place.expected}.difference(self._going)
+        new = sorted(staying - self._seen, key=str)
+        self._needed.update(needed_by(registry, name, new))
+        self._seen.update(new)

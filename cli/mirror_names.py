@@ -28,12 +28,16 @@ Tags: TypeAlias = Mapping[str, Publication | None]
 
 @dataclass
 class Mirrored:
-    """One repository at the destination: the tags and digests it is to have, and who says so."""
+    """One repository at the destination: the tags and digests it is to have, and who says so.
+
+    `spellings`: `host/repository` in small letters, as each entry writes it.
+    """
 
     registry: Patient
     name: Name
     expected: set[Digest | str] = field(default_factory=set)
     sources: list[tuple[Patient, Name, Selection]] = field(default_factory=list)
+    spellings: set[str] = field(default_factory=set)
 
     @property
     def where(self) -> str:
@@ -252,6 +256,7 @@ class MirrorNames:
         key = (self._opened.origin(to), to.repository.lower())
         if key not in self.mirrored:
             self.mirrored[key] = Mirrored(self._at(Side.DESTINATION, to), to)
+        self.mirrored[key].spellings.add(f"{to.host}/{to.repository}".lower())
         return self.mirrored[key]
 
     def _compared(self, pairs: list[Pair | Unlisted]) -> list[Pair | Unlisted]:

@@ -5,7 +5,7 @@ A list of tags may be wrong: every tag that it names is asked for, and what cann
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Protocol
 
 from registry.errors import InvalidError, NotFoundError, ProtocolError
@@ -63,6 +63,21 @@ def needed_by(remote: ManifestSource, name: Name, references: Iterable[Digest | 
     for reference in references:
         keep(reference, reference, 0)
     return found
+
+
+def subject_among(
+    remote: ManifestSource, name: Name, digest: Digest, kept: Container[Digest]
+) -> Digest | None:
+    """Which of `kept` a manifest refers to, or what it refers to does; None for none. RegistryError."""
+    for _ in range(_DEEPEST):
+        try:
+            subject = remote.resolve(name.with_reference(digest)).subject
+        except NotFoundError:
+            return None
+        if subject is None or subject.digest in kept:
+            return subject.digest if subject else None
+        digest = subject.digest
+    return None
 
 
 def tags_that_go(remote: ManifestSource, name: Name, digest: Digest) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from mirror_kit import DESTINATION, Pairing
+from mirror_kit import DESTINATION, Pairing, signature
 from sample_models import KiB, Model, put
 
 from cli.mirror_extraneous import delete, find
@@ -64,6 +64,13 @@ def test_a_list_that_leaves_out_what_the_source_has_deletes_nothing(between: Pai
 
     with pytest.raises(ProtocolError, match=r"has v2, v3 of acme/tiny, which its list of tags leaves out"):
         find(mirrored(between, "v1"), [])
+
+
+def test_nothing_goes_where_a_name_failed_under_another_spelling_of_the_host(between: Pairing) -> None:
+    place = mirrored(between, *TAGS)
+    place.spellings.add("dest.example:443/acme/tiny")
+
+    assert find(place, [Result("", "DEST.example:443/acme/tiny:v2", Outcome.FAILED)]) is None
 
 
 @pytest.mark.parametrize("what", ["Acme/tiny:v2", f"acme/tiny@{Digest.of(b'')}"])
@@ -161,6 +168,40 @@ def test_what_is_mirrored_by_its_digest_is_needed_too(between: Pairing) -> None:
     told = deleted(mirrored(between, *TAGS, pinned))
 
     assert f"{pinned} needs this one" in str(told["v0"])
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_refers_to_what_stays_is_not_deleted(deep: bool, between: Pairing) -> None:
+    """With its tag the signature would go, or that of a signature which has no tag."""
+    name, subject = between.destination.name("acme/tiny:sbom"), Model.random(0, KiB).manifest  # v1
+    if deep:
+        first = signature(subject, b"untagged")
+        put(between.destination.remote, name.with_reference(first.manifest.digest), first)
+        subject = first.manifest
+    put(between.destination.remote, name, signature(subject, b"tagged"))
+    between.destination.wrong = only_manifests
+
+    told = deleted(mirrored(between, *TAGS))
+
+    assert told["v0"] is None
+    assert "this one refers to v1" in str(told["sbom"])
+    assert there(between) == ["sbom", *TAGS]
+
+
+def test_a_tag_that_is_pushed_meanwhile_does_not_go_with_another(between: Pairing) -> None:
+    remote, names = between.destination.remote, between.destination.name
+    put(remote, names("acme/tiny:w0"), Model.random(8, KiB))
+
+    def pushing(request: Request) -> Response | None:
+        if request.method == "DELETE" and "sha256:" in request.path and "mine" not in there(between):
+            put(remote, names("acme/tiny:mine"), Model.random(8, KiB))
+        return only_manifests(request)
+
+    between.destination.wrong = pushing
+    told = deleted(mirrored(between, *TAGS))
+
+    assert told["v0"] is None
+    assert "mine needs this one" in str(told["w0"])
 
 
 def test_a_registry_that_is_busy_is_asked_again(between: Pairing) -> None:
