@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from labs import Lab
 from peers import Answer
+from raw_sockets import Kept, Serve, head
 from waiting import until
 
 from registry.model.digests import Digest
 from registry.server.principal import Right
 from registry.server.service import Plan, Service
+from registry.wire.messages import Accept, Response
 
 DATA = bytes(range(250)) * 40
 HALF = len(DATA) // 2
@@ -147,3 +151,22 @@ def test_an_upload_that_was_cancelled_is_gone(lab: Lab) -> None:
 def test_an_upload_is_its_repositorys_only(lab: Lab) -> None:
     upload = lab.begin().replace("/acme/tiny/", "/acme/other/")
     assert lab.call("PATCH", upload, b"x").status == 404
+
+
+def test_what_came_while_other_bytes_were_written_is_written_though_no_more_comes(serve: Serve) -> None:
+    class Slow(Kept):
+        begun, may_end = threading.Event(), threading.Event()
+
+        def write(self, data: bytes) -> None:
+            self.begun.set()
+            assert self.may_end.wait(20)
+            super().write(data)
+
+    slow = Slow()
+    served = serve(lambda _: Accept(slow, lambda: Response(200), 1000))
+    opened = served.connect(head("PATCH", "/x", "Content-Length: 500") + "first")
+    assert slow.begun.wait(20)
+    opened.sendall(b"second")
+    time.sleep(0.05)  # it is here by then, or comes when the first is written
+    slow.may_end.set()
+    until(lambda: slow.data == b"firstsecond")

@@ -265,23 +265,31 @@ class _Driven:
     async def _feed(self, accept: Accept) -> list[bytes] | None:
         """Write what arrives, about PIECE at a time, while more arrives; the end of it, not yet written.
 
-        None if the request broke off: then all that came is written.
+        None if the request broke off: then all that came is written, as where no more comes for a while.
         """
         queues = self.driver.queues
         held: list[bytes] = []
         writing: asyncio.Task[None] | None = None
+
+        async def write_all() -> None:
+            while held:
+                some = held.copy()
+                held.clear()
+                await queues.run(Work.WRITING, partial(_write, accept, some), short=self.is_short)
+
         try:
             arriving = _Arriving(self)
             while self.received <= accept.limit and (data := await arriving.next()):
                 held.append(data)
                 if self.incoming.content.at_eof():
                     break  # the end of it is written by who answers
-                if writing is None or writing.done() or sum(map(len, held)) >= PIECE:
-                    if writing is not None:
-                        await writing
-                    write = queues.run(Work.WRITING, partial(_write, accept, held), short=self.is_short)
-                    writing, held = asyncio.ensure_future(write), []
-            return held
+                if writing is not None and (writing.done() or sum(map(len, held)) >= PIECE):
+                    await writing
+                if writing is None or writing.done():
+                    writing = asyncio.ensure_future(write_all())
+            end = held.copy()
+            held.clear()
+            return end
         except GONE:
             # What came before the break is still in the engine's buffer, but its readers only raise.
             held.append(self.incoming.content._read_nowait(-1))
