@@ -130,3 +130,23 @@ def test_what_was_made_here_is_so_still_where_it_was_brought_from_a_place(
     assert not repaired(store, registry, NAME).failures
 
     assert store.origins.get(NAME) == ModelOrigin(None, OLD.manifest.digest)
+
+
+def test_a_blob_of_a_model_that_was_made_here_comes_from_another_that_has_it(
+    tmp_path: Path, registry: Registry
+) -> None:
+    """`ferry cp`: the copy is asked of nobody, and what both need comes all the same."""
+    store, mine = Store(tmp_path), Name.parse("mine")
+    for name, origin in ((mine, None), (NAME, NAME)):
+        put(store, name, OLD)
+        store.origins.put(name, ModelOrigin(origin, OLD.manifest.digest))
+    blob = OLD.manifest.layers[0].digest
+    (store.blobs / f"sha256-{blob.hex}").unlink()
+    [lost] = (held for held in store.verify.inventory().blobs if held.blob.digest == blob)
+    found = store.verify.look(lost)
+    assert found is not None
+    repairs = Repairs(store, cast("Registries", Opened(registry)), Engine(quick()), None)
+
+    repairs.mend(mine, [found])
+
+    assert not repairs.failures and repairs.is_right(found)
