@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 import weakref
 from collections import deque
@@ -14,7 +12,6 @@ import pytest
 from waiting import until
 
 from registry.errors import StorageError
-from registry.net.listener.processors import Processors
 from registry.net.listener.queues import Queues, Work
 from registry.net.listener.threads import Threads, _Call
 
@@ -143,21 +140,6 @@ def test_a_call_that_ends_when_the_others_were_just_told_is_not_forgotten(thread
         assert await last
 
     on_loop(work)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the system does not let a program say where it runs")
-def test_a_short_call_is_made_on_the_loops_processor_and_a_long_one_on_any() -> None:
-    processors = Processors.of_this_process()
-    assert len(processors.one) == 1 and processors.one <= processors.every
-    threads = Threads(1, "test", processors)
-
-    async def work() -> None:
-        for short in (True, False, False, True):
-            on = await threads.start(lambda: os.sched_getaffinity(0), short=short)
-            assert on == (processors.one if short else processors.every)
-
-    on_loop(work)
-    threads.close()
 
 
 def test_a_thread_that_waits_holds_nothing_of_its_last_call(threads: Threads) -> None:

@@ -31,7 +31,7 @@ _LARGE = (
 )  # bytes of a body in memory from which on they are taken one at a time: parsing multiplies them
 _WANTED = 256 * 1024  # bytes that are received at once of a body that is taken
 _PATH_BYTES = 1024  # of each in the log, of which thousands may wait in memory
-_SHORT = 64 * 1024  # bytes of a body up to which what is done with it is short
+_SHORT = 64 * 1024  # bytes of a blob up to which it is soon written
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,512}")
 _NOT_WAITED = 499  # nginx's number for a client that was gone before the answer
 GONE = (ClientError, ConnectionError, HttpProcessingError, TimeoutError, web.RequestPayloadError)
@@ -103,7 +103,7 @@ class _Driven:
     incoming: web.BaseRequest
     connection: Connection
     received: int = 0
-    is_short: bool = False  # its body is small, and soon written
+    is_short: bool = False  # its body is only written, and small
     closed: bool = False  # the intake of its body, or it is about to be
 
     async def answered(self) -> web.StreamResponse:
@@ -219,7 +219,7 @@ class _Driven:
         """Feed what arrives to the intake, then ask for the answer. What came before a break is fed too."""
         if (request.length or 0) > accept.limit:
             return accept.told(_too_much(accept.limit))
-        self.is_short = 0 < (request.length or 0) <= _SHORT
+        self.is_short = not accept.in_memory and 0 < (request.length or 0) <= _SHORT
         held = 0
         if accept.in_memory:
             held = accept.limit if request.length is None else request.length

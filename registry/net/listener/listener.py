@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 import threading
 import time
@@ -18,7 +19,6 @@ from registry.net.listener.connections import FIRST_PIECE, Connection, Connectio
 from registry.net.listener.driver import Driver, Identify, Prompt
 from registry.net.listener.encrypted import Handshakes
 from registry.net.listener.limits import Limits
-from registry.net.listener.processors import Processors
 from registry.net.listener.proxies import new_identifier
 from registry.net.listener.queues import Queues
 from registry.net.listener.record import AccessRecord, Record
@@ -78,7 +78,7 @@ class Listener:
         self._limits = limits or Limits()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="ferry-listener")
-        self.queues = Queues(processors=Processors.of_this_process())
+        self.queues = Queues(shared=secrets.randbits(16))
         encrypted = self._bound.address.tls is not None
         self.connections = Connections(self._limits, self._loop.time, encrypted=encrypted)
         self._driver = Driver(

@@ -9,40 +9,29 @@ done outside of Python (a hash, a large write), and is done on any.
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import suppress
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Processors:
-    """`every` one that this process may use, and the `one` of short calls; without, the system decides."""
-
-    every: frozenset[int] = frozenset()
-    one: frozenset[int] = frozenset()
-
-    @classmethod
-    def of_this_process(cls) -> Processors:
-        """Of several servers on a machine not all get the same."""
-        if sys.platform != "linux":
-            return cls()
-        every = sorted(os.sched_getaffinity(0))
-        return cls(frozenset(every), frozenset((every[os.getpid() % len(every)],)))
 
 
 class Affinity:
-    """The processors of the thread that made this."""
+    """Where the thread that made this runs: on any processor that the process may use, or on the shared one.
 
-    def __init__(self, processors: Processors) -> None:
-        self._processors = processors
-        self._now: frozenset[int] = frozenset()
+    What it may use is what its first thread may, which is never moved: that is asked each time, as people and
+    managers of containers change it. Of so many, `shared` chooses one, by the remainder. None: the system
+    decides, as where it lets no program do so.
+    """
 
-    def move(self, *, to_loop: bool) -> None:
-        """Run on the processor of short calls, and of the loop during them, from now on, or on any."""
-        wanted = self._processors.one if to_loop else self._processors.every
-        if wanted == self._now:
+    def __init__(self, shared: int | None) -> None:
+        self._shared = shared if hasattr(os, "sched_setaffinity") else None
+        self._now: set[int] | None = None  # not known: a thread begins where the one is that started it
+
+    def move(self, *, to_shared: bool) -> None:
+        """Run there from now on."""
+        if self._shared is None:
             return
-        self._now = wanted
-        if sys.platform == "linux":
-            with suppress(OSError):  # what this process may use has been changed: then that holds
+        with suppress(OSError):  # not allowed, or not there any more
+            wanted = os.sched_getaffinity(os.getpid())
+            if to_shared:
+                wanted = {sorted(wanted)[self._shared % len(wanted)]}
+            if wanted != self._now:
                 os.sched_setaffinity(0, wanted)
+                self._now = wanted

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TypeVar
 
-from registry.net.listener.processors import Affinity, Processors
+from registry.net.listener.processors import Affinity
 from registry.net.listener.threads import Threads
 from registry.wire.messages import Request
 from registry.wire.routes import Route
@@ -56,13 +56,13 @@ class Queues:
         self,
         threads: Mapping[Work, int] = _THREADS,
         waiting: Mapping[Work, int] = _WAITING,
-        processors: Processors | None = None,
+        shared: int | None = None,
     ) -> None:
-        """`waiting`: how many calls of a kind may wait for a thread."""
+        """`waiting`: how many calls of a kind may wait for a thread. `shared`: where short ones are made."""
         self._room = {work: threads[work] + waiting[work] for work in Work}
         self._inside = dict.fromkeys(Work, 0)
-        self._threads = {work: Threads(threads[work], f"ferry-{work.value}", processors) for work in Work}
-        self._affinity = Affinity(processors or Processors())
+        self._threads = {work: Threads(threads[work], f"ferry-{work.value}", shared) for work in Work}
+        self._affinity = Affinity(shared)
         self._short = 0  # of these calls are short
 
     def inside(self) -> dict[Work, int]:
@@ -82,11 +82,12 @@ class Queues:
     async def run(self, work: Work, call: Callable[[], T], *, short: bool = False) -> T:
         """`call()` in a thread, for a request that is under way: it waits, however many do.
 
-        A `short` one is made on the event loop's processor. A caller that is cancelled meanwhile stays until
-        the call has ended: nobody closes what it uses.
+        A `short` one is made on a processor that it shares with the event loop, and starts no thread, which
+        would stay there. A caller that is cancelled meanwhile stays until the call has ended: nobody closes
+        what it uses.
         """
         self._inside[work] += 1
-        self._note_short(int(short))
+        self._count_short(int(short))
         try:
             future = self._threads[work].start(call, short=short)
             return await asyncio.shield(future)
@@ -95,13 +96,12 @@ class Queues:
             raise
         finally:
             self._inside[work] -= 1
-            self._note_short(-int(short))
+            self._count_short(-int(short))
 
-    def _note_short(self, more: int) -> None:
+    def _count_short(self, more: int) -> None:
         """The loop stays where short calls are made while there are any; else it runs where there is room."""
         self._short += more
-        if more:
-            self._affinity.move(to_loop=self._short > 0)
+        self._affinity.move(to_shared=self._short > 0)
 
     async def within(self, seconds: float, work: Work, call: Callable[[], T]) -> T:
         """`call()` in a thread, if it ends in time; else TimeoutError, and it goes on by itself."""

@@ -15,14 +15,14 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Generic, TypeVar
 
-from registry.net.listener.processors import Affinity, Processors
+from registry.net.listener.processors import Affinity
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
 class _Call(Generic[T]):
-    """A call, and the future that waits for its end. `is_short`: it runs on the loop's processor."""
+    """A call, and the future that waits for its end. `is_short`: it is made on the shared processor."""
 
     make: Callable[[], T]
     future: asyncio.Future[T]
@@ -54,10 +54,11 @@ class _Call(Generic[T]):
 class Threads:
     """At most `most` threads, begun when they are needed. Used from one event loop."""
 
-    def __init__(self, most: int, name: str, processors: Processors | None = None) -> None:
+    def __init__(self, most: int, name: str, shared: int | None = None) -> None:
+        """`shared`: the processor of short calls, as `Affinity` takes it."""
         self._most = most
         self._name = name
-        self._processors = processors or Processors()
+        self._shared = shared
         self._threads: list[Thread] = []
         self._under_way = 0
         self._calls: SimpleQueue[_Call[object] | None] = SimpleQueue()
@@ -97,7 +98,7 @@ class Threads:
             each.join()
 
     def _run(self) -> None:
-        affinity = Affinity(self._processors)
+        affinity = Affinity(self._shared)
         while self._has_run_one(affinity):
             pass
 
@@ -111,7 +112,7 @@ class Threads:
         if call is None:
             return False
         loop = call.future.get_loop()
-        affinity.move(to_loop=call.is_short)
+        affinity.move(to_shared=call.is_short)
         call.run()
         self._ended.append(call)
         if not self._will_tell:
