@@ -6,6 +6,7 @@ Says what is asked next; how it is signed and sent is the transport's business.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -67,6 +68,7 @@ class Remote:
     single_posts: SinglePosts = field(default_factory=SinglePosts)
     immutable: dict[str, tuple[Digest, str]] = field(default_factory=dict)  # by name: it stays, and why
     recent: dict[Name, Digest | None] = field(default_factory=dict)  # what names stood for, for one check
+    merging: threading.Lock = field(default_factory=threading.Lock, compare=False)  # lists of referrers
 
     # --- reading -----------------------------------------------------------------------------------
 
@@ -281,13 +283,14 @@ class Remote:
         if not self.refused.referrers.is_set():
             return
         tag = referrers.fallback(name)
-        try:
-            there: Manifest | None = self.resolve(tag)
-        except NotFoundError:
-            there = None
-        index = referrers.merged(there, found)
-        if index is not None:
-            replace(self._push, options=PushOptions()).publish(tag, index, None)
+        with self.merging:  # of two threads each would put the list without what the other adds
+            try:
+                there: Manifest | None = self.resolve(tag)
+            except NotFoundError:
+                there = None
+            index = referrers.merged(there, found)
+            if index is not None:
+                replace(self._push, options=PushOptions()).publish(tag, index, None)
 
     def untag(self, name: Name) -> bool:
         """Delete the tag alone; False where the registry deletes by digest only. NotFoundError."""

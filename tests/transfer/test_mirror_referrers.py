@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -238,6 +240,27 @@ def test_an_artifact_that_is_mirrored_by_its_own_tag_is_listed_too(
     put_at = [line for line in between.destination.asked if line.startswith("PUT /v2/acme/tiny/manifests")]
     assert put_at[-1].endswith("/sbom")
     assert len(put_at) == (3 if plain else 2)
+
+
+def test_two_that_are_listed_at_once_are_listed_both(between: Pairing) -> None:
+    """Where the list is the client's: each put it without the other, and the next run saw nothing wrong."""
+    model, meeting = Model.random(22, KiB), threading.Barrier(2)
+    tags = ("sbom", "signature")
+    for tag in tags:
+        between.put(f"acme/tiny:{tag}", signature(model.manifest, tag.encode()))
+
+    def far(request: Request) -> Response | None:
+        if request.method == "PUT" and f"/manifests/sha256-{model.manifest.digest.hex}" in request.path:
+            with suppress(threading.BrokenBarrierError):  # alone, which is right
+                meeting.wait(0.1)
+        return no_list_of_referrers(request)
+
+    between.destination.wrong = far
+
+    between.run(*(between.pair(f"acme/tiny:{tag}") for tag in tags))
+
+    to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
+    assert len(between.destination.remote.referrers(to)) == 2
 
 
 def test_an_index_goes_along_with_its_children_byte_for_byte(between: Pairing) -> None:
