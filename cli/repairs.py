@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -76,27 +76,45 @@ class Verified:
 
 
 def made(
-    invocation: Invocation, store: Store, verified: Verified, place: Name | None, watcher: Watcher
+    invocation: Invocation,
+    store: Store,
+    verified: Verified,
+    place: Name | None,
+    watcher: Watcher,
+    look: Callable[[Inventory], Sequence[BlobOutcome]],
 ) -> Verified:
     """Repair what is wrong, model by model; one that fails does not stop the others.
 
     Each is asked for where it came from, and then where the others did that have the blob too; or at `place`.
+    `look` reads every byte of more blobs: those that a manifest names which could not be read.
     """
-    wrong = [each.finding for each in verified.found if each.exit and each.error is None]
     with sources.connections(invocation) as opened:
         engine = transfers.engine(invocation, watcher, opened)
         transfers.stopped_by(engine)
         repair = Repairs(store, opened, engine, place)
         for unreadable in verified.inventory.unreadable:
             repair.fetch_manifest(unreadable.name)
+        unseen = _unseen(store, verified, repair.fetched)
+        found = [*verified.found, *(look(unseen) if unseen.blobs else ())]
+        wrong = [each.finding for each in found if each.exit and each.error is None]
         for name in dict.fromkeys(name for each in wrong for name in each.held.names):
             repair.mend(name, [each for each in wrong if name in each.held.names])
         watcher.close()
     found = [
-        replace(each, repaired=each.finding in wrong and repair.is_right(each.finding))
-        for each in verified.found
+        replace(each, repaired=each.finding in wrong and repair.is_right(each.finding)) for each in found
     ]
-    return Verified(verified.inventory, found, repair.fetched, repair.moved, repair.failures)
+    inventory = replace(verified.inventory, models=verified.inventory.models + unseen.models)
+    return Verified(inventory, found, repair.fetched, repair.moved, repair.failures)
+
+
+def _unseen(store: Store, verified: Verified, fetched: Iterable[Name]) -> Inventory:
+    """What the models are made of whose manifests are there again, without what was looked at before."""
+    names = [name for name in fetched if store.current(name) is not None]
+    if not names:
+        return Inventory((), (), (), 0)
+    inventory = store.verify.inventory(names)
+    seen = {each.finding.held.blob.digest for each in verified.found}
+    return replace(inventory, blobs=tuple(held for held in inventory.blobs if held.blob.digest not in seen))
 
 
 class Repairs:

@@ -67,7 +67,11 @@ def verify(invocation: Invocation, names: tuple[str, ...], repair: bool, place: 
             source = naming.parse(invocation, place) if place else None
             if run is not None:
                 run.goes_on = True  # what was repaired, and what arrived, is kept
-            verified = repairs.made(invocation, store, verified, source, watcher)
+
+            def look(inventory: Inventory) -> list[BlobOutcome]:
+                return _looked(store, inventory, watcher, _label((), inventory))
+
+            verified = repairs.made(invocation, store, verified, source, watcher, look)
     return _tell(invocation, verified, advised=not place)
 
 

@@ -235,6 +235,22 @@ def test_a_manifest_that_cannot_be_read_is_fetched_again(ferry: Ferry, pulled: s
     assert path.read_bytes() == whole
 
 
+def test_the_blobs_of_a_manifest_that_is_fetched_again_are_read_too(ferry: Ferry, pulled: str) -> None:
+    """Nobody knew that they were needed; as a disk makes them wrong, no time of a file changes."""
+    weights, path = blob(ferry, Digest.of(BIG)), ferry.models / "manifests" / pulled.replace(":1.0", "/1.0")
+    path.write_bytes(path.read_bytes()[:30])
+    before = weights.stat()
+    flip(weights)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    done = ferry("verify", "--repair").well()
+
+    assert f"repaired {Digest.of(BIG).short}" in done.out
+    assert "6 blobs of 1 model" in done.out
+    assert weights.read_bytes() == BIG
+    check_store(ferry.models)
+
+
 def test_a_manifest_is_repaired_as_it_was_whatever_its_name_stands_for_by_now(
     ferry: Ferry, pulled: str, tmp_path: Path
 ) -> None:
