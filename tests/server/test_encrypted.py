@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import tracemalloc
@@ -129,14 +130,28 @@ def test_they_receive_into_one_buffer(served: Served) -> None:
     assert used < 10 * 64 * 1024
 
 
-def test_of_it_a_stranger_fills_as_little_as_of_a_plain_line(served: Served) -> None:
-    assert status(served.connect(head("GET", "/"))) == 200
+def of(served: Served) -> sslproto.SSLProtocol:
+    """What speaks TLS on its only connection."""
     (connection,) = served.listener.connections._open.values()
     (protocol,) = (
         each
         for each in gc.get_objects()
         if isinstance(each, sslproto.SSLProtocol) and each._app_transport is connection.transport
     )
+    return protocol
+
+
+def test_two_listeners_whose_loops_run_side_by_side_receive_into_two_buffers(served: Served) -> None:
+    with contextlib.closing(Served(lambda _: Response(200), tls=served.tls)) as other:
+        for each in (served, other):
+            assert status(each.connect(head("GET", "/"))) == 200
+        assert of(served).get_buffer(-1).obj is not of(other).get_buffer(-1).obj
+
+
+def test_of_it_a_stranger_fills_as_little_as_of_a_plain_line(served: Served) -> None:
+    assert status(served.connect(head("GET", "/"))) == 200
+    protocol = of(served)
+    (connection,) = served.listener.connections._open.values()
     assert len(protocol.get_buffer(-1)) == FIRST_PIECE
     connection.receive(100_000)
     assert len(protocol.get_buffer(-1)) == 100_000

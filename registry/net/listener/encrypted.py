@@ -17,11 +17,16 @@ from registry.net.listener.connections import FIRST_PIECE
 from registry.net.listener.limits import Limits
 
 _LOG = logging.getLogger(__name__)
-_RECEIVED = bytearray(sslproto.SSLProtocol.max_size)  # each piece is taken out before the next one comes
+_MOST_PIECE = 256 * 1024  # bytes that are received at once
 
 
 class _Encrypted(sslproto.SSLProtocol):
-    """One connection, which receives where all others do. (With another asyncio it only costs memory.)"""
+    """One connection, which receives where all others of its loop do: into `received`. Each piece is taken
+    out before the next one comes.
+
+    asyncio's private parts for it are those of Python 3.11 to 3.13. Where another has no such buffer or
+    limit, a connection costs more memory.
+    """
 
     def __init__(
         self,
@@ -30,11 +35,13 @@ class _Encrypted(sslproto.SSLProtocol):
         tls: ssl.SSLContext,
         done: asyncio.Future[None],
         seconds: int,
+        received: bytearray,
     ) -> None:
         super().__init__(loop, inside, tls, done, server_side=True, ssl_handshake_timeout=seconds)
-        self._ssl_buffer = _RECEIVED
-        self._ssl_buffer_view = memoryview(_RECEIVED)
-        self._set_read_buffer_limits(FIRST_PIECE)  # type: ignore[attr-defined]  # as the transport does
+        self._ssl_buffer = received
+        self._ssl_buffer_view = memoryview(received)
+        if (limit := getattr(self, "_set_read_buffer_limits", None)) is not None:
+            limit(FIRST_PIECE)
 
     def get_buffer(self, n: int) -> memoryview:
         """As much of it as the connection may receive."""
@@ -60,6 +67,7 @@ class Handshakes:
         self._seconds = limits.handshake
         self._most = limits.most_handshakes()
         self._begun: dict[asyncio.Transport, None] = {}  # in their order
+        self._received = bytearray(_MOST_PIECE)
 
     def __len__(self) -> int:
         """How many are not done."""
@@ -69,7 +77,7 @@ class Handshakes:
         """Make it a connection, unless it goes, or speaks no TLS in time. OSError if it was gone before."""
         done: asyncio.Future[None] = self._loop.create_future()
         inside = self._inside()
-        protocol = _Encrypted(self._loop, inside, self._tls, done, self._seconds)
+        protocol = _Encrypted(self._loop, inside, self._tls, done, self._seconds, self._received)
         transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, arrived)
         transport.set_write_buffer_limits(0)
         self._begun[transport] = None
