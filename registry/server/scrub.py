@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from registry.errors import StorageError
 from registry.model.digests import Digest
@@ -113,11 +113,12 @@ class Scrub:
                 self.stopping.wait(_WAIT)
 
     def _due(self) -> list[tuple[Digest, int]]:
-        """The blobs that were looked at longest ago, as many as one step takes."""
-        before = self.depot.clock() - self.every
-        query = select(BLOBS.c.digest, BLOBS.c.size).where(_SEEN, BLOBS.c.checked <= before)
-        with reading(self.depot.engine) as database:
-            rows = database.execute(query.order_by(BLOBS.c.checked).limit(_AT_ONCE)).all()
+        """The blobs that were looked at longest ago, as many as one step takes.
+
+        Where there are none, those that were while the clock was ahead: that may have been long ago.
+        """
+        now = self.depot.clock()
+        rows = self._first(BLOBS.c.checked <= now - self.every) or self._first(BLOBS.c.checked > now)
         due, total = list[tuple[Digest, int]](), 0
         for digest, size in rows:
             if due and total + size > _BYTES_AT_ONCE:
@@ -125,6 +126,12 @@ class Scrub:
             due.append((Digest.parse(digest), size))
             total += size
         return due
+
+    def _first(self, due: ColumnElement[bool]) -> list[tuple[str, int]]:
+        query = select(BLOBS.c.digest, BLOBS.c.size).where(_SEEN, due)
+        with reading(self.depot.engine) as database:
+            rows = database.execute(query.order_by(BLOBS.c.checked).limit(_AT_ONCE))
+            return [(digest, size) for digest, size in rows]
 
     def _still(self) -> int:
         """How many are as they were seen: neither repaired, nor brought anew, nor gone."""

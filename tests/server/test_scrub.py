@@ -65,6 +65,16 @@ def test_each_blob_is_read_once_a_month(depot: DiskDepot) -> None:
     assert scrub.blobs == 5
 
 
+def test_what_was_read_while_the_clock_was_ahead_is_read_again(depot: DiskDepot) -> None:
+    scrub = Scrub(depot, MONTH, list[str]().append, list[str]().append, FAST)
+    later(depot, 12 * MONTH)
+    while scrub.step():
+        pass
+    later(depot, -12 * MONTH)
+    assert scrub.step()
+    assert not scrub.step()
+
+
 def test_damage_is_told_and_counted_and_nothing_is_changed(depot: DiskDepot) -> None:
     told: list[str] = []
     noted: list[str] = []
