@@ -154,13 +154,20 @@ class Log:
                 self._changed.wait_for(lambda: self._ending, _GATHER)
                 events, self._events = self._events, deque()
                 dropped, self._dropped = self._dropped, 0
-            if self._write("\n".join(self._line(at, event) for at, event in events)) is False:
+            if self._write("\n".join(self._spelled(at, event) for at, event in events)) is False:
                 with self._changed:
                     self.dropped += len(events)
                     self._dropped += dropped + len(events)
             elif dropped:
                 why = "nobody read it, or it could not be written"
                 self.complain(f"{dropped} lines of this log were dropped: {why}", "warning")
+
+    def _spelled(self, at: float, event: AccessRecord | _Complaint) -> str:
+        """The event's line; one that cannot be made is told, and the next ones are written."""
+        try:
+            return self._line(at, event)
+        except Exception as error:  # noqa: BLE001 - it would end this thread, and with it the log
+            return self._line(at, _Complaint("error", f"a line of this log could not be made: {error!r}"))
 
     def _line(self, at: float, event: AccessRecord | _Complaint) -> str:
         moment = date(at)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE
+from typing import NoReturn
 
 import pytest
 from peers import ferry_command, free_port, http_call
@@ -168,6 +169,22 @@ def test_a_line_has_the_time_of_its_event_and_is_spelled_by_the_thread_that_writ
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_line_that_cannot_be_made_is_told_and_the_next_ones_are_written(
+    reader: Reader, as_json: bool
+) -> None:
+    def fails(_: AccessRecord) -> NoReturn:
+        raise LookupError("no such field")
+
+    log = Log(reader, as_json=as_json, clock=lambda: 0.0, text=fails, fields=fails).start()
+    log.request(RECORD)
+    log.note("and on it goes")
+    log.close()
+    told, next_one = reader.lines
+    assert "a line of this log could not be made: LookupError('no such field')" in told
+    assert "and on it goes" in next_one
+
+
 def test_a_server_whose_first_lines_find_no_room_serves(tmp_path: Path) -> None:
     port = free_port()
     words = [*ferry_command(), "serve", "--data", str(tmp_path / "data"), "--listen", f"127.0.0.1:{port}"]
