@@ -16,7 +16,7 @@ import click
 
 from cli.mirror_names import Mirrored
 from cli.options import Invocation
-from cli.patient import Patient
+from cli.patient_remote import PatientRemote
 from cli.render import visible
 from registry.errors import InvalidError, NotFoundError, ProtocolError, RegistryError
 from registry.model.digests import Digest
@@ -45,7 +45,7 @@ class Extraneous:
 
 
 def find(
-    place: Mirrored, results: Sequence[Result], left_out: Iterable[tuple[Patient, Name]] = ()
+    place: Mirrored, results: Sequence[Result], left_out: Iterable[tuple[PatientRemote, Name]] = ()
 ) -> Extraneous | None:
     """What is there, meant by the filters and in no source any more.
 
@@ -109,7 +109,7 @@ def _after_a_second_look(place: Mirrored, tags: Sequence[str]) -> list[str]:
     return left
 
 
-def _has_any(registry: Patient, repository: Name, tags: Sequence[str]) -> bool:
+def _has_any(registry: PatientRemote, repository: Name, tags: Sequence[str]) -> bool:
     """Whether it has tags: in its list, or some of these."""
     with contextlib.suppress(NotFoundError):
         if registry.publications(repository):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from cli.options import Invocation
-from cli.patient import Patient
+from cli.patient_remote import PatientRemote
 from cli.render import visible
 from cli.settings.sync_file import MirrorEntry
 from registry.connect import Registries
@@ -33,10 +33,10 @@ class Mirrored:
     `spellings`: `host/repository` in small letters, as each entry writes it.
     """
 
-    registry: Patient
+    registry: PatientRemote
     name: Name
     expected: set[Digest | str] = field(default_factory=set)
-    sources: list[tuple[Patient, Name, Selection]] = field(default_factory=list)
+    sources: list[tuple[PatientRemote, Name, Selection]] = field(default_factory=list)
     spellings: set[str] = field(default_factory=set)
 
     @property
@@ -94,7 +94,7 @@ class MirrorNames:
             yield pair
         self.incomplete, self.ended = failed, True
 
-    def left_out(self, there: Mirrored) -> Iterator[tuple[Patient, Name]]:
+    def left_out(self, there: Mirrored) -> Iterator[tuple[PatientRemote, Name]]:
         """The repositories that would come `there` too, were they in a list of their registry."""
         known = {(self._opened.origin(name), name.repository.lower()) for _, name, _ in there.sources}
         for entry in self._entries:
@@ -151,7 +151,7 @@ class MirrorNames:
         except NotFoundError:
             pass
         origin = self._opened.origin(base)
-        catalogue = Patient(self._opened.remote_at(origin, base.repository), self._engine, Side.SOURCE)
+        catalogue = PatientRemote(self._opened.remote_at(origin, base.repository), self._engine, Side.SOURCE)
         try:
             listed = catalogue.repositories(base)
         except TransientError:
@@ -299,8 +299,8 @@ class MirrorNames:
     def _tags(self, repository: Name) -> Tags:
         return self._at(Side.SOURCE, repository).publications(repository)
 
-    def _at(self, side: Side, name: Name) -> Patient:
-        return Patient(self._remote(name), self._engine, side)
+    def _at(self, side: Side, name: Name) -> PatientRemote:
+        return PatientRemote(self._remote(name), self._engine, side)
 
     def _tags_in_catalogue(self, repository: Name) -> Tags:
         """Those of a repository that a catalogue names: it may do so before anything is published there."""

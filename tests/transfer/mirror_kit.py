@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from faults import quick
 from sample_models import KiB, Model, put
 
-from cli.patient import Patient
+from cli.patient_remote import PatientRemote
 from registry.connect import in_process
 from registry.errors import Side
 from registry.model.manifests import OCI_MANIFEST, Manifest
@@ -45,8 +45,8 @@ class Registry:
     def name(self, text: str) -> Name:
         return Name.parse(f"{self.host}/{text}")
 
-    def patient(self, side: Side) -> Patient:
-        return Patient(self.remote, Engine(quick()), side)
+    def patient(self, side: Side) -> PatientRemote:
+        return PatientRemote(self.remote, Engine(quick()), side)
 
     def _answer(self, request: Request) -> Response:
         self.asked.append(f"{request.method} {request.path}")

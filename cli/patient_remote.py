@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class PatientRemote:
     """`remote`, which is on one `side` of a mirror. It raises RegistryError, and Stopped as the engine."""
 
     remote: Remote
