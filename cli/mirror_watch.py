@@ -34,14 +34,15 @@ class Numbers:
         self._rounds += 1
         self._moved += done.transferred
         self._last = now
-        self._failing = {}
-        if not done.exit:  # every source was read: of those that are no more nothing is told
-            self._succeeded = {}
-        for source, results in _by_source(done.results).items():
-            failed = sum(result.outcome is Outcome.FAILED for result in results)
-            self._failing[source] = failed
-            if not failed:
-                self._succeeded[source] = now
+        failing = {
+            source: sum(result.outcome is Outcome.FAILED for result in results)
+            for source, results in _by_source(done.results).items()
+        }
+        well = {source: now for source, failed in failing.items() if not failed}
+        # Put in one step, as the page is read meanwhile. Without a failure every source was read: of those
+        # that are no more nothing is told.
+        self._failing = failing
+        self._succeeded = {**self._succeeded, **well} if done.exit else well
 
     def text(self) -> str:
         """The page."""
