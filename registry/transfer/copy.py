@@ -80,7 +80,11 @@ def _copy(
         missing = [blob for blob in manifest.blobs() if str(blob.digest) in error.digests]
         if not missing:
             raise
-        again = move(model.anew(), missing, engine.workers(model), options)
+        anew = model.anew()
+        try:
+            again = move(anew, missing, engine.workers(model), options)
+        finally:
+            model.count(anew.moved)
         reports = replaced(reports, again)
         patience.retry(lambda: model.destination.publish(to, manifest, was), Side.DESTINATION)
     report = Report(to, manifest, options.clock() - began, tuple(reports), was)

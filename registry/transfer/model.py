@@ -58,7 +58,7 @@ class ModelTransfer:
 
     def anew(self) -> ModelTransfer:
         """The same model, where the destination turned out not to hold what was near."""
-        return replace(self, near=None, unchanged=False)
+        return replace(self, near=None, unchanged=False, moved=0)
 
     def count(self, length: int) -> None:
         """So many bytes were read."""

@@ -49,3 +49,23 @@ def test_a_manifest_that_is_refused_for_ever_is_tried_twice() -> None:
     assert result.outcome is Outcome.FAILED
     assert str(digest) in str(result.error)
     assert sum("PUT /v2/acme/tiny/manifests" in line for line in between.destination.asked) == 2
+
+
+def test_what_was_sent_anew_is_told_where_the_manifest_is_refused_all_the_same() -> None:
+    between, puts = Pairing(), [0]
+    model = Model.random(5, 500 * KiB)
+    between.put("acme/tiny:1", model)
+    digest = str(model.manifest.layers[0].digest)
+
+    def far(request: Request) -> Response | None:
+        if request.method == "HEAD" and digest in request.path:
+            return Response(200, Headers({"Content-Length": str(500 * KiB)}), b"", 500 * KiB)
+        puts[0] += request.method == "PUT" and "/manifests/" in request.path
+        return fault("DENIED", "no") if puts[0] == 2 else None
+
+    between.destination.wrong = far
+
+    result = between.run(between.pair("acme/tiny:1"))["tiny:1"]
+
+    assert result.outcome is Outcome.FAILED
+    assert result.transferred >= 500 * KiB
