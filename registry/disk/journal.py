@@ -18,6 +18,7 @@ from registry.model.digests import Digest
 from registry.model.spans import Span
 
 JOURNAL_BYTES = 16 * 1024 * 1024
+_LINE_BYTES = 96  # of the longest lines of blobs below a terabyte
 _KEPT = re.compile(rf"\+ (\d{{1,16}}) (\d{{1,16}}) ({PATTERN})")
 _DROPPED = re.compile(r"- (\d{1,16}) (\d{1,16})")
 
@@ -117,6 +118,17 @@ class Journal:
             self.file.truncate(self._end)
         return sums
 
+    def make_room(self, lines: int) -> None:
+        """Have disk space for so many more lines, or as many as a journal may have. StorageError.
+
+        The zeros behind the last line are no line: whoever reads the journal next cuts them off.
+        """
+        self.file.allocate(min(self._end + lines * _LINE_BYTES, JOURNAL_BYTES // 2))
+
+    def give_back_room(self) -> None:
+        """The opposite of `make_room`. StorageError."""
+        self.file.truncate(self._end)
+
     def add(self, kept: Sequence[Sum], dropped: Sequence[Span] = ()) -> None:
         """Note that the bytes of `dropped` are no longer to be trusted, and those of `kept` are on disk."""
         texts = [f"- {span.offset} {span.length}" for span in dropped]
@@ -133,6 +145,7 @@ class Journal:
 
     def keep_as(self, path: Path, _sums: Sequence[Sum]) -> None:
         """Keep what is noted in the file `path`, for as long as the blob lives."""
+        self.give_back_room()
         move(self.file.path, path, durably=False)
 
     def close(self) -> None:

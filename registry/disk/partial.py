@@ -24,6 +24,8 @@ from registry.model.digests import Digest
 from registry.model.spans import Span, Spans
 
 GRAIN = 16 * 1024 * 1024
+_LINES_OF_GRAIN = 2  # at most, in the journal: spans need not begin where a grain does
+_SPARE_LINES = 40  # with these it is a disk block of 4 KiB at least
 
 
 class Partial:
@@ -68,7 +70,7 @@ class Partial:
             data = DataFile.open(data_path(directory, digest), owner=owner)
             undo.callback(data.close)
             journal = Journal(lock, digest, size)
-            sums = _make_room(data, size, journal.read())
+            sums = _make_room(data, journal, size, grain)
             undo.pop_all()
         return cls(digest, size, data, journal, sums, grain, owner)
 
@@ -105,6 +107,7 @@ class Partial:
             journal, kept = Journal(lock, digest, size), Journal(known, digest, size)
             there = patch.status().size
             fetched = [each for each in journal.read() if each.span.end <= there]
+            journal.make_room(_SPARE_LINES)
             if not (kept.read() and good):
                 known.truncate(0)
                 kept = Journal(known, digest, size)
@@ -276,18 +279,23 @@ class Partial:
             self._journal.close()
 
 
-def _make_room(data: DataFile, size: int, sums: list[Sum]) -> list[Sum]:
-    """Give the data file its size, and drop the sums of bytes that it has not."""
+def _make_room(data: DataFile, journal: Journal, size: int, grain: int) -> list[Sum]:
+    """Give both files their room; what is there already, without the sums of bytes that the data has not.
+
+    The journal's is taken now: a disk that somebody else fills meanwhile has none for what arrived.
+    """
     there = data.status().size
-    sums = [piece for piece in sums if piece.span.end <= there]
+    sums = [piece for piece in journal.read() if piece.span.end <= there]
     if there > size:
         data.truncate(size)
     if size < CHUNK:  # found out soon enough
         return sums
     try:
         data.allocate(size)
-    except StorageError:
-        data.truncate(max((piece.span.end for piece in sums), default=0))  # what was taken in vain
+        journal.make_room(_SPARE_LINES + _LINES_OF_GRAIN * (size // grain))
+    except StorageError:  # what was taken in vain
+        data.truncate(max((piece.span.end for piece in sums), default=0))
+        journal.give_back_room()
         raise
     return sums
 

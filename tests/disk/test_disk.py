@@ -127,6 +127,26 @@ def test_a_disk_that_fills_up_in_the_middle_keeps_what_is_there_and_the_next_run
     check_store(small_disk / "models")
 
 
+def test_a_disk_that_somebody_else_fills_has_room_for_the_journal_all_the_same(small_disk: Path) -> None:
+    model = Model.random(5, 3 * MiB)
+    blob = model.manifest.layers[0]
+    data, store = model.blobs[blob.digest], Store(small_disk / "models")
+    intake = receive(store, NAME, blob)
+    (small_disk / "somebody else's").write_bytes(bytes(free_bytes(small_disk)))
+
+    intake.write(Span(0, MiB), chunked(data[:MiB]))
+    intake.close()
+    again = receive(store, NAME, blob)
+
+    assert again.received.total == MiB
+    again.write(Span(MiB, 2 * MiB), chunked(data[MiB:]))
+    again.close()
+    (small_disk / "somebody else's").unlink()
+    put(store, NAME, model)
+    assert get(store, NAME) == model
+    store.close()
+
+
 @pytest.mark.seeds(3)
 def test_wherever_a_disk_fills_up_nothing_is_half_named(seed: int, small_disk: Path) -> None:
     chance = random.Random(seed)
