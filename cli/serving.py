@@ -12,6 +12,10 @@ from registry.errors import InvalidError
 _LOOK_EVERY = 1.0  # seconds: a signal that lands just before a wait begins does not end that wait
 
 
+def _nothing() -> None:
+    """What is done where nobody said what."""
+
+
 class ServerSignals:
     """SIGTERM: running requests end, and so does the process, with 0. SIGHUP: read the certificate again."""
 
@@ -21,13 +25,19 @@ class ServerSignals:
         for each in numbers or (signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, lambda number, _frame: self._told.put(number))
 
-    def stopped(self, seconds: float, again: Callable[[], None] = lambda: None) -> bool:
-        """Whether SIGTERM came within `seconds`; `again()` for each SIGHUP until then."""
+    def stopped(
+        self, seconds: float, again: Callable[[], None] = _nothing, meanwhile: Callable[[], None] = _nothing
+    ) -> bool:
+        """Whether SIGTERM came within `seconds`; `again()` for each SIGHUP until then.
+
+        `meanwhile()` is called about once a second.
+        """
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             try:
                 told = self._told.get(timeout=min(left, _LOOK_EVERY))
             except Empty:
+                meanwhile()
                 continue
             if told == signal.SIGTERM:
                 return True

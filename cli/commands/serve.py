@@ -100,7 +100,7 @@ def serve(invocation: Invocation) -> None:
     _warn_of_readers(plan.directory, log)
     more = (service.registry.last_use.write, service.look_at_issuers)
     upkeep = Upkeep(service.registry.depot, log.complain, log.note, more)
-    while not signals.stopped(EVERY, lambda: _read_again(invocation, address, log)):
+    while not signals.stopped(EVERY, lambda: _read_again(invocation, address, log), upkeep.look_for_room):
         upkeep.step()
     service.stop()  # Ctrl-C does not come here: it drops what is running, and loses nothing that was answered
     log.close()

@@ -44,19 +44,32 @@ class Upkeep:
             except (StorageError, InvalidError) as error:  # the latter: somebody edited the revocations
                 self.told(error.message)
 
-    def _look_at_the_disk(self) -> None:
-        full = False
+    def look_for_room(self) -> None:
+        """Tell when there begins to be too little room. Cheap, for once a second: pushes are refused by now.
+
+        That there is room again is found at the next step, so that a disk which is nearly full makes two
+        lines a minute at most. Never raises StorageError.
+        """
+        if self._full:
+            return
         try:
             self.depot.room.check()
         except StorageError as error:
-            full = True
-            if not self._full:
-                self.told(f"{error.message}; pulls go on, and deleting and ferry admin gc make room")
-        if not full:
+            self._full = True
+            self.told(f"{error.message}; pulls go on, and deleting and ferry admin gc make room")
+
+    def _look_at_the_disk(self) -> None:
+        was_full, self._full = self._full, False
+        if was_full:
+            try:
+                self.depot.room.check()
+                self.noted("the disk has room again")
+            except StorageError:
+                self._full = True
+        else:
+            self.look_for_room()
+        if not self._full:
             Reserve(self.depot.directory).keep()
-        if self._full and not full:
-            self.noted("the disk has room again")
-        self._full = full
 
     def _note(self) -> None:
         revocations.keep(self.depot.directory, self.depot.engine, self.depot.clock())

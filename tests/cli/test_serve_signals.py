@@ -53,4 +53,7 @@ def test_sighup_reads_again_and_sigterm_ends(signals: serving.ServerSignals) -> 
 
 
 def test_without_a_signal_the_time_passes(signals: serving.ServerSignals) -> None:
-    assert not signals.stopped(0.03, lambda: None)
+    looked: list[int] = []
+
+    assert not signals.stopped(0.03, lambda: None, lambda: looked.append(1))
+    assert looked

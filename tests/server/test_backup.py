@@ -363,15 +363,24 @@ def test_a_full_disk_is_said_once_and_that_it_has_room_again(
     free = [999]
     monkeypatch.setattr(Room, "free", property(lambda _: free[0]))
     upkeep = Upkeep(registry.depot, told.append, noted.append)
+    upkeep.look_for_room()  # once a second: pushes are refused at once
+    assert len(told) == 1
     for _ in range(3):
         upkeep.step()
+        upkeep.look_for_room()
     assert len(told) == 1
     assert "nearly full: 999 bytes free" in told[0]
     with pytest.raises(StorageError, match="nearly full"):
         registry.depot.begin("acme/tiny")
     free[0] = 20 * 1024**2
     upkeep.step()
+    upkeep.step()
+    upkeep.look_for_room()
     assert (len(told), noted) == (1, ["the disk has room again"])
+    free[0] = 999
+    upkeep.look_for_room()
+    assert (len(told), noted) == (2, ["the disk has room again"])
+    free[0] = 20 * 1024**2
     registry.depot.begin("acme/tiny").close()
     registry.close()
 
