@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
+from pathlib import Path
 
 import pytest
+from certificates import write_certificate
 
 from registry.errors import InvalidError, Reason
-from registry.net.listener.address import Address
+from registry.net.listener.address import Address, tls_from
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,34 @@ def test_why_nobody_can_listen_there_decides_what_to_do(
     with pytest.raises(InvalidError, match=r"listening on 127\.0\.0\.1:443: ") as caught:
         Address(port=443).bind()
     assert (caught.value.reason, step in (caught.value.hint or "")) == (reason, True)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "why"),
+    [
+        ("empty", "key.pem", "{0} is empty: no certificate is in it"),
+        ("words", "key.pem", "{0} holds no certificate in PEM"),
+        ("key.pem", "cert.pem", "{0} holds no certificate in PEM"),
+        ("cut", "key.pem", "the certificate in {0} is cut off or damaged"),
+        ("cert.pem", "words", "{1} holds no private key in PEM"),
+        ("cert.pem", "cert.pem", "{1} holds no private key in PEM"),
+        ("cert.pem", "cut key", "the private key in {1} is cut off or damaged"),
+        ("cert.pem", "other/key.pem", "the key in {1} is not that of the certificate in {0}"),
+        ("gone", "key.pem", "the certificate or its key: reading {0}: No such file"),
+    ],
+)
+def test_a_certificate_that_cannot_be_shown_is_told_by_its_file_and_its_fault(
+    certificate: str, key: str, why: str, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    write_certificate(tmp_path)
+    write_certificate(tmp_path / "other")
+    (tmp_path / "empty").touch()
+    (tmp_path / "words").write_text("not PEM at all\n")
+    for cut, whole in (("cut", "cert.pem"), ("cut key", "key.pem")):
+        (tmp_path / cut).write_bytes((tmp_path / whole).read_bytes()[:120])
+
+    with pytest.raises(InvalidError) as caught:
+        tls_from(tmp_path / certificate, tmp_path / key)
+
+    assert caught.value.message.startswith(why.format(tmp_path / certificate, tmp_path / key))

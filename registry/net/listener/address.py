@@ -9,9 +9,13 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.errors import InvalidError, Reason
+from registry.disk.files import read_bounded
+from registry.errors import InvalidError, Reason, RegistryError
 
 BACKLOG = 4096  # connections that the system keeps until they are accepted
+_PEM_BYTES = 1024 * 1024
+# What OpenSSL calls a key that is another certificate's, of the same kind or of another.
+_NOT_ITS_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 # What to do where another port of the same address is no way out, or the only one.
 _NOT_OURS = {
     errno.EACCES: "ports below 1024 are for root, or for a service with CAP_NET_BIND_SERVICE "
@@ -67,12 +71,32 @@ def tls_from(certificate: Path, key: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key, no_password)
     except (ssl.SSLError, OSError) as error:
-        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        raise InvalidError(
-            f"reading the certificate {certificate} and its key {key}: {why or error}",
-            hint="both are PEM files, and the key is the certificate's own",
-        ) from None
+        why = _trouble(certificate, key, error)
+        raise InvalidError(why, hint="both are PEM files, and the key is the certificate's own") from None
     return context
+
+
+def _trouble(certificate: Path, key: Path, error: OSError) -> str:
+    """Which of two files could not be read as what it is, and why; `error` says hardly more than "PEM lib"."""
+    try:
+        shown, secret = (read_bounded(path, _PEM_BYTES) for path in (certificate, key))
+    except RegistryError as unread:
+        return f"the certificate or its key: {unread.message}"
+    for path, data, kind, label in (
+        (certificate, shown, "certificate", b"CERTIFICATE-----"),
+        (key, secret, "private key", b"PRIVATE KEY-----"),
+    ):
+        if not data.strip():
+            return f"{path} is empty: no {kind} is in it"
+        if b"-----BEGIN " not in data or label not in data:
+            return f"{path} holds no {kind} in PEM (-----BEGIN …)"
+    if isinstance(error, ssl.SSLError) and error.reason in _NOT_ITS_KEY:
+        return f"the key in {key} is not that of the certificate in {certificate}"
+    try:
+        ssl.create_default_context(cadata=shown.decode("ascii", "replace"))
+    except (ssl.SSLError, ValueError):
+        return f"the certificate in {certificate} is cut off or damaged"
+    return f"the private key in {key} is cut off or damaged"
 
 
 def read_again(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
