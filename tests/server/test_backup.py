@@ -30,10 +30,8 @@ from registry.server.principal import Right
 from registry.server.reclaim import Reclaim
 from registry.server.registry import Registry
 from registry.server.restore import Restore, Restored
-from registry.server.room import Room
 from registry.server.service import Plan, Service
 from registry.server.tokens import Nonces
-from registry.server.upkeep import Upkeep
 
 DIGEST = Digest.of(WEIGHTS)
 DAY = 86_400.0
@@ -352,37 +350,6 @@ def test_a_backup_into_a_directory_that_is_not_there_is_refused(tmp_path: Path) 
         backup(registry.depot.engine, tmp_path / "nowhere" / "backup.db")
     registry.close()
     assert not (tmp_path / "nowhere").exists()
-
-
-def test_a_full_disk_is_said_once_and_that_it_has_room_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registry = Registry.prepare(tmp_path / "data", min_free=20 * 1024**2)
-    told: list[str] = []
-    noted: list[str] = []
-    free = [999]
-    monkeypatch.setattr(Room, "free", property(lambda _: free[0]))
-    upkeep = Upkeep(registry.depot, told.append, noted.append)
-    upkeep.look_for_room()  # once a second: pushes are refused at once
-    assert len(told) == 1
-    for _ in range(3):
-        upkeep.step()
-        upkeep.look_for_room()
-    assert len(told) == 1
-    assert "nearly full: 999 bytes free" in told[0]
-    with pytest.raises(StorageError, match="nearly full"):
-        registry.depot.begin("acme/tiny")
-    free[0] = 20 * 1024**2
-    upkeep.step()
-    upkeep.step()
-    upkeep.look_for_room()
-    assert (len(told), noted) == (1, ["the disk has room again"])
-    free[0] = 999
-    upkeep.look_for_room()
-    assert (len(told), noted) == (2, ["the disk has room again"])
-    free[0] = 20 * 1024**2
-    registry.depot.begin("acme/tiny").close()
-    registry.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for another user")

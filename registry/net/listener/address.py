@@ -77,7 +77,7 @@ def tls_from(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def _trouble(certificate: Path, key: Path, error: OSError) -> str:
-    """Which of two files could not be read as what it is, and why; `error` says hardly more than "PEM lib"."""
+    """Which of two files is not what it should be, and why; `error` says hardly more than "PEM lib"."""
     try:
         shown, secret = (read_bounded(path, _PEM_BYTES) for path in (certificate, key))
     except RegistryError as unread:
