@@ -21,6 +21,9 @@ from cli.render import Terminal, complain, error_document
 from cli.signals import Signals
 from registry.errors import INTERRUPTED, TERMINATED, InvalidError, RegistryError, StorageError
 
+KEPT_HERE = "what arrived is kept"
+# Debian's registry (2.8) knows no upload any more that ended within a request, although it has the bytes.
+KEPT_THERE = "what the registry has kept is not sent again"
 BUGS = "this is a bug in Ferry; please report it with this line and what --debug adds"
 
 
@@ -31,7 +34,7 @@ class Run:
     terminal: Terminal
     debug: bool = False
     arguments: Sequence[str] = ()
-    goes_on: bool = False  # whether the same command continues what an interruption stopped
+    goes_on: str = ""  # where the same command continues what an interruption stopped: with what
     anew: str = ""  # else what is true of another run
     service: bool = False  # whether SIGTERM is how it ends, with 0
     undraw: Callable[[], bool] = lambda: False  # takes away what is drawn, before the end is spoken of
@@ -149,7 +152,7 @@ def _leave(run: Run, code: int, why: str) -> NoReturn:
 
     helpers.end_all()
     command = shlex.join(["ferry", *run.arguments])
-    goes_on = f"; what arrived is kept, and this goes on: {command}" if run.goes_on else run.anew
+    goes_on = f"; {run.goes_on}, and this goes on: {command}" if run.goes_on else run.anew
     if not run.undraw() and run.terminal.err.isatty():
         run.terminal.complain("")  # the terminal has shown ^C there
     run.terminal.complain(f"ferry: {why}{goes_on}")

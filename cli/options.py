@@ -97,7 +97,7 @@ MOVING = ("limit_rate", "jobs", "give_up_after", "dry_run", "progress")
 def command(
     *names: str,
     name: str | None = None,
-    goes_on: bool = False,
+    goes_on: str = "",
     beside: bool = False,
     bears_faults: bool = False,
 ) -> Callable[[F], click.Command]:
@@ -105,7 +105,7 @@ def command(
 
     `bears_faults`: it is called also where the settings cannot be read, with why.
     `beside`: it runs beside the main thread, where no signal can break it. `goes_on`: that too, and the same
-    command continues what an interruption stopped.
+    command continues what an interruption stopped, with what this says.
     """
 
     def decorate(function: F) -> click.Command:
@@ -166,7 +166,7 @@ class _Command(click.Command):
             formatter.write_dl([rows[name] for name in ordered], col_max=_LEFT)
 
 
-def _invocation(options: dict[str, object], goes_on: bool) -> Invocation:
+def _invocation(options: dict[str, object], goes_on: str) -> Invocation:
     """Resolve the settings, and let the run's ending know what they say."""
     resolved = settings.resolve(options, settings.environment())
     terminal = Terminal(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import mirror_names, naming, sources, transfers, values
-from cli.exits import Run
+from cli.exits import KEPT_THERE, Run
 from cli.mirror_report import Round, documents, markdown, show
 from cli.options import MOVING, NETWORK, Invocation, choices, command
 from cli.render import complain
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _OFTEN, _SELDOM = 1.0, 366 * 86400.0  # seconds between two rounds
 
 
-@command(*NETWORK, *MOVING, goes_on=True)
+@command(*NETWORK, *MOVING, goes_on=KEPT_THERE)
 @click.argument("source", required=False)
 @click.argument("destination", required=False)
 @click.option("--file", "file", metavar="SYNC.TOML", help="Many: sources, destinations, filters.")

@@ -9,6 +9,7 @@ import click
 
 from cli import naming, sources, standings, transfers
 from cli.batch import Document, each
+from cli.exits import KEPT_HERE
 from cli.options import MOVING, NETWORK, STORE, Invocation, command
 from cli.render import complain, error_document, size, visible
 from cli.standings import Compared, Failed, Row
@@ -57,7 +58,7 @@ def outdated(invocation: Invocation, names: tuple[str, ...]) -> int:
     return exit_code([error.exit for error in errors])
 
 
-@command(*STORE, *NETWORK, *MOVING, goes_on=True)
+@command(*STORE, *NETWORK, *MOVING, goes_on=KEPT_HERE)
 @click.argument("names", metavar="[NAME...]", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every model of the local store.")
 def update(invocation: Invocation, names: tuple[str, ...], everything: bool) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from cli import naming, sources, transfers
+from cli.exits import KEPT_HERE, KEPT_THERE
 from cli.options import MOVING, NETWORK, STORE, Invocation, command
 from cli.push_report import markdown
 from cli.settings import files
@@ -19,7 +20,7 @@ from registry.model.names import DEFAULT_TAG, Name, split_scheme
 from registry.targets.manifest_push import MOST_TAGS, PushOptions
 
 
-@command(*STORE, *NETWORK, *MOVING, goes_on=True)
+@command(*STORE, *NETWORK, *MOVING, goes_on=KEPT_HERE)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--as", "other", metavar="NAME", help="Keep it under another name.")
 def pull(invocation: Invocation, names: tuple[str, ...], other: str | None) -> int:
@@ -44,7 +45,7 @@ def pull(invocation: Invocation, names: tuple[str, ...], other: str | None) -> i
         )
 
 
-@command(*STORE, *NETWORK, *MOVING, goes_on=True)
+@command(*STORE, *NETWORK, *MOVING, goes_on=KEPT_THERE)
 @click.argument("names", metavar="NAME [DESTINATION]", nargs=-1, required=True)
 @click.option("--to", "place", metavar="HOST/NAMESPACE", help="Where several models go.")
 @click.option("--also", "also", multiple=True, metavar="TAG", help="Another tag that it gets there.")

@@ -10,7 +10,7 @@ import click
 
 from cli import naming, repairs, sources, transfers
 from cli.batch import Document
-from cli.exits import Run
+from cli.exits import KEPT_HERE, Run
 from cli.options import NETWORK, STORE, Invocation, command
 from cli.progress import Watcher
 from cli.render import Terminal, complain, error_document, size, visible
@@ -66,7 +66,7 @@ def verify(invocation: Invocation, names: tuple[str, ...], repair: bool, place: 
         if repair and verified.wrong:
             source = naming.parse(invocation, place) if place else None
             if run is not None:
-                run.goes_on = True  # what was repaired, and what arrived, is kept
+                run.goes_on = KEPT_HERE  # and what was repaired
 
             def look(inventory: Inventory) -> list[BlobOutcome]:
                 return _looked(store, inventory, watcher, _label((), inventory))

@@ -89,6 +89,8 @@ def test_a_transfer_that_is_told_to_stop_at_any_instant_stops(
         assert word not in said
     if process.returncode == CODES[number][0]:
         assert said.splitlines()[-1].startswith("ferry: ")
+    if "goes on" in said:  # a registry need not keep what came of a request that ended within
+        assert ("what arrived is kept" in said, "what the registry has kept" in said)[way == "push"]
     if way == "pull" and seed % 4 == 0:
         ada("pull", name, "--models", tmp_path).well()
         check_store(tmp_path, {f"{slow_house}/ada/told/1": [pushed]})

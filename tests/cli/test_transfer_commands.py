@@ -268,6 +268,7 @@ def test_ctrl_c_stops_within_a_second_and_says_how_to_go_on(
 ) -> None:
     code, err, seconds = stopped_pull(signal.SIGINT)
     assert (code, seconds < 10) == (130, True)  # one second, and what a busy machine adds
+    assert "; what arrived is kept, and this goes on: ferry " in err
     command = err.strip().splitlines()[-1].rpartition("this goes on: ferry ")[2].split()
     assert command[:2] == ["pull", big]
     assert people("ada")("list", "--models", elsewhere, "--format", "json").json == []
