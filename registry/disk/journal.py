@@ -121,7 +121,7 @@ class Journal:
     def make_room(self, lines: int) -> None:
         """Have disk space for so many more lines, or as many as a journal may have. StorageError.
 
-        The zeros behind the last line are no line: whoever reads the journal next cuts them off.
+        The zeros behind the last line are no line: the next that reads the journal cuts them off.
         """
         self.file.allocate(min(self._end + lines * _LINE_BYTES, JOURNAL_BYTES // 2))
 
