@@ -6,13 +6,13 @@ Not a web server: every request gets the same answer, one after another, within 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 
 from registry.errors import InvalidError
+from registry.net.listening import listen
 
 _HEAD_BYTES = 8 * 1024
 _PATIENCE = 2.0  # seconds a reader gets to ask, and again to take the answer
@@ -37,11 +37,10 @@ class MetricsPage:
         self._patience = patience
         self._pause = pause
         self._closed = threading.Event()
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._socket = socket.create_server((host, port), family=family, backlog=_WAITING)
+            self._socket = listen(host, port, _WAITING)
         except OSError as error:
-            raise InvalidError(f"metrics on {host}:{port}: {os.strerror(error.errno or 0)}") from None
+            raise InvalidError(f"metrics on {host}:{port}: {error.strerror}") from None
         self.port: int = self._socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 

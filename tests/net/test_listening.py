@@ -19,16 +19,17 @@ from registry.net.listener.address import Address, tls_from
         (errno.EADDRINUSE, "", Reason.ADDRESS_TAKEN),
         (errno.EACCES, "ports below 1024 are for root", Reason.NONE),
         (errno.EADDRNOTAVAIL, "no address of this machine", Reason.NONE),
+        (socket.EAI_NONAME, "", Reason.NONE),
     ],
 )
 def test_why_nobody_can_listen_there_decides_what_to_do(
     number: int, step: str, reason: Reason, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_where: object, **_how: object) -> socket.socket:
-        raise OSError(number, "no")
+        raise OSError(number, "so it is (while attempting to bind on address ('127.0.0.1', 443))")
 
     monkeypatch.setattr(socket, "create_server", refuse)
-    with pytest.raises(InvalidError, match=r"listening on 127\.0\.0\.1:443: ") as caught:
+    with pytest.raises(InvalidError, match=r"listening on 127\.0\.0\.1:443: so it is$") as caught:
         Address(port=443).bind()
     assert (caught.value.reason, step in (caught.value.hint or "")) == (reason, True)
 

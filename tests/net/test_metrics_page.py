@@ -32,6 +32,15 @@ def test_a_port_that_is_taken_is_a_mistake_of_who_chose_it(page: MetricsPage) ->
         MetricsPage("127.0.0.1", page.port, str)
 
 
+def test_a_host_that_nobody_knows_is_told_in_the_systems_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_where: object, **_how: object) -> socket.socket:
+        raise OSError(socket.EAI_NONAME, "so it is (while attempting to bind on address ('nosuch', 1))")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(InvalidError, match=r"^metrics on nosuch:1: so it is$"):
+        MetricsPage("nosuch", 1, str)
+
+
 def test_it_may_be_at_an_address_of_the_sixth_version() -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from registry.disk.files import read_bounded
 from registry.errors import InvalidError, Reason, RegistryError
+from registry.net.listening import listen
 
 BACKLOG = 4096  # connections that the system keeps until they are accepted
 _PEM_BYTES = 1024 * 1024
@@ -39,13 +39,12 @@ class Address:
 
     def bind(self) -> Bound:
         """Take the port. InvalidError if it is taken, or the address not ours."""
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
-            taken = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
+            taken = listen(self.host, self.port, BACKLOG)
         except OSError as error:
             raise InvalidError(
-                f"listening on {self.host}:{self.port}: {os.strerror(error.errno or 0)}",
-                reason=Reason.NONE if error.errno in _NOT_OURS else Reason.ADDRESS_TAKEN,
+                f"listening on {self.host}:{self.port}: {error.strerror}",
+                reason=Reason.ADDRESS_TAKEN if error.errno == errno.EADDRINUSE else Reason.NONE,
                 hint=_NOT_OURS.get(error.errno or 0, ""),
             ) from None
         return Bound(self, taken, taken.getsockname()[1])
