@@ -20,6 +20,12 @@ _LEAP = 3600.0  # seconds by which the clock may have moved otherwise than time 
 _WAIT = 86_400.0  # seconds without reclaiming after that: by a clock that is wrong everything is old
 
 
+def _since_boot() -> float:
+    """Seconds, those of a suspended machine too: Linux leaves them out of `time.monotonic`."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
 @dataclass(slots=True)
 class Upkeep:
     """Done in steps, when the server has the time; `told` hears of each trouble once, `noted` of its end.
@@ -31,7 +37,7 @@ class Upkeep:
     told: Callable[[str], None]
     noted: Callable[[str], None]
     more: tuple[Callable[[], None], ...] = ()
-    passed: Clock = time.monotonic
+    passed: Clock = _since_boot
     _reclaim_at: float | None = field(default=None, init=False)  # by `passed`
     _began: float | None = field(default=None, init=False)  # what the clock showed where `passed` begins
     _full: bool = field(default=False, init=False)

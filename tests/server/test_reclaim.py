@@ -24,7 +24,6 @@ from registry.server.publishers import Publishers
 from registry.server.reclaim import Reclaim, Reclaimed, Terms
 from registry.server.services import Services
 from registry.server.tables import LINKS, REPOSITORIES
-from registry.server.upkeep import RECLAIM_EVERY, Upkeep
 
 GITHUB = "https://token.actions.githubusercontent.com"
 
@@ -363,36 +362,3 @@ def test_it_is_written_down(kit: Kit) -> None:
     (entry,) = entries(kit.depot.engine)
     assert (entry.user, entry.action) == ("ada", "gc")
     assert entry.subject == "0 manifests, 1 blobs, 15 bytes to the trash, 0 freed"
-
-
-# --- a clock that is wrong ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("moved", [365 * DAY, -365 * DAY])
-def test_nothing_is_reclaimed_for_a_day_after_the_clock_has_leapt(kit: Kit, moved: float) -> None:
-    passed, told = 50.0, list[str]()
-    upkeep = Upkeep(kit.depot, told.append, pytest.fail, passed=lambda: passed)
-
-    def later(seconds: float) -> bool:
-        """Whether the file of a forgotten upload is gone then."""
-        nonlocal passed
-        passed, kit.now = passed + seconds, kit.now + seconds
-        upkeep.step()
-        return not forgotten.exists()
-
-    kit.now = 2_000_000_000.0
-    forgotten = kit.directory / "uploads" / "forgotten"
-    forgotten.parent.mkdir(exist_ok=True)
-    assert later(60)
-    forgotten.write_bytes(b"1")
-    os.utime(forgotten, (1.0, 1.0))
-    assert not later(RECLAIM_EVERY - 1)
-    kit.now += moved
-    assert not later(60)
-    assert len(told) == 1 and f"{moved:+.0f} s" in told[0]
-    assert not later(DAY - 1)
-    assert later(1)
-    forgotten.write_bytes(b"1")
-    os.utime(forgotten, (1.0, 1.0))
-    assert later(RECLAIM_EVERY)  # and by what has passed from then on, whatever the clock shows
-    assert len(told) == 1
