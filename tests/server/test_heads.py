@@ -48,6 +48,19 @@ def test_heads_that_are_begun_share_memory_and_the_first_makes_room(serve: Serve
     until(lambda: served.listener.connections.held == 0)
 
 
+def test_where_there_is_no_room_a_head_that_is_begun_may_come_later_and_a_whole_one_needs_none(
+    serve: Serve,
+) -> None:
+    served = serve(lambda _: Response(200), memory=1000)
+    whole = served.connect(head("GET", "/", LINE.strip()))
+    assert status(whole) == 200
+    refused = rest(served.connect(BEGUN + LINE))
+    assert refused.startswith(b"HTTP/1.1 503 ") and b"\r\nRetry-After: 2\r\n" in refused
+    assert served.record(1).status == 503
+    whole.sendall(head("GET", "/").encode())
+    assert status(whole) == 200
+
+
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_what_nobody_asked_for_is_received_in_small_pieces_and_an_upload_in_large_ones(
     serve: Serve, tmp_path: Path, encrypted: bool

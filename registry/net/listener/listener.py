@@ -15,7 +15,7 @@ from aiohttp import StreamReader, web
 
 from registry.net.listener.address import Address, Bound
 from registry.net.listener.arrivals import Arrivals
-from registry.net.listener.connections import FIRST_PIECE, Connection, Connections
+from registry.net.listener.connections import FIRST_PIECE, MOST_HEAD, Connection, Connections
 from registry.net.listener.driver import Driver, Identify, Prompt
 from registry.net.listener.encrypted import Handshakes
 from registry.net.listener.limits import Limits
@@ -32,7 +32,12 @@ _LOG = logging.getLogger(__name__)
 _BUFFER = 32 * 1024  # what the engine may hold of a body: it is lost when the line breaks
 _HEAD_BYTES = 16 * 1024  # of one line of a head
 _HEAD_LINES = 64
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_END = b"\r\n\r\n"  # of a head
+_CLOSES = b"\r\nContent-Length: 0\r\nConnection: close" + _END
+_REFUSALS = {
+    431: b"HTTP/1.1 431 Request Header Fields Too Large" + _CLOSES,
+    503: b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2" + _CLOSES,
+}
 _LOOK_AGAIN = 0.2  # seconds, while it stops
 _DEAD_AFTER = (30, 10, 3)  # a line that is silent for 30 s is asked three times, every 10 s, whether it lives
 
@@ -202,16 +207,16 @@ class _Connected(web.RequestHandler):
         if self._is_in_body() or connection.piece > FIRST_PIECE:
             self._unread = 0
         elif in_body or self._request_count > heads:
-            self._unread = len(data)  # of which some may be of the next head
+            self._unread = 0 if data.endswith(_END) else len(data)  # some may be of the next head
         else:
             self._unread += len(data)
         if not self._driver.connections.hold_head(connection, self._unread):
-            self._refuse(connection)
+            self._refuse(connection, 431 if self._unread > MOST_HEAD else 503)
 
-    def _refuse(self, connection: Connection) -> None:
+    def _refuse(self, connection: Connection, status: int) -> None:
         if connection.task is None:
-            connection.transport.write(_TOO_LARGE)
-        self._driver.record_unread(str(self.peername[0]) if self.peername else "", 431)
+            connection.transport.write(_REFUSALS[status])
+        self._driver.record_unread(str(self.peername[0]) if self.peername else "", status)
         self._driver.connections.refuse(connection)
 
     def _is_in_body(self) -> bool:
