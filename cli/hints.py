@@ -34,6 +34,10 @@ ADVICE: Mapping[Reason, str] = {
     Reason.TAG_IMMUTABLE: "publish under another tag, or ask the owner to let this one move",
     Reason.TAG_TAKEN: "publish under another tag; without --if-absent a push moves this one",
     Reason.NOT_ALLOWED: "ask the owner for the right; ferry whoami {host} shows who you are there",
+    Reason.KEY_SCOPES: (
+        "use an API key whose scopes do: ferry keys create --scope 'NAMESPACE/MODEL:pull,push' --host {host} "
+        "makes one"
+    ),
     Reason.VISIBILITY_UNSUPPORTED: "make it so on {host}'s own pages; push without --private and --public",
     Reason.CREDENTIALS_NOT_ALLOWED: (
         "credentials are changed with a machine's key: --key ~/.ollama/id_ed25519, "

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     JOB_OVER = "job_over"  # this CI job's only ID token is used up, and the token got for it has run out
     NO_ID_TOKEN = "no_id_token"  # the CI system that runs this job gives it no ID token
     NOT_ALLOWED = "not_allowed"  # the host knows who asks, and says no
+    KEY_SCOPES = "key_scopes"  # the scopes of the API key in use do not cover that
     WITHDRAWN = "withdrawn"  # the host knows it, and takes it no more: revoked, expired, disabled
     VISIBILITY_UNSUPPORTED = "visibility_unsupported"  # a push cannot say there who may read it
     CLIENT_CERTIFICATE = (

@@ -22,7 +22,7 @@ from registry.server.sessions import BrowserSession, Sessions
 from registry.server.table import Answer, Need, Row, Table, answered, not_done, nothing_here
 from registry.server.visitor import Visitor
 from registry.wire import routes
-from registry.wire.faults import answer_to, fault, printable
+from registry.wire.faults import KEY_SCOPES, answer_to, fault, printable
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 from registry.wire.routes import Place, Route
@@ -260,8 +260,8 @@ class Guard:
             return fault("NAME_UNKNOWN", said, headers=dict((SUPPORTED,)))
         if not self._allows(visitor, need):
             what = f"{_ACTIONS[need]} in {visitor.place.repository}"
-            whose = "scopes of this API key" if visitor.principal.by_api_key else "rights of this CI job"
-            return fault("DENIED", f"the {whose} do not cover {what}")
+            said = KEY_SCOPES if visitor.principal.by_api_key else "the rights of this CI job do not cover"
+            return fault("DENIED", f"{said} {what}")
         return fault("DENIED", f"you may not change {visitor.place.repository}")
 
     def _challenge(self, visitor: Visitor, need: Need, why: str) -> Response:

@@ -122,6 +122,10 @@ class Refusal:
         return printable(f"{self.code} {self.message}".strip())[:_SHOWN]
 
 
+# What a registry of this kind says where an API key is for less than was asked, and its account perhaps not.
+KEY_SCOPES = "the scopes of this API key do not cover"
+
+
 def error_of(
     refusal: Refusal, doing: str, *, host: str, name: str = "", now: float = 0.0, writing: bool = False
 ) -> RegistryError:
@@ -145,7 +149,8 @@ def error_of(
     if status == 401:
         return DeniedError(message, host=host, name=name, reason=Reason.NOT_SIGNED_IN)
     if status in (403, 451):
-        return DeniedError(message, host=host, name=name, reason=Reason.NOT_ALLOWED)
+        reason = Reason.KEY_SCOPES if KEY_SCOPES in refusal.message else Reason.NOT_ALLOWED
+        return DeniedError(message, host=host, name=name, reason=reason)
     if status in (404, 410):
         reason = Reason.NO_REGISTRY_THERE if refusal.page else Reason.NAME_NOT_THERE
         if refusal.code == "BLOB_UNKNOWN":
