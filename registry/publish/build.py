@@ -78,6 +78,7 @@ def build(
     NotFoundError if the weights are not there.
     """
     _refuse_later(modelfile)
+    params, warnings = _parameters(modelfile)  # what is wrong with them is said before all is hashed
     path = _weights(modelfile, directory, home)
     head = _head(path)
     digest, size = _hash(path, hashed or (lambda _: None))
@@ -88,7 +89,6 @@ def build(
     maker.text("system", modelfile.last("SYSTEM"))
     for licence in modelfile.all("LICENSE"):
         maker.layer("license", licence.value.encode())
-    params, warnings = parameters.parse((each.about, each.value) for each in modelfile.all("PARAMETER"))
     if stop and "stop" not in params:
         params["stop"] = [stop]
     if params:
@@ -154,6 +154,17 @@ def _refuse_later(modelfile: Modelfile) -> None:
     for name in ("ADAPTER", "DRAFT"):
         if modelfile.last(name):
             raise InvalidError(f"{name} cannot be used yet", hint="for now: one GGUF file in FROM")
+
+
+def _parameters(modelfile: Modelfile) -> tuple[Parameters, list[str]]:
+    """What `parameters.parse` makes of them. InvalidError names the line."""
+    instructions = modelfile.all("PARAMETER")
+    for each in instructions:
+        try:
+            parameters.parse([(each.about, each.value)])
+        except InvalidError as error:
+            raise InvalidError(f"Modelfile line {each.line}: {error.message}", hint=error.hint) from None
+    return parameters.parse((each.about, each.value) for each in instructions)
 
 
 def _weights(modelfile: Modelfile, directory: Path, home: Path | None) -> Path:

@@ -136,7 +136,7 @@ def test_what_is_dropped_is_said_on_standard_error(ferry: Ferry, here: Path) -> 
         ("FROM llama3", 3, "no such file"),
         ("FROM ./LICENSE", 2, "not a GGUF file"),
         ("FROM ./tiny.gguf\nPARAMETER top_k 1.5", 2, "not a whole number"),
-        ("FROM ./tiny.gguf\nPARAMETER tpo_k 1", 2, "no parameter"),
+        ("FROM ./tiny.gguf\nPARAMETER tpo_k 1", 2, "Modelfile line 2: there is no parameter"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_no_model(
