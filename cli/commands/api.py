@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from registry.auth.calls import ApiCall
     from registry.wire.messages import Response
 
+# Their advice is for who pulls and pushes.
+_OF_MODELS = (Reason.NAME_NOT_THERE, Reason.BLOB_NOT_THERE, Reason.NO_REGISTRY_THERE)
 # A model may think for minutes before its first word, and its words are few bytes a second.
 _PATIENCE = {"stall": 600.0, "floor": 0.0}
 
@@ -81,6 +83,8 @@ class _Answer:
         error = faults.error_of(refusal, self.doing, host=self.host, now=time.time())
         if self.response.status == 401 and isinstance(error, DeniedError):
             error.reason = self.refused
+        elif error.reason in _OF_MODELS:
+            error.reason, error.hint = Reason.NONE, "check the path, and what the request names"
         elif isinstance(error, TransientError):
             error.reason = Reason.NONE  # nothing was begun here that would go on
             error.hint = f"ask again {f'in {error.retry_after:.0f} s' if error.retry_after else 'later'}"

@@ -306,6 +306,7 @@ def test_the_exit_code_is_that_of_the_status(status: int, ferry: Ferry) -> None:
         assert (done.code, done.out) == (STATUSES[status], body.decode())
         assert done.code == 0 or ("a sentence" in done.err and spy.netloc in done.err)
         assert ("ask again in 7 s" in done.err) == (done.code == 6)
+        assert ("→ check the path, and what the request names" in done.err) == (status == 404)
 
 
 def test_the_document_has_status_headers_body_and_the_error(ferry: Ferry) -> None:
