@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from cli.hints import next_step
 from cli.options import Invocation
 from cli.render import complain, error_document
 from registry.errors import RegistryError, exit_code
@@ -43,9 +44,9 @@ def each(
         except RegistryError as error:
             failures.append((str(item), error))
             documents.append(error_document(error))
-            if error.message not in told:  # a host that is down is said once
-                complain(error, invocation.terminal, short=invocation.terminal.json)
-            told.add(error.message)
+            if error.message not in told:  # a host that is down is said once, and what to do about it
+                complain(error, invocation.terminal, short=invocation.terminal.json, told=told)
+            told |= {error.message, next_step(error)}
         else:
             documents.append(document)
             if not invocation.terminal.json:

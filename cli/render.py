@@ -10,7 +10,7 @@ import errno
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -256,10 +256,16 @@ def _writing(where: str) -> Iterator[None]:
         raise StorageError(f"writing to {where}: {error.strerror}") from None
 
 
-def complain(error: RegistryError, terminal: Terminal, *, short: bool) -> None:
-    """What failed, and what to do next: one line each; `short`: one line in all, beside a JSON document."""
+def complain(
+    error: RegistryError, terminal: Terminal, *, short: bool, told: Container[str] = frozenset()
+) -> None:
+    """What failed, and what to do next: one line each; `short`: one line in all, beside a JSON document.
+
+    `told`: next steps that were told already.
+    """
     failed = f"{terminal.paint('ferry:', 'red', terminal.err)} {visible(error.message)}"
-    step = visible(next_step(error))
+    step = next_step(error)
+    step = "" if step in told else visible(step)
     if short:
         terminal.complain(f"{failed} → {step}" if step else failed)
         return

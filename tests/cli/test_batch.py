@@ -31,6 +31,18 @@ def act(item: str) -> tuple[Document, str]:
     return {"name": item}, item
 
 
+def test_what_to_do_about_many_failures_is_said_once() -> None:
+    def fail(item: str) -> tuple[Document, str]:
+        raise NotFoundError(f"{item}!", hint="look closer" if item < "c" else "look elsewhere")
+
+    err = io.StringIO()
+    each(Invocation(Settings({}, {}), Terminal(io.StringIO(), err)), ["a", "b", "c"], fail)
+
+    assert err.getvalue().splitlines()[:5] == [
+        *("ferry: a!", "  -> look closer", "ferry: b!", "ferry: c!", "  -> look elsewhere")
+    ]
+
+
 @pytest.mark.parametrize(
     ("items", "code"),
     [
