@@ -23,7 +23,7 @@ from registry.errors import ProtocolError, Side
 from registry.model.names import Name
 from registry.model.selection import Selection
 from registry.transfer.engine import Engine
-from registry.transfer.pairs import Pair, Unlisted
+from registry.transfer.pairs import Outcome, Pair, Result, Unlisted
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 
@@ -37,8 +37,8 @@ def names_of(
 ) -> MirrorNames:
     there = {each.host: each.remote for each in (between.source, between.destination, other) if each}
     opened: Any = SimpleNamespace(
-        remote=lambda name: there[name.host],
-        origin=lambda name: name.host,
+        remote=lambda name: there[name.host.removesuffix(":443")],
+        origin=lambda name: name.host.removesuffix(":443"),
         remote_at=lambda origin, _repository: there[origin],
     )
     invocation = Invocation(Settings({}, {}), Terminal(io.StringIO(), said or io.StringIO()))
@@ -259,6 +259,25 @@ def test_where_nothing_is_mirrored_to_nothing_is_looked_for() -> None:
     (place,) = names.mirrored.values()
     assert find(place, []) is None
     assert between.destination.asked == []
+
+
+def test_a_failure_under_any_spelling_of_a_host_keeps_what_is_there() -> None:
+    between = Pairing()
+    for tag in ("v1", "w1"):
+        between.put(f"acme/tiny:{tag}", Model.random(1, KiB))
+    put(between.destination.remote, between.destination.name("acme/tiny:v0"), Model.random(2, KiB))
+    places = (DESTINATION, f"{DESTINATION}:443")
+    entries = [
+        MirrorEntry(f"{SOURCE}/acme/tiny", f"{host}/acme/tiny", Selection((pattern,)))
+        for host, pattern in zip(places, ("v*", "w*"), strict=True)
+    ]
+    names = names_of(between, *entries)
+    list(names.pairs())
+    (place,) = names.mirrored.values()
+
+    assert find(place, []) is not None
+    for host in places:
+        assert find(place, [Result("", f"{host}/acme/tiny:v1", Outcome.FAILED)]) is None
 
 
 def test_what_is_mirrored_by_its_digest_is_expected_by_it() -> None:
