@@ -46,6 +46,18 @@ def raw(**changes: Any) -> bytes:
     return json.dumps(document(**changes)).encode()
 
 
+def test_in_a_list_of_referrers_its_type_and_annotations_stand_too() -> None:
+    plain = Manifest.parse(raw())
+    told = Manifest.parse(raw(artifactType="application/y", annotations={"key": "value"}))
+
+    assert plain.as_referrer().fields == {**plain.descriptor().as_json(), "artifactType": "application/x"}
+    assert told.as_referrer().fields == {
+        **told.descriptor().as_json(),
+        "artifactType": "application/y",
+        "annotations": {"key": "value"},
+    }
+
+
 # --- read ----------------------------------------------------------------------------------------------
 
 

@@ -1,22 +1,23 @@
-"""Mirrors of many where a token ends in the middle, or the room at the destination; what a name costs."""
+"""Mirrors of many where a token ends midway, the room at the destination, or the source for a while."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import pytest
-from faults import quick
-from mirror_kit import DESTINATION, Pairing, models, outcomes
+from faults import Time, quick
+from mirror_kit import DESTINATION, SOURCE, Pairing, models, outcomes
 from sample_models import KiB, Model, get
 
 from registry.auth.credentials import Credentials
 from registry.auth.prefixes import Prefix
 from registry.auth.secrets import Login
 from registry.auth.session import Session
-from registry.errors import Reason, StorageError
+from registry.errors import Reason, StorageError, TransientError
 from registry.targets.remote import Remote
 from registry.transfer.copy import Options
 from registry.transfer.pairs import Outcome
+from registry.transfer.retry import Patience, Rule
 from registry.wire.faults import fault
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response, Transport
@@ -127,3 +128,26 @@ def test_a_name_costs_the_same_among_many_as_among_few(changed: bool) -> None:
 
     assert abs(many - few) <= 0.1 * few
     assert changed or many == 2
+
+
+def test_what_moved_before_a_name_was_put_off_is_told_with_what_moved_after_it() -> None:
+    between, model, time = Pairing(), Model.random(5, 20 * KiB, 30 * KiB), Time()
+    between.put("acme/m:1", model)
+    asked: list[float] = []
+    second = f"/blobs/{model.manifest.layers[1].digest}"
+
+    def away(request: Request) -> Response | None:
+        if request.path.endswith(second) and request.method == "GET" and time() not in asked:
+            asked.append(time())  # who is put off has not waited since the last attempt
+            raise TransientError("refused", host=SOURCE)
+        return None
+
+    between.source.wrong = away
+    options = Options(
+        lambda: Patience(Rule(give_up_after=20, first_pause=1), clock=time, sleep=time.sleep), jobs=1
+    )
+
+    result = between.run(between.pair("acme/m:1"), options=options)["m:1"]
+
+    assert len(asked) > 2
+    assert (result.outcome, result.transferred) == (Outcome.COPIED, model.manifest.total)

@@ -80,6 +80,12 @@ def test_nothing_goes_where_a_name_failed_however_it_was_written(what: str, betw
     assert find(mirrored(between, *TAGS), [lost]) is None
 
 
+def test_what_was_pushed_at_the_source_since_its_list_was_read_stays(between: Pairing) -> None:
+    between.put("acme/tiny:v0", Model.random(3, KiB))
+
+    assert find(mirrored(between, *TAGS), []) is None
+
+
 def test_what_is_in_no_list_and_not_there_goes(between: Pairing) -> None:
     assert deleted(mirrored(between, *TAGS)) == {"v0": None}
     assert there(between) == [*TAGS]
