@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import sys
 import threading
 import time
-import weakref
 from pathlib import Path
 
 import pytest
 from raw_sockets import Answer, Kept, Serve, Served, answer_of, head, rest, status
 from waiting import until
 
-from registry.errors import InvalidError, StorageError, TransientError
+from registry.errors import TransientError
 from registry.model.spans import FileSpan
 from registry.net.listener import driver
 from registry.net.listener.queues import Work
@@ -122,54 +120,6 @@ def test_an_intake_that_lost_its_upload_ends_the_request(serve: Serve) -> None:
     opened = served.connect(head("PATCH", "/x", "Content-Length: 3") + "abc")
     assert status(opened) == 429
     assert lost.closed.wait(10)
-
-
-def test_memory_for_bodies_is_bounded_and_who_stands_still_makes_room(serve: Serve) -> None:
-    served = serve(lambda _: accept_small(lambda _: Response(200)), memory=5_000_000, stalled=0.2)
-    half = head("PUT", "/x", "Content-Length: 3000000") + "half"
-    still = served.connect(half)
-    until(lambda: served.listener.connections.held == 3_000_000)
-    assert status(served.connect(half)) == 503, "there is no room, and the first has just moved"
-    time.sleep(0.25)
-    served.connect(half)
-    assert rest(still) == b"", "whoever stands still is let go"
-    assert served.listener.connections.held == 3_000_000
-
-
-# --- connections and descriptors -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("fails_at", ["write", "then"])
-def test_a_body_that_is_refused_is_not_in_memory_any_more(serve: Serve, fails_at: str) -> None:
-    bodies: list[weakref.ref[Piece]] = []
-
-    class Piece(bytearray):
-        """A body, or a part of it."""
-
-    class Refuses(Kept):
-        def write(self, data: bytes) -> None:
-            piece = Piece(data)
-            bodies.append(weakref.ref(piece))
-            if fails_at == "write":
-                raise StorageError("a disk that fails")
-            self.piece = piece
-
-    def refuse(piece: Piece) -> Response:
-        raise InvalidError(f"{len(piece)} bytes that are no manifest")
-
-    def answer(_request: Request) -> Accept:
-        kept = Refuses()
-        return Accept(kept, lambda: refuse(kept.piece), 10)
-
-    served = serve(answer)
-    gc.disable()
-    try:
-        opened = served.connect(head("PUT", "/x", "Content-Length: 6") + "a body")
-        assert status(opened) in (400, 503)
-        served.record()
-        until(lambda: len(bodies) == 1 and bodies[0]() is None)
-    finally:
-        gc.enable()
 
 
 def test_the_connection_that_was_idle_longest_makes_room_for_a_new_one(serve: Serve) -> None:

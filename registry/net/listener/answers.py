@@ -243,8 +243,8 @@ class Answerer:
 
 
 def forget_frames(error: BaseException | None) -> None:
-    """The frames of an error that comes from the engine are in a cycle with it, and so are the bytes that
-    were on their way. Cycles are seldom looked for.
+    """The frames of an error that comes from the engine, or that a future brought, are in a cycle with it,
+    and so are the bytes that were on their way. Cycles are seldom looked for.
     """
     while error is not None:
         error.__traceback__ = None

@@ -15,7 +15,7 @@ from aiohttp import ClientError, web
 from aiohttp.http import HttpProcessingError
 
 from registry.errors import InvalidError, RegistryError
-from registry.net.listener.answers import Answerer
+from registry.net.listener.answers import Answerer, forget_frames
 from registry.net.listener.connections import FIRST_PIECE, Connection, Connections
 from registry.net.listener.limits import Limits
 from registry.net.listener.queues import QueueFullError, Queues, Work, work_of
@@ -240,9 +240,8 @@ class _Driven:
             late = fault("UNKNOWN", f"the body did not arrive within {accept.seconds:.0f} s", status=408)
             return accept.told(late)
         except RegistryError as error:
-            # Its traceback is in cycles with the futures that brought it, which are seldom looked for, and
-            # holds the body.
-            return answer_to(error.with_traceback(None))
+            forget_frames(error)
+            return answer_to(error)
         finally:
             self.connection.receive(FIRST_PIECE)
             self.driver.connections.give(self.connection, held)

@@ -14,6 +14,7 @@ from typing import TypeVar
 from aiohttp import StreamReader, web
 
 from registry.net.listener.address import Address, Bound
+from registry.net.listener.answers import forget_frames
 from registry.net.listener.arrivals import Arrivals
 from registry.net.listener.connections import FIRST_PIECE, MOST_HEAD, Connection, Connections
 from registry.net.listener.driver import Driver, Identify, Prompt
@@ -237,6 +238,7 @@ class _Connected(web.RequestHandler):
             self._driver.record_unread(str(request.remote or ""), status)
         else:
             _LOG.error("a request crashed", exc_info=exc)
+            forget_frames(exc)
             answer = fault("UNKNOWN", "the server failed; its log says how", status=status)
         assert isinstance(answer.body, bytes)
         outgoing = web.Response(status=status, body=answer.body, headers=dict(answer.headers))
