@@ -67,6 +67,17 @@ def test_a_handshake_has_a_time_limit(tmp_path: Path) -> None:
     served.close()
 
 
+def test_at_the_end_those_go_whose_handshake_is_not_done_and_nothing_is_told_of_them(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    stranger = begun(served)
+    until(lambda: len(served.listener._handshakes or ()) == 1)
+    served.stop()
+    assert rest(stranger) == b""
+    gc.collect()
+    assert not caplog.records  # as "Task was destroyed but it is pending!"
+
+
 def test_one_that_speaks_no_tls_leaves_nothing_in_memory(served: Served) -> None:
     gc.collect()
     before = kept()

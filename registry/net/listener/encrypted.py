@@ -17,6 +17,7 @@ from registry.net.listener.connections import FIRST_PIECE
 from registry.net.listener.limits import Limits
 
 _LOG = logging.getLogger(__name__)
+_LAST_SECONDS = 1.0  # for those to go that are not done, at the end
 _MOST_PIECE = 256 * 1024  # bytes that are received at once
 
 
@@ -66,12 +67,19 @@ class Handshakes:
         self._tls = tls
         self._seconds = limits.handshake
         self._most = limits.most_handshakes()
-        self._begun: dict[asyncio.Transport, None] = {}  # in their order
+        self._begun: dict[asyncio.Transport, asyncio.Future[None]] = {}  # in their order
         self._received = bytearray(_MOST_PIECE)
 
     def __len__(self) -> int:
         """How many are not done."""
         return len(self._begun)
+
+    async def close(self) -> None:
+        """Let those go that are not done."""
+        for each in self._begun:
+            each.abort()
+        if self._begun:
+            await asyncio.wait(list(self._begun.values()), timeout=_LAST_SECONDS)
 
     async def let_in(self, arrived: socket.socket) -> None:
         """Make it a connection, unless it goes, or speaks no TLS in time. OSError if it was gone before."""
@@ -80,7 +88,7 @@ class Handshakes:
         protocol = _Encrypted(self._loop, inside, self._tls, done, self._seconds, self._received)
         transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, arrived)
         transport.set_write_buffer_limits(0)
-        self._begun[transport] = None
+        self._begun[transport] = done
         if len(self._begun) > self._most:
             oldest = next(iter(self._begun))
             del self._begun[oldest]

@@ -101,6 +101,7 @@ class Listener:
         self._closing = closing
         self._engine: _Engine | None = None
         self._arrivals: Arrivals | None = None
+        self._handshakes: Handshakes | None = None
 
     def start(self) -> int:
         """Begin to answer; the port."""
@@ -130,14 +131,17 @@ class Listener:
         def let_in(arrived: socket.socket) -> Awaitable[object]:
             return self._loop.connect_accepted_socket(engine, arrived)
 
-        handshakes = Handshakes(self._loop, engine, tls, self._limits) if tls is not None else None
-        entrance = handshakes.let_in if handshakes is not None else let_in
+        if tls is not None:
+            self._handshakes = Handshakes(self._loop, engine, tls, self._limits)
+        entrance = self._handshakes.let_in if self._handshakes is not None else let_in
         self._arrivals = Arrivals(self._loop, self._bound.socket, entrance)
         self._arrivals.start(self._limits.most_waiting())
 
     async def _drain(self, patience: float) -> None:
         if self._arrivals is not None:
             self._arrivals.close()
+        if self._handshakes is not None:
+            await self._handshakes.close()
         if self._engine is None:
             return
         self.connections.drain()
