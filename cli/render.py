@@ -20,13 +20,13 @@ from typing import TextIO
 from cli.hints import next_step
 from cli.screen import window
 from registry.errors import RegistryError, StorageError
+from registry.model.amounts import amount
 from registry.wire.masking import Masking
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _ASCII = {"✓": "ok", "✗": "x", "…": "...", "→": "->", "─": "-"}
 _GAP = "  "  # between two columns of a table
 _NARROWEST = 20  # characters that the first of them keeps in any terminal
-_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 # What Markdown takes for more than text, as in GitHub's pages: there a bare URL is a link too.
 _MARKUP = re.compile(r"[\\|\[\]`*~]|\b_|_\b|:(?=//)|(?<=www)\.", re.IGNORECASE)
 _AGES = ((86400 * 365, "year"), (86400 * 30, "month"), (86400 * 7, "week"), (86400, "day"), (3600, "hour"))
@@ -55,13 +55,7 @@ def size(count: int | None) -> str:
     """Bytes as people say them, decimal: `1.2 GB`; a dash where it is not known."""
     if count is None:
         return "-"
-    amount = float(count)
-    for unit in _UNITS:
-        if amount < 999.5 or unit == _UNITS[-1]:
-            break
-        amount /= 1000
-    digits = 0 if unit == "B" or amount >= 99.95 else 1
-    return f"{amount:.{digits}f} {unit}"
+    return amount(count)
 
 
 def age(moment: float | None, now: float) -> str:

@@ -18,7 +18,6 @@ from registry.auth.session import Session
 from registry.auth.signing import FRESH_SECONDS
 from registry.contracts import Clock
 from registry.diagnose.findings import Finding, Hops, failed, note, ok, skipped
-from registry.disk.failures import amount
 from registry.errors import (
     CorruptError,
     DeniedError,
@@ -28,6 +27,7 @@ from registry.errors import (
     Reason,
     RegistryError,
 )
+from registry.model.amounts import amount
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name

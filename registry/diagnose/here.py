@@ -9,8 +9,9 @@ from pathlib import Path
 from registry.diagnose.asking import asked
 from registry.diagnose.findings import Finding, note, ok
 from registry.disk import files
-from registry.disk.failures import amount, existing
+from registry.disk.failures import existing
 from registry.errors import Reason, RegistryError, StorageError
+from registry.model.amounts import amount
 from registry.model.manifests import Manifest
 from registry.targets.store import Store
 from registry.wire import faults

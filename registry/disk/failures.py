@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from registry.errors import NotFoundError, Reason, RegistryError, StorageError
+from registry.model.amounts import amount
 
-_UNITS = ("KB", "MB", "GB", "TB")
 MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HINTS = {
@@ -57,18 +57,6 @@ def attempt(doing: str, place: Path | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         raise failure(error, doing, place) from None
-
-
-def amount(size: int) -> str:
-    """`size` for people: `312 bytes`, `4.7 GB` (decimal)."""
-    if size < 1000:
-        return f"{size} bytes"
-    value = size / 1000
-    for unit in _UNITS:
-        if value < 999.95 or unit == _UNITS[-1]:
-            break
-        value /= 1000
-    return f"{value:.1f} {unit}"
 
 
 def free(path: Path) -> int:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.disk import files
-from registry.disk.failures import amount
 from registry.errors import Reason, StorageError
+from registry.model.amounts import amount
 
 GIB = 1024**3
 _FLOOR = 16 * 1024**2  # bytes that no wish takes: the database is written, and copied, in them

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from registry.contracts import BusyElsewhere, Clock, Entry, Intake, Reading
 from registry.disk.data import wait_for_lock
-from registry.disk.failures import amount
 from registry.disk.files import (
     free_bytes,
     make_directory,
@@ -32,6 +31,7 @@ from registry.disk.partial import GRAIN, Partial
 from registry.disk.partial_files import Busy, held, hold, received
 from registry.disk.proven import Proven
 from registry.errors import InvalidError, NotFoundError, Reason, RegistryError, StorageError
+from registry.model.amounts import amount
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name

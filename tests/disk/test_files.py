@@ -13,7 +13,6 @@ from broken import Broken
 
 from registry.disk import system as calls
 from registry.disk.data import DataFile, give, lock_file, wait_for_lock
-from registry.disk.failures import amount
 from registry.disk.files import (
     Owner,
     make_directory,
@@ -148,14 +147,6 @@ def test_a_descriptor_lives_until_the_last_call_in_progress_has_ended(
     assert (tmp_path / "file").read_bytes() == b"whole"
     with pytest.raises(StorageError):
         file.read(1, 0)
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 KB"), (999_960, "1.0 MB"), (10**15, "1000.0 TB")],
-)
-def test_sizes_are_written_for_people(size: int, text: str) -> None:
-    assert amount(size) == text
 
 
 def test_filesystems_are_told_apart_also_before_the_directories_exist(tmp_path: Path) -> None:

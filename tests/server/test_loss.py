@@ -96,7 +96,7 @@ def test_a_full_disk_takes_nothing_more_and_gives_what_it_has(
     ]
 
     assert [answer.status for answer in refused] == [507] * 4
-    assert all(b"nearly full: 999 bytes free" in answer.body for answer in refused)
+    assert all(b"nearly full: 999 B free" in answer.body for answer in refused)
     assert site.call("GET", BLOB).body == DATA
     assert site.call("GET", MANIFEST, Accept=OCI_MANIFEST).body == raw
     assert site.call("DELETE", MANIFEST).status == 202

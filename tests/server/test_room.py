@@ -50,7 +50,7 @@ def test_a_full_disk_is_said_once_and_that_it_has_room_again(
         upkeep.step()
         upkeep.look_for_room()
     assert len(told) == 1
-    assert "nearly full: 999 bytes free" in told[0]
+    assert "nearly full: 999 B free" in told[0]
     with pytest.raises(StorageError, match="nearly full"):
         registry.depot.begin("acme/tiny")
     free[0] = 20 * 1024**2

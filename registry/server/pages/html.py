@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from registry.errors import RegistryError
+from registry.model.amounts import amount
 from registry.server.visitor import Visitor
 from registry.wire.faults import answer_to
 from registry.wire.headers import Headers
@@ -22,7 +23,6 @@ from registry.wire.messages import Response
 _PACKAGE = "registry.server.pages"
 _KINDS = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _KEPT = ("Allow", "Retry-After")  # of an answer in whose place a page is shown
-_UNITS = ("B", "KB", "MB", "GB", "TB")
 _YEAR = 365 * 86_400
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; "
@@ -115,7 +115,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters.update(lines=_lines, sentence=sentence, size=size, count=_count)
+    environment.filters.update(lines=_lines, sentence=sentence, size=amount, count=_count)
     environment.filters.update(date=_date, moment=_moment)
     environment.globals["asset"] = _address
     return environment
@@ -135,14 +135,6 @@ def sentence(said: str) -> str:
     """What is said of an error, as a sentence; a name that it begins with keeps its letters."""
     first = said.partition(" ")[0]
     return f"{said[:1].upper()}{said[1:]}." if first.isalpha() else f"{said}."
-
-
-def size(count: float) -> str:
-    """Bytes for people, decimal: `267 KB`, `4.7 GB`."""
-    power = 0
-    while count >= 999.5 and power < len(_UNITS) - 1:
-        count, power = count / 1000, power + 1
-    return f"{count:.{0 if power == 0 or count >= 99.5 else 1}f} {_UNITS[power]}"
 
 
 def _count(number: float) -> str:
