@@ -9,7 +9,7 @@ import click
 from cli import data_directory, values
 from cli.groups import Group
 from cli.options import Invocation, command
-from cli.render import date, visible
+from cli.render import age, date
 
 
 @click.group(cls=Group)
@@ -58,15 +58,17 @@ def api_key_list(invocation: Invocation, name: str | None) -> None:
         (
             each.id,
             each.user,
-            f"…{each.shown}",
-            " ".join(map(str, each.scopes or ())),
-            str(date(each.last_used) or "never"),
+            each.shown,
+            age(each.last_used, now) if each.last_used else "never",
             each.state(now),
-            visible(each.note),
         )
         for each in found
     ]
-    invocation.terminal.table(("ID", "USER", "ENDS IN", "SCOPES", "LAST USED", "STATE", "NOTE"), rows)
+    below = [
+        "; ".join(filter(None, (f"may {', '.join(map(str, each.scopes or ()))}", each.note)))
+        for each in found
+    ]
+    invocation.terminal.table(("ID", "USER", "SHOWN", "USED", "STATE"), rows, below)
 
 
 @command("data", name="revoke")

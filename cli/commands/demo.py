@@ -18,7 +18,7 @@ from cli.render import visible
 from cli.signals import Signals
 from registry.errors import RegistryError
 
-_WIDTH = 96  # characters a line of what somebody hears has
+_WIDTH = 74  # characters of a line behind its mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +109,13 @@ def _show(invocation: Invocation, number: int, step: _Told) -> None:
     for typed in step.commands:
         terminal.line(f"      {terminal.paint(typed, 'dim')}")
     mark = terminal.paint("✓", "green") if step.ok else terminal.paint("✗", "red")
-    first, *rest = step.says.splitlines()
-    terminal.line(f"    {mark} {visible(first)}")
-    for line in rest:
-        for part in textwrap.wrap(visible(line), _WIDTH, subsequent_indent="  "):
-            terminal.line(f"      {part}")
+    parts = [
+        part
+        for line in step.says.splitlines()
+        for part in textwrap.wrap(visible(line), _WIDTH, subsequent_indent="  ")
+    ]
+    for before, part in zip((f"    {mark} ", *["      "] * len(parts)), parts, strict=False):
+        terminal.line(f"{before}{part}")
     terminal.out.flush()
 
 

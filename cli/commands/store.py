@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -15,6 +17,8 @@ from registry.errors import InvalidError, NotFoundError, Reason
 from registry.model.names import Name, is_pattern, matches
 from registry.targets.store import Store
 from registry.targets.sweep import Pruned, Waiting
+
+_HEX = re.compile(r"([0-9a-f]{12})[0-9a-f]{20,}")
 
 
 @command(*STORE, *NETWORK)
@@ -153,16 +157,22 @@ def prune(invocation: Invocation, at_once: bool) -> None:
         invocation.terminal.document(_pruned(pruned, dry_run))
         return
     for item in pruned.items:
-        invocation.terminal.line(f"{visible(str(item.path))}  {size(item.size)}")
+        invocation.terminal.line(f"{_shown(item.path, store)}  {size(item.size)}")
     for wait in pruned.waiting:
         until = time.strftime("%H:%M", time.localtime(wait.until + 59))
-        invocation.terminal.line(f"{visible(str(wait.path))}  {size(wait.size)}  waits until {until}")
+        invocation.terminal.line(f"{_shown(wait.path, store)}  {size(wait.size)}  waits until {until}")
     if pruned.items:
         invocation.terminal.line(f"{size(pruned.freed)} {'would be freed' if dry_run else 'freed'}")
     if pruned.waiting:
         invocation.terminal.line(_what_waits(pruned.waiting))
     if not pruned.items and not pruned.waiting and not pruned.kept:
         invocation.terminal.line("nothing is left over")
+
+
+def _shown(path: Path, store: Store) -> str:
+    """Which file of the store that is, with as much of a digest as other commands show."""
+    below = path.relative_to(store.models) if path.is_relative_to(store.models) else path
+    return visible(_HEX.sub(r"\1…", str(below)))
 
 
 def _pruned(pruned: Pruned, dry_run: bool) -> Document:

@@ -28,8 +28,15 @@ def test_keys_are_listed_without_their_secrets_and_revoked(ferry: Ferry, data: P
     assert (row["scopes"], row["state"], row["last_used"]) == (["ada/*:pull,push"], "active", None)
     text = ferry("admin", "apikey", "list", "ada", "--data", data).well().out
     assert secret not in text
-    assert f"…{secret[-4:]}" in text
-    assert "never" in text
+    assert f"  {secret[-4:]}   never " in text and "may ada/*:pull,push; nightly builds" in text
+    assert text.split("\n")[0].split() == [
+        "ID",
+        "USER",
+        "SHOWN",
+        "USED",
+        "STATE",
+    ]  # as ferry keys list has it
+    assert max(map(len, text.splitlines())) <= 80
 
     done = ferry("admin", "apikey", "revoke", row["id"], "--data", data).well()
 

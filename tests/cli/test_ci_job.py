@@ -71,6 +71,7 @@ def test_publishers_are_listed_as_scripts_are_promised(ci: Ci) -> None:
     }
     text = ci.house("publisher", "list", "acme").well().out
     assert f"{ci.tiny}  acme/tiny" in text
+    assert max(map(len, text.splitlines())) <= 80
     assert CLAIM in text
 
 

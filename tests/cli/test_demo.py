@@ -62,6 +62,7 @@ def test_keep_leaves_everything_and_says_how_to_go_on(ferry: Ferry, tmp: Path) -
     assert 1 < took < 60, "seconds of the processor: what else runs is not ours"
     assert done.out.isascii()
     assert f"{TITLES} of {TITLES} steps" in done.out
+    assert [line for line in done.out.splitlines() if len(line) > 80 and "$ " not in line] == []
     folder = next(tmp.iterdir())
     typed = [line.strip() for line in done.out[done.out.index("To go on") :].splitlines() if line[:2] == "  "]
     assert typed[0] == f"cd {folder}"

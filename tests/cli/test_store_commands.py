@@ -199,6 +199,7 @@ def test_prune_takes_what_nothing_names_after_an_hour(ferry: Ferry) -> None:
     assert path.exists()
 
     done = ferry("prune").well()
+    assert done.out.startswith(f"blobs/sha256-{orphan[7:19]}…  ")
     assert "freed" in done.out
     assert not path.exists()
     ferry("show", "tiny").well()
@@ -256,11 +257,11 @@ def test_prune_says_what_waits_and_until_when(ferry: Ferry) -> None:
     assert waiting[1]["size"] == held
     assert waiting[1]["until"] in (date(moment), date(moment + 1))
     until = time.strftime("%H:%M", time.localtime(moment + 59))
-    assert f"{left}  {size(held)}  waits until {until}\n" in told
+    assert f".ferry/partial/sha256-{'0' * 12}…  {size(held)}  waits until {until}\n" in told
     assert "nothing is left over" not in told
     assert f"ferry prune --now frees {size(held)} of it" in told
     done = ferry("prune", "--now").well().out
-    assert f"{left}  {size(held)}\n" in done
+    assert f".ferry/partial/sha256-{'0' * 12}…  {size(held)}\n" in done
     assert f"{size(held)} freed\n" in done
     assert "--now" not in done
     assert list(left.parent.iterdir()) == []
