@@ -94,7 +94,7 @@ def show(terminal: Terminal, done: Round, *, verbose: bool) -> None:
         terminal.complain(f"  → {visible(step)}")
     if done.stopped:
         terminal.note(
-            "ferry: it ends with a failure; --keep-going goes on with other names, if there are any"
+            "ferry: it ends with a failure; --keep-going goes on with others, if there are any"
         )
 
 

@@ -35,7 +35,7 @@ def test_keys_are_listed_without_their_secrets_and_revoked(ferry: Ferry, data: P
         "SHOWN",
         "USED",
         "STATE",
-    ]  # as ferry keys list has it
+    ]  # as in ferry keys list
     assert max(map(len, text.splitlines())) <= 80
 
     done = ferry("admin", "apikey", "revoke", row["id"], "--data", data).well()

@@ -300,7 +300,7 @@ def test_a_source_that_is_nowhere_leaves_no_other_names(
     (tmp_path / "sync.toml").write_text(one + one.replace("nowhere", "one"))
     done = ferry("mirror", "--file", tmp_path / "sync.toml")
     assert done.code == 3
-    assert "--keep-going goes on with other names, if there are any" in done.err
+    assert "--keep-going goes on with others, if there are any" in done.err
 
 
 # --- what is told --------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ def test_a_failure_is_told_without_what_its_line_says_already_and_each_next_step
     assert f"{there}:v1  failed  0 B    b.example has no space left\n" in out.getvalue()
     step, ends = err.getvalue().splitlines()
     assert step.startswith("  -> the registry's disk or quota is full")  # no stream of UTF-8
-    assert ends == "ferry: it ends with a failure; --keep-going goes on with other names, if there are any"
+    assert ends == "ferry: it ends with a failure; --keep-going goes on with others, if there are any"
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
