@@ -93,9 +93,7 @@ def show(terminal: Terminal, done: Round, *, verbose: bool) -> None:
     for step in [*dict.fromkeys(filter(None, map(next_step, errors)))][:_STEPS]:
         terminal.complain(f"  → {visible(step)}")
     if done.stopped:
-        terminal.note(
-            "ferry: it ends with a failure; --keep-going goes on with others, if there are any"
-        )
+        terminal.note("ferry: it ends with a failure; --keep-going goes on with others, if there are any")
 
 
 def line(done: Round) -> str:
