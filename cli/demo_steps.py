@@ -46,7 +46,7 @@ def _set_up(sandbox: Sandbox) -> str:
     browser = DemoBrowser(Origin.of(f"http://{sandbox.host}"))
 
     def approve(url: str, code: str) -> None:
-        sandbox.typed.append(f"ada's browser: {url[:30]}… ← {code}, her password")
+        sandbox.typed.append(f"ada's browser: {url[:22]}… ← {code}, her password")
         browser.send(url.removeprefix(f"http://{sandbox.host}"), code=code, password=password, do="approve")
 
     try:

@@ -18,7 +18,7 @@ from cli.render import visible
 from cli.signals import Signals
 from registry.errors import RegistryError
 
-_WIDTH = 74  # characters of a line behind its mark
+_WIDTH = 70  # characters of a line behind its mark
 
 
 @dataclass(frozen=True, slots=True)
