@@ -103,8 +103,6 @@ def _say_reclaimed(invocation: Invocation, done: Reclaimed, would_be: str) -> No
     gone = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
     if gone:
         invocation.terminal.line(f"{', '.join(gone)} {would_be}dropped: not needed any more")
-    if done.manifests and would_be:
-        invocation.terminal.line("what only a manifest names goes after it, and is not counted here")
     if done.trashed:
         invocation.terminal.line(f"{size(done.trashed)} {would_be}moved to the trash")
     invocation.terminal.line(f"{size(done.freed)} {would_be}freed")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, delete, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, func, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 
 from registry.contracts import NOBODY, Actor
@@ -145,10 +145,17 @@ class Reclaim:
         with reading(self.depot.engine) as database:
             row = database.execute(select(func.count(), func.sum(BLOBS.c.size)).where(~kept)).one()
             manifests = len(database.execute(self._untagged()).all())
+            blobs, size = self._let_go(database)
         trash = sum(each.size for each in self._old_trash())
         freed = sum(found.size for found in sizes if found) + trash
         would = self._with_waiting(Reclaimed(freed, row[1] or 0, row[0], manifests, len(stale)))
-        return replace(would, waiting=would.waiting - trash, untagged=would.untagged - manifests)
+        would = replace(would, waiting=would.waiting - trash, untagged=would.untagged - manifests)
+        if not blobs:
+            return would
+        if not self.terms.grace:
+            return replace(would, blobs=would.blobs + blobs, trashed=would.trashed + size)
+        until = self.depot.clock() + self.terms.grace + self.terms.trash
+        return replace(would, waiting=would.waiting + size, until=max(until, would.until or 0.0))
 
     def strays(self) -> list[Found]:
         """Blob files that the catalogue does not know. Only a person removes them; a push adopts them."""
@@ -212,6 +219,17 @@ class Reclaim:
         )
         query = select(same, MANIFESTS.c.digest)
         return query.where(~tagged.exists(), ~child.exists(), ~of_subject.exists())
+
+    def _let_go(self, database: Connection) -> tuple[int, int]:
+        """How many blobs only the manifests that go name, and their bytes: they wait for another grace."""
+        going = self._untagged().subquery()
+        goes = select(going.c.digest).where(
+            going.c.repository == PARTS.c.repository, going.c.digest == PARTS.c.manifest
+        )
+        stays = select(PARTS.c.part).where(_PART_OF, ~goes.exists()).exists()
+        only = and_(_HELD.where(_NEEDED).exists(), ~_HELD.where(stays).exists())
+        row = database.execute(select(func.count(), func.sum(BLOBS.c.size)).where(only)).one()
+        return row[0], row[1] or 0
 
     def _manifests(self) -> int:
         with reading(self.depot.engine) as database:

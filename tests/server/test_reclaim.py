@@ -118,7 +118,8 @@ def test_a_preview_says_the_same_and_does_nothing(kit: Kit) -> None:
     )
     assert done.manifests == 1
     assert would.untagged == done.untagged == 0
-    assert would.until == kit.now + WEEK  # and not 31 days ago
+    assert would.waiting == done.waiting > len(ORPHAN)  # with what only the manifest named
+    assert would.until == done.until == kit.now + DAY + WEEK  # and not 31 days ago
     assert before != sorted(kit.directory.rglob("*"))
 
 
