@@ -70,3 +70,33 @@ def peak(how: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has to be told")
 def test_the_memory_of_a_passwords_hash_is_not_kept_by_every_thread() -> None:
     assert peak("told") < 30 * 1024 < 60 * 1024 < peak("not")
+
+
+# Eight threads that live take memory: how many ranges are set aside, of which glibc makes one for a thread.
+SETS = """
+import sys, threading
+from cli.allocator import keep_no_more_than_buffers
+if sys.argv[1] == "told":
+    keep_no_more_than_buffers()
+together = threading.Barrier(8)
+def work():
+    kept = bytes(100_000)
+    if together.wait() == 0:
+        print(open("/proc/self/maps").read().count(" ---p "))
+    together.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def sets(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", SETS, how], capture_output=True, check=True, timeout=60)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has to be told")
+def test_a_servers_threads_share_their_memory() -> None:
+    assert sets("told") <= sets("not") - 4

@@ -8,6 +8,7 @@ import socket
 import tracemalloc
 from asyncio import sslproto
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from raw_sockets import Served, head, rest, status
 from waiting import until
 
 from registry.model.spans import FileSpan
-from registry.net.listener import limits
+from registry.net.listener import answers, limits
 from registry.net.listener.address import tls_from
-from registry.net.listener.connections import FIRST_PIECE
+from registry.net.listener.connections import FIRST_PIECE, Connections
 from registry.wire.messages import Response
 
 HELLO = bytes.fromhex("16030100c8010000")  # how one begins that never ends
@@ -129,6 +130,46 @@ def test_what_a_peer_has_not_taken_is_counted(served: Served, tmp_path: Path) ->
     assert transport.get_write_buffer_limits() == (0, 1)
     served.listener._loop.call_soon_threadsafe(served.listener.connections.close_all)
     until(lambda: served.listener.connections.held == 0)
+
+
+def there_are(served: Served, number: int) -> bool:
+    return len(served.listener.connections) == number
+
+
+def test_the_more_connections_there_are_the_less_is_encrypted_at_once(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[int] = []
+    write = answers.Answerer._write
+
+    async def noted(self: Any, outgoing: web.StreamResponse, piece: bytes | memoryview) -> None:
+        pieces.append(len(piece))
+        await write(self, outgoing, piece)
+
+    monkeypatch.setattr(answers.Answerer, "_write", noted)
+    monkeypatch.setattr(answers, "_ALL_ENCRYPTED", 512 * 1024)
+    for number, most in ((1, 256), (4, 128), (20, 64)):
+        others = [served.connect() for _ in range(number - 1)]
+        until(partial(there_are, served, number - 1))
+        pieces.clear()
+        others.append(download(served, tmp_path / "blob"))
+        until(lambda: bool(pieces))
+        assert pieces[0] == most * 1024
+        for each in others:
+            each.close()
+        until(partial(there_are, served, 0))
+
+
+def test_the_more_memory_is_held_the_less_is_read_at_once() -> None:
+    allowed = limits.Limits()
+    connections = Connections(allowed, lambda: 0.0)
+    unused: Any = None
+    answerer = answers.Answerer(unused, unused, connections, unused, allowed)
+    assert answerer._piece() == 512 * 1024
+    connections._held = 24 * 1024 * 1024
+    assert answerer._piece() == 256 * 1024
+    connections._held = 32 * 1024 * 1024
+    assert answerer._piece() == 16 * 1024
 
 
 def test_they_receive_into_one_buffer(served: Served) -> None:

@@ -33,7 +33,10 @@ _UNCOUNTED = 4 * 1024  # and that are not counted as memory
 _MOST_SLICE = 4 * 1024 * 1024  # what the kernel is given to send at once,
 _FIRST_SLICE = 256 * 1024
 _MOST_PIECE = 512 * 1024  # what is read and encrypted at once; of twice as much, each byte takes longer
-_ENCRYPTED = 256 * 1024  # of it at once: OpenSSL keeps as much more for as long as the connection lasts
+_MOST_ENCRYPTED = 256 * 1024  # of it at once: OpenSSL keeps as much more for as long as the connection lasts
+_LEAST_ENCRYPTED = 64 * 1024  # where there are many: of half as much, each byte takes half as long again
+_ALL_ENCRYPTED = 32 * 1024 * 1024  # of all connections
+_RECORD = 16 * 1024  # of TLS, at most
 _LEAST_SLICE = 16 * 1024  # the less, the slower the peer: each must be gone within the time limit
 _QUICK, _SLOW = 0.1, 1.0  # seconds for one slice, under and over which the next is larger or smaller
 _GONE = (ClientError, ConnectionError, TimeoutError)
@@ -164,8 +167,9 @@ class Answerer:
                     raise ConnectionResetError("the file is shorter than it was")
                 at += len(piece)
                 ahead = self._reading(file, at, end, held) if at < end else None
-                for start in range(0, len(piece), _ENCRYPTED):
-                    await self._write(outgoing, memoryview(piece)[start : start + _ENCRYPTED])
+                at_once = self._at_once()
+                for start in range(0, len(piece), at_once):
+                    await self._write(outgoing, memoryview(piece)[start : start + at_once])
                     await self._taken(self.incoming.writer.drain())
                 while len(held) > 2:
                     self.connections.give(self.connection, held.popleft())
@@ -181,10 +185,15 @@ class Answerer:
         call = partial(os.pread, file.fileno(), length, at)
         return asyncio.ensure_future(self.queues.run(Work.READING, call))
 
+    def _at_once(self) -> int:
+        """What is encrypted at once: the less, the more connections may keep as much."""
+        fair = _ALL_ENCRYPTED // max(1, len(self.connections))
+        return max(_LEAST_ENCRYPTED, min(_MOST_ENCRYPTED, fair // _RECORD * _RECORD))
+
     def _piece(self) -> int:
-        """A fair part of the memory that is left, so that many slow peers cannot hold all of it."""
-        left = self.limits.memory - self.connections.held
-        return max(_LEAST_SLICE, min(_MOST_PIECE, left // 48 // 4096 * 4096))
+        """A fair part of what is left of two thirds of the memory: many slow peers share the rest of it."""
+        left = 2 * self.limits.memory // 3 - self.connections.held
+        return max(_LEAST_SLICE, min(_MOST_PIECE, left // 32 // 4096 * 4096))
 
     async def _send_file(self, file: BinaryIO, span: FileSpan) -> None:
         """From the disk to the socket without passing through memory."""
