@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -97,8 +98,10 @@ class DiskDepot:
         and whole before that.
         """
         self.room.check()
-        while self.is_crowded:
-            self._keep(next(iter(self.begun)))
+        if self.is_crowded:
+            begun = self.begun.copy()  # other threads begin and end some meanwhile
+            for session in islice(begun, max(0, len(begun) + 1 - _MOST_BEGUN)):
+                self._keep(session)
         session = self.new_id()
         self.begun[session] = Begun(repository.lower())
         return self._opened(repository, session, self.owners.take(session))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from registry.server import depot as depots_on_disk
 from registry.server.catalogue import Catalogue
 from registry.server.check import Check
 from registry.server.depot import DiskDepot
-from registry.server.uploads import KEPT_FROM, QUIET, Owners
+from registry.server.uploads import KEPT_FROM, QUIET, Begun, Owners
 
 WEIGHTS = bytes(range(256)) * 500
 DIGEST = Digest.of(WEIGHTS)
@@ -266,6 +268,22 @@ def test_very_many_uploads_that_were_only_begun_are_known_to_the_catalogue(
     for each in sessions:
         commit_of(depot, each)
     assert depot.begun == {}
+    depot.engine.dispose()
+
+
+def test_of_very_many_uploads_some_may_begin_and_end_while_one_is_made_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Busy(dict[str, Begun]):
+        def __iter__(self) -> Iterator[str]:  # another thread begins one before the first is read
+            found = super().__iter__()
+            self["another"] = Begun("acme/tiny")
+            return found
+
+    monkeypatch.setattr(depots_on_disk, "_MOST_BEGUN", 2)
+    depot = replace(on_disk(tmp_path), begun=Busy())
+    for _ in range(4):
+        depot.begin("acme/tiny").close()
     depot.engine.dispose()
 
 
