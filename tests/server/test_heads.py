@@ -1,4 +1,7 @@
-"""What is kept of heads that are not whole is bounded, for each connection and for all of them together."""
+"""What is kept of heads that are not whole is bounded, for each connection and for all of them together.
+
+And what a head asks for before its body is sent.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from waiting import until
 
 from registry.net.listener.address import tls_from
 from registry.net.listener.connections import FIRST_PIECE, MOST_HEAD
-from registry.wire.messages import Accept, Response
+from registry.wire.messages import Accept, Response, accept_small
 
 BEGUN = "GET / HTTP/1.1\r\nHost: a\r\n"
 LINE = "X-Long: " + "a" * 9_990 + "\r\n"
@@ -95,3 +98,12 @@ def test_the_log_keeps_the_beginning_of_a_path(serve: Serve) -> None:
     served = serve(lambda _: Response(404))
     assert status(served.connect(head("GET", "/v2/" + "a" * 15_000))) == 404
     assert served.record().path == "/v2/" + "a" * 1020
+
+
+@pytest.mark.parametrize(("version", "told"), [("1.1", True), ("1.0", False)])
+def test_only_who_knows_of_it_is_told_to_go_on(serve: Serve, version: str, told: bool) -> None:
+    served = serve(lambda _: accept_small(lambda _: Response(200), seconds=5))
+    asked = head("PUT", "/x", "Expect: 100-continue", "Content-Length: 3", "Connection: close")
+    answered = rest(served.connect(asked.replace("HTTP/1.1", f"HTTP/{version}") + "abc"))
+    assert (b" 100 Continue" in answered) == told
+    assert b" 200 OK" in answered

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from aiohttp import ClientError, web
-from aiohttp.http import HttpProcessingError
+from aiohttp.http import HttpProcessingError, HttpVersion11
 
 from registry.errors import InvalidError, RegistryError
 from registry.net.listener.answers import Answerer, forget_frames
@@ -299,9 +299,10 @@ class _Driven:
         return None
 
     def _go_on(self) -> None:
-        """Tell a client that waits before it sends (RFC 9110 section 10.1.1)."""
+        """Tell a client that waits before it sends (RFC 9110 section 10.1.1), and speaks HTTP/1.1."""
         expects = self.incoming.headers.get("Expect", "").lower() == "100-continue"
-        if expects and self.incoming.transport is not None:
+        knows = self.incoming.version >= HttpVersion11
+        if expects and knows and self.incoming.transport is not None:
             self.incoming.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
