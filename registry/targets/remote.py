@@ -257,7 +257,8 @@ class Remote:
             return None
         except TransientError as error:
             path = routes.manifest(name.repository, name.reference)
-            if not (error.answered and self.peer.is_broken(path, access=reading(name), headers=ACCEPT)):
+            is_busy = not error.answered or error.retry_after is not None  # then it is asked nothing more
+            if is_busy or not self.peer.is_broken(path, access=reading(name), headers=ACCEPT):
                 raise
             return None
         except ProtocolError as error:

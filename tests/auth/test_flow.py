@@ -13,7 +13,7 @@ import pytest
 from registry.auth.flow import ANSWER_BYTES, Asker, Authorization, dance
 from registry.auth.keys import PrivateKey
 from registry.auth.secrets import ApiKey, IdentityToken, Login, Secret
-from registry.errors import DeniedError, ProtocolError, Reason, RegistryError, TransientError
+from registry.errors import DeniedError, ProtocolError, Reason, RegistryError, TooLongError, TransientError
 from registry.wire.challenges import Challenge, parse_challenges
 from registry.wire.messages import Origin, Request, Response
 
@@ -271,8 +271,8 @@ def test_control_characters_in_a_refusal_are_made_visible() -> None:
         (Response(200, body=b'{"token":"T T"}'), ProtocolError),
         (Response(200, body='{"token":"ü"}'.encode()), ProtocolError),
         (Response(200, body=b'{"token":"' + b"T" * 40_000 + b'"}'), ProtocolError),
-        (Response(200, body=b" " * (ANSWER_BYTES + 1)), ProtocolError),
-        (Response(200, body=iter([b"x" * 1024] * 1_000_000)), ProtocolError),
+        (Response(200, body=b" " * (ANSWER_BYTES + 1)), TooLongError),
+        (Response(200, body=iter([b"x" * 1024] * 1_000_000)), TooLongError),
         (Response(204), ProtocolError),
         (Response(302), ProtocolError),
         (Response(404), ProtocolError),

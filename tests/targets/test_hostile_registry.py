@@ -17,6 +17,7 @@ from registry.errors import (
     NotFoundError,
     ProtocolError,
     RegistryError,
+    TooLongError,
     TransientError,
 )
 from registry.model.digests import Digest
@@ -63,7 +64,7 @@ MANIFESTS: dict[str, tuple[bytes, type[RegistryError]]] = {
     "layers an object": (manifest(layers={}), ProtocolError),
     "a layer that is text": (manifest(layers=["x"]), ProtocolError),
     "image and index at once": (manifest(manifests=[]), ProtocolError),
-    "more than 4 MiB": (manifest(annotations={"x": "y" * 4_200_000}), ProtocolError),
+    "more than 4 MiB": (manifest(annotations={"x": "y" * 4_200_000}), TooLongError),
     "60,000 layers": (manifest(layers=[0] * 60_000), ProtocolError),
     "annotations not text": (manifest(annotations={"a": 1}), ProtocolError),
     "two sizes for one digest": (
