@@ -88,9 +88,9 @@ class Onlooker:
 
     def _look(self) -> None:
         while not self._over.wait(0.01):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
+            for path in Path("/proc").iterdir():  # a glob asks what is there, and fails where one just ended
                 with contextlib.suppress(OSError):
-                    self.seen.add(path.read_bytes())
+                    self.seen.add((path / "cmdline").read_bytes())
 
 
 def spellings(secret: bytes) -> set[bytes]:
