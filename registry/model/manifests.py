@@ -174,13 +174,17 @@ class Manifest:
         """This manifest as another manifest would name it."""
         return Descriptor(self.media_type, self.digest, self.size)
 
+    @property
+    def referrer_type(self) -> str:
+        """Its own type, else its config's (OCI distribution specification 1.1, "Listing Referrers")."""
+        return self.artifact_type or (self.config.media_type if self.config else "")
+
     def as_referrer(self) -> Descriptor:
         """The same in a list of what refers to its subject.
 
         OCI distribution specification 1.1, "Listing Referrers": with its type and its annotations.
         """
-        kind = self.artifact_type or (self.config.media_type if self.config else "")
-        said = {"artifactType": kind, "annotations": dict(self.annotations)}
+        said = {"artifactType": self.referrer_type, "annotations": dict(self.annotations)}
         plain = self.descriptor()
         return replace(
             plain, fields={**plain.as_json(), **{key: value for key, value in said.items() if value}}

@@ -12,7 +12,7 @@ from registry.contracts import NOBODY, Actor, Blob, Document, Referrer, Tag, Upl
 from registry.errors import CorruptError, InvalidError, NotFoundError, ProtocolError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
-from registry.server.descriptors import artifact_type, descriptor, until_full
+from registry.server.descriptors import descriptor, until_full
 from registry.server.immutable import TagPattern, check_stays, taken
 from registry.server.uploads import Owners, Ownership
 
@@ -197,7 +197,7 @@ class MemoryDepot:
             for each in manifests
             if each.subject
             and each.subject.digest == digest
-            and kind in (None, artifact_type(each))
+            and kind in (None, each.referrer_type)
             and str(each.digest) > after
         )
         return until_full(islice(found, limit))

@@ -20,7 +20,7 @@ from registry.model.manifests import Descriptor, Manifest
 from registry.server.audit import record
 from registry.server.catalogue import batches, ensure_repository, repository_id
 from registry.server.database import first, reading, upsert, writing
-from registry.server.descriptors import artifact_type, descriptor, until_full
+from registry.server.descriptors import descriptor, until_full
 from registry.server.immutable import check_stays, covering, immutable, patterns_of, taken
 from registry.server.tables import BLOBS, CHILDREN, LINKS, MANIFESTS, PARTS, REPOSITORIES, TAGS
 from registry.server.visibility import set_visibility
@@ -105,7 +105,7 @@ class Manifests:
 
         The conflict makes the second wait for the first, whose parts are then there too.
         """
-        now, kind = self.clock(), artifact_type(manifest)
+        now, kind = self.clock(), manifest.referrer_type
         row = {"repository": repository, "digest": str(manifest.digest), "media_type": manifest.media_type}
         row |= {"subject": str(manifest.subject.digest) if manifest.subject else None}
         row |= {"artifact_type": kind[:255], "descriptor": descriptor(manifest), "raw": manifest.raw}

@@ -55,6 +55,15 @@ def signed_later(between: Pairing, model: Model) -> Model:
     return late
 
 
+def put_list(between: Pairing, model: Model, entries: list[dict[str, object]]) -> str:
+    """The tag, at the source, that lists what refers to a model of `acme/tiny` where a registry does not."""
+    tag = f"sha256-{model.manifest.digest.hex}"
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    name = between.source.name("acme/tiny:1").with_reference(tag)
+    between.source.remote.publish(name, Manifest.parse(json.dumps(index).encode()))
+    return tag
+
+
 def no_list_of_referrers(request: Request) -> Response | None:
     return fault("UNSUPPORTED", "what?", status=404) if "/referrers/" in request.path else None
 
@@ -116,9 +125,7 @@ def test_a_source_without_a_list_tells_by_the_tag_for_that(between: Pairing) -> 
     model, _ = signed(between, "acme/tiny:1", 9)
     name = between.source.name("acme/tiny:1").with_reference(model.manifest.digest)
     entries = [dict(each.fields) for each in between.source.remote.referrers(name)]
-    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
-    tag = f"sha256-{model.manifest.digest.hex}"
-    between.source.remote.publish(name.with_reference(tag), Manifest.parse(json.dumps(index).encode()))
+    put_list(between, model, entries)
     between.source.wrong = no_list_of_referrers
 
     between.run(between.pair("acme/tiny:1"))
@@ -154,12 +161,8 @@ def test_a_signature_that_a_tag_lists_later_goes_along_and_costs_a_question_at_e
     model = Model.random(18, KiB)
     between.put("acme/tiny:1", model)
     between.run(between.pair("acme/tiny:1"))
-    name = between.source.name("acme/tiny:1").with_reference(model.manifest.digest)
     late = signed_later(between, model)
-    tag = f"sha256-{model.manifest.digest.hex}"
-    entry = late.manifest.descriptor().as_json()
-    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
-    between.source.remote.publish(name.with_reference(tag), Manifest.parse(json.dumps(index).encode()))
+    tag = put_list(between, model, [late.manifest.descriptor().as_json()])
     between.source.wrong = between.destination.wrong = no_list_of_referrers
     pair = replace(between.pair("acme/tiny:1"), attached=(f"sha256-{'0' * 64}", tag, f"sha256-{'f' * 64}"))
 
