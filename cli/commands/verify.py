@@ -110,14 +110,13 @@ def _label(wanted: Sequence[Name], inventory: Inventory) -> str:
 def _looked(store: Store, inventory: Inventory, watcher: Watcher, label: str) -> list[BlobOutcome]:
     """What became of each blob, in the inventory's order; all processors read and hash."""
     lock = threading.Lock()
-    ahead = not inventory.keeps_busy(processors())
     watcher.begin(label, [held.blob for held in inventory.blobs])
 
     def look(number: int, held: Held) -> tuple[int, BlobOutcome | None]:
         shown = _Shown(watcher, label, lock, held)
         error = None
         try:
-            found = store.verify.look(held, shown, ahead=ahead and held.large)
+            found = store.verify.look(held, shown)
         except RegistryError as failed:
             found, error = BlobCheck(held, BlobState.DAMAGED), failed
         with lock:

@@ -8,16 +8,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 from typing import BinaryIO
 
 from registry.disk.failures import attempt, failure
 from registry.disk.files import CHUNK, Owner, Status, open_for_reading, read_bounded, write_atomic
 from registry.disk.journal import JOURNAL_BYTES, journal_key, read_sums, seal
-from registry.disk.one_ahead import one_ahead
+from registry.disk.mapped import WINDOW, Mapped
 from registry.disk.sums import Sum, Summer, new_summer, spans_of
 from registry.errors import RegistryError
 from registry.model.digests import Digest
@@ -62,14 +60,12 @@ def check_file(
     *,
     grain: int,
     seen: Seen = unseen,
-    ahead: bool = False,
 ) -> Checked:
     """Read every byte of the file at `path`.
 
     `kept`: the sums of its spans when it was right, without overlaps. Where they do not cover it, new ones
     are made, of `grain` bytes each, for a blob of more than one. `seen` is told of every piece that was read.
-    `ahead`: a thread reads, and makes the sums, while this one hashes; it pays where a processor has nothing
-    else to do. A sector that cannot be read is damage. What is right is made durable: a record of it must not
+    A sector that cannot be read is damage. What is right is made durable: a record of it must not
     outlive its bytes. NotFoundError, StorageError.
     """
     with open_for_reading(path) as file:
@@ -78,9 +74,8 @@ def check_file(
         made: list[Sum] = []
         right = False
         if before.size == size:
-            pieces = _pieces(file, path, size, None if enough else grain, made, buffers=2 if ahead else 1)
-            with closing(one_ahead(pieces) if ahead else pieces) as found:  # nobody reads a closed file
-                right = _hashed(found, digest, size, seen)
+            pieces = _pieces(file, path, size, None if enough else grain, made)
+            right = _hashed(pieces, digest, size, seen)
         if right:
             with attempt(f"syncing {path}"):
                 os.fsync(file.fileno())
@@ -122,25 +117,49 @@ def _hashed(pieces: Iterator[memoryview], digest: Digest, size: int, seen: Seen)
 
 
 def _pieces(
-    file: BinaryIO, path: Path, size: int, grain: int | None, sums: list[Sum], buffers: int
+    file: BinaryIO, path: Path, size: int, grain: int | None, sums: list[Sum]
 ) -> Generator[memoryview, None, None]:
-    """Its bytes in order, up to one that cannot be read; so many `buffers` are filled in turn. StorageError.
+    """Its bytes in order, up to one that cannot be read; each piece holds until the next. StorageError.
 
     The sums of its spans are added to `sums`, where a `grain` asks for them.
     """
-    length = min(CHUNK, max(size, 1))
-    turns = cycle([memoryview(bytearray(length)) for _ in range(buffers)])
-    for span in Span(0, size).cut(grain or max(size, 1)):
-        summer = new_summer() if grain else None
-        for part in span.cut(length):
-            view = next(turns)[: part.length]
-            if not _fill(file, path, view, part.offset):
+    with Mapped(file) as mapped:
+        for span in Span(0, size).cut(grain or max(size, 1)):
+            summer, left = new_summer() if grain else None, span.length
+            for piece in _windows(mapped, file, path, span):
+                if summer is not None:
+                    summer.update(piece)
+                yield piece
+                left -= len(piece)
+            if left:
                 return
             if summer is not None:
-                summer.update(view)
-            yield view
-        if summer is not None:
-            sums.append(Sum(span, summer.text()))
+                sums.append(Sum(span, summer.text()))
+
+
+def _windows(mapped: Mapped, file: BinaryIO, path: Path, span: Span) -> Iterator[memoryview]:
+    """The bytes of `span` as for `_pieces`, without a copy where that can be. StorageError."""
+    for window in span.cut(WINDOW):
+        with mapped.window(window) as view:
+            if view is not None:
+                yield view
+                continue
+        left = window.length
+        for piece in _read(file, path, window):
+            yield piece
+            left -= len(piece)
+        if left:
+            return
+
+
+def _read(file: BinaryIO, path: Path, span: Span) -> Iterator[memoryview]:
+    """The bytes of `span`, up to one that cannot be read; each piece holds until the next. StorageError."""
+    buffer = memoryview(bytearray(min(CHUNK, span.length)))
+    for part in span.cut(CHUNK):
+        view = buffer[: part.length]
+        if not _fill(file, path, view, part.offset):
+            return
+        yield view
 
 
 def _holds(file: BinaryIO, path: Path, kept: Sum) -> bool:
@@ -148,13 +167,11 @@ def _holds(file: BinaryIO, path: Path, kept: Sum) -> bool:
     summer: Summer | None = kept.summer()
     if summer is None:
         return False
-    buffer = memoryview(bytearray(min(CHUNK, kept.span.length)))
-    for part in kept.span.cut(CHUNK):
-        view = buffer[: part.length]
-        if not _fill(file, path, view, part.offset):
-            return False
-        summer.update(view)
-    return summer.text() == kept.check
+    left = kept.span.length
+    for piece in _read(file, path, kept.span):
+        summer.update(piece)
+        left -= len(piece)
+    return left == 0 and summer.text() == kept.check
 
 
 def _fill(file: BinaryIO, path: Path, view: memoryview, offset: int) -> bool:

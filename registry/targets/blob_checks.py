@@ -52,10 +52,10 @@ class BlobChecks:
         self._damage: dict[Digest, Damage] = {}
         self._lock = threading.Lock()
 
-    def read(self, blob: Descriptor, seen: Seen = unseen, *, ahead: bool = False) -> Checked | None:
+    def read(self, blob: Descriptor, seen: Seen = unseen) -> Checked | None:
         """Read every byte of a blob, whatever is remembered of it, and remember what was found.
 
-        `seen` and `ahead` as for `check_file`.
+        `seen` as for `check_file`.
         None if it is no file, or others wrote it each time it was read. NotFoundError, StorageError.
         """
         path = self._place(blob.digest)
@@ -64,7 +64,7 @@ class BlobChecks:
             there = status(path)
             if there is not None and not there.is_file:
                 return None
-            found = check_file(path, blob.digest, blob.size, kept, grain=self._grain, seen=seen, ahead=ahead)
+            found = check_file(path, blob.digest, blob.size, kept, grain=self._grain, seen=seen)
             if not found.changed:
                 break
         if found.changed and not found.right:

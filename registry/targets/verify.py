@@ -22,7 +22,6 @@ from registry.targets.blob_files import digest_in, file_name
 from registry.targets.in_use import blobs_in_use
 from registry.targets.manifest_tree import ManifestTree
 
-_LARGE = 16 * 1024 * 1024
 _TIMES = 5  # that a blob is looked at which others take away and bring back
 
 
@@ -41,11 +40,6 @@ class Held:
 
     blob: Descriptor
     names: tuple[Name, ...]
-
-    @property
-    def large(self) -> bool:
-        """Whether to hash it keeps a processor busy for a while."""
-        return self.blob.size >= _LARGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +62,6 @@ class Inventory:
     extra: tuple[Held, ...]
     unreadable: tuple[Unreadable, ...]
     models: int
-
-    def keeps_busy(self, processors: int) -> bool:
-        """Whether there is a large blob for each of so many."""
-        return sum(held.large for held in self.blobs) >= processors
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +110,16 @@ class Verify:
         extra = () if unknown else tuple(self._extra(named))
         return Inventory(tuple(held), extra, tuple(unreadable), models)
 
-    def look(self, held: Held, seen: Seen = unseen, *, ahead: bool = False) -> BlobCheck | None:
+    def look(self, held: Held, seen: Seen = unseen) -> BlobCheck | None:
         """Read every byte of a blob; None if it is not right, and no model needs it any more. StorageError.
 
-        `seen` is told how many bytes more were read; `ahead`: a thread reads while this one hashes. A blob
-        that others take away and bring back meanwhile is read again.
+        `seen` is told how many bytes more were read. A blob that others take away and bring back meanwhile
+        is read again.
         """
         found = None
         for _ in range(_TIMES):
             before = status(self._blobs / file_name(held.blob.digest))
-            found = self._looked(held, seen, ahead)
+            found = self._looked(held, seen)
             if found is None or found.state is BlobState.GOOD:
                 break
             after = status(self._blobs / file_name(held.blob.digest))
@@ -137,9 +127,9 @@ class Verify:
                 break
         return found
 
-    def _looked(self, held: Held, seen: Seen, ahead: bool) -> BlobCheck | None:
+    def _looked(self, held: Held, seen: Seen) -> BlobCheck | None:
         try:
-            found = self._checks.read(held.blob, seen, ahead=ahead)
+            found = self._checks.read(held.blob, seen)
         except NotFoundError:
             self._not_there(held.blob.digest)
             state, spans = BlobState.MISSING, Spans()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,29 +98,6 @@ def test_a_manifest_that_cannot_be_read_is_damage(stocked: Ferry) -> None:
 
 def test_a_model_that_is_not_here_is_exit_3(stocked: Ferry) -> None:
     assert stocked("verify", "nothing").code == 3
-
-
-def test_a_large_blob_is_read_by_a_processor_that_has_nothing_else_to_do(ferry: Ferry) -> None:
-    put_model(ferry.models, weights=bytes(16 * 1024 * 1024))
-    program = (
-        "import contextlib\n"
-        "from cli import main\n"
-        "from cli.commands import verify\n"
-        "from registry.disk import check\n"
-        "ahead = check.one_ahead\n"
-        "check.one_ahead = lambda pieces: print('read ahead') or ahead(pieces)\n"
-        "for count in (1, 2):\n"
-        "    verify.processors = lambda: count\n"
-        "    with contextlib.suppress(SystemExit):\n"
-        "        main.main(['verify'])\n"
-    )
-
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=ferry.env(), check=True, capture_output=True, text=True
-    )
-
-    by_one, _, by_two = done.stdout.partition("good")
-    assert "read ahead" not in by_one and by_two.count("read ahead") == 1
 
 
 def test_how_far_it_is_never_runs_backwards(ferry: Ferry) -> None:

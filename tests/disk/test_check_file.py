@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ import pytest
 from registry.disk.check import check_file, keep_sums, read_kept
 from registry.disk.files import Status
 from registry.disk.sums import Sum
-from registry.model.digests import Digest, Hasher
+from registry.model.digests import Digest
 from registry.model.spans import Span, Spans
 
 GRAIN = 4096
@@ -23,11 +26,13 @@ DIGEST = Digest.of(DATA)
 EVERY = 263  # of the bytes that are flipped in turn
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(params=["mapped", "read"])
+def path(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Its bytes are mapped; or, as long as somebody could write it, read."""
     path = tmp_path / "file"
     path.write_bytes(DATA)
-    return path
+    with path.open("r+b") if request.param == "read" else nullcontext():
+        yield path
 
 
 @pytest.fixture
@@ -49,35 +54,6 @@ def test_a_file_of_the_right_bytes_is_proven(path: Path) -> None:
     assert found.proven and found.file == Status.of(path.lstat())
     assert [each.span for each in found.sums] == list(Span(0, len(DATA)).cut(GRAIN))
     assert not check_file(path, Digest.of(b"other"), len(DATA), [], grain=GRAIN).right
-
-
-def test_what_a_thread_reads_ahead_is_checked_as_what_is_read_in_turn(path: Path) -> None:
-    """Of several pieces: one that was overwritten while it was hashed is found to be damage."""
-    data = random.Random(22).randbytes(4 * 1024 * 1024 + 5)
-    path.write_bytes(data)
-
-    def check(kept: Sequence[Sum]) -> tuple[bool, tuple[Sum, ...]]:
-        found = check_file(path, Digest.of(data), len(data), kept, grain=1024 * 1024, ahead=True)
-        return found.right, found.sums
-
-    right, sums = check([])
-    assert right and check(sums) == (True, sums)
-    assert sums == check_file(path, Digest.of(data), len(data), [], grain=1024 * 1024).sums
-    flip(path, 3 * 1024 * 1024)
-    assert check([]) == (False, ())
-    assert check(sums) == (False, (*sums[:3], sums[4]))
-
-
-def test_nobody_reads_on_in_a_file_whose_check_broke_off(path: Path) -> None:
-    def broken(_length: int) -> None:
-        raise ZeroDivisionError
-
-    threads = threading.active_count()
-
-    with pytest.raises(ZeroDivisionError):
-        check_file(path, DIGEST, len(DATA), [], grain=GRAIN, seen=broken, ahead=True)
-
-    assert threading.active_count() <= threads
 
 
 def test_what_is_proven_is_durable_before_it_is_known(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +114,12 @@ def test_sums_of_wrong_bytes_are_not_believed(path: Path) -> None:
 def test_a_sector_that_cannot_be_read_is_damage(
     path: Path, kept: Sequence[Sum], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Pages with it cannot be mapped, and cannot be read."""
     read = os.preadv
+
+    class Broken(mmap.mmap):
+        def madvise(self, *_advice: int) -> None:
+            raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
 
     def broken(handle: int, buffers: Sequence[memoryview], offset: int) -> int:
         length = sum(len(each) for each in buffers)
@@ -147,6 +128,7 @@ def test_a_sector_that_cannot_be_read_is_damage(
         return read(handle, buffers, offset)
 
     monkeypatch.setattr(os, "preadv", broken)
+    monkeypatch.setattr(mmap, "mmap", Broken)
 
     found = check_file(path, DIGEST, len(DATA), kept, grain=GRAIN)
 
@@ -169,31 +151,14 @@ def test_what_is_kept_is_read_again_and_garbage_is_no_sum(tmp_path: Path, kept: 
 
 @pytest.mark.parametrize("change", ["written", "touched"])
 def test_a_file_that_was_changed_while_it_was_hashed_is_not_proven(
-    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its bytes were right when they were read; what is there now is not known."""
-    path = tmp_path / "file"
-    path.write_bytes(DATA)
     os.utime(path, ns=(10**18, 10**18))
+    act = partial(path.write_bytes, DATA[::-1]) if change == "written" else partial(os.utime, path)
+    other = threading.Thread(target=act)
+    monkeypatch.setattr(os, "fsync", lambda _handle: other.join())
 
-    class Hashing:
-        def __init__(self, inner: Hasher) -> None:
-            self._inner = inner
+    found = check_file(path, DIGEST, len(DATA), [], grain=len(DATA), seen=lambda _length: other.start())
 
-        def update(self, data: bytes | memoryview) -> None:
-            self._inner.update(data)
-            if change == "written":
-                path.write_bytes(DATA[::-1])
-            else:
-                os.utime(path)
-
-        def hexdigest(self) -> str:
-            return self._inner.hexdigest()
-
-    digest = Digest.of(DATA)
-    plain = Digest.hasher
-    monkeypatch.setattr(Digest, "hasher", lambda self: Hashing(plain(self)))
-
-    found = check_file(path, digest, len(DATA), [], grain=GRAIN)
-
-    assert found.changed and not found.proven
+    assert found.right and found.changed and not found.proven

@@ -14,11 +14,11 @@ from store_kit import MODEL, NAME, OTHER, blob_path
 from registry.disk import system as calls
 from registry.disk.system import System
 from registry.model.digests import Digest
-from registry.model.manifests import Descriptor, Manifest
+from registry.model.manifests import Manifest
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
 from registry.targets.store import Store
-from registry.targets.verify import BlobCheck, BlobState, Held, Inventory
+from registry.targets.verify import BlobCheck, BlobState
 
 LARGE, SMALL = (layer.digest for layer in MODEL.manifest.layers)
 
@@ -144,34 +144,12 @@ def test_how_far_it_is_is_told_and_never_more_than_there_is(store: Store) -> Non
     assert sum(seen) == MODEL.manifest.total
 
 
-def test_what_is_read_ahead_by_a_thread_is_found_damaged_all_the_same(store: Store, models: Path) -> None:
-    put(store, NAME, MODEL)
-    [held] = (each for each in store.verify.inventory().blobs if each.blob.digest == LARGE)
-    seen: list[int] = []
-
-    assert store.verify.look(held, seen.append, ahead=True) == BlobCheck(held, BlobState.GOOD)
-    assert sum(seen) == held.blob.size
-    flip(blob_path(models, LARGE), GRAIN + 1)
-    assert store.verify.look(held, ahead=True) == BlobCheck(
-        held, BlobState.DAMAGED, Spans((Span(GRAIN, GRAIN),))
-    )
-
-
 def test_the_largest_is_looked_at_first_for_no_other_can_be_hashed_beside_it_at_the_end(store: Store) -> None:
     put(store, NAME, MODEL)
 
     sizes = [held.blob.size for held in store.verify.inventory().blobs]
 
     assert len(set(sizes)) == 3 and sizes == sorted(sizes, reverse=True)
-
-
-def test_one_large_blob_keeps_one_processor_busy_and_small_ones_none() -> None:
-    sizes = (16 * 1024 * 1024, 16 * 1024 * 1024 - 1, 7)
-    held = tuple(Held(Descriptor("", LARGE, size), ()) for size in sizes)
-    inventory = Inventory(held, (), (), models=1)
-
-    assert [each.large for each in held] == [True, False, False]
-    assert inventory.keeps_busy(1) and not inventory.keeps_busy(2)
 
 
 def test_a_blob_that_comes_back_while_it_is_looked_for_is_not_missing(store: Store, models: Path) -> None:
