@@ -1,5 +1,7 @@
 """Genuine GGUF models of any size: Gaussian weights in F16, BF16 or Q8_0, and a real tokenizer table.
 
+Ollama runs them: they answer with words, and the same ones to the same seed.
+
 Written with the `gguf` package, tensor after tensor, so that a model may be larger than the memory. By hand:
 
     python tests/models.py weights.gguf --size 2G --type Q8_0
@@ -66,6 +68,9 @@ def write(path: Path, size: int, kind: str = "F16", seed: int = 1) -> None:
             rows * columns // block * block_bytes,
             raw_dtype=weights if stored else None,
         )
+    norms = [f"blk.{number}.{part}_norm.weight" for number in range(blocks) for part in ("attn", "ffn")]
+    for name in (*norms, "output_norm.weight"):
+        writer.add_tensor_info(name, (width,), np.dtype(np.float32), 4 * width)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -73,6 +78,8 @@ def write(path: Path, size: int, kind: str = "F16", seed: int = 1) -> None:
     for rows, columns in shapes.values():
         numbers = random.standard_normal((rows, columns), dtype=np.float32) * np.float32(0.02)
         writer.write_tensor_data(gguf.quantize(numbers, weights))
+    for _ in (*norms, "output_norm.weight"):
+        writer.write_tensor_data(np.ones(width, dtype=np.float32))
     writer.close()
 
 
