@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cli import modelfile
-from cli.render import Terminal, visible
+from cli.render import Terminal, error_document, visible
 from registry.contracts import Source
-from registry.errors import InvalidError, RegistryError
+from registry.errors import RegistryError
 from registry.model.manifests import Manifest
 from registry.model.names import Name
 from registry.publish.build import human_number
@@ -13,8 +13,8 @@ from registry.publish.gguf import Gguf
 from registry.publish.head import read_head
 
 
-def of(terminal: Terminal, source: Source, name: Name, manifest: Manifest) -> Gguf | None:
-    """The head of the weights; None where they are not GGUF, or cannot be read, which is noted.
+def of(terminal: Terminal, source: Source, name: Name, manifest: Manifest) -> Gguf | RegistryError | None:
+    """The head of the weights; None where a model has none of Ollama's kind. Why it cannot be told is noted.
 
     Of several layers of weights the last one counts, as it does for Ollama.
     """
@@ -23,15 +23,16 @@ def of(terminal: Terminal, source: Source, name: Name, manifest: Manifest) -> Gg
         return None
     try:
         return read_head(source, name, layers[-1])
-    except InvalidError:
-        return None
     except RegistryError as error:
         terminal.note(f"ferry: the weights cannot be looked into: {visible(error.message)}")
-        return None
+        error.name = error.name or str(name)
+        return error
 
 
-def document(head: Gguf) -> dict[str, object]:
-    """For programs: numbers as they are."""
+def document(head: Gguf | RegistryError) -> dict[str, object]:
+    """For programs: numbers as they are; or the error."""
+    if isinstance(head, RegistryError):
+        return error_document(head)
     return {
         "format": "gguf",
         "version": head.version,

@@ -140,7 +140,7 @@ def _tell(
             about.append(("pushed", f"{date(said.moved)}{f' by {said.by}' if said.by else ''}"))
         width = window(terminal.out).columns if terminal.out.isatty() else None
         found = weights.of(terminal, source, name, manifest)
-        inside = weights.rows(found) if found is not None else []
+        inside = [] if found is None or isinstance(found, RegistryError) else weights.rows(found)
         for group in (about, columns(_config(source, name, manifest)), inside):
             for line in beside(group, width):
                 terminal.line(line)

@@ -16,11 +16,16 @@ from registry.publish.writer import tiny
 def test_weights_that_are_missing_or_something_else_are_no_failure(ferry: Ferry) -> None:
     weights = b"safetensors, say"
     put_model(ferry.models, weights=weights)
-    assert "weights" not in ferry("show", "tiny", "--format", "json").well().json
+    told = ferry("show", "tiny", "--format", "json").well()
+    assert told.json["weights"]["error"]["class"] == "InvalidError"
+    assert "cannot be looked into: it is not a GGUF file" in told.err
 
     next(path for path in (ferry.models / "blobs").iterdir() if path.stat().st_size == len(weights)).unlink()
 
     assert "cannot be looked into" in ferry("show", "tiny").well().err
+    told = ferry("show", "tiny", "--format", "json").well()
+    assert told.json["weights"]["error"]["class"] == "NotFoundError"
+    assert told.json["layers"], "all else is told"
 
 
 @pytest.mark.seeds(2)

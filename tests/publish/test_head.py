@@ -98,6 +98,22 @@ def text(word: bytes) -> bytes:
     return struct.pack("<Q", len(word)) + word
 
 
+def words(count: int) -> bytes:
+    """A head with a table of `count` words of 10,000 bytes each."""
+    pair = text(b"words") + struct.pack("<IIQ", 9, 8, count) + text(b"x" * 10_000) * count
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + pair
+
+
+def test_a_registry_without_ranges_sends_a_long_head_once() -> None:
+    """It was asked anew for each piece, and sent all that stands before it: past 4 MB there was no end."""
+    source = Bytes(words(600) + bytes(1_000_000), whole=True)
+
+    read_head(source, NAME, source.blob)
+
+    assert len(source.asked) == 1
+    assert source.sent <= 600 * 10_008 + PIECE + 65_536
+
+
 def test_a_table_of_numbers_is_passed_over_unread() -> None:
     numbers = 4 * 1024 * 1024
     pair = text(b"scores") + struct.pack("<IIQ", 9, 6, numbers // 4) + bytes(numbers)
@@ -109,12 +125,10 @@ def test_a_table_of_numbers_is_passed_over_unread() -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_head_without_an_end_costs_no_more_than_its_ceiling(whole: bool) -> None:
-    words = text(b"x" * 10_000) * 400
-    pair = text(b"words") + struct.pack("<IIQ", 9, 8, 1_000_000) + words
-    source = Bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + pair, whole=whole)
+def test_a_long_head_costs_no_more_than_its_ceiling(whole: bool) -> None:
+    source = Bytes(words(400), whole=whole)
 
-    with pytest.raises(InvalidError):
+    with pytest.raises(InvalidError, match=r"more than 1\.0 MB would have to be read"):
         read_head(source, NAME, source.blob, most=1024 * 1024)
 
     assert source.sent <= 1024 * 1024 + 65_536
