@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,8 +22,9 @@ from cli.reports import document, others, plan, referrer_bytes, summary, total
 from registry.contracts import Destination, Target
 from registry.errors import RegistryError, Side, StorageError, exit_code
 from registry.model.digests import Digest
-from registry.model.manifests import Descriptor, Kind, Manifest
+from registry.model.manifests import Manifest
 from registry.model.names import Name
+from registry.model.nesting import all_blobs
 from registry.model.spans import Span
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
@@ -247,7 +248,12 @@ def _would_do(planned: PlannedCopy, engine: Engine) -> Document:
     before = {name: destination.current(name) for name in planned.also}
     if planned.dry_checks:
         destination.prepare(to, manifest)
-    blobs = [(blob, destination.size(to, blob) is not None) for blob in _blobs(planned, manifest)]
+
+    def resolve(digest: Digest) -> Manifest:
+        return planned.source.resolve(planned.name.with_reference(digest))
+
+    parts = all_blobs(manifest, planned.name, resolve)
+    blobs = [(blob, destination.size(to, blob) is not None) for blob in parts]
     if planned.dry_checks:
         for blob in [blob for blob, there in blobs if not there]:  # NotFoundError, StorageError
             sum(map(len, planned.source.open(planned.name, blob, Span(0, min(1, blob.size))).stream))
@@ -257,18 +263,6 @@ def _would_do(planned: PlannedCopy, engine: Engine) -> Document:
     from registry.transfer.one_pair import Looking  # only a mirror does
 
     return told | referrer_bytes(would_transfer=Looking(engine).referring(planned.pair, manifest, was))
-
-
-def _blobs(planned: PlannedCopy, manifest: Manifest) -> Iterator[Descriptor]:
-    """The blobs of a manifest, or of all that an index names."""
-    if manifest.kind is not Kind.INDEX:
-        yield from manifest.blobs()
-        return
-    found: dict[Digest, Descriptor] = {}
-    for child in manifest.children:
-        for blob in _blobs(planned, planned.source.resolve(planned.name.with_reference(child.digest))):
-            found[blob.digest] = blob
-    yield from found.values()
 
 
 def _said(told: Document, route: str, verbose: bool) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from registry.contracts import BusyElsewhere, Intake, Target
 from registry.model.digests import Digest
-from registry.model.manifests import Descriptor, Manifest, image
+from registry.model.manifests import OCI_INDEX, Descriptor, Manifest, image
 from registry.model.names import Name
 from registry.model.spans import Span
 
@@ -47,6 +48,12 @@ def _random(chance: random.Random, size: int) -> bytes:
 
 def describe(data: bytes, media_type: str = "application/octet-stream") -> Descriptor:
     return Descriptor(media_type, Digest.of(data), len(data))
+
+
+def index_of(*children: Manifest) -> Manifest:
+    entries = [child.descriptor().as_json() for child in children]
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    return Manifest.parse(json.dumps(document).encode())
 
 
 def chunked(data: bytes, size: int = 10_007) -> Iterator[bytes]:

@@ -12,8 +12,9 @@ from registry.errors import InvalidError, NotFoundError, ProtocolError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.model.names import Name
+from registry.model.nesting import check_nesting
 
-_DEEPEST = 4  # indexes in indexes
+_LONGEST = 4  # manifests of which each refers to the next
 
 
 class ManifestSource(Protocol):
@@ -50,8 +51,7 @@ def needed_by(remote: ManifestSource, name: Name, references: Iterable[Digest | 
     def keep(reference: Digest | str, needs: Digest | str, depth: int) -> None:
         if reference in found:
             return
-        if depth > _DEEPEST:
-            raise InvalidError(f"{name.with_reference(needs)}: an index inside more than {_DEEPEST} others")
+        check_nesting(depth, name.with_reference(needs))
         try:
             manifest = remote.resolve(name.with_reference(reference))
         except NotFoundError:
@@ -69,7 +69,7 @@ def subject_among(
     remote: ManifestSource, name: Name, digest: Digest, kept: Container[Digest]
 ) -> Digest | None:
     """Which of `kept` a manifest refers to, or what it refers to does; None for none. RegistryError."""
-    for _ in range(_DEEPEST):
+    for _ in range(_LONGEST):
         try:
             subject = remote.resolve(name.with_reference(digest)).subject
         except NotFoundError:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from registry.contracts import Destination, Source
-from registry.errors import InvalidError, MissingBlobsError, RegistryError, Side
+from registry.errors import MissingBlobsError, RegistryError, Side
 from registry.model.manifests import Kind, Manifest
 from registry.model.names import Name
+from registry.model.nesting import check_nesting
 from registry.transfer.engine import Engine
 from registry.transfer.model import BlobSource, ModelTransfer
 from registry.transfer.options import Options
@@ -16,8 +17,6 @@ from registry.transfer.retry import Stopped
 from registry.transfer.schedule import move
 
 __all__ = ("Options", "copy")
-
-_DEEPEST_INDEX = 4
 
 
 def copy(
@@ -94,10 +93,7 @@ def _copy(
 
 def _copy_children(engine: Engine, model: ModelTransfer, index: Manifest, depth: int) -> list[BlobReport]:
     """Every manifest an index names, each by its digest, before the index itself."""
-    if depth >= _DEEPEST_INDEX:
-        raise InvalidError(
-            f"{model.name}: an index inside more than {_DEEPEST_INDEX} others", name=str(model.name)
-        )
+    check_nesting(depth + 1, model.name)
     reports: dict[str, BlobReport] = {}
     for child in index.children:
         of_child = model.child(child.digest)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from registry.errors import InvalidError, NotFoundError, ProtocolError, Reason, Side
+from registry.errors import NotFoundError, ProtocolError, Reason, Side
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Kind, Manifest
 from registry.model.names import Name
+from registry.model.nesting import all_blobs
 from registry.model.selection import attached_to
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
@@ -22,7 +23,7 @@ from registry.transfer.retry import Patience
 T = TypeVar("T")
 
 _DIGITS = 64  # of a digest that a tag has at least: of longer ones the rest may be cut off
-_DEEPEST = 4  # referrers of referrers, indexes in indexes
+_DEEPEST = 4  # referrers of referrers
 _MOST = 10_000  # manifests of one name that are asked about for what refers to them
 
 
@@ -88,23 +89,17 @@ class Looking:
         return pair.name.tag not in self._asked(pair, Side.SOURCE, lambda: list(pair.source.tags(pair.name)))
 
     def _missing(self, pair: Pair, manifest: Manifest) -> int:
+        def resolve(digest: Digest) -> Manifest:
+            return self._resolved(pair, pair.name.with_reference(digest))
+
         return sum(
             blob.size
-            for blob in self._blobs(pair, manifest, 0)
+            for blob in all_blobs(manifest, pair.name, resolve)
             if self._counts_first(pair, blob) and self._is_missing(pair, blob)
         )
 
     def _is_missing(self, pair: Pair, blob: Descriptor) -> bool:
         return self._asked(pair, Side.DESTINATION, lambda: pair.destination.size(pair.to, blob)) is None
-
-    def _blobs(self, pair: Pair, manifest: Manifest, depth: int) -> Iterator[Descriptor]:
-        if depth > _DEEPEST:
-            raise InvalidError(f"{pair.name}: an index inside more than {_DEEPEST} others")
-        yield from manifest.blobs()
-        for child in manifest.children:
-            yield from self._blobs(
-                pair, self._resolved(pair, pair.name.with_reference(child.digest)), depth + 1
-            )
 
     def _counts_first(self, pair: Pair, blob: Descriptor) -> bool:
         if pair.near is not None:  # it is mounted

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from depots import on_disk
+from sample_models import index_of
 
 from registry.contracts import Actor, Depot, Document
 from registry.disk import files
 from registry.errors import CorruptError, InvalidError, NotFoundError
 from registry.model.digests import Digest
-from registry.model.manifests import DOCKER_CONFIG, OCI_INDEX, Descriptor, Manifest, image
+from registry.model.manifests import DOCKER_CONFIG, Descriptor, Manifest, image
 from registry.model.spans import FileSpan, Span
 from registry.server.descriptors import PAGE_BYTES
 
@@ -45,12 +46,6 @@ def model(*layers: bytes, subject: Digest | None = None) -> Manifest:
         return manifest
     document = json.loads(manifest.raw)
     document["subject"] = {"mediaType": manifest.media_type, "digest": str(subject), "size": 7}
-    return Manifest.parse(json.dumps(document).encode())
-
-
-def index_of(*children: Manifest) -> Manifest:
-    entries = [child.descriptor().as_json() for child in children]
-    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     return Manifest.parse(json.dumps(document).encode())
 
 

@@ -6,8 +6,9 @@ import os
 
 import pytest
 from reclaim_kit import ORPHAN, WEEK, Kit
+from sample_models import index_of
 from sqlalchemy import select
-from test_depot_contract import CONFIG, WEIGHTS, get, index_of, model, published, put, tags
+from test_depot_contract import CONFIG, WEIGHTS, get, model, published, put, tags
 
 from registry.contracts import Actor
 from registry.disk import files

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from contract import PLACES, Place
 from faults import Breaking, Counted, Flipping, NoRanges, ShortAnswers, Wrapped, filled, quick
-from sample_models import GRAIN, KiB, Model, get, put
+from sample_models import GRAIN, KiB, Model, get, index_of, put
 
 from registry.contracts import How, Reading
 from registry.errors import CorruptError, DeniedError, InvalidError, NotFoundError, TransientError
@@ -90,10 +90,7 @@ def test_an_index_brings_its_children_first(tmp_path: Path) -> None:
         children = [Model.random(seed, 100 * KiB) for seed in (1, 2)]
         for child in children:
             put(source, NAME.with_reference(child.manifest.digest), child)
-        entries = [child.manifest.descriptor().as_json() for child in children]
-        index = Manifest.parse(
-            json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
-        )
+        index = index_of(*(child.manifest for child in children))
         source.publish(NAME, index)
 
         report = copy(source, target, NAME, options=quick())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,13 +9,13 @@ from dataclasses import replace
 import pytest
 from faults import Chunks, Time, quick
 from mirror_kit import SOURCE, Pairing, Registry, models, outcomes
-from sample_models import GRAIN, KiB, Model, get
+from sample_models import GRAIN, KiB, Model, get, index_of
 
 from cli.mirror_report import Round, documents, line
 from registry.contracts import Reading
 from registry.errors import CorruptError, DeniedError, TransientError
 from registry.model.digests import Digest
-from registry.model.manifests import OCI_INDEX, Descriptor, Manifest
+from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.remote import Remote
@@ -263,16 +262,28 @@ def test_a_source_that_fails_for_minutes_does_not_end_the_run(between: Pairing) 
     assert asked[0] > 12
 
 
+@pytest.mark.parametrize("looks", [False, True])
+def test_indexes_inside_one_another_are_followed_four_deep(looks: bool, between: Pairing) -> None:
+    between.put("acme/m:1", model := Model.random(1, KiB))
+    inner = model.manifest
+    for depth in range(1, 6):
+        inner = index_of(inner)
+        for reference in (str(depth), inner.digest):
+            between.source.remote.publish(between.source.name("acme/m").with_reference(reference), inner)
+
+    results = between.run(*(between.pair(f"acme/m:{depth}") for depth in (4, 5)), looks=looks)
+
+    assert outcomes([results["m:4"], results["m:5"]]) == [Outcome.COPIED, Outcome.FAILED]
+    assert "more than 4 indexes inside one another" in str(results["m:5"].error)
+
+
 @pytest.mark.parametrize("index", [False, True])
 def test_what_moved_before_a_name_failed_is_told_though_it_was_put_off(index: bool, between: Pairing) -> None:
     """Of 40 GB that had gone over a metered line it said 0 B."""
     model = Model.random(5, 20 * KiB, 30 * KiB)
     between.put("acme/m:1", model)
     if index:
-        name = between.source.name("acme/m:1")
-        entry = model.manifest.descriptor().as_json()
-        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
-        between.source.remote.publish(name, Manifest.parse(json.dumps(document).encode()))
+        between.source.remote.publish(between.source.name("acme/m:1"), index_of(model.manifest))
     second = f"/blobs/{model.manifest.layers[1].digest}"
 
     def dead(request: Request) -> Response | None:

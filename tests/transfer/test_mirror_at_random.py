@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import random
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 from mirror_kit import DESTINATION, SOURCE, Registry, signature
-from sample_models import KiB, Model, get, put
+from sample_models import KiB, Model, get, index_of, put
 
 from cli import transfers
 from cli.mirror_report import Round
@@ -26,7 +25,7 @@ from cli.settings import Settings
 from cli.settings.sync_file import MirrorEntry
 from registry.errors import NotFoundError, RegistryError
 from registry.model.digests import Digest
-from registry.model.manifests import OCI_INDEX, Kind, Manifest
+from registry.model.manifests import Kind, Manifest
 from registry.model.names import Name
 from registry.model.selection import Selection, attached_to
 from registry.transfer.pairs import Outcome
@@ -84,9 +83,7 @@ class End:
 
     def index(self) -> None:
         """Of what has tags, also of other indexes, as deep as is mirrored."""
-        entries = [self.one().descriptor().as_json() for _ in range(self._chance.randrange(1, 4))]
-        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
-        index = Manifest.parse(json.dumps(document).encode())
+        index = index_of(*(self.one() for _ in range(self._chance.randrange(1, 4))))
         self.remote.publish(self.name(self._chance.choice(TAGS[-2:])), index)
 
     def sign(self) -> Manifest:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from mirror_kit import DESTINATION, Pairing, signature
-from sample_models import KiB, Model, put
+from sample_models import KiB, Model, index_of, put
 
 from cli.mirror_extraneous import delete, find
 from cli.mirror_names import Mirrored
 from registry.errors import InvalidError, ProtocolError, RegistryError, Side
 from registry.model.digests import Digest
-from registry.model.manifests import OCI_INDEX, Manifest
 from registry.model.selection import Selection
 from registry.transfer.pairs import Outcome, Result
 from registry.wire.faults import fault
@@ -142,9 +139,7 @@ def test_a_repository_that_is_not_there_yet_has_nothing_to_delete(between: Pairi
 def test_a_manifest_that_an_index_needs_which_stays_is_not_deleted(between: Pairing) -> None:
     """A registry that deletes whole manifests only, and a child of an index that had a tag of its own."""
     child = Model.random(3, KiB).manifest  # v0
-    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child.descriptor().as_json()]}
-    index = Manifest.parse(json.dumps(document).encode())
-    between.destination.remote.publish(between.destination.name("acme/tiny:all"), index)
+    between.destination.remote.publish(between.destination.name("acme/tiny:all"), index_of(child))
     between.destination.wrong = only_manifests
 
     told = deleted(mirrored(between, *TAGS, "all"))

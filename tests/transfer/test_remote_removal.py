@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from mirror_kit import Registry
-from sample_models import KiB, Model, put
+from sample_models import KiB, Model, index_of, put
 
 from cli.remote_removal import removed
 from registry.errors import InvalidError, ProtocolError, RegistryError
-from registry.model.manifests import OCI_INDEX, Manifest
 from registry.targets.removal import tags_that_go
 from registry.wire.faults import fault
 from registry.wire.headers import Headers
@@ -31,12 +28,6 @@ def registry() -> Registry:
 
 def going(registry: Registry) -> list[str]:
     return tags_that_go(registry.remote, registry.name("acme/tiny:v1"), DIGEST)
-
-
-def index_of(manifest: Manifest) -> Manifest:
-    children = [manifest.descriptor().as_json()]
-    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}
-    return Manifest.parse(json.dumps(document).encode())
 
 
 def test_every_tag_of_the_manifest_goes(registry: Registry) -> None:
@@ -78,7 +69,7 @@ def test_nothing_goes_while_indexes_are_nested_deeper_than_anybody_looks(registr
         registry.remote.publish(registry.name(f"acme/tiny@{inner.digest}"), inner)
     registry.remote.publish(registry.name("acme/tiny:all"), inner)
 
-    with pytest.raises(InvalidError, match="tiny:all: an index inside more than 4 others"):
+    with pytest.raises(InvalidError, match="tiny:all: more than 4 indexes inside one another"):
         going(registry)
 
 
