@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,6 @@ from sample_models import KiB, Model, put
 from store_kit import NAME
 
 from registry.errors import InvalidError
-from registry.model.manifests import Descriptor
-from registry.model.names import Name
 from registry.targets.store import Store
 from registry.targets.unmoved import Unmoved
 
@@ -18,14 +18,16 @@ OLD, NEW, OTHERS = (Model.random(seed, KiB) for seed in range(3))
 
 
 class Overtaken(Store):
-    """Another process, which had the lock first, publishes the name while this one is about to."""
+    """Another process has the lock first, and publishes the name while this one waits for it."""
 
     waiting = False
 
-    def size(self, name: Name, blob: Descriptor) -> int | None:
+    @contextmanager
+    def _locked(self, *, shared: bool = False) -> Iterator[None]:
         if self.waiting:
-            put(Store(self.models), name, OTHERS)
-        return super().size(name, blob)
+            put(Store(self.models), NAME, OTHERS)
+        with super()._locked(shared=shared):
+            yield
 
 
 def test_what_another_process_wrote_before_this_one_had_the_lock_stays(tmp_path: Path) -> None:
