@@ -55,8 +55,8 @@ class SinglePosts:
 
     def arrived(self, *, whole: bool) -> None:
         """Whether a POST brought its blob, or broke off where a session takes it."""
-        self._broken = 0 if whole else self._broken + 1
-        if self._broken >= _BREAKS:  # threads may count past it
+        self._broken = broken = 0 if whole else self._broken + 1
+        if broken == _BREAKS:
             self.refuse()
 
     def found(self, repository: str, *, there: bool) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from broken import Broken
 from invariants import check_store
+from partial_kit import DATA, DIGEST, GRAIN, part
 from sample_models import Model, chunked, get, put, receive
 
 from registry.disk import system as calls
@@ -29,6 +30,7 @@ from registry.errors import Reason, RegistryError, StorageError
 from registry.model.digests import Digest
 from registry.model.names import Name
 from registry.model.spans import Span
+from registry.targets.blob_files import file_name
 from registry.targets.store import Store
 
 MiB = 1024 * 1024
@@ -90,11 +92,15 @@ def test_a_disk_that_is_too_full_for_a_blob_is_noticed_when_it_begins(small_disk
     check_store(small_disk / "models")
 
 
-def test_room_that_was_taken_in_vain_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("least", [0, MiB], ids=["the data", "the journal"])
+def test_room_that_was_taken_in_vain_is_given_back(
+    least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Greedy(System):
         def allocate(self, handle: int, size: int) -> None:
             self.truncate(handle, size - 1)  # ext4 keeps what it could get
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if size < least or not least:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(calls, "system", Greedy())
     with pytest.raises(StorageError, match="the disk is full"):
@@ -144,7 +150,26 @@ def test_a_disk_that_somebody_else_fills_has_room_for_the_journal_all_the_same(s
     (small_disk / "somebody else's").unlink()
     put(store, NAME, model)
     assert get(store, NAME) == model
+    sums = (small_disk / "models" / ".ferry" / "sums" / file_name(blob.digest)).read_bytes()
+    assert sums.endswith(b"\n")  # no room is kept in it
     store.close()
+
+
+def test_what_a_repair_fetched_is_noted_also_where_somebody_else_fills_the_disk(small_disk: Path) -> None:
+    blob = small_disk / "blob"
+    blob.write_bytes(bytes(len(DATA)))
+
+    def mending() -> Partial:
+        made = Partial.over(small_disk / "partial", DIGEST, len(DATA), blob, (), small_disk / "sums")
+        assert isinstance(made, Partial)
+        return made
+
+    partial = mending()
+    (small_disk / "somebody else's").write_bytes(bytes(free_bytes(small_disk) - GRAIN))
+    partial.write(Span(0, GRAIN), part(Span(0, GRAIN)))
+    partial.close()
+
+    assert mending().received.total == GRAIN
 
 
 @pytest.mark.seeds(3)

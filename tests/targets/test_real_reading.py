@@ -93,12 +93,15 @@ def test_a_head_that_failed_once_is_asked_again(status: int) -> None:
         Remote(Peer(far, ORIGIN)).size(NAME, weights()[0].manifest.layers[0])
 
 
-def test_a_registry_that_is_silent_is_waited_for_once() -> None:
-    """Another question would last as long: each try to reach a host that is away took twice its time."""
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_registry_that_is_silent_or_busy_is_waited_for_once(busy: bool) -> None:
+    """Another question would last as long, or come before the time that it has said."""
     asked: list[str] = []
 
     def far(request: Request) -> Response:
         asked.append(request.method)
+        if busy:
+            return Response(503, Headers({"Retry-After": "5"}))
         raise TransientError("it fell silent")
 
     with pytest.raises(TransientError):

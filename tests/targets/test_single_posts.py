@@ -230,6 +230,7 @@ def test_posts_that_break_off_one_after_another_are_given_up(posted: Answer) -> 
     far.posted = posted
     for _ in range(3):
         send(target, resumed=1)
+    assert far.asked.count("single") == 6
     far.asked.clear()
 
     target.current(NAME)
