@@ -30,10 +30,7 @@ def each(
     """
     if len(items) == 1 and not listed:
         document, text = _named(items[0], act)
-        if invocation.terminal.json:
-            invocation.terminal.document(document)
-        else:
-            invocation.terminal.line(text)
+        invocation.terminal.answer(document, text)
         return 0
     documents: list[Document] = []
     failures: list[tuple[str, RegistryError]] = []

@@ -17,7 +17,7 @@ import click
 from cli.mirror_names import Mirrored
 from cli.options import Invocation
 from cli.patient_remote import PatientRemote
-from cli.render import visible
+from cli.render import counted, visible
 from registry.errors import InvalidError, NotFoundError, ProtocolError, RegistryError
 from registry.model.digests import Digest
 from registry.model.names import Name
@@ -120,7 +120,7 @@ def _has_any(registry: PatientRemote, repository: Name, tags: Sequence[str]) -> 
 def agreed(invocation: Invocation, found: Sequence[Extraneous]) -> bool:
     """Show the plan, and have somebody say yes. InvalidError where nobody is there to ask."""
     count = sum(len(each.tags) for each in found)
-    tags = f"{count} tag{'s' * (count != 1)}"
+    tags = counted(count, "tag")
     for each in found:
         invocation.terminal.complain(visible(f"ferry: to delete at {each}"))
     if invocation.settings.on("yes"):

@@ -10,10 +10,8 @@ from cli.batch import Document
 from cli.hints import next_step
 from cli.render import Terminal, error_document, markdown_cell, size, visible
 from registry.errors import exit_code
-from registry.model.digests import Digest
 from registry.transfer.pairs import Outcome, Result
 
-_SHORT = 12  # digits of a digest
 _NOTHING_DONE = (Outcome.FAILED, Outcome.GONE)
 _STEPS = 3  # that are told at the end
 
@@ -123,8 +121,8 @@ def markdown(done: Round) -> str:
     if shown:
         lines += ["| destination | result | bytes | |", "| --- | --- | --: | --- |"]
     for result in shown:
-        what, moved, why = _cells(result, done.dry_run)
-        lines.append(f"| {markdown_cell(result.destination)} | {what} | {moved} | {markdown_cell(why)} |")
+        what, moved, about = _cells(result, done.dry_run)
+        lines.append(f"| {markdown_cell(result.destination)} | {what} | {moved} | {markdown_cell(about)} |")
     lines += [f"- {markdown_cell(each)}: {_gone(done)}" for each in done.deleted]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -142,7 +140,7 @@ def _cells(result: Result, dry_run: bool) -> tuple[str, str, str]:
     moved = size(result.would_move if dry_run else result.transferred)
     if result.error:
         return "failed", moved, why(result)
-    about = f"from {_digits(result.was)}" if result.was and result.outcome is Outcome.COPIED else ""
+    about = f"from {result.was.short}" if result.was and result.outcome is Outcome.COPIED else ""
     return _word(result, dry_run), moved, about
 
 
@@ -172,7 +170,3 @@ def _tag(result: Result) -> str | None:
 
 def _ordered(results: Iterable[Result]) -> list[Result]:
     return sorted(results, key=lambda result: result.destination)
-
-
-def _digits(digest: Digest | None) -> str:
-    return digest.hex[:_SHORT] if digest else ""

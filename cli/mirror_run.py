@@ -13,7 +13,7 @@ from cli.mirror_names import MirrorNames
 from cli.mirror_report import Round
 from cli.options import Invocation
 from cli.progress import Watcher
-from cli.render import size
+from cli.render import counted, size
 from cli.settings.sync_file import MirrorEntry
 from registry.errors import InvalidError, RegistryError
 from registry.transfer.mirror import AT_ONCE, Mirror
@@ -86,7 +86,7 @@ class Rounds:
                 said = self._clock()
                 moved = size(sum(each.transferred for each in results))
                 failed = sum(each.outcome is Outcome.FAILED for each in results)
-                told = f"{len(results)} name{'s' * (len(results) != 1)} done, {failed} failed, {moved} moved"
+                told = f"{counted(len(results), 'name')} done, {failed} failed, {moved} moved"
                 self._invocation.terminal.note(f"ferry: {told}")
 
         return tell

@@ -58,6 +58,11 @@ def size(count: int | None) -> str:
     return amount(count)
 
 
+def counted(count: int, what: str) -> str:
+    """`1 model`, `3 models`."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def age(moment: float | None, now: float) -> str:
     """How long ago `moment` (Unix seconds) was: `3 days`."""
     if moment is None:
@@ -65,8 +70,7 @@ def age(moment: float | None, now: float) -> str:
     passed = now - moment
     for length, word in (*_AGES, (60, "minute")):
         if passed >= length:
-            count = int(passed // length)
-            return f"{count} {word}{'s' if count > 1 else ''}"
+            return counted(int(passed // length), word)
     return "just now"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cli.batch import Document
-from cli.render import size
+from cli.render import counted, size
 from registry.contracts import How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
@@ -74,7 +74,7 @@ def total(documents: Sequence[Document], seconds: float) -> str:
         sum(int(str(told.get(key, 0))) for told in documents)
         for key in ("size", "transferred", "would_transfer")
     )
-    many = f"{len(documents)} model{'s' * (len(documents) != 1)}, {size(whole)}"
+    many = f"{counted(len(documents), 'model')}, {size(whole)}"
     if any("would_transfer" in told for told in documents):
         return f"{many}, of which {size(would)} would move" if would else f"{many}, all of it is there"
     return f"{many}, of which {size(moved)} moved in {seconds:.1f} s"

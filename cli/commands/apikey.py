@@ -82,10 +82,9 @@ def api_key_revoke(invocation: Invocation, id: str) -> None:
     """
     with data_directory.registry(invocation) as registry:
         ended = registry.credentials.revoke_api_key(id, data_directory.actor())
-    if invocation.terminal.json:
-        invocation.terminal.document({"id": id, "revoked": True})
-    else:
-        invocation.terminal.line(f"{id} is revoked" if ended else f"{id} was revoked already")
+    invocation.terminal.answer(
+        {"id": id, "revoked": True}, f"{id} is revoked" if ended else f"{id} was revoked already"
+    )
 
 
 @command("data", name="rotate")

@@ -36,10 +36,7 @@ def backup(invocation: Invocation, file: Path, with_blobs: bool) -> int:
             done = copies.backup_with_blobs(registry.depot.engine, registry.depot.blobs, file)
             return _tell_backup(invocation, file, done)
         copies.backup(registry.depot.engine, file)
-    if invocation.terminal.json:
-        invocation.terminal.document({"file": str(file)})
-    else:
-        invocation.terminal.line(f"{file} is a copy of the database")
+    invocation.terminal.answer({"file": str(file)}, f"{file} is a copy of the database")
     return 0
 
 

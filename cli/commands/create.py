@@ -10,7 +10,7 @@ import click
 
 from cli import naming, sources
 from cli.options import STORE, Invocation, command
-from cli.render import Terminal, size, visible
+from cli.render import Terminal, counted, size, visible
 from cli.reports import document
 from registry.errors import InvalidError, NotFoundError
 
@@ -47,8 +47,7 @@ def create(invocation: Invocation, name: str, file: str) -> None:
     if invocation.terminal.json:
         invocation.terminal.document({**document(report), "warnings": list(built.warnings)})
     elif not invocation.settings.on("quiet"):
-        layers = len(report.manifest.layers)
-        made = f"made of {layers} layer{'s' if layers != 1 else ''}"
+        made = f"made of {counted(len(report.manifest.layers), 'layer')}"
         invocation.terminal.line(
             visible(f"{to}  {report.manifest.digest.short}  {size(report.size)}, {made}")
         )

@@ -53,11 +53,8 @@ def login(
     at = _keep(invocation, where, origin, secret)
     if not proven:
         invocation.terminal.note(f"ferry: {origin.netloc} asks nobody who they are: it could not be tried")
-    if invocation.terminal.json:
-        document = {"host": origin.netloc, "namespace": where.namespace or None, "kept": at, "tried": proven}
-        invocation.terminal.document(document)
-    else:
-        invocation.terminal.line(f"logged in at {where.text}; kept in {at}")
+    document = {"host": origin.netloc, "namespace": where.namespace or None, "kept": at, "tried": proven}
+    invocation.terminal.answer(document, f"logged in at {where.text}; kept in {at}")
 
 
 @command()
@@ -78,12 +75,8 @@ def logout(invocation: Invocation, place: str) -> None:
         gone = helper.program
     if not gone:
         raise NotFoundError(f"there is no login of Ferry's for {where.text}", host=where.host)
-    if invocation.terminal.json:
-        invocation.terminal.document(
-            {"host": where.host, "namespace": where.namespace or None, "forgotten": gone}
-        )
-    else:
-        invocation.terminal.line(f"forgot the login for {where.text}, in {gone}")
+    document = {"host": where.host, "namespace": where.namespace or None, "forgotten": gone}
+    invocation.terminal.answer(document, f"forgot the login for {where.text}, in {gone}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from cli import naming, sources, standings, transfers
 from cli.batch import Document, each
 from cli.exits import KEPT_HERE
 from cli.options import MOVING, NETWORK, STORE, Invocation, command
-from cli.render import complain, error_document, size, visible
+from cli.render import complain, counted, error_document, size, visible
 from cli.standings import Compared, Failed, Row
 from registry.connect import Registries
 from registry.errors import InvalidError, NotFoundError, exit_code
@@ -148,7 +148,7 @@ def _tell(invocation: Invocation, rows: Sequence[Row], *, named: bool) -> None:
         head = ("NAME", "HERE", "THERE", "STATE", "COST")
         invocation.terminal.table(head, [_cells(row) for row in shown])
     late = [row for row in good if row.standing is Standing.OUTDATED]
-    models = f"{len(good)} model{'s' * (len(good) != 1)}"
+    models = counted(len(good), "model")
     if not good and rows:
         invocation.terminal.line("nothing could be compared")
         return

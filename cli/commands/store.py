@@ -12,7 +12,7 @@ import click
 from cli import naming, sources
 from cli.batch import Document, each
 from cli.options import NETWORK, REMOTE, STORE, Invocation, command
-from cli.render import date, size, visible
+from cli.render import counted, date, size, visible
 from registry.errors import InvalidError, NotFoundError, Reason
 from registry.model.names import Name, is_pattern, matches
 from registry.targets.store import Store
@@ -42,10 +42,7 @@ def cp(invocation: Invocation, source: str, destination: str, remote: bool) -> i
             store.copy_name(name, to)
         digest = store.resolve(to).digest
         store.origins.put_made_here(to, digest)
-    if invocation.terminal.json:
-        invocation.terminal.document({"name": str(to), "digest": str(digest)})
-    else:
-        invocation.terminal.line(f"{to} is {name}, {digest.short}")
+    invocation.terminal.answer({"name": str(to), "digest": str(digest)}, f"{to} is {name}, {digest.short}")
     return None
 
 
@@ -109,8 +106,7 @@ def _agree(invocation: Invocation, store: Store, models: Sequence[Name]) -> None
         return
     for name in models:
         invocation.terminal.complain(f"  {visible(str(name))}")
-    count = f"{len(models)} model{'s' * (len(models) > 1)}"
-    told = f"{count} would be removed, {size(store.would_free(models))} freed"
+    told = f"{counted(len(models), 'model')} would be removed, {size(store.would_free(models))} freed"
     if not invocation.terminal.interactive:
         raise InvalidError(f"{told}; nothing was removed", hint="say --yes to remove them")
     if not click.confirm(f"{told}. Remove?", err=True):

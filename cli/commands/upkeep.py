@@ -13,7 +13,7 @@ import click
 from cli import data_directory, values
 from cli.extra import need_server
 from cli.options import Invocation, command
-from cli.render import date, size, visible
+from cli.render import counted, date, size, visible
 from registry.errors import CorruptError, InvalidError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _reclaimed(done: Reclaimed, dry_run: bool) -> dict[str, object]:
 
 def _say_reclaimed(invocation: Invocation, done: Reclaimed, would_be: str) -> None:
     counts = {"manifest": done.manifests, "blob": done.blobs, "broken upload": done.uploads}
-    gone = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
+    gone = [counted(count, what) for what, count in counts.items() if count]
     if gone:
         invocation.terminal.line(f"{', '.join(gone)} {would_be}dropped: not needed any more")
     if done.trashed:

@@ -13,7 +13,7 @@ from cli.batch import Document
 from cli.exits import KEPT_HERE, Run
 from cli.options import NETWORK, STORE, Invocation, command
 from cli.progress import Watcher
-from cli.render import Terminal, complain, error_document, size, visible
+from cli.render import Terminal, complain, counted, error_document, size, visible
 from cli.repairs import BlobOutcome, Verified
 from registry.contracts import How
 from registry.errors import (
@@ -104,7 +104,7 @@ class _Shown:
 
 
 def _label(wanted: Sequence[Name], inventory: Inventory) -> str:
-    return str(wanted[0]) if len(wanted) == 1 else _counted(inventory.models, "model")
+    return str(wanted[0]) if len(wanted) == 1 else counted(inventory.models, "model")
 
 
 def _looked(store: Store, inventory: Inventory, watcher: Watcher, label: str) -> list[BlobOutcome]:
@@ -207,12 +207,8 @@ def _summary(verified: Verified, found: Sequence[BlobOutcome]) -> str:
     told = [f"{count} {state}" for state, count in counts.items() if count]
     lost = sum(each.name not in verified.fetched for each in verified.inventory.unreadable)
     if lost:
-        told.append(f"{lost} manifest{'s' * (lost > 1)} unreadable")
-    blobs = _counted(len(found) - counts[BlobState.EXTRA], "blob")
-    models = _counted(verified.inventory.models, "model")
+        told.append(f"{counted(lost, 'manifest')} unreadable")
+    blobs = counted(len(found) - counts[BlobState.EXTRA], "blob")
+    models = counted(verified.inventory.models, "model")
     moved = f"; {size(verified.moved)} moved to repair it" if verified.moved else ""
     return f"{blobs} of {models}, {size(whole)}: {', '.join(told) or 'nothing to verify'}{moved}"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
