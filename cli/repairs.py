@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from cli import sources, transfers
 from cli.options import Invocation
 from cli.progress import Watcher
-from registry.errors import CorruptError, InvalidError, NotFoundError, RegistryError, Side
+from registry.errors import (
+    CorruptError,
+    InvalidError,
+    NotFoundError,
+    RegistryError,
+    Side,
+    StorageError,
+    exit_code,
+)
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.model.names import Name
@@ -18,7 +26,7 @@ from registry.targets.origins import ModelOrigin
 from registry.targets.repair import Repair
 from registry.targets.store import Store
 from registry.targets.unmoved import Unmoved
-from registry.targets.verify import BlobCheck, BlobState, Inventory
+from registry.targets.verify import BlobCheck, BlobState, Inventory, Unreadable
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
 from registry.transfer.model import BlobSource
@@ -69,10 +77,22 @@ class Verified:
     failures: list[RegistryError] = field(default_factory=list)
 
     @property
+    def lost(self) -> list[Unreadable]:
+        """The manifests that cannot be read still."""
+        return [each for each in self.inventory.unreadable if each.name not in self.fetched]
+
+    @property
     def wrong(self) -> bool:
         """Whether there is something to repair."""
-        lost = any(each.name not in self.fetched for each in self.inventory.unreadable)
-        return lost or any(each.exit for each in self.found)
+        return bool(self.lost) or any(each.exit for each in self.found)
+
+    @property
+    def exit(self) -> int:
+        """The exit code; where this disk has no room for what repairs it, that is why something is wrong."""
+        codes = [*(CorruptError.exit for _ in self.lost), *(each.exit for each in self.found)]
+        if self.wrong:
+            codes += [error.exit for error in self.failures if isinstance(error, StorageError)]
+        return exit_code(codes)
 
 
 def made(

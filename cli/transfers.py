@@ -142,7 +142,7 @@ def copy_each(
             summarised(copies, line)
         except StorageError as error:
             complain(error, invocation.terminal, short=invocation.terminal.json)
-            code = exit_code([each for each in (code, error.exit) if each])
+            code = exit_code((code, error.exit))
     if raised is not None:
         raise raised
     return code

@@ -12,7 +12,7 @@ RegistryError                                                        exit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import ClassVar, TypedDict, Unpack
 
@@ -213,8 +213,9 @@ class StorageError(RegistryError):
     exit = 8
 
 
-def exit_code(failures: Sequence[int]) -> int:
-    """The exit code of a command with several results: 0 without failures, 6 only if all are 6."""
+def exit_code(codes: Iterable[int]) -> int:
+    """The exit code of a command with several results, each with its own: 6 only if all that failed are 6."""
+    failures = [code for code in codes if code]
     if not failures:
         return 0
     if all(code == TransientError.exit for code in failures):

@@ -221,7 +221,7 @@ def _say(invocation: Invocation, done: Round, summary: str | None) -> int:
             files.write_summary(Path(summary), markdown(done))
         except StorageError as error:
             complain(error, terminal, short=terminal.json)
-            return exit_code([code for code in (done.exit, error.exit) if code])
+            return exit_code((done.exit, error.exit))
     return done.exit
 
 

@@ -17,12 +17,10 @@ from cli.render import Terminal, complain, counted, error_document, size, visibl
 from cli.repairs import BlobOutcome, Verified
 from registry.contracts import How
 from registry.errors import (
-    CorruptError,
     InvalidError,
     NotFoundError,
     RegistryError,
     StorageError,
-    exit_code,
 )
 from registry.model.digests import Digest
 from registry.model.names import Name
@@ -143,10 +141,10 @@ def _tell(invocation: Invocation, verified: Verified, *, advised: bool) -> int:
         terminal.document([*map(_row, found), *manifests])
     else:
         for each in inventory.unreadable:
-            state = "repaired" if each.name in verified.fetched else "damaged"
+            state, colour = ("damaged", "red") if each in verified.lost else ("repaired", "green")
             now = verified.fetched.get(each.name)
             told = f"{each.name}, which is {now.short} now" if now else str(each.name)
-            terminal.line(f"{terminal.paint(f'{state:<8}', 'red')} manifest of {visible(told)}")
+            terminal.line(f"{terminal.paint(f'{state:<8}', colour)} manifest of {visible(told)}")
             terminal.note(f"ferry: {visible(each.error.message)}")
         for each_found in found:
             if each_found.was or each_found.state is not BlobState.GOOD or invocation.settings.on("verbose"):
@@ -158,10 +156,7 @@ def _tell(invocation: Invocation, verified: Verified, *, advised: bool) -> int:
     if advised and verified.wrong and not any(isinstance(error, StorageError) for error in errors):
         repairing = "NAME --repair --from HOST/NAME" if verified.failures else "--repair"
         terminal.note(f"ferry: ferry verify {repairing} fetches what is wrong")
-    codes = [CorruptError.exit for each in inventory.unreadable if each.name not in verified.fetched]
-    if verified.wrong:  # also why it is: a disk that has no room for what repairs it
-        codes += [error.exit for error in verified.failures if isinstance(error, StorageError)]
-    return exit_code(codes + [each.exit for each in found if each.exit])
+    return verified.exit
 
 
 def _row(found: BlobOutcome) -> Document:
@@ -205,9 +200,8 @@ def _summary(verified: Verified, found: Sequence[BlobOutcome]) -> str:
     counts = {state: sum(each.state is state for each in found) for state in BlobState}
     whole = sum(each.finding.held.blob.size for each in found if each.state is not BlobState.EXTRA)
     told = [f"{count} {state}" for state, count in counts.items() if count]
-    lost = sum(each.name not in verified.fetched for each in verified.inventory.unreadable)
-    if lost:
-        told.append(f"{counted(lost, 'manifest')} unreadable")
+    if verified.lost:
+        told.append(f"{counted(len(verified.lost), 'manifest')} unreadable")
     blobs = counted(len(found) - counts[BlobState.EXTRA], "blob")
     models = counted(verified.inventory.models, "model")
     moved = f"; {size(verified.moved)} moved to repair it" if verified.moved else ""

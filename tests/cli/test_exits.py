@@ -14,7 +14,11 @@ from person import FERRY, Ferry
 
 from cli import exits
 from cli.main import app
-from registry.errors import NotFoundError, exit_code
+from cli.repairs import BlobOutcome, Verified
+from registry.errors import NotFoundError, StorageError, exit_code
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor
+from registry.targets.verify import BlobCheck, BlobState, Held, Inventory
 
 
 def told(code: str, ferry: Ferry, *words: str) -> subprocess.CompletedProcess[str]:
@@ -106,10 +110,10 @@ def test_wrong_usage_is_json_where_json_was_asked_for(ferry: Ferry) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failures", "code"),
+    ("codes", "code"),
     [
         ([], 0),
-        ([6, 6], 6),
+        ([0, 6, 6], 6),
         ([6, 2], 2),
         ([6, 3, 2], 3),
         ([3, 4, 6], 4),
@@ -120,9 +124,16 @@ def test_wrong_usage_is_json_where_json_was_asked_for(ferry: Ferry) -> None:
     ],
 )
 def test_several_failures_end_with_the_worst_and_with_6_only_if_all_may_pass(
-    failures: list[int], code: int
+    codes: list[int], code: int
 ) -> None:
-    assert exit_code(failures) == code
+    assert exit_code(codes) == code
+
+
+@pytest.mark.parametrize(("repaired", "code"), [(False, 8), (True, 0)])
+def test_what_this_disk_refused_counts_while_something_is_wrong(repaired: bool, code: int) -> None:
+    held = Held(Descriptor("", Digest.of(b""), 0), ())
+    found = [BlobOutcome(BlobCheck(held, BlobState.DAMAGED), repaired=repaired)]
+    assert Verified(Inventory((), (), (), 1), found, failures=[StorageError("full")]).exit == code
 
 
 def test_a_mistyped_command_or_option_is_told_the_nearest(ferry: Ferry) -> None:
