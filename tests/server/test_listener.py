@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -339,6 +340,24 @@ def test_a_crash_is_a_500_for_the_client_and_in_the_log(
     assert status(served.connect(head("GET", "/x"))) == 500
     assert served.record().status == 500
     assert "a request crashed" in caplog.text
+
+
+def test_a_request_that_comes_as_its_connection_is_closed_is_no_crash(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = serve(ok)
+    idle = served.connect()
+    until(lambda: len(served.listener.connections) == 1)
+
+    async def arrive_and_drain() -> None:
+        [handler] = served.listener.connections._open
+        handler.data_received(head("GET", "/x").encode())
+        served.listener.connections.drain()
+
+    asyncio.run_coroutine_threadsafe(arrive_and_drain(), served.listener._loop).result(20)
+    assert rest(idle) == b""
+    served.stop()
+    assert caplog.text == ""
 
 
 def test_what_is_no_request_is_answered_and_told(serve: Serve) -> None:

@@ -62,7 +62,7 @@ class Driver:
         """Answer one request."""
         connection = self.connections.of(incoming.protocol)
         if connection is None:
-            raise ConnectionResetError("the connection was closed to make room for others")
+            raise asyncio.CancelledError  # it was closed before its request began, as others are in the middle
         connection.task = asyncio.current_task()
         try:
             return await _Driven(self, incoming, connection).answered()
