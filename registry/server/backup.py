@@ -38,10 +38,20 @@ def daily_copy(directory: Path, engine: Engine, now: float) -> Path | None:
         return None
     files.make_directory(place, mode=0o700)
     copy_database(engine, path)
-    daily = [name for name in files.names(place) if _DAILY.fullmatch(name)]
-    for name in sorted(daily, key=lambda name: (name <= path.name, name))[:-_KEPT]:
+    files.set_modified(path, now)
+    for name in sorted(_daily(directory), key=lambda name: (name <= path.name, name))[:-_KEPT]:
         files.remove(place / name)
     return path
+
+
+def copied(directory: Path) -> list[float]:
+    """When each daily copy that is there was made, by the clock of then (Unix seconds). StorageError."""
+    found = [files.status(directory / COPIES / name) for name in _daily(directory)]
+    return [each.modified for each in found if each is not None]
+
+
+def _daily(directory: Path) -> list[str]:
+    return [name for name in files.names(directory / COPIES) if _DAILY.fullmatch(name)]
 
 
 def backup(engine: Engine, path: Path) -> None:

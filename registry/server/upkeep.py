@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from registry.contracts import Clock
 from registry.errors import InvalidError, StorageError
 from registry.server import revocations
-from registry.server.backup import daily_copy
+from registry.server.backup import copied, daily_copy
 from registry.server.depot import DiskDepot
 from registry.server.reclaim import Reclaim
 from registry.server.reserve import Reserve
@@ -17,6 +18,7 @@ from registry.server.reserve import Reserve
 EVERY = 60.0  # seconds between two looks
 RECLAIM_EVERY = 3600.0
 _LEAP = 3600.0  # seconds by which the clock may have moved otherwise than time did, and be believed
+_GAP = 4 * 86_400.0  # seconds between two daily copies, which may be a leap of the clock: a weekend is less
 _WAIT = 86_400.0  # seconds without reclaiming after that: by a clock that is wrong everything is old
 
 
@@ -24,6 +26,32 @@ def _since_boot() -> float:
     """Seconds, those of a suspended machine too: Linux leaves them out of `time.monotonic`."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why the clock may be wrong, and for how many seconds nothing is reclaimed for that."""
+
+    why: str
+    wait: float
+
+
+def doubt(directory: Path, now: float) -> Doubt | None:
+    """Whether the clock may have been put forward while no server ran: its daily copies say when one did.
+
+    Of a server that was off for long the same is seen: either is believed when its copies reach back a day
+    without such a gap, however often it was started meanwhile. StorageError.
+    """
+    since = now
+    for made in sorted((each for each in copied(directory) if each <= now), reverse=True):
+        if since - made > _GAP:
+            if now - since >= _WAIT:
+                return None
+            days = (since - made) / 86_400
+            why = f"by this clock no server has run for {days:.0f} days: is that so, or is the clock wrong?"
+            return Doubt(why, _WAIT - (now - since))
+        since = made
+    return None
 
 
 @dataclass(slots=True)
@@ -93,8 +121,23 @@ class Upkeep:
                 f"the clock has moved by {self._began - began:+.0f} s: is it right? "
                 f"nothing is reclaimed for {_WAIT:.0f} s"
             )
-        if self._reclaim_at is None or passed >= self._reclaim_at:
+        if self._reclaim_at is None:
+            self._reclaim_at = passed + self._wait_at_start(now)
+        if passed >= self._reclaim_at:
             self._reclaim_at = passed + RECLAIM_EVERY
             Reclaim(self.depot).run()
         else:
             self.depot.manifests.note_pulls()
+
+    def _wait_at_start(self, now: float) -> float:
+        """Seconds until the first reclaiming."""
+        ahead = max(copied(self.depot.directory), default=now) - now
+        if ahead > _LEAP:
+            self.told(
+                f"by this clock a daily copy was made in {ahead:.0f} s: it was wrong then, or it is now"
+            )
+        found = doubt(self.depot.directory, now)
+        if found is None:
+            return 0.0
+        self.told(f"{found.why} nothing is reclaimed for {found.wait:.0f} s")
+        return found.wait

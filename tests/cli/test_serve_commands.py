@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -269,6 +270,24 @@ def test_what_is_collected_is_said_and_what_waits(ferry: Ferry) -> None:
     assert f"sha256:{'ab' * 32}" in house("gc", "--strays").well().out
     assert stray.exists()
     assert house("gc", "--older-than", "soon").code == 2
+
+
+
+def test_nothing_is_reclaimed_unasked_by_a_clock_that_may_be_wrong(ferry: Ferry) -> None:
+    data = prepared(ferry.home / "data")
+    copy = data / "copies" / "registry-2020-01-02.db"
+    copy.parent.mkdir()
+    copy.write_bytes(b"")
+    os.utime(copy, (1_577_923_200, 1_577_923_200))
+    gc = ["admin", "gc", "--data", data]
+
+    refused = ferry(*gc)
+
+    assert refused.code == 2
+    assert "nothing is reclaimed: by this clock no server has run for" in refused.err
+    assert "ferry admin gc --yes" in refused.err
+    assert ferry(*gc, "--dry-run").code == 0
+    assert ferry(*gc, "--yes").code == 0
 
 
 def test_a_key_can_come_on_standard_input_and_a_private_one_is_refused(

@@ -42,6 +42,66 @@ def test_nothing_is_reclaimed_for_a_day_after_the_clock_has_leapt(kit: Kit, move
     assert len(told) == 1
 
 
+class _Served:
+    """A registry that is served now and then, with a copy of each day it is."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+        self.passed = 50.0
+        self.told: list[str] = []
+        kit.now = 2_000_000_000.0
+        self.begin()
+        self.goes(60)
+
+    def begin(self) -> None:
+        self.upkeep = Upkeep(self.kit.depot, self.told.append, pytest.fail, passed=lambda: self.passed)
+        self.told.clear()
+
+    def goes(self, seconds: float) -> bool:
+        """Whether the file of a forgotten upload is gone after so long."""
+        forgotten = self.kit.directory / "uploads" / "forgotten"
+        forgotten.parent.mkdir(exist_ok=True)
+        forgotten.write_bytes(b"1")
+        os.utime(forgotten, (1.0, 1.0))
+        self.kit.now, self.passed = self.kit.now + seconds, self.passed + seconds
+        self.upkeep.step()
+        return not forgotten.exists()
+
+
+def test_nothing_is_reclaimed_for_a_day_where_the_clock_was_put_forward_while_no_server_ran(kit: Kit) -> None:
+    served = _Served(kit)
+    kit.now += 400 * DAY
+    served.begin()
+
+    assert not served.goes(60)
+    assert len(served.told) == 1 and "no server has run for 400 days" in served.told[0]
+    assert not served.goes(DAY / 2)
+    served.begin()  # today's copy alone is no proof
+    assert not served.goes(60)
+    assert "400 days" in served.told[0]
+    kit.now -= 400 * DAY  # it is set right, and another server begins
+    served.begin()
+    assert served.goes(60)
+    assert len(served.told) == 1 and "by this clock a daily copy was made in" in served.told[0]
+
+
+def test_a_server_that_was_off_for_a_year_reclaims_after_a_day_also_if_it_is_stopped_each_night(
+    kit: Kit,
+) -> None:
+    served = _Served(kit)
+    kit.now += 365 * DAY
+    served.begin()
+    assert not served.goes(60)
+    kit.now += DAY
+    served.begin()
+    assert served.goes(60)
+    assert served.told == []
+    kit.now += 3 * DAY  # nobody was here at the weekend
+    served.begin()
+    assert served.goes(60)
+    assert served.told == []
+
+
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system does not count them")
 def test_a_machine_that_was_suspended_has_no_clock_that_leapt(
     kit: Kit, monkeypatch: pytest.MonkeyPatch

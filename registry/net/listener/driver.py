@@ -62,7 +62,7 @@ class Driver:
         """Answer one request."""
         connection = self.connections.of(incoming.protocol)
         if connection is None:
-            raise asyncio.CancelledError  # it was closed before its request began, as others are in the middle
+            raise asyncio.CancelledError  # closed before its request began, as others are in the middle of it
         connection.task = asyncio.current_task()
         try:
             return await _Driven(self, incoming, connection).answered()
