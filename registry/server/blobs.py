@@ -7,16 +7,18 @@ when one process throws away the bytes that another is just naming anew.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry.disk import files
 from registry.disk.data import also_name
-from registry.errors import InvalidError, NotFoundError
+from registry.errors import InvalidError, NotFoundError, StorageError
 from registry.model.digests import Digest
 from registry.model.spans import FileSpan, Span
 
+_LEAVING = "leaving"  # the blobs that a collector is throwing away, one a line
+_LEAVING_BYTES = 256 * 1024 * 1024  # some three millions
 TRASH_SECONDS = 7 * 86_400.0
 
 
@@ -77,6 +79,24 @@ class Blobs:
         data = b"".join(files.read_span(FileSpan(self._path(digest), 0, size)))
         files.write_atomic(upload, data, scratch=upload.parent, mode=0o600, durably=False)
 
+    def note_leaving(self, digests: Collection[Digest]) -> tuple[Digest, ...]:
+        """Note that these are about to be thrown away; they, and those of one who was killed meanwhile.
+
+        On a disk that is full nothing is noted: room is made all the same.
+        """
+        left = self._leaving()
+        if digests:
+            lines = "".join(f"{each}\n" for each in (*left, *digests))
+            with contextlib.suppress(StorageError):
+                path = self.directory / _LEAVING
+                files.write_atomic(path, lines.encode(), scratch=self.directory, owner=self._owner())
+        return *left, *digests
+
+    def forget_leaving(self) -> None:
+        """All that was noted has been thrown away."""
+        if files.status(self.directory / _LEAVING) is not None:
+            files.remove(self.directory / _LEAVING)
+
     def throw_away(self, digest: Digest, now: float) -> int:
         """Into the trash, from now (Unix seconds) on; how many bytes that were."""
         found = files.status(self._path(digest))
@@ -110,6 +130,17 @@ class Blobs:
     def any(self) -> bool:
         """Whether there is any blob file, looking no longer than for the first."""
         return next(self.list(), None) is not None
+
+    def _leaving(self) -> tuple[Digest, ...]:
+        try:
+            lines = files.read_bounded(self.directory / _LEAVING, _LEAVING_BYTES).decode("ascii").splitlines()
+            return tuple(map(Digest.parse, lines))
+        except (
+            NotFoundError,
+            InvalidError,
+            UnicodeDecodeError,
+        ):  # the latter two: it is not as it was written
+            return ()
 
     def _brought_back(self, digest: Digest) -> files.Status | None:
         """Out of the trash, if it is there: the caller has a use for it."""

@@ -9,7 +9,7 @@ write in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -159,13 +159,8 @@ class Reclaim:
 
     def strays(self) -> list[Found]:
         """Blob files that the catalogue does not know. Only a person removes them; a push adopts them."""
-        found = {str(each.digest): each for each in self.depot.blobs.list()}
-        for some in batches(list(found)):
-            with reading(self.depot.engine) as database:
-                query = select(BLOBS.c.digest).where(BLOBS.c.digest.in_(some))
-                for known in database.execute(query).scalars():
-                    found.pop(known, None)
-        return list(found.values())
+        found = {each.digest: each for each in self.depot.blobs.list()}
+        return [found[each] for each in self._unknown(found)]
 
     # --- what nobody goes on with ------------------------------------------------------------------
 
@@ -283,11 +278,32 @@ class Reclaim:
         )
 
     def _blobs(self) -> tuple[int, int]:
-        """The blobs that no repository holds: out of the catalogue first, then into the trash."""
-        dropped = self._drop(BLOBS.c.digest, table=BLOBS, condition=~_HELD.exists())
+        """The blobs that no repository holds: out of the catalogue first, then into the trash.
+
+        Which they are is noted before, so that the next collector ends what one that is killed began.
+        """
+        blobs, unheld = self.depot.blobs, ~_HELD.exists()
+        with reading(self.depot.engine) as database:
+            found = [
+                Digest.parse(each)
+                for each in database.execute(select(BLOBS.c.digest).where(unheld)).scalars()
+            ]
+        leaving = blobs.note_leaving(found)
+        self._drop(BLOBS.c.digest, table=BLOBS, condition=unheld)
         now = self.depot.clock()
-        sizes = [self.depot.blobs.throw_away(Digest.parse(digest), now) for (digest,) in dropped]
+        sizes = [blobs.throw_away(each, now) for each in self._unknown(leaving)]
+        blobs.forget_leaving()
         return len(sizes), sum(sizes)
+
+    def _unknown(self, digests: Iterable[Digest]) -> list[Digest]:
+        """Those that the catalogue does not know, each once."""
+        unknown = {str(each): each for each in digests}
+        for some in batches(list(unknown)):
+            with reading(self.depot.engine) as database:
+                query = select(BLOBS.c.digest).where(BLOBS.c.digest.in_(some))
+                for known in database.execute(query).scalars():
+                    del unknown[known]
+        return list(unknown.values())
 
     def _old_trash(self) -> list[Found]:
         before = self.depot.clock() - self.terms.trash
@@ -321,8 +337,8 @@ class Reclaim:
         table: Table,
         condition: ColumnElement[bool],
         looked_for: ColumnElement[bool] | None = None,
-    ) -> list[tuple[Any, ...]]:
-        """Delete the rows of `table` where `condition` holds, some at a time; the keys of those that went.
+    ) -> None:
+        """Delete the rows of `table` where `condition` holds, some at a time.
 
         `looked_for` may be narrower. The condition is asked again where the row is deleted. A row that
         another one has come to need meanwhile is kept by that one's foreign key: its whole lot is then left
@@ -331,19 +347,15 @@ class Reclaim:
         with reading(self.depot.engine) as database:
             looked = condition if looked_for is None else looked_for
             found = [tuple(row) for row in database.execute(select(*key).where(looked))]
-        gone: list[tuple[Any, ...]] = []
         for start in range(0, len(found), AT_ONCE):
             some = found[start : start + AT_ONCE]
 
             def delete_some(some: list[tuple[Any, ...]] = some) -> int:
                 with writing(self.depot.engine) as database:
-                    going = delete(table).where(tuple_(*key).in_(some), condition).returning(*key)
-                    went = [tuple(row) for row in database.execute(going)]
-                gone.extend(went)
-                return len(went)
+                    going = database.execute(delete(table).where(tuple_(*key).in_(some), condition))
+                return going.rowcount
 
             self._attempt(delete_some)
-        return gone
 
     def _attempt(self, step: Callable[[], int]) -> int:
         """`step()`, or 0 if a foreign key refused it."""

@@ -272,14 +272,13 @@ def test_what_is_collected_is_said_and_what_waits(ferry: Ferry) -> None:
     assert house("gc", "--older-than", "soon").code == 2
 
 
-
 def test_nothing_is_reclaimed_unasked_by_a_clock_that_may_be_wrong(ferry: Ferry) -> None:
     data = prepared(ferry.home / "data")
     copy = data / "copies" / "registry-2020-01-02.db"
     copy.parent.mkdir()
     copy.write_bytes(b"")
     os.utime(copy, (1_577_923_200, 1_577_923_200))
-    gc = ["admin", "gc", "--data", data]
+    gc = ["admin", "gc", "--data", str(data)]
 
     refused = ferry(*gc)
 
