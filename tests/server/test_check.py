@@ -13,7 +13,7 @@ from test_depot_contract import CONFIG, WEIGHTS, get, model, published, put
 from registry.disk import files
 from registry.errors import NotFoundError, StorageError
 from registry.model.digests import Digest
-from registry.server.check import Check, DamagedBlob, Wrong
+from registry.server.check import FEW, Check, DamagedBlob, Wrong
 from registry.server.depot import DiskDepot
 
 DIGEST = Digest.of(WEIGHTS)
@@ -117,6 +117,8 @@ def test_a_disk_that_is_not_there_is_not_taken_for_damage(
     assert len(found) == 2 + more - left
     with pytest.raises(StorageError, match="disk that is not there"):
         looking.repair(found)
+    if left:
+        assert looking.repair(found[1:]) == FEW
     assert looking.repair(found, however_many=True) == len(found)
 
 

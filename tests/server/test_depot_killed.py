@@ -330,6 +330,8 @@ def test_the_same_bytes_may_be_sent_again_after_a_failed_transaction_but_no_othe
     if parts > 1:
         with pytest.raises(InvalidError, match="longer blob"):
             upload.commit(Digest.of(WEIGHTS[:1000]))
+        with pytest.raises(InvalidError, match="a blob already"):  # nor other bytes named as theirs
+            upload.write(bytes(1000))
     upload.write(WEIGHTS[1000:])
     upload.commit(DIGEST)
     upload.close()
