@@ -88,7 +88,7 @@ def test_pull_starts_without_what_another_command_needs_or_a_key(ferry: Ferry) -
 def test_show_tells_config_and_layers(ferry: Ferry) -> None:
     raw = put_model(ferry.models)
     told = ferry("show", "tiny", "--format", "json").json
-    assert told.keys() == {"name", "digest", "config", "layers"}
+    assert told.keys() == {"name", "digest", "config", "layers", "weights"}
     assert told["digest"] == str(Digest.of(raw))
     assert told["config"] == CONFIG
     assert [layer["size"] for layer in told["layers"]] == [len(data) for data in LAYERS.values()]
