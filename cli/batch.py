@@ -7,11 +7,10 @@ from typing import TypeVar
 
 from cli.hints import next_step
 from cli.options import Invocation
-from cli.render import complain, error_document
+from cli.render import Document, complain, error_document
 from registry.errors import RegistryError, exit_code
 
 T = TypeVar("T")
-Document = dict[str, object]
 
 
 def each(

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cli.batch import Document
 from cli.hints import next_step
-from cli.render import Terminal, error_document, markdown_cell, size, visible
+from cli.render import Document, Terminal, error_document, markdown_cell, size, visible
 from registry.errors import exit_code
 from registry.transfer.pairs import Outcome, Result
 

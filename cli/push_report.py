@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cli.batch import Document
-from cli.render import markdown_cell, size
+from cli.render import Document, markdown_cell, size
 from registry.errors import RegistryError
 
 

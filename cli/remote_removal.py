@@ -11,9 +11,9 @@ from functools import partial
 import click
 
 from cli import sources
-from cli.batch import Document, each
+from cli.batch import each
 from cli.options import Invocation
-from cli.render import visible
+from cli.render import Document, visible
 from registry.errors import InvalidError
 from registry.model.digests import Digest
 from registry.model.names import Name

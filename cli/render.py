@@ -23,6 +23,9 @@ from registry.errors import RegistryError, StorageError
 from registry.model.amounts import amount
 from registry.wire.masking import Masking
 
+Document = dict[str, object]
+"""A JSON object that tells a result."""
+
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _ASCII = {"✓": "ok", "✗": "x", "…": "...", "→": "->", "─": "-"}
 _GAP = "  "  # between two columns of a table
@@ -134,14 +137,24 @@ class Terminal:
         else:
             self.line(text)
 
+    def secret(self, value: object, secret: str, what: str) -> None:
+        """The result: `value` if JSON was asked for, else a secret alone, and beside it `what` it is."""
+        if not self.json:
+            self.note(f"ferry: {visible(what)}; it is shown only this once")
+        self.answer(value, visible(secret))
+
     def listing(
-        self, documents: Sequence[object], head: Sequence[str], rows: Sequence[Sequence[str]]
+        self,
+        documents: Sequence[object],
+        head: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        below: Sequence[str] = (),
     ) -> None:
-        """The result of a listing: `documents` if JSON was asked for, else a table."""
+        """The result of a listing: `documents` if JSON was asked for, else a table as `table` shows it."""
         if self.json:
             self.document(documents)
         else:
-            self.table(head, rows)
+            self.table(head, rows, below)
 
     def line(self, text: str = "") -> None:
         """A line of the result as text."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cli.batch import Document
-from cli.render import counted, size
+from cli.render import Document, counted, size
 from registry.contracts import How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest

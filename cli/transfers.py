@@ -13,11 +13,11 @@ import click
 
 from cli import progress, sources
 from cli.allocator import keep_buffers
-from cli.batch import Document, each
+from cli.batch import each
 from cli.exits import Run
 from cli.options import Invocation
 from cli.progress import Watcher
-from cli.render import complain, size, visible
+from cli.render import Document, complain, size, visible
 from cli.reports import document, others, plan, referrer_bytes, summary, total
 from registry.contracts import Destination, Target
 from registry.errors import RegistryError, Side, StorageError, exit_code

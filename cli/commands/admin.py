@@ -18,7 +18,7 @@ from cli.commands.teams import immutable, org, service
 from cli.commands.upkeep import audit, check, gc
 from cli.groups import Group
 from cli.options import Invocation, command
-from cli.render import date
+from cli.render import Document, date
 from registry.disk import files
 from registry.errors import InvalidError, NotFoundError
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from registry.server.people import Person
 
 _KEY_BYTES = 16 * 1024
-Document = dict[str, object]
 
 
 def _completed(*places: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str], list[str]]:

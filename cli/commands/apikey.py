@@ -51,9 +51,6 @@ def api_key_list(invocation: Invocation, name: str | None) -> None:
         }
         for each in found
     ]
-    if invocation.terminal.json:
-        invocation.terminal.document(documents)
-        return
     rows = [
         (
             each.id,
@@ -68,7 +65,7 @@ def api_key_list(invocation: Invocation, name: str | None) -> None:
         "; ".join(filter(None, (f"may {', '.join(map(str, each.scopes or ()))}", each.note)))
         for each in found
     ]
-    invocation.terminal.table(("ID", "USER", "SHOWN", "USED", "STATE"), rows, below)
+    invocation.terminal.listing(documents, ("ID", "USER", "SHOWN", "USED", "STATE"), rows, below)
 
 
 @command("data", name="revoke")
@@ -104,17 +101,13 @@ def api_key_rotate(invocation: Invocation, id: str, overlap: str) -> None:
         holder = registry.credentials.one(id).user
         made = registry.api_keys.rotate(holder, id, seconds, data_directory.actor())
     until = f"the old one is good until {date(made.old_until)}" if seconds else "the old one is revoked"
-    if not invocation.terminal.json:
-        invocation.terminal.note(
-            f"ferry: the new secret of {id}, of {holder}; {until}; it is shown only this once"
-        )
     document = {
         "id": id,
         "secret": made.secret,
         "expires": date(made.expires),
         "old_until": date(made.old_until),
     }
-    invocation.terminal.answer(document, made.secret)
+    invocation.terminal.secret(document, made.secret, f"the new secret of {id}, of {holder}; {until}")
 
 
 apikey.add_command(api_key_list)

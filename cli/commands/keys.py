@@ -60,9 +60,8 @@ def create(
     seconds = values.duration(expires, "--expires", least=1.0) if expires else None
     with accounts.opened(invocation, host) as there:
         made = there.api.create(note, [_scope(scope) for scope in scopes], seconds)
-    _show_secret(
-        invocation, made, f"the API key {made['id']}, good until {made.get('expires') or 'it is revoked'}"
-    )
+    what = f"the API key {made['id']}, good until {made.get('expires') or 'it is revoked'}"
+    invocation.terminal.secret(made, str(made["secret"]), what)
 
 
 @command(*NETWORK, name="list")
@@ -78,12 +77,9 @@ def list_keys(invocation: Invocation, host: str | None) -> None:
         rows = there.api.credentials()
     if not any(row.get("kind") == "machine" for row in rows):  # a machine that asks is one of them
         invocation.terminal.note("ferry: an API key asked: it sees itself only; --key FILE asks as a machine")
-    if invocation.terminal.json:
-        invocation.terminal.document(rows)
-        return
     shown, now = _shortest([str(row.get("id")) for row in rows]), time.time()
     lines = [_row(row, shown, now) for row in rows]
-    invocation.terminal.table(_HEAD, lines, [_more(row) for row in rows])
+    invocation.terminal.listing(rows, _HEAD, lines, [_more(row) for row in rows])
 
 
 @command(*NETWORK)
@@ -124,20 +120,12 @@ def rotate(invocation: Invocation, id: str, overlap: str, host: str | None) -> N
     with accounts.opened(invocation, host) as there:
         made = there.api.rotate(_whole(there.api, id), seconds)
     until = f"the old one is good until {made['old_until']}" if seconds else "the old one is revoked"
-    _show_secret(invocation, made, f"the new secret of the API key {made['id']}; {until}")
+    what = f"the new secret of the API key {made['id']}; {until}"
+    invocation.terminal.secret(made, str(made["secret"]), what)
 
 
 for one in (create, list_keys, revoke, rotate):
     keys.add_command(one)
-
-
-def _show_secret(invocation: Invocation, made: Document, what: str) -> None:
-    """The secret alone on standard output, for a variable or a file; what it is, beside it."""
-    if invocation.terminal.json:
-        invocation.terminal.document(made)
-        return
-    invocation.terminal.line(visible(str(made["secret"])))
-    invocation.terminal.note(f"ferry: {visible(what)}; it is shown only this once")
 
 
 def _row(row: Document, ids: Mapping[str, str], now: float) -> list[str]:

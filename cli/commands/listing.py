@@ -86,16 +86,14 @@ def _tags(target: Remote, repository: Name) -> list[tuple[Name, Publication | No
 
 def _show(invocation: Invocation, entries: Iterable[Entry]) -> None:
     found = sorted(entries, key=lambda entry: -(entry.modified or 0))
-    if invocation.terminal.json:
-        invocation.terminal.document([_document(entry) for entry in found])
-        return
     now = time.time()
     who = any(entry.by for entry in found)
     rows = [
         (str(e.name), e.digest.short, size(e.size), age(e.modified, now), *((e.by or "-",) if who else ()))
         for e in found
     ]
-    invocation.terminal.table(("NAME", "ID", "SIZE", "MODIFIED", *(("BY",) if who else ())), rows)
+    head = ("NAME", "ID", "SIZE", "MODIFIED", *(("BY",) if who else ()))
+    invocation.terminal.listing([_document(entry) for entry in found], head, rows)
 
 
 def _document(entry: Entry) -> dict[str, object]:
@@ -120,16 +118,14 @@ def tags(invocation: Invocation, name: str) -> None:
     model = naming.parse(invocation, name)
     with sources.connections(invocation) as opened:
         found = _published_tags(opened.remote(model), model)
-    if invocation.terminal.json:
-        invocation.terminal.document([_tag(tag, each) for tag, each in found])
-        return
     now = time.time()
     told = any(each.moved for _, each in found)
     rows = [
         (tag, each.digest.short, *((age(each.moved, now), each.by or "-") if told else ()))
         for tag, each in found
     ]
-    invocation.terminal.table(("TAG", "ID", *(("PUBLISHED", "BY") if told else ())), rows)
+    head = ("TAG", "ID", *(("PUBLISHED", "BY") if told else ()))
+    invocation.terminal.listing([_tag(tag, each) for tag, each in found], head, rows)
 
 
 def _published_tags(remote: Remote, model: Name) -> list[tuple[str, Publication]]:

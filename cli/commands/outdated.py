@@ -8,10 +8,10 @@ from dataclasses import replace
 import click
 
 from cli import naming, sources, standings, transfers
-from cli.batch import Document, each
+from cli.batch import each
 from cli.exits import KEPT_HERE
 from cli.options import MOVING, NETWORK, STORE, Invocation, command
-from cli.render import complain, counted, error_document, size, visible
+from cli.render import Document, complain, counted, error_document, size, visible
 from cli.standings import Compared, Failed, Row
 from registry.connect import Registries
 from registry.errors import InvalidError, NotFoundError, exit_code

@@ -74,12 +74,10 @@ def publisher_list(invocation: Invocation, where: str | None) -> None:
     """
     with data_directory.registry(invocation) as registry:
         found = registry.publishers.listed(where or "")
-    if invocation.terminal.json:
-        invocation.terminal.document([_document(each) for each in found])
-        return
     claims = [" ".join(f"{name}={value}" for name, value in _claims(each).items()) for each in found]
     below = [f"{each.issuer}  {said}" for each, said in zip(found, claims, strict=True)]
-    invocation.terminal.table(("ID", "MODEL"), [(each.id, each.repository) for each in found], below)
+    rows = [(each.id, each.repository) for each in found]
+    invocation.terminal.listing([_document(each) for each in found], ("ID", "MODEL"), rows, below)
 
 
 @command("data", name="remove")

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from cli import naming, sources
-from cli.batch import Document, each
+from cli.batch import each
 from cli.options import NETWORK, REMOTE, STORE, Invocation, command
-from cli.render import counted, date, size, visible
+from cli.render import Document, counted, date, size, visible
 from registry.errors import InvalidError, NotFoundError, Reason
 from registry.model.names import Name, is_pattern, matches
 from registry.targets.store import Store

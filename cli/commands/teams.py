@@ -10,7 +10,7 @@ import click
 from cli import data_directory, values
 from cli.groups import Group
 from cli.options import Invocation, command
-from cli.render import date, visible
+from cli.render import Document, date, visible
 from registry.errors import InvalidError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from registry.server.key_scopes import KeyScope
     from registry.server.principal import Right
 
-Document = dict[str, object]
 _ROLES = ("reader", "writer", "owner", "none")
 
 
@@ -264,12 +263,9 @@ def _in_words(members: Mapping[str, Right], disabled: Collection[str] = ()) -> s
 
 def _show(invocation: Invocation, name: str, made: Made, what: str) -> None:
     """The secret alone on standard output, for a variable or a file; what it is, beside it."""
-    document = {"name": name, "id": made.id, "secret": made.secret, "expires": date(made.expires)}
-    if not invocation.terminal.json:
-        invocation.terminal.note(
-            f"ferry: {what} is {made.id}, until {date(made.expires)}; shown only this once"
-        )
-    invocation.terminal.answer(document, made.secret)
+    until = date(made.expires)
+    document = {"name": name, "id": made.id, "secret": made.secret, "expires": until}
+    invocation.terminal.secret(document, made.secret, f"{what} is {made.id}, until {until}")
 
 
 def _everything() -> tuple[KeyScope, ...]:

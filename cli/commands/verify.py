@@ -9,11 +9,10 @@ from functools import partial
 import click
 
 from cli import naming, repairs, sources, transfers
-from cli.batch import Document
 from cli.exits import KEPT_HERE, Run
 from cli.options import NETWORK, STORE, Invocation, command
 from cli.progress import Watcher
-from cli.render import Terminal, complain, counted, error_document, size, visible
+from cli.render import Document, Terminal, complain, counted, error_document, size, visible
 from cli.repairs import BlobOutcome, Verified
 from registry.contracts import How
 from registry.errors import (
