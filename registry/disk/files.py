@@ -356,9 +356,10 @@ def make_directory(path: Path, owner: Owner | None = None, mode: int = DIRECTORY
     make_directory(path.parent, owner)
     try:
         calls.system.mkdir(path, mode)
-        path.chmod(mode)  # whatever the umask is
-        if owner is not None:
-            os.chown(path, owner.uid, owner.gid, follow_symlinks=False)
+        if owner is None:
+            path.chmod(mode)  # whatever the umask is
+        else:
+            calls.system.give_directory(path, mode, owner.uid, owner.gid)
     except FileExistsError:
         if not path.is_dir():
             raise StorageError(f"making {path}: there is a file of that name") from None

@@ -73,6 +73,15 @@ class System:
         """Make one directory."""
         path.mkdir(mode=mode)
 
+    def give_directory(self, path: Path, mode: int, uid: int, gid: int) -> None:
+        """Make a directory theirs; not what a link leads to, which they may have put in its place."""
+        handle = self.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            os.fchmod(handle, mode)
+            os.fchown(handle, uid, gid)
+        finally:
+            os.close(handle)
+
     def rmdir(self, path: Path) -> None:
         """Take an empty directory away."""
         path.rmdir()

@@ -27,7 +27,7 @@ from registry.disk.files import (
     write_atomic,
 )
 from registry.disk.system import System
-from registry.errors import InvalidError, NotFoundError, StorageError
+from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError
 from registry.model.spans import FileSpan
 
 MiB = 1024 * 1024
@@ -182,3 +182,24 @@ def test_of_a_link_nothing_is_given_away_that_it_leads_to(tmp_path: Path) -> Non
     give(link, Owner(4711, 4712))
 
     assert (file.stat().st_uid, link.lstat().st_uid) == (os.geteuid(), 4711)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_of_a_link_in_place_of_a_new_directory_nothing_is_given_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    ours.mkdir(mode=0o700)
+
+    class Overtaken(System):
+        def mkdir(self, path: Path, mode: int) -> None:
+            path.symlink_to(ours)
+
+    make_directory(tmp_path / "new", Owner(4711, 4712), 0o777)  # whatever the umask is
+    monkeypatch.setattr(calls, "system", Overtaken())
+    with pytest.raises(RegistryError, match="making"):
+        make_directory(theirs, Owner(4711, 4712))
+
+    made = (tmp_path / "new").stat()
+    assert (made.st_uid, made.st_mode & 0o777) == (4711, 0o777)
+    assert (ours.stat().st_uid, ours.stat().st_mode & 0o777) == (os.geteuid(), 0o700)
