@@ -11,6 +11,7 @@ from door_kit import ASKED, MODEL, House
 from pretend_cloud import DIGEST, Cloud
 from spy import reply
 
+from registry import connect_gateway
 from registry.net.network import Network
 
 INFERENCE = (
@@ -273,6 +274,14 @@ def test_what_is_no_http_is_said_in_one_line(door: House, cloud: Cloud) -> None:
     error = door.ask("POST", "/api/chat", ASKED).json["error"]
 
     assert "did not answer in HTTP: Bad status line; ferry doctor" in error
+
+
+def test_a_list_that_takes_too_long_is_waited_for_no_longer(
+    doors: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect_gateway, "LISTING", 0.0)
+
+    assert "takes too long" in doors().ask("GET", "/v1/models").json["error"]["message"]
 
 
 def test_who_cannot_be_reached_is_named(doors: Callable[..., House]) -> None:
