@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from cli.batch import Document, each
+from cli.batch import each
 from cli.options import Invocation
-from cli.render import Terminal
+from cli.render import Document, Terminal
 from cli.reports import plan, summary, total
 from cli.settings import Settings
 from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError, TransientError
