@@ -57,8 +57,4 @@ class PatientRemote:
 
     def asked(self, name: Name, question: Callable[[], T]) -> T:
         """The answer to a question about `name`."""
-        patience = self.engine.patience(name, name)
-        try:
-            return patience.retry(question, self.side)
-        finally:
-            self.engine.over(patience)
+        return self.engine.ask(question, self.side, name, name)

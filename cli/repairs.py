@@ -214,11 +214,8 @@ class Repairs:
 
     def _resolved(self, name: Name) -> Manifest:
         """What a registry says, with patience."""
-        remote, patience = self._opened.remote(name), self._engine.patience(name, name)
-        try:
-            return patience.retry(lambda: remote.resolve(name), Side.SOURCE)
-        finally:
-            self._engine.over(patience)
+        remote = self._opened.remote(name)
+        return self._engine.ask(lambda: remote.resolve(name), Side.SOURCE, name, name)
 
     def mend(self, name: Name, wrong: Sequence[BlobCheck]) -> None:
         """Bring what is `wrong` of a model, as far as it still is."""

@@ -199,12 +199,11 @@ class Copies:
 
     def _before(self, planned: PlannedCopy) -> dict[Name, Digest | None]:
         """What the further tags stand for, asked with patience."""
-        patience: Patience = self.engine.patience(planned.name, planned.to)
-        ask = planned.destination.current
-        try:
-            return {name: patience.retry(partial(ask, name), Side.DESTINATION) for name in planned.also}
-        finally:
-            self.engine.over(patience)
+        ask, current = self.engine.ask, planned.destination.current
+        return {
+            name: ask(partial(current, name), Side.DESTINATION, planned.name, planned.to)
+            for name in planned.also
+        }
 
 
 def engine(invocation: Invocation, watcher: Watcher, opened: Registries, at_once: int = 1) -> Engine:

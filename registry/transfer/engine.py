@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 from registry.contracts import Destination, Source
 from registry.errors import Side
@@ -15,6 +17,8 @@ from registry.transfer.model import BlobSource, ModelTransfer
 from registry.transfer.options import Options
 from registry.transfer.retry import HostRecord, Patience, Stopped
 from registry.transfer.workers import FEWEST, MOST, Workers
+
+T = TypeVar("T")
 
 _Route = tuple[str, str]  # the hosts of a source and a destination
 
@@ -31,8 +35,26 @@ class Engine:
         self.at_once = at_once if self.options.jobs is None else min(at_once, self.options.jobs)
         self._hosts: dict[tuple[Side, str], HostRecord] = {}
         self._workers: dict[_Route, int] = {}
+        self._asking: dict[_Route, Patience] = {}
         self._running: set[threading.Event] = set()
         self._lock = threading.Lock()
+
+    # --- for one question --------------------------------------------------------------------------
+
+    def ask(self, question: Callable[[], T], side: Side, name: Name, to: Name) -> T:
+        """The answer of the host of `name`, or of `to`, with patience. Stopped once the engine was.
+
+        What `question` raises that is no matter of patience, and the last TransientError.
+        """
+        if self.options.stop.is_set():
+            raise Stopped
+        route = name.host, to.host
+        patience = self._asking.get(route)
+        if patience is None:  # a mirror asks two hosts thousands of times
+            made = self._patience(*route)
+            made.stop = self.options.stop
+            patience = self._asking.setdefault(route, made)
+        return patience.retry(question, side)
 
     # --- for one copy ------------------------------------------------------------------------------
 
@@ -54,15 +76,19 @@ class Engine:
 
     def patience(self, name: Name, to: Name) -> Patience:
         """Patience with the two hosts of a name, until `over`. Stopped once the engine was."""
-        patience = self.options.patience()
-        patience.hosts = {
-            Side.SOURCE: self.host(Side.SOURCE, name.host),
-            Side.DESTINATION: self.host(Side.DESTINATION, to.host),
-        }
+        patience = self._patience(name.host, to.host)
         with self._lock:
             self._running.add(patience.stop)
         if self.options.stop.is_set():
             raise Stopped
+        return patience
+
+    def _patience(self, source: str, destination: str) -> Patience:
+        patience = self.options.patience()
+        patience.hosts = {
+            Side.SOURCE: self.host(Side.SOURCE, source),
+            Side.DESTINATION: self.host(Side.DESTINATION, destination),
+        }
         return patience
 
     def over(self, patience: Patience) -> None:

@@ -18,7 +18,6 @@ from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
 from registry.transfer.pairs import Pair, Referrers
 from registry.transfer.progress import Report
-from registry.transfer.retry import Patience
 
 T = TypeVar("T")
 
@@ -115,11 +114,7 @@ class Looking:
 
     def _asked(self, pair: Pair, side: Side, question: Callable[[], T]) -> T:
         """The answer, with patience."""
-        patience: Patience = self._engine.patience(pair.name, pair.to)
-        try:
-            return patience.retry(question, side)
-        finally:
-            self._engine.over(patience)
+        return self._engine.ask(question, side, pair.name, pair.to)
 
     # --- what refers to it ---------------------------------------------------------------------------
 

@@ -87,7 +87,7 @@ class _Failures:
 
     began: float  # when the call was made first
     host: HostRecord
-    progress: int = 0  # how much of it there had been by then
+    progress: int  # how much of it there had been by then
     first: float = 0.0  # when it failed first
     tries: int = 0
 
@@ -135,14 +135,18 @@ class Patience:
         well is no sign that somebody is there. `look` finds out what a broken call achieved: it is called
         before patience ends. Raises the last TransientError then, any other error at once.
         """
-        began = self.clock()
-        every = {at: _Failures(began, host, host.progress) for at, host in self.hosts.items()}
+        began, before = self.clock(), {at: host.progress for at, host in self.hosts.items()}
+        every: dict[Side, _Failures] = {}  # of most calls none
         while True:
             try:
-                with at(side):
-                    result = call()
-            except TransientError as error:
-                failures = every[error.side]
+                result = call()
+            except RegistryError as error:
+                error.side = error.side or side
+                if not isinstance(error, TransientError):
+                    raise
+                if (failures := every.get(error.side)) is None:
+                    failures = _Failures(began, self.hosts[error.side], before[error.side])
+                    every[error.side] = failures
                 self._count(failures, error)
                 pause = self._pause_after(error, failures)
                 if not self._lasts(pause, failures):
