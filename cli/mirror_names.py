@@ -270,10 +270,9 @@ class MirrorNames:
         for pair in pairs:
             if isinstance(pair, Pair) and counts[pair.to.host, pair.to.repository] >= _WORTH_A_LIST:
                 there = self._list_there(pair)
-                if there is not None:
-                    was = there.get(pair.to.tag)
-                    known = pair.to.tag not in there or was is not None
-                    pair = replace(pair, was=was.digest if was else None, listed=known)
+                was = there.get(pair.to.tag) if there is not None else None
+                if was is not None or (there is not None and pair.to.tag not in there):
+                    pair = replace(pair, was=was.digest if was else None, listed=True)
             done.append(pair)
         return done
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cli import mirror_extraneous, transfers
@@ -81,7 +80,7 @@ class Rounds:
 
         def tell(result: Result) -> None:
             nonlocal said
-            results.append(replace(result))
+            results.append(result)
             if self._clock() - said >= _SAID_EVERY:
                 said = self._clock()
                 moved = size(sum(each.transferred for each in results))

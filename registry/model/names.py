@@ -8,8 +8,9 @@ One type for both worlds: the names Ollama takes, and the deeper repositories of
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from registry.errors import InvalidError
 from registry.model.digests import Digest
@@ -55,17 +56,8 @@ class Name:
     def __post_init__(self) -> None:
         if self.scheme not in ("", *_SCHEMES):
             raise InvalidError(f"{self.scheme[:20]!r} is not http or https")
-        if not (_HOST.fullmatch(self.host) or _BRACKETED.fullmatch(self.host)):
-            raise InvalidError(f"{self.host[:80]!r} is not a host name")
-        _check_port(self.host)
-        if len(self.repository) > _REPOSITORY_LENGTH:
-            raise InvalidError(f"the repository is longer than {_REPOSITORY_LENGTH} characters")
-        for part in self.repository.split("/"):
-            if not _PART.fullmatch(part):
-                raise InvalidError(
-                    f"{part[:80]!r} cannot be part of a name: "
-                    "letters, digits, '-', '_' and '.', beginning with a letter, digit or '_'"
-                )
+        _check_host(self.host)
+        _check_repository(self.repository)
         if self.tag and not _TAG.fullmatch(self.tag):
             raise InvalidError(f"{self.tag[:80]!r} is not a tag")
         if not self.tag and self.digest is None:
@@ -161,8 +153,8 @@ class Name:
     def with_reference(self, reference: Digest | str) -> Name:
         """The same repository at another tag or digest."""
         if isinstance(reference, Digest):
-            return replace(self, tag="", digest=reference)
-        return replace(self, tag=reference, digest=None)
+            return Name(self.host, self.repository, "", reference, self.scheme)
+        return Name(self.host, self.repository, reference, None, self.scheme)
 
     @property
     def shortest(self) -> str:
@@ -271,6 +263,25 @@ def _split_tag(text: str) -> tuple[str, bool, str]:
     if colon < 0:
         return text, False, ""
     return text[:colon], True, text[colon + 1 :]
+
+
+@lru_cache(maxsize=64)  # a mirror makes thousands of names, of two hosts
+def _check_host(host: str) -> None:
+    if not (_HOST.fullmatch(host) or _BRACKETED.fullmatch(host)):
+        raise InvalidError(f"{host[:80]!r} is not a host name")
+    _check_port(host)
+
+
+@lru_cache(maxsize=64)  # and of few repositories
+def _check_repository(repository: str) -> None:
+    if len(repository) > _REPOSITORY_LENGTH:
+        raise InvalidError(f"the repository is longer than {_REPOSITORY_LENGTH} characters")
+    for part in repository.split("/"):
+        if not _PART.fullmatch(part):
+            raise InvalidError(
+                f"{part[:80]!r} cannot be part of a name: "
+                "letters, digits, '-', '_' and '.', beginning with a letter, digit or '_'"
+            )
 
 
 def _check_port(host: str) -> None:

@@ -94,8 +94,8 @@ class Mirror:
 
     def _one(self, pair: Pair, last: bool) -> None:
         try:
-            if last and (before := self._failed_before(pair)) is not None:
-                raise before
+            if last and (failed := self._failed_before(pair)) is not None:
+                raise failed
             result = self._result(pair)
         except TransientError as error:
             if not last and self._is_given_up(pair):
@@ -108,8 +108,9 @@ class Mirror:
         except RegistryError as error:
             self._failure(pair, error)
         else:
-            moved = result.transferred + self._moved_before[pair.to]
-            self._done(replace(result, transferred=moved))
+            if before := self._moved_before[pair.to]:
+                result = replace(result, transferred=result.transferred + before)
+            self._done(result)
 
     def _result(self, pair: Pair) -> Result:
         work = self._work
@@ -137,9 +138,8 @@ class Mirror:
     # --- what failed ---------------------------------------------------------------------------------
 
     def _is_given_up(self, pair: Pair) -> bool:
-        return any(
-            self._engine.host(side, _host(pair, side)).given_up for side in (Side.SOURCE, Side.DESTINATION)
-        )
+        host = self._engine.host
+        return host(Side.SOURCE, pair.name.host).given_up or host(Side.DESTINATION, pair.to.host).given_up
 
     def _failed_before(self, pair: Pair) -> TransientError | None:
         for side in (Side.SOURCE, Side.DESTINATION):
