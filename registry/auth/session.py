@@ -242,7 +242,8 @@ class Session:
         self._mask.passing(*(re.split("[ :]", said)[1:] if said else ()), *ci.told_in(request))
         response = self._transport(request)
         for name in _LINKS:
-            self._mask.link(response.headers.get(name))
+            if link := response.headers.get(name):
+                self._mask.link(link)
         return response
 
     def _refusal(self, response: Response, grant: Authorization) -> RegistryError | None:

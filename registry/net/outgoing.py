@@ -51,9 +51,9 @@ class Outgoing:
 
     def head(self, proxy: Mapping[str, str]) -> bytes:
         """The request line and the fields, framing ours alone, with those that the proxy is to see."""
-        request = self.request
-        target = f"{request.origin}{request.target}" if self.forwarding else request.target
-        lines = [f"{request.method} {target} HTTP/1.1", f"Host: {request.origin.netloc}"]
+        request, origin = self.request, self.request.origin
+        target = f"{origin}{request.target}" if self.forwarding else request.target
+        lines = [f"{request.method} {target} HTTP/1.1", f"Host: {origin.netloc}"]
         if "User-Agent" not in request.headers:
             lines.append(f"User-Agent: {self.agent}")
         if "Accept-Encoding" not in request.headers:

@@ -7,6 +7,7 @@ and the newest urllib3 that pyproject.toml allows.
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Mapping
 from functools import cached_property
@@ -67,6 +68,7 @@ class _Connection(HTTPConnection):
     """The part that plain and TLS connections share: urllib3 connects, and the messages are ours."""
 
     sockets: Sockets
+    _poller: select.poll  # of what comes unasked
     _method = ""
     _heard = b""  # of an answer, while its request was being sent
     _early = False  # whether it came before its request was sent whole
@@ -81,6 +83,17 @@ class _Connection(HTTPConnection):
             raise ConnectTimeoutError(self, f"no connection within {self.timeout} s") from error
         except OSError as error:
             raise NewConnectionError(self, str(error)) from error
+
+    def connect(self) -> None:
+        """Connect; a TLS one shakes hands."""
+        super().connect()
+        self._poller = select.poll()
+        self._poller.register(self.sock, select.POLLIN)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a request can go out, and the peer has said nothing: the pool asks before each."""
+        return self.sock is not None and not self._poller.poll(0)
 
     def request(  # type: ignore[override]
         self, method: str, url: str, body: Outgoing, headers: Mapping[str, str], **options: Any
@@ -116,14 +129,14 @@ class TlsConnection(_Connection, HTTPSConnection):
     insecure = False
 
     def connect(self) -> None:
-        """Connect and shake hands."""
+        """As urllib3's, but for one warning."""
         super().connect()
         # urllib3 warns on standard error about an unverified peer; here the command line already did.
         self.is_verified = self.is_verified or self.insecure
 
     @property
     def is_connected(self) -> bool:
-        """Whether a request can go out: the pool asks before it uses a connection again."""
+        """The same, also of what TLS holds back."""
         return super().is_connected and not (isinstance(self.sock, TlsSocket) and self.sock.heard_more())
 
 

@@ -9,7 +9,7 @@ from registry.errors import InvalidError
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_LINE = re.compile(f"({_TOKEN.pattern}):({_VALUE.pattern})")
+_LINES = re.compile(f"^({_TOKEN.pattern}):({_VALUE.pattern})$", re.MULTILINE)
 
 
 class Headers:
@@ -29,25 +29,21 @@ class Headers:
         self._named = None
 
     @classmethod
-    def parse(cls, lines: Iterable[str]) -> Headers:
+    def parse(cls, lines: str) -> Headers:
         """The fields of a message's head, one a line (RFC 9112 section 5). InvalidError for what is none."""
-        fields = []
-        for line in lines:
-            found = _LINE.fullmatch(line)
-            if found is None:
-                name, _, value = line.partition(":")
-                raise InvalidError(_fault(name, value) or f"{name[:40]!r} is not a header")
-            fields.append((found[1], found[2].strip(" \t")))
-        return _known(tuple(fields))
+        fields = _LINES.findall(lines)
+        if lines and len(fields) <= lines.count("\n"):
+            raise InvalidError(next(filter(None, map(_line_fault, lines.split("\n")))))
+        return _known(tuple((name, value.strip(" \t")) for name, value in fields))
 
     def get(self, name: str, default: str = "") -> str:
         """The first value of `name`, or `default`."""
-        found = self._by_name().get(name.lower())
+        found = (self._named or self._by_name()).get(name.lower())
         return found[0] if found else default
 
     def all(self, name: str) -> list[str]:
         """Every value of `name`, in order."""
-        return list(self._by_name().get(name.lower(), ()))
+        return list((self._named or self._by_name()).get(name.lower(), ()))
 
     def with_(self, name: str, value: str) -> Headers:
         """The same fields with exactly one `name`."""
@@ -59,7 +55,7 @@ class Headers:
         return _known(tuple(field for field in self._fields if field[0].lower() not in unwanted))
 
     def __contains__(self, name: str) -> bool:
-        return name.lower() in self._by_name()
+        return name.lower() in (self._named or self._by_name())
 
     def _by_name(self) -> dict[str, list[str]]:
         """The values of each name in lower case: made once, when the first is asked for."""
@@ -97,8 +93,14 @@ def _fault(name: str, value: str) -> str:
     return "" if _VALUE.fullmatch(value) else f"the value of {name} is not one line of text"
 
 
+def _line_fault(line: str) -> str:
+    """What is wrong with a line of a head, or "" where nothing is."""
+    name, colon, value = line.partition(":")
+    return _fault(name, value) if colon else f"{name[:40]!r} is not a header"
+
+
 def _known(fields: tuple[tuple[str, str], ...]) -> Headers:
     """Headers of fields that were looked at before."""
-    made = Headers()
-    made._fields = fields
+    made = Headers.__new__(Headers)
+    made._fields, made._named = fields, None
     return made

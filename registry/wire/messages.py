@@ -18,7 +18,7 @@ BODY_BYTES = 4 * 1024 * 1024  # the largest body that is held in memory,
 SMALL_SECONDS = 60.0  # and how long it may take to arrive
 _URL_LENGTH = 16 * 1024
 _UNFIT = re.compile(r"[^!-~]")
-_AFTER_AUTHORITY = re.compile(r"[/?#]")
+_AUTHORITY = re.compile(r"[^/?#]*")  # RFC 3986, section 3.2
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -36,8 +36,7 @@ class Origin:
         """The origin of an absolute http or https URL; InvalidError for anything else."""
         if len(url) > _URL_LENGTH or _UNFIT.search(url):
             raise InvalidError("a URL that is too long, or has spaces or control characters in it")
-        scheme, colon, rest = url.partition("://")
-        return _origin(f"{scheme}{colon}{_authority(rest)}")
+        return _origin(url[: _authority_end(url)])
 
     @property
     def netloc(self) -> str:
@@ -174,16 +173,18 @@ class Request:
         return isinstance(self.body, bytes)
 
 
-def _authority(rest: str) -> str:
-    """The authority (RFC 3986, section 3.2) at the beginning of what follows a URL's `://`."""
-    return _AFTER_AUTHORITY.split(rest, maxsplit=1)[0]
+def _authority_end(url: str) -> int:
+    """Where the authority of a URL ends, which follows its `://`."""
+    scheme = url.find("://")
+    authority = _AUTHORITY.match(url, scheme + 3 if scheme >= 0 else len(url))
+    assert authority is not None  # it may be empty
+    return authority.end()
 
 
 @lru_cache(maxsize=64)  # a request is asked for its path, query and parameters one after the other
 def _target(url: str) -> str:
     """What stands on the request line for a URL."""
-    _, _, rest = url.partition("://")
-    target = rest[len(_authority(rest)) :].partition("#")[0]
+    target = url[_authority_end(url) :].partition("#")[0]
     return target if target.startswith("/") else f"/{target}"
 
 
