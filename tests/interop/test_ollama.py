@@ -6,15 +6,17 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import models
 import pytest
 from data_directory import prepared
 from handmade import Model, fetch, make_model, models_of, shelve, unshelve
-from invariants import check_blobs
-from peers import Registry, Tool, ferry_server, ferry_tool
+from invariants import check_store
+from peers import Registry, Tool, ferry_server, ferry_tool, http_call
 from stock import Machine, machine
 
 BIG = 230_000_000  # three parts of stock's: 100 MB, 100 MB, 30 MB
@@ -182,40 +184,67 @@ def test_stock_and_ferry_pull_the_same_model_into_one_store_at_once(
     assert same(unshelve(alice.home, private.host, "alice/together/v1"), model)
 
 
-def test_ollama_goes_on_with_a_store_that_was_repaired_and_updated(
+def created(at: Machine, name: str, place: Path, seed: int) -> Model:
+    """A model that ollama made of genuine weights, which it can run."""
+    place.mkdir(exist_ok=True)
+    models.write(place / "weights.gguf", 300_000, seed=seed)
+    text = "FROM ./weights.gguf\nTEMPLATE {{ .Prompt }}\nPARAMETER seed 1\nLICENSE Do as you like.\n"
+    (place / "Modelfile").write_text(text)
+    at.ollama("create", name, "-f", place / "Modelfile")
+    host, _, path = name.partition("/")
+    return unshelve(at.home, host, path.replace(":", "/"))
+
+
+def answer(at: Machine, name: str) -> object:
+    """What the model makes of a few words: each number of it depends on all its weights."""
+    body = {"model": name, "input": "ferry carries every byte", "keep_alive": 0}
+    said = http_call("POST", f"http://{at.ollama.env['OLLAMA_HOST']}/api/embed", json.dumps(body).encode())
+    assert said.status == 200, said.body
+    return json.loads(said.body)["embeddings"]
+
+
+def test_ollama_runs_moves_and_shows_what_was_repaired_and_updated(
     alice: Machine, lab_registry: Registry, tmp_path: Path
 ) -> None:
-    name = f"{lab_registry.host}/mended/tiny"
-    old, new = make_model(61, weights=3_000_000), make_model(62, weights=3_000_000)
-    maker = ferry_tool(tmp_path / "maker")
-    shelve(tmp_path / "maker", old, "library/tiny/latest")
-    maker("push", "tiny", f"{name}:v1")
-    alice.ollama("pull", "--insecure", f"{name}:v1")
+    name = f"{lab_registry.host}/mended/tiny:v1"
+    manifest = models_of(alice.home) / "manifests" / lab_registry.host / "mended" / "tiny" / "v1"
+    old = created(alice, name, tmp_path / "old", seed=61)
+    alice.ollama("push", "--insecure", name)
+    right, shown = answer(alice, name), alice.ollama("show", name).text
 
-    _config, weights, _template, _params, licence = old.blobs
-    path = models_of(alice.home) / "blobs" / weights.replace(":", "-")
-    data = bytearray(path.read_bytes())
-    data[1_500_000] ^= 1
-    path.write_bytes(data)
-    (path.parent / licence.replace(":", "-")).unlink()
-    assert alice.ferry.run("verify").code == 5
-    alice.ferry("verify", "--repair")
+    by_size = sorted(old.blobs, key=lambda digest: len(old.blobs[digest]))
+    blobs = [models_of(alice.home) / "blobs" / digest.replace(":", "-") for digest in by_size]
+    template, licence, *_, weights = blobs
+    data = bytearray(weights.read_bytes())
+    data[150_000] ^= 1
+    weights.write_bytes(data)
+    os.truncate(template, 3)
+    licence.unlink()
+    assert alice.ferry.run("verify", name).code == 5
+    alice.ferry("verify", "--repair", name)
+    manifest.write_bytes(manifest.read_bytes()[:50])
+    alice.ferry("verify", "--repair", name)
 
-    held = unshelve(alice.home, lab_registry.host, "mended/tiny/v1")
-    assert held.blobs == old.blobs
-    assert f"{name}:v1" in alice.ollama("list").text
-    alice.ollama("cp", f"{name}:v1", f"{name}:copied")
-    alice.ollama("push", "--insecure", f"{name}:copied")
-    assert fetch(lab_registry, "mended/tiny", "copied").blobs == old.blobs
+    assert alice.ollama("show", name).text == shown
+    assert answer(alice, name) == right
+    assert name in alice.ollama("list").text
+    alice.ollama("cp", name, f"{name}-copied")
+    alice.ollama("push", "--insecure", f"{name}-copied")
+    assert fetch(lab_registry, "mended/tiny", "v1-copied").blobs == old.blobs
 
-    shelve(tmp_path / "maker", new, "library/tiny/latest")
-    maker("push", "tiny", f"{name}:v1")
-    rows = json.loads(alice.ferry("outdated", f"{name}:v1", "--format", "json").text)
-    assert [row["state"] for row in rows] == ["outdated"], "the registry knows what ollama pulled"
-    alice.ferry("update", f"{name}:v1")
+    new = created(alice, f"{name}-made", tmp_path / "new", seed=62)
+    alice.ferry("push", f"{name}-made", name)
+    alice.ollama("rm", f"{name}-made")
+    rows = json.loads(alice.ferry("outdated", name, "--format", "json").text)
+    assert [row["state"] for row in rows] == ["outdated"], "the registry knows what ollama pushed"
+    alice.ferry("update", name)
+    alice.ollama("rm", f"{name}-copied")
+    alice.ferry("prune", "--now")
 
     assert unshelve(alice.home, lab_registry.host, "mended/tiny/v1").blobs == new.blobs
-    alice.ollama("cp", f"{name}:v1", f"{name}:newer")
-    alice.ollama("push", "--insecure", f"{name}:newer")
-    assert fetch(lab_registry, "mended/tiny", "newer").blobs == new.blobs
-    check_blobs(models_of(alice.home) / "blobs")
+    assert answer(alice, name) != right
+    alice.ollama("cp", name, f"{name}-newer")
+    alice.ollama("push", "--insecure", f"{name}-newer")
+    assert fetch(lab_registry, "mended/tiny", "v1-newer").blobs == new.blobs
+    alice.ollama("pull", "--insecure", name)
+    check_store(models_of(alice.home))
