@@ -39,6 +39,11 @@ class Round:
         return sum(result.would_move for result in self.results)
 
     @property
+    def would_mount(self) -> int:
+        """The bytes that would be mounted, where the destination does that; they move where it does not."""
+        return sum(result.would_mount for result in self.results)
+
+    @property
     def exit(self) -> int:
         """The exit code of the run."""
         return exit_code([result.error.exit for result in self.results if result.error])
@@ -57,6 +62,8 @@ def row(result: Result) -> Document:
     }
     if result.would_move:
         known["would_transfer"] = result.would_move
+    if result.would_mount:
+        known["would_mount"] = result.would_mount
     if result.error:
         known["error"] = error_document(result.error)["error"]
     return known
@@ -98,7 +105,8 @@ def line(done: Round) -> str:
     said = ", ".join(f"{count} {word}" for word, count in counts(done).items())
     deleted = f", {len(done.deleted)} {_gone(done)}" if done.deleted else ""
     if done.dry_run:
-        return f"{said}{deleted}; {size(done.would_move)} would move"
+        mounted = f", {size(done.would_mount)} would be mounted" if done.would_mount else ""
+        return f"{said}{deleted}; {size(done.would_move)} would move{mounted}"
     return f"{said}{deleted}; {size(done.transferred)} moved in {done.seconds:.1f} s"
 
 

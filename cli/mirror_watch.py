@@ -92,11 +92,12 @@ def _say(invocation: Invocation, done: Round, now: float) -> None:
     failed = [result for result in done.results if result.outcome is Outcome.FAILED]
     if invocation.terminal.json:
         moved = {"would_transfer": done.would_move} if done.dry_run else {"transferred": done.transferred}
+        mounted = {"would_mount": done.would_mount} if done.would_mount else {}
         gone = {"would_delete" if done.dry_run else "deleted": [*done.deleted]} if done.deleted else {}
         rows = [row(result) for result in failed]
         seconds = round(done.seconds, 3)
         invocation.terminal.event(
-            {"at": at, **counts(done), **moved, **gone, "seconds": seconds, "failures": rows}
+            {"at": at, **counts(done), **moved, **mounted, **gone, "seconds": seconds, "failures": rows}
         )
         return
     invocation.terminal.say(f"{at}  {line(done)}")

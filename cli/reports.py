@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cli.render import Document, counted, size
 from registry.contracts import How
@@ -26,9 +26,18 @@ def document(report: Report) -> Document:
 
 
 def plan(
-    to: Name, manifest: Manifest, was: Digest | None, blobs: Sequence[tuple[Descriptor, bool]]
+    to: Name,
+    manifest: Manifest,
+    was: Digest | None,
+    blobs: Sequence[tuple[Descriptor, How | None]],
+    left: Callable[[Descriptor], int] = lambda blob: blob.size,
 ) -> Document:
-    """What a copy would do; each blob with whether it is there already."""
+    """What a copy would do; each blob with whether it is there already, or would be mounted (None: moved).
+
+    `left` says how many bytes of one that moves are not there yet.
+    """
+    moves = sum(left(blob) for blob, how in blobs if how is None)
+    mounts = sum(blob.size for blob, how in blobs if how is How.MOUNTED)
     return {
         "name": str(to),
         "digest": str(manifest.digest),
@@ -36,8 +45,9 @@ def plan(
         "size": sum(blob.size for blob, _ in blobs),
         "transferred": 0,
         "seconds": 0,
-        "blobs": [_blob(blob, 0, How.PRESENT if there else None) for blob, there in blobs],
-        "would_transfer": sum(blob.size for blob, there in blobs if not there),
+        "blobs": [_blob(blob, 0, how) for blob, how in blobs],
+        "would_transfer": moves,
+        **({"would_mount": mounts} if mounts else {}),
     }
 
 
@@ -69,13 +79,13 @@ def summary(told: Document, route: str) -> str:
 
 def total(documents: Sequence[Document], seconds: float) -> str:
     """One line for all the models of a run."""
-    whole, moved, would = (
+    whole, moved, would, mounted = (
         sum(int(str(told.get(key, 0))) for told in documents)
-        for key in ("size", "transferred", "would_transfer")
+        for key in ("size", "transferred", "would_transfer", "would_mount")
     )
     many = f"{counted(len(documents), 'model')}, {size(whole)}"
     if any("would_transfer" in told for told in documents):
-        return f"{many}, of which {size(would)} would move" if would else f"{many}, all of it is there"
+        return f"{many}, {_would(would, mounted)}"
     return f"{many}, of which {size(moved)} moved in {seconds:.1f} s"
 
 
@@ -91,14 +101,18 @@ def _blob(blob: Descriptor, transferred: int, how: How | None) -> Document:
 
 def _moved(told: Document, moved: int, seconds: float) -> str:
     if "would_transfer" in told:
-        would = int(str(told["would_transfer"]))
-        return f"of which {size(would)} would move" if would else "all of it is there"
+        return _would(int(str(told["would_transfer"])), int(str(told.get("would_mount", 0))))
     if moved:
         rate = f", {size(int(moved / seconds))}/s" if seconds >= 0.1 else ""
         return f"{size(moved)} moved in {seconds:.1f} s{rate}"
     blobs = told["blobs"]
     mounted = isinstance(blobs, list) and any(blob["how"] == How.MOUNTED for blob in blobs)
     return "shared inside the registry, nothing moved" if mounted else "all of it was there"
+
+
+def _would(move: int, mount: int) -> str:
+    parts = [f"{size(count)} would {what}" for count, what in ((move, "move"), (mount, "be mounted")) if count]
+    return f"of which {' and '.join(parts)}" if parts else "all of it is there"
 
 
 def _referrers(told: Document) -> str:

@@ -19,10 +19,10 @@ from cli.options import Invocation
 from cli.progress import Watcher
 from cli.render import Document, complain, size, visible
 from cli.reports import document, others, plan, referrer_bytes, summary, total
-from registry.contracts import Destination, Target
+from registry.contracts import Destination, How, Target
 from registry.errors import RegistryError, Side, StorageError, exit_code
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
+from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.nesting import all_blobs
 from registry.model.spans import Span
@@ -49,7 +49,7 @@ class PlannedCopy:
     `route` says both to people. `near` is what is known to hold the blobs at the destination already.
     `arrived` is told when it is there. `also`: what it is called there too. `dry_checks`: a run that moves
     nothing asks both ends all the same whether they would refuse. `manifest`: what is published instead
-    of the source's own, with the same blobs.
+    of the source's own, with the same blobs. `left`: how many bytes of a blob are not there yet.
     """
 
     source: Target
@@ -63,6 +63,7 @@ class PlannedCopy:
     also: tuple[Name, ...] = ()
     dry_checks: bool = False
     manifest: Manifest | None = None
+    left: Callable[[Descriptor], int] = lambda blob: blob.size
 
 
 def route(name: str, to: str) -> str:
@@ -86,7 +87,11 @@ def pulled(opened: Registries, store: Store, name: Name, to: Name) -> PlannedCop
     def remember(report: Report) -> None:
         store.origins.put(to, ModelOrigin(name, report.manifest.digest))
 
-    return PlannedCopy(opened.remote(name), name, store, to, route(str(name), str(to)), arrived=remember)
+    def left(blob: Descriptor) -> int:
+        return store.missing(blob) or blob.size  # one that is there and wrong is fetched, too
+
+    way = route(str(name), str(to))
+    return PlannedCopy(opened.remote(name), name, store, to, way, arrived=remember, left=left)
 
 
 def watcher_of_many(invocation: Invocation) -> Watcher:
@@ -251,12 +256,14 @@ def _would_do(planned: PlannedCopy, engine: Engine) -> Document:
     def resolve(digest: Digest) -> Manifest:
         return planned.source.resolve(planned.name.with_reference(digest))
 
+    elsewhere = planned.near is not None and planned.near.repository != to.repository
+    missing = How.MOUNTED if elsewhere else None
     parts = all_blobs(manifest, planned.name, resolve)
-    blobs = [(blob, destination.size(to, blob) is not None) for blob in parts]
+    blobs = [(blob, missing if destination.size(to, blob) is None else How.PRESENT) for blob in parts]
     if planned.dry_checks:
-        for blob in [blob for blob, there in blobs if not there]:  # NotFoundError, StorageError
+        for blob in [blob for blob, how in blobs if how is not How.PRESENT]:  # NotFoundError, StorageError
             sum(map(len, planned.source.open(planned.name, blob, Span(0, min(1, blob.size))).stream))
-    told = plan(to, manifest, was, blobs) | others(manifest, before)
+    told = plan(to, manifest, was, blobs, planned.left) | others(manifest, before)
     if planned.pair is None:
         return told
     from registry.transfer.one_pair import Looking  # only a mirror does

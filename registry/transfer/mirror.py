@@ -133,6 +133,7 @@ class Mirror:
             was,
             done.transferred,
             done.would_move,
+            done.would_mount,
         )
 
     # --- what failed ---------------------------------------------------------------------------------

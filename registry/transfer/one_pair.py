@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -28,11 +29,12 @@ _MOST = 10_000  # manifests of one name that are asked about for what refers to 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a name is from now on; the bytes that moved for it, or would."""
+    """What a name is from now on; the bytes that moved for it, or would move or be mounted."""
 
     digest: Digest
     transferred: int = 0
     would_move: int = 0
+    would_mount: int = 0
 
 
 class NameTask(Protocol):
@@ -54,12 +56,16 @@ class NameTask(Protocol):
 class Looking:
     """Compares both ends, and says what would move; a blob that several names share counts once.
 
-    `_carried` and `_refer` say what is done with a manifest that refers to another: nothing here.
+    Each repository is asked for it. Once the first of them has it, the others mount it from there, if that
+    registry does such a thing. `_carried` and `_refer` say what is done with a manifest that refers to
+    another: nothing here.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._looked_for: set[tuple[str, str, Digest]] = set()  # a host, and a repository of it
         self._counted: set[tuple[str, Digest]] = set()
+        self._mounts: Counter[Name] = Counter()  # bytes, by the name that they are for
         self._lock = threading.Lock()
 
     def compare(self, pair: Pair) -> tuple[Digest | None, Digest | None]:
@@ -73,13 +79,14 @@ class Looking:
 
     def same(self, pair: Pair, digest: Digest) -> Done:
         """The sizes of what refers to it that the destination has not, where that is asked for."""
-        return Done(digest, would_move=self._new_referrers(pair, digest))
+        size = self._new_referrers(pair, digest)
+        return Done(digest, would_move=size, would_mount=self._mounts.pop(pair.to, 0))
 
     def changed(self, pair: Pair, was: Digest | None) -> Done:
         """The sizes of the blobs that the destination has not, also of what refers to it."""
         manifest = self._resolved(pair, pair.name)
         size = self._missing(pair, manifest) + self._all_referrers(pair, manifest)
-        return Done(manifest.digest, would_move=size)
+        return Done(manifest.digest, would_move=size, would_mount=self._mounts.pop(pair.to, 0))
 
     def is_gone(self, pair: Pair) -> bool:
         """One more look at the list that named it; what no list named is not gone, but was never there."""
@@ -88,24 +95,35 @@ class Looking:
         return pair.name.tag not in self._asked(pair, Side.SOURCE, lambda: list(pair.source.tags(pair.name)))
 
     def _missing(self, pair: Pair, manifest: Manifest) -> int:
+        """The bytes that would move; those that would be mounted are added to `_mounts`."""
+
         def resolve(digest: Digest) -> Manifest:
             return self._resolved(pair, pair.name.with_reference(digest))
 
-        return sum(
-            blob.size
-            for blob in all_blobs(manifest, pair.name, resolve)
-            if self._counts_first(pair, blob) and self._is_missing(pair, blob)
-        )
+        moves = 0
+        for blob in all_blobs(manifest, pair.name, resolve):
+            if self._is_looked_for_first(pair, blob) and self._is_missing(pair, blob):
+                if self._moves_first(pair, blob):
+                    moves += blob.size
+                else:
+                    self._mounts[pair.to] += blob.size
+        return moves
 
     def _is_missing(self, pair: Pair, blob: Descriptor) -> bool:
         return self._asked(pair, Side.DESTINATION, lambda: pair.destination.size(pair.to, blob)) is None
 
-    def _counts_first(self, pair: Pair, blob: Descriptor) -> bool:
-        if pair.near is not None:  # it is mounted
-            return False
+    def _is_looked_for_first(self, pair: Pair, blob: Descriptor) -> bool:
+        key = (pair.to.host, pair.to.repository, blob.digest)
+        with self._lock:
+            new = key not in self._looked_for
+            self._looked_for.add(key)
+        return new
+
+    def _moves_first(self, pair: Pair, blob: Descriptor) -> bool:
+        """Whether no other repository of that registry has the blob by then, as far as this run knows."""
         key = (pair.to.host, blob.digest)
         with self._lock:
-            new = key not in self._counted
+            new = pair.near is None and key not in self._counted
             self._counted.add(key)
         return new
 

@@ -72,7 +72,8 @@ class Unlisted:
 class Result:
     """What became of one name: the digest it has now, the one it had, and the bytes that moved.
 
-    `would_move`: the bytes that a run would move which only looks.
+    `would_move`, `would_mount`: of a run that only looks, the bytes that would move, and those that another
+    repository of the destination has by then, to be mounted.
     """
 
     source: str
@@ -82,6 +83,7 @@ class Result:
     was: Digest | None = None
     transferred: int = 0
     would_move: int = 0
+    would_mount: int = 0
     error: RegistryError | None = None
 
 

@@ -12,6 +12,7 @@ from cli.options import Invocation
 from cli.render import Document, Terminal
 from cli.reports import plan, summary, total
 from cli.settings import Settings
+from registry.contracts import How
 from registry.errors import InvalidError, NotFoundError, RegistryError, StorageError, TransientError
 from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_MANIFEST, Manifest
@@ -90,7 +91,7 @@ def manifest() -> Manifest:
 
 def test_a_dry_run_counts_what_is_there_and_what_would_move() -> None:
     model = manifest()
-    there = [(blob, blob.size != 500) for blob in model.blobs()]
+    there = [(blob, None if blob.size == 500 else How.PRESENT) for blob in model.blobs()]
 
     told = plan(Name.parse("models.example/acme/tiny:1"), model, None, there)
 
@@ -100,3 +101,14 @@ def test_a_dry_run_counts_what_is_there_and_what_would_move() -> None:
     assert {(blob["size"], blob["how"]) for blob in blobs} == {(2, "present"), (1000, "present"), (500, None)}
     assert "1.5 KB, of which 500 B would move, tag would be created" in summary(told, "a")
     assert total([told, told], 1.0) == "2 models, 3.0 KB, of which 1.0 KB would move"
+
+
+def test_a_dry_run_tells_what_would_be_mounted_from_what_would_move() -> None:
+    model = manifest()
+    near = [(blob, None if blob.size == 500 else How.MOUNTED) for blob in model.blobs()]
+
+    told = plan(Name.parse("models.example/acme/tiny:1"), model, None, near)
+
+    assert (told["would_transfer"], told["would_mount"]) == (500, 1002)
+    assert "of which 500 B would move and 1.0 KB would be mounted, tag" in summary(told, "a")
+    assert total([told, told], 1.0) == "2 models, 3.0 KB, of which 1.0 KB would move and 2.0 KB would be mounted"

@@ -22,6 +22,12 @@ from cli import settings
 from cli.options import Invocation
 from cli.render import Terminal
 from cli.sources import host_settings
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor
+from registry.model.names import Name
+from registry.model.spans import Span
+from registry.targets.intake import PartialIntake
+from registry.targets.store import Store
 
 People = Callable[[str], Ferry]
 Stop = Callable[[int], tuple[int, str, float]]
@@ -64,6 +70,22 @@ def test_a_dry_run_moves_nothing_and_says_how_much_it_would(
     assert done.json["transferred"] == 0
     assert "3.0 MB would move" in people("ada")("pull", published, "--models", elsewhere, "--dry-run").out
     assert not elsewhere.exists()
+
+
+def test_a_dry_run_counts_what_is_left_of_a_pull_that_was_broken_off(
+    published: str, people: People, elsewhere: Path
+) -> None:
+    ada, half, name = people("ada"), 1024 * 1024, Name.parse(published)
+    weights = Descriptor("", Digest.of(WEIGHTS), len(WEIGHTS))
+    intake = Store(elsewhere, grain=half).receive(name, weights, None)
+    assert isinstance(intake, PartialIntake)
+    intake.write(Span(0, half), [WEIGHTS[:half]])
+    intake.close()
+
+    said = ada("pull", published, "--models", elsewhere, "--dry-run", "--format", "json").well().json
+    done = ada("pull", published, "--models", elsewhere, "--format", "json").well().json
+
+    assert said["would_transfer"] == done["transferred"] == done["size"] - half
 
 
 def test_pull_keeps_a_model_under_another_name(published: str, people: People, elsewhere: Path) -> None:
