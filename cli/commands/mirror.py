@@ -247,11 +247,7 @@ def _metrics(address: str | None, numbers: Numbers) -> Iterator[None]:
     host, _, port = address.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise InvalidError(f"--metrics-listen {address}: must be HOST:PORT, like 127.0.0.1:9107")
-    try:
-        page = MetricsPage(host.strip("[]"), int(port), numbers.text)
-    except InvalidError as error:
-        hint = "another program may use that port: choose one with --metrics-listen HOST:PORT"
-        raise InvalidError(error.message, hint=hint) from None
+    page = MetricsPage(host.strip("[]"), int(port), numbers.text)
     try:
         yield
     finally:

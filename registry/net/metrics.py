@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from registry.errors import InvalidError
 from registry.net.listening import listen
 
 _HEAD_BYTES = 8 * 1024
@@ -37,10 +36,7 @@ class MetricsPage:
         self._patience = patience
         self._pause = pause
         self._closed = threading.Event()
-        try:
-            self._socket = listen(host, port, _WAITING)
-        except OSError as error:
-            raise InvalidError(f"metrics on {host}:{port}: {error.strerror}") from None
+        self._socket = listen(host, port, _WAITING, "metrics")
         self.port: int = self._socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 

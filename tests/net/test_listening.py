@@ -11,6 +11,7 @@ from certificates import write_certificate
 
 from registry.errors import InvalidError, Reason
 from registry.net.listener.address import Address, tls_from
+from registry.net.metrics import MetricsPage
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ from registry.net.listener.address import Address, tls_from
         (errno.EADDRINUSE, "", Reason.ADDRESS_TAKEN),
         (errno.EACCES, "ports below 1024 are for root", Reason.NONE),
         (errno.EADDRNOTAVAIL, "no address of this machine", Reason.NONE),
-        (socket.EAI_NONAME, "", Reason.NONE),
+        (socket.EAI_NONAME, "", Reason.NO_SUCH_HOST),
     ],
 )
 def test_why_nobody_can_listen_there_decides_what_to_do(
@@ -32,6 +33,9 @@ def test_why_nobody_can_listen_there_decides_what_to_do(
     with pytest.raises(InvalidError, match=r"listening on 127\.0\.0\.1:443: so it is$") as caught:
         Address(port=443).bind()
     assert (caught.value.reason, step in (caught.value.hint or "")) == (reason, True)
+    with pytest.raises(InvalidError, match=r"metrics on 127\.0\.0\.1:443: so it is$") as of_page:
+        MetricsPage("127.0.0.1", 443, str)
+    assert (of_page.value.reason, of_page.value.hint) == (reason, caught.value.hint)
 
 
 @pytest.mark.parametrize(

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry.disk.files import read_bounded
-from registry.errors import InvalidError, Reason, RegistryError
+from registry.errors import InvalidError, RegistryError
 from registry.net.listening import listen
 
 BACKLOG = 4096  # connections that the system keeps until they are accepted
 _PEM_BYTES = 1024 * 1024
 # What OpenSSL calls a key that is another certificate's, of the same kind or of another.
 _NOT_ITS_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-# What to do where another port of the same address is no way out, or the only one.
-_NOT_OURS = {
-    errno.EACCES: "ports below 1024 are for root, or for a service with CAP_NET_BIND_SERVICE "
-    "(systemd: AmbientCapabilities); a proxy in front may listen there instead",
-    errno.EADDRNOTAVAIL: "that is no address of this machine",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +32,7 @@ class Address:
 
     def bind(self) -> Bound:
         """Take the port. InvalidError if it is taken, or the address not ours."""
-        try:
-            taken = listen(self.host, self.port, BACKLOG)
-        except OSError as error:
-            raise InvalidError(
-                f"listening on {self.host}:{self.port}: {error.strerror}",
-                reason=Reason.ADDRESS_TAKEN if error.errno == errno.EADDRINUSE else Reason.NONE,
-                hint=_NOT_OURS.get(error.errno or 0, ""),
-            ) from None
+        taken = listen(self.host, self.port, BACKLOG, "listening")
         return Bound(self, taken, taken.getsockname()[1])
 
 
