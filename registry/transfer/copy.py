@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from registry.contracts import Destination, Source
 from registry.errors import MissingBlobsError, RegistryError, Side
@@ -31,6 +31,7 @@ def copy(
     new: bool = False,
     options: Options | None = None,
     engine: Engine | None = None,
+    told: Callable[[Report], None] = lambda _report: None,
 ) -> Report:
     """Copy the model `name`, under the name `to` if given; its blobs first, its name last.
 
@@ -38,7 +39,8 @@ def copy(
     `nearer` are asked for blobs before the source is, the cheapest first; what they do not have, or send
     wrong, comes from the next. `manifest` is that of the model where it is known, whatever `name` stands for
     at the source. `new`: it was asked a moment ago, and nothing stands at `to`.
-    `engine` is what earlier copies learned (then `options` are its own).
+    `engine` is what earlier copies learned (then `options` are its own). `told` is called with each manifest
+    that an index names, once it is there and before the index is.
     Blobs that are there already do not move. Raises what the two targets raise, TransientError once
     patience is over; what arrived is kept, and the same call goes on from there. An error's `side` says which
     of the two it comes from, its `moved` how many bytes moved all the same.
@@ -46,7 +48,7 @@ def copy(
     engine = engine or Engine(options)
     model = engine.model(source, destination, name, to or name, near=near, nearer=tuple(nearer))
     try:
-        return _copy(engine, model, manifest, depth=0, new=new)
+        return _copy(engine, model, manifest, told, depth=0, new=new)
     except RegistryError as error:
         if engine.options.stop.is_set():  # peers that were interrupted say this and that
             raise Stopped from error
@@ -57,7 +59,13 @@ def copy(
 
 
 def _copy(
-    engine: Engine, model: ModelTransfer, known: Manifest | None, depth: int, new: bool = False
+    engine: Engine,
+    model: ModelTransfer,
+    known: Manifest | None,
+    told: Callable[[Report], None],
+    *,
+    depth: int,
+    new: bool = False,
 ) -> Report:
     options, patience = engine.options, model.patience
     name, to = model.name, model.to
@@ -66,7 +74,7 @@ def _copy(
     was = None if new else patience.retry(lambda: model.destination.current(to), Side.DESTINATION)
     patience.retry(lambda: model.destination.prepare(to, manifest), Side.DESTINATION, answers=False)
     if manifest.kind is Kind.INDEX:
-        reports = _copy_children(engine, model, manifest, depth)
+        reports = _copy_children(engine, model, manifest, told, depth)
     else:
         options.observer.begin(to, tuple(manifest.blobs()))
         model.unchanged = was == manifest.digest
@@ -91,16 +99,19 @@ def _copy(
     return report
 
 
-def _copy_children(engine: Engine, model: ModelTransfer, index: Manifest, depth: int) -> list[BlobReport]:
+def _copy_children(
+    engine: Engine, model: ModelTransfer, index: Manifest, told: Callable[[Report], None], depth: int
+) -> list[BlobReport]:
     """Every manifest an index names, each by its digest, before the index itself."""
     check_nesting(depth + 1, model.name)
     reports: dict[str, BlobReport] = {}
     for child in index.children:
         of_child = model.child(child.digest)
         try:
-            report = _copy(engine, of_child, None, depth + 1)
+            report = _copy(engine, of_child, None, told, depth=depth + 1)
         finally:
             model.count(of_child.moved)
+        told(report)
         for item in report.blobs:
             reports.setdefault(str(item.blob.digest), item)
     return list(reports.values())

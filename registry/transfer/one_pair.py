@@ -274,8 +274,13 @@ class Copying(Looking):
         if manifest.subject is None:
             return 0
         moved = self._carried(pair, manifest.digest)
-        self._refer(pair, pair.to.with_reference(manifest.subject.digest), [manifest.as_referrer()])
+        self._list_as_referrer(pair, manifest)
         return moved
+
+    def _list_as_referrer(self, pair: Pair, manifest: Manifest) -> None:
+        """The same of one that is there; an index may name some, too."""
+        if manifest.subject is not None:
+            self._refer(pair, pair.to.with_reference(manifest.subject.digest), [manifest.as_referrer()])
 
     def _refer(self, pair: Pair, to: Name, found: Sequence[Descriptor]) -> None:
         """Most registries list it themselves."""
@@ -293,6 +298,7 @@ class Copying(Looking):
             manifest=manifest,
             new=new,
             engine=self._engine,
+            told=lambda child: self._list_as_referrer(pair, child.manifest),
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from faults import quick
 from mirror_kit import SOURCE, Pairing, signature
-from sample_models import KiB, Model, get, put
+from sample_models import KiB, Model, get, index_of, put
 
 from cli import transfers
 from cli.options import Invocation
@@ -243,6 +243,27 @@ def test_an_artifact_that_is_mirrored_by_its_own_tag_is_listed_too(
     put_at = [line for line in between.destination.asked if line.startswith("PUT /v2/acme/tiny/manifests")]
     assert put_at[-1].endswith("/sbom")
     assert len(put_at) == (3 if plain else 2)
+
+
+@pytest.mark.parametrize("mode", ["changed", "never"])
+def test_what_an_index_names_is_listed_before_the_index_is_there(between: Pairing, mode: str) -> None:
+    """OCI distribution specification 1.1, "Pushing Manifests with Subject": it holds for each that is put."""
+    model = Model.random(41, KiB)
+    sbom = signature(model.manifest, b"an SBOM that an index names")
+    inner = index_of(sbom.manifest)
+    name = between.source.name("acme/tiny:1")
+    put(between.source.remote, name.with_reference(sbom.manifest.digest), sbom)
+    between.source.remote.publish(name.with_reference(inner.digest), inner)
+    between.source.remote.publish(name, index_of(inner))
+    between.destination.wrong = no_list_of_referrers
+
+    between.run(between.pair("acme/tiny:1"), referrers=Referrers(mode))
+
+    to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
+    (entry,) = between.destination.remote.referrers(to)
+    assert entry == sbom.manifest.as_referrer()
+    put_at = [line.rpartition("/")[2] for line in between.destination.asked if line.startswith("PUT /v2/acme/")]
+    assert put_at[-3:] == [f"sha256-{model.manifest.digest.hex}", str(inner.digest), "1"]
 
 
 def test_two_that_are_listed_at_once_are_listed_both(between: Pairing) -> None:
