@@ -111,7 +111,8 @@ def _moved(told: Document, moved: int, seconds: float) -> str:
 
 
 def _would(move: int, mount: int) -> str:
-    parts = [f"{size(count)} would {what}" for count, what in ((move, "move"), (mount, "be mounted")) if count]
+    counts = {"move": move, "be mounted": mount}
+    parts = [f"{size(count)} would {what}" for what, count in counts.items() if count]
     return f"of which {' and '.join(parts)}" if parts else "all of it is there"
 
 

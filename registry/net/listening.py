@@ -27,7 +27,9 @@ def listen(host: str, port: int, backlog: int, what: str) -> socket.socket:
     except OSError as error:
         words = (error.strerror or str(error)).partition(" (while ")[0]
         raise InvalidError(
-            f"{what} on {host}:{port}: {words}", reason=_reason(error), hint=_NOT_OURS.get(error.errno or 0, "")
+            f"{what} on {host}:{port}: {words}",
+            reason=_reason(error),
+            hint=_NOT_OURS.get(error.errno or 0, ""),
         ) from None
 
 
