@@ -33,8 +33,10 @@ _COMPACT_AT = 1024 * 1024  # bytes: about 10,000 lines
 _WORTH = 30.0  # seconds that writing to the record is worth waiting for
 _TOGETHER = 64  # small files whose lines are written in one go
 
-_Mark = tuple[int, int, int]
-_NO_FILE: _Mark = (0, 0, 0)  # the time and inode of no file
+Mark = tuple[int, int, int]
+"""What changes when a file is written or replaced: its size, time and inode."""
+
+_NO_FILE: Mark = (0, 0, 0)
 
 
 class Proven:
@@ -51,7 +53,7 @@ class Proven:
         self._place = place
         self._drafts = drafts
         self._owner = owner
-        self._marks: dict[str, _Mark] = {}
+        self._marks: dict[str, Mark] = {}
         self._unwritten: list[bytes] = []
         self._lines = SealedLines(path, _KEY, _LONGEST)
         self._compact_at = _COMPACT_AT
@@ -60,9 +62,9 @@ class Proven:
     def knows(self, digest: Digest, found: Status) -> bool:
         """Whether the file that `found` tells of was proven to have `digest`."""
         with self._lock:
-            if self._marks.get(str(digest)) != _mark(found):
+            if self._marks.get(str(digest)) != mark_of(found):
                 self._read()
-            return self._marks.get(str(digest)) == _mark(found)
+            return self._marks.get(str(digest)) == mark_of(found)
 
     def note(self, digest: Digest, found: Status) -> None:
         """Remember that the file that `found` tells of was proven to have `digest`.
@@ -71,8 +73,8 @@ class Proven:
         remembered for as long as this process lives.
         """
         with self._lock:
-            self._marks[str(digest)] = _mark(found)
-            self._unwritten.append(_line(str(digest), _mark(found)))
+            self._marks[str(digest)] = mark_of(found)
+            self._unwritten.append(_line(str(digest), mark_of(found)))
             if found.size >= CHUNK or len(self._unwritten) >= _TOGETHER:
                 self._write()
 
@@ -112,10 +114,10 @@ class Proven:
             write_atomic(self._path, whole, scratch=self._drafts, owner=self._owner, durably=False)
             self._compact_at = max(_COMPACT_AT, 2 * len(whole))
 
-    def _holds(self, digest: str, mark: _Mark) -> bool:
+    def _holds(self, digest: str, mark: Mark) -> bool:
         """Whether the file still is as it was proven."""
         there = status(self._place(Digest.parse(digest)))
-        return there is not None and _mark(there) == mark
+        return there is not None and mark_of(there) == mark
 
     def _read(self) -> None:
         """Read what others added to the record since."""
@@ -128,9 +130,10 @@ class Proven:
                 self._marks[line[1]] = (int(line[2]), int(line[3]), int(line[4]))
 
 
-def _line(digest: str, mark: _Mark) -> bytes:
+def _line(digest: str, mark: Mark) -> bytes:
     return seal(" ".join(map(str, (digest, *mark))), _KEY)
 
 
-def _mark(found: Status) -> _Mark:
+def mark_of(found: Status) -> Mark:
+    """That of the file that `found` tells of."""
     return found.size, found.mtime_ns, found.inode

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from registry.disk.check import Checked, Seen, check_file, keep_sums, read_kept, unseen
 from registry.disk.files import Owner, Status, status
-from registry.disk.proven import Proven
+from registry.disk.proven import Proven, mark_of
 from registry.disk.sums import Sum
 from registry.errors import RegistryError
 from registry.model.digests import Digest
@@ -76,12 +76,7 @@ class BlobChecks:
         """What is known to be wrong with the file that `there` tells of."""
         with self._lock:
             known = self._damage.get(digest)
-        same = known is not None and (known.file.size, known.file.mtime_ns, known.file.inode) == (
-            there.size,
-            there.mtime_ns,
-            there.inode,
-        )
-        return known if same else None
+        return known if known is not None and mark_of(known.file) == mark_of(there) else None
 
     def sums_of(self, digest: Digest) -> Path:
         """Where the sums of a blob's spans are kept."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from registry.disk.check import Seen, unseen
 from registry.disk.files import Status, names, status
+from registry.disk.proven import mark_of
 from registry.errors import InvalidError, NotFoundError, RegistryError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
@@ -179,4 +180,4 @@ def _same(one: Status | None, other: Status | None) -> bool:
     """Whether both are of one file that nobody wrote meanwhile, or of none."""
     if one is None or other is None:
         return one is other
-    return (one.inode, one.size, one.mtime_ns) == (other.inode, other.size, other.mtime_ns)
+    return mark_of(one) == mark_of(other)
