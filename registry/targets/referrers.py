@@ -22,9 +22,7 @@ _BYTES = 8 * 1024 * 1024  # and of all that is said of them: annotations may be 
 
 def fallback(name: Name) -> Name:
     """The tag under which clients keep the list where a registry keeps none: `sha256-<hex>`."""
-    digest = name.digest
-    if digest is None:
-        raise InvalidError(f"{name}: referrers are those of a digest")
+    digest = _digest_of(name)
     return name.with_reference(f"{digest.algorithm}-{digest.hex}"[:128])
 
 
@@ -33,9 +31,7 @@ def listed(peer: Peer, name: Name) -> list[Descriptor] | None:
 
     ProtocolError if it is too long, or breaks off behind its first page.
     """
-    digest = name.digest
-    if digest is None:
-        raise InvalidError(f"{name}: referrers are those of a digest")
+    digest = _digest_of(name)
     doing = f"listing what refers to {digest.short} of {name.repository}"
     found: list[Descriptor] = []
     path, access = routes.referrers(name.repository, digest), Access(name.repository)
@@ -49,6 +45,12 @@ def listed(peer: Peer, name: Name) -> list[Descriptor] | None:
             return None  # 404, 400, 405, a web page: it does not know the question
         raise ProtocolError(error.message, host=error.host, reason=Reason.REFERRERS_UNREADABLE) from None
     return found
+
+
+def _digest_of(name: Name) -> Digest:
+    if name.digest is None:
+        raise InvalidError(f"{name}: referrers are those of a digest")
+    return name.digest
 
 
 def _entries(page: Mapping[str, object], doing: str, host: str) -> list[Descriptor]:

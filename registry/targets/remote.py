@@ -20,16 +20,12 @@ from registry.errors import (
     TransientError,
 )
 from registry.model.digests import Digest
-from registry.model.manifests import (
-    MANIFEST_BYTES,
-    Descriptor,
-    Manifest,
-)
+from registry.model.manifests import MANIFEST_BYTES, Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets import referrers
 from registry.targets.access import reading
-from registry.targets.checks import check_digest, garbled, span_of
+from registry.targets.answer_checks import check_digest, garbled, span_of
 from registry.targets.direct import Direct
 from registry.targets.listing import PAGE, listed
 from registry.targets.manifest_push import ACCEPT, ManifestPush, PushOptions

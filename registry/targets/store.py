@@ -43,7 +43,7 @@ from registry.targets.intake import SMALL, PartialIntake, SmallIntake
 from registry.targets.manifest_tree import ManifestTree
 from registry.targets.ollama import OlderNames, another_kind, check_kind, check_name, missing
 from registry.targets.origins import Origins
-from registry.targets.young import ReliedOn
+from registry.targets.relied_on import ReliedOn
 
 if TYPE_CHECKING:  # a transfer does without them, and they take 6 ms
     from registry.targets.sweep import Pruned, Sweep
