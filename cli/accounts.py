@@ -53,9 +53,9 @@ class AccountHost:
 
 @contextmanager
 def opened(
-    invocation: Invocation, host: str | None, patience: sources.Patience | None = None
+    invocation: Invocation, host: str | None, timeouts: sources.Timeouts | None = None
 ) -> Iterator[AccountHost]:
     """The account at `host`, else at the registry of the settings; closed at the end."""
     scheme, bare = split_scheme(str(values.host(invocation.settings.registry if host is None else host)))
-    with sources.connections(invocation, patience) as connections:
+    with sources.connections(invocation, timeouts) as connections:
         yield AccountHost(connections.origin_of(_ACCOUNTS_OF.get(bare, bare), scheme), connections)

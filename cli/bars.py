@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from cli.counts import Clock, Counts, Rate, clock_face, seconds_left
+from cli.counts import Counts, Rate, clock_face, seconds_left
 from cli.render import Terminal, shortened, size, visible
 from cli.screen import Block
-from registry.contracts import How
+from registry.contracts import Clock, How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
 from registry.model.names import Name

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
-
-Clock = Callable[[], float]
 
 _RATE_WINDOW = 10.0  # seconds the shown rate looks back
 _WAITING = 3.0  # seconds without a byte after which the last rate is not true any more

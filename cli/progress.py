@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from typing import Protocol, TextIO
 
-from cli.counts import Clock, Counts, clock_face
+from cli.counts import Counts, clock_face
 from cli.render import Terminal, size, visible
-from registry.contracts import How
+from registry.contracts import Clock, How
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
 from registry.model.names import Name

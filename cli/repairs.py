@@ -95,7 +95,7 @@ class Verified:
         return exit_code(codes)
 
 
-def made(
+def repair_all(
     invocation: Invocation,
     store: Store,
     verified: Verified,

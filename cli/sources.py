@@ -41,7 +41,7 @@ _TAGS_TOLD = 10
 _ISSUER_SECONDS = 10.0  # without a byte from an issuer of ID tokens
 _PEM_BYTES = 64 * 1024  # of a private key, perhaps with its chain of certificates
 
-Patience: TypeAlias = Mapping[str, Any]  # `stall`, `floor`, `connect`: as `Network` has them
+Timeouts: TypeAlias = Mapping[str, Any]  # `stall`, `connect`, and the `floor`: as `Network` has them
 
 
 @contextmanager
@@ -113,11 +113,11 @@ def read(source: Source, name: Name, blob: Descriptor, limit: int) -> bytes:
 
 @contextmanager
 def connections(
-    invocation: Invocation, patience: Patience | None = None, known: Credentials | None = None
+    invocation: Invocation, timeouts: Timeouts | None = None, known: Credentials | None = None
 ) -> Iterator[Registries]:
     """Everything the network is reached through, closed at the end.
 
-    `patience` where none is set; `known` is who we are, if that was found out already.
+    `timeouts` where none are set; `known` is who we are, if that was found out already.
     """
     from registry.connect import Registries
     from registry.targets.methods import file_methods
@@ -135,7 +135,7 @@ def connections(
     uploads = file_sessions(state / "uploads") if state else None
     methods = ReadOnce(file_methods(state / "registries")) if state else None
     settings_of = cache(
-        lambda host: host_settings(invocation, host, patience or {})
+        lambda host: host_settings(invocation, host, timeouts or {})
     )  # one look at its files, and one warning, a host
     opened = Registries(
         settings_of,
@@ -211,7 +211,7 @@ def _check_own(key: Path) -> None:
         raise InvalidError(f"the settings' client_cert or client_key: there is no file {key}")
 
 
-def host_settings(invocation: Invocation, host: str, patience: Patience) -> HostSettings:
+def host_settings(invocation: Invocation, host: str, timeouts: Timeouts) -> HostSettings:
     """How the settings say that `host` is reached."""
     from registry.connect import HostSettings
     from registry.net.network import Network
@@ -219,7 +219,7 @@ def host_settings(invocation: Invocation, host: str, patience: Patience) -> Host
 
     place = invocation.settings.place(host)
     proxy = place.proxy
-    patience = {key: invocation.settings.get(key, patience.get(key)) for key in ("stall", "floor", "connect")}
+    timeouts = {key: invocation.settings.get(key, timeouts.get(key)) for key in ("stall", "floor", "connect")}
     network = Network(
         agent=f"{distribution.NAME}/{distribution.VERSION}",
         proxies={"http": proxy, "https": proxy} if proxy else invocation.settings.proxies,
@@ -227,7 +227,7 @@ def host_settings(invocation: Invocation, host: str, patience: Patience) -> Host
         ca=files.certificates(place.tls_ca) if place.tls_ca else "",
         insecure=place.insecure_tls,
         certificate=_certificate(host, place),
-        **{key: value for key, value in patience.items() if value is not None},
+        **{key: value for key, value in timeouts.items() if value is not None},
     )
     if give_up_after := invocation.settings.get("give_up_after"):  # a silent peer makes no progress either
         stall, connect = min(network.stall, give_up_after), min(network.connect, give_up_after)

@@ -68,7 +68,7 @@ def verify(invocation: Invocation, names: tuple[str, ...], repair: bool, place: 
             def look(inventory: Inventory) -> list[BlobOutcome]:
                 return _looked(store, inventory, watcher, _label((), inventory))
 
-            verified = repairs.made(invocation, store, verified, source, watcher, look)
+            verified = repairs.repair_all(invocation, store, verified, source, watcher, look)
     return _tell(invocation, verified, advised=not place)
 
 
