@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import click
-
+from cli.agreement import agree
 from cli.options import Invocation
 from cli.render import visible
 from registry.errors import InvalidError, RegistryError
@@ -37,14 +36,11 @@ def published(invocation: Invocation, text: str, source: Name) -> Name:
 def agree_to_host(invocation: Invocation, text: str, to: Name) -> None:
     """Have somebody agree where no host was said, so that `to` is at the public registry only by default."""
     settings = invocation.settings
-    if names_host(text) or settings.get("registry") or settings.on("yes") or settings.on("dry_run"):
+    if names_host(text) or settings.get("registry") or settings.on("dry_run"):
         return
     told = visible(f"{text} names no host, so it would be published at {to.host} as {to.repository}:{to.tag}")
-    if not invocation.terminal.interactive or not click.confirm(f"{told}. Publish it there?", err=True):
-        raise InvalidError(
-            f"{told}; nothing was published",
-            hint=f"write a host in front: HOST/{to.repository}; or say --yes",
-        )
+    hint = f"write a host in front: HOST/{to.repository}; or say --yes"
+    agree(invocation, told, "Publish it there?", undone="nothing was published", hint=hint)
 
 
 def in_store(invocation: Invocation, text: str) -> bool:

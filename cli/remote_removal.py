@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import click
-
 from cli import sources
+from cli.agreement import agree
 from cli.batch import each
 from cli.options import Invocation
 from cli.render import Document, visible
@@ -68,12 +67,7 @@ def _ask(invocation: Invocation, what: str, *, say: bool = False) -> bool:
     InvalidError without either.
     """
     told = visible(what)
-    if invocation.settings.on("yes"):
-        if say:
-            invocation.terminal.note(f"ferry: {told}")
-        return False
-    if not invocation.terminal.interactive:
-        raise InvalidError(f"{told}; nothing was removed", hint="say --yes to remove it")
-    if not click.confirm(f"{told}. Remove?", err=True):
-        raise InvalidError("nothing was removed")
-    return True
+    if say and invocation.settings.on("yes"):
+        invocation.terminal.note(f"ferry: {told}")
+    hint = "say --yes to remove it"
+    return agree(invocation, told, "Remove?", undone="nothing was removed", hint=hint)

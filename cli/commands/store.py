@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from cli import naming, sources
+from cli.agreement import agree
 from cli.batch import each
 from cli.options import NETWORK, REMOTE, STORE, Invocation, command
 from cli.render import Document, counted, date, size, visible
@@ -107,10 +108,8 @@ def _agree(invocation: Invocation, store: Store, models: Sequence[Name]) -> None
     for name in models:
         invocation.terminal.complain(f"  {visible(str(name))}")
     told = f"{counted(len(models), 'model')} would be removed, {size(store.would_free(models))} freed"
-    if not invocation.terminal.interactive:
-        raise InvalidError(f"{told}; nothing was removed", hint="say --yes to remove them")
-    if not click.confirm(f"{told}. Remove?", err=True):
-        raise InvalidError("nothing was removed")
+    hint = "say --yes to remove them"
+    agree(invocation, told, "Remove?", undone="nothing was removed", hint=hint)
 
 
 def _would_remove(invocation: Invocation, store: Store, models: Sequence[Name]) -> int:
