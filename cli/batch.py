@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from cli.hints import next_step
 from cli.options import Invocation
-from cli.render import Document, complain, error_document
+from cli.render import Complaints, Document, error_document
 from registry.errors import RegistryError, exit_code
 
 T = TypeVar("T")
@@ -33,16 +32,14 @@ def each(
         return 0
     documents: list[Document] = []
     failures: list[tuple[str, RegistryError]] = []
-    told: set[str] = set()
+    complaints = Complaints(invocation.terminal)  # a host that is down is told once
     for item in items:
         try:
             document, text = _named(item, act)
         except RegistryError as error:
             failures.append((str(item), error))
             documents.append(error_document(error))
-            if error.message not in told:  # a host that is down is said once, and what to do about it
-                complain(error, invocation.terminal, short=invocation.terminal.json, told=told)
-            told |= {error.message, next_step(error)}
+            complaints.tell(error)
         else:
             documents.append(document)
             if not invocation.terminal.json:

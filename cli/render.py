@@ -267,6 +267,20 @@ def _writing(where: str) -> Iterator[None]:
         raise StorageError(f"writing to {where}: {error.strerror}") from None
 
 
+class Complaints:
+    """Failures told one after another: the same one once, and what to do about several."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._told: set[str] = set()
+
+    def tell(self, error: RegistryError) -> None:
+        """It failed too."""
+        if error.message not in self._told:
+            complain(error, self._terminal, short=self._terminal.json, told=self._told)
+        self._told |= {error.message, next_step(error)}
+
+
 def complain(
     error: RegistryError, terminal: Terminal, *, short: bool, told: Container[str] = frozenset()
 ) -> None:

@@ -11,7 +11,7 @@ from cli import naming, sources, standings, transfers
 from cli.batch import each
 from cli.exits import KEPT_HERE
 from cli.options import MOVING, NETWORK, STORE, Invocation, command
-from cli.render import Document, complain, counted, error_document, size, visible
+from cli.render import Complaints, Document, counted, error_document, size, visible
 from cli.standings import Compared, Failed, Row
 from registry.connect import Registries
 from registry.errors import InvalidError, NotFoundError, exit_code
@@ -53,8 +53,9 @@ def outdated(invocation: Invocation, names: tuple[str, ...]) -> int:
         invocation.terminal.document([_document(row) for row in rows])
     else:
         _tell(invocation, rows, named=bool(wanted))
-    for error in {error.message: error for error in errors}.values():  # a host that is down is said once
-        complain(error, invocation.terminal, short=invocation.terminal.json)
+    complaints = Complaints(invocation.terminal)  # a host that is down is told once
+    for error in errors:
+        complaints.tell(error)
     return exit_code([error.exit for error in errors])
 
 

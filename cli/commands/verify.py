@@ -12,7 +12,7 @@ from cli import naming, repairs, sources, transfers
 from cli.exits import KEPT_HERE, Run
 from cli.options import NETWORK, STORE, Invocation, command
 from cli.progress import Watcher
-from cli.render import Document, Terminal, complain, counted, error_document, size, visible
+from cli.render import Complaints, Document, Terminal, counted, error_document, size, visible
 from cli.repairs import BlobOutcome, Verified
 from registry.contracts import How
 from registry.errors import (
@@ -150,8 +150,9 @@ def _tell(invocation: Invocation, verified: Verified, *, advised: bool) -> int:
                 terminal.line(_line(terminal, each_found))
         terminal.line(_summary(verified, found))
     errors = [each.error for each in found if each.error is not None] + verified.failures
-    for error in {error.message: error for error in errors}.values():  # a blob of many models is said once
-        complain(error, terminal, short=terminal.json)
+    complaints = Complaints(terminal)  # a blob of many models is told once
+    for error in errors:
+        complaints.tell(error)
     if advised and verified.wrong and not any(isinstance(error, StorageError) for error in errors):
         repairing = "NAME --repair --from HOST/NAME" if verified.failures else "--repair"
         terminal.note(f"ferry: ferry verify {repairing} fetches what is wrong")
