@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from real_registries import NAME, SIZE, Client
@@ -110,6 +111,20 @@ def test_a_lesson_is_tried_anew_when_it_is_old() -> None:
     client.push()
 
     assert client.registry.asked.count("PATCH 0-16777215 16777216") == 1
+
+
+def test_a_416_to_one_whole_body_is_chance() -> None:
+    class Once(Registry):
+        def _patch(self, request: Request, upload: Any) -> Response:
+            if self.count("PATCH") == 2:  # the first had a range
+                return self._answered((416, "", ""), request)
+            return super()._patch(request, upload)
+
+    client = Client(Once(NO_CHUNKS))
+    client.push()
+
+    learned = client.methods.get(KEY)
+    assert learned is not None and learned.method is Method.PATCH
 
 
 def test_a_lesson_that_fails_is_forgotten_and_the_rest_is_tried() -> None:
