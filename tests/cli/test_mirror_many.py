@@ -12,6 +12,7 @@ import pytest
 from peers import Registry
 from person import Done, Ferry
 from sample_models import Model, put
+from test_destinations import answered
 
 from cli.mirror_report import Round, show
 from cli.render import Terminal
@@ -218,12 +219,14 @@ def test_what_the_source_has_no_more_goes_after_an_answer_only_and_what_filters_
 
     look = ferry(*extraneous(team, to, "--dry-run")).well()
     nobody = ferry(*extraneous(team, to))
+    refused, asked = answered(ferry, b"n\n", *extraneous(team, to))
     kept = tags(ferry, f"{to}/one")
     done = ferry(*extraneous(team, to, "--yes", "--format", "json")).well()
 
     assert f"{to}/one:v0  would be deleted" in look.out
     assert nobody.code == 2
     assert "1 tag would be deleted, and nobody is here to ask" in nobody.out
+    assert refused == 0 and "Delete this tag? [y/N]" in asked
     assert "v0" in kept
     assert {"destination": f"{to}/one:v0", "how": "deleted"}.items() <= done.json[-1].items()
     assert sorted(tags(ferry, f"{to}/one")) == ["nightly", "v1", "v10", "v2"]
