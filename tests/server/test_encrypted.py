@@ -21,6 +21,7 @@ from waiting import until
 from registry.model.spans import FileSpan
 from registry.net.listener import answers, limits
 from registry.net.listener.address import tls_from
+from registry.net.listener.answers import _MOST_PIECE
 from registry.net.listener.connections import FIRST_PIECE, Connections
 from registry.wire.messages import Response
 
@@ -130,6 +131,28 @@ def test_what_a_peer_has_not_taken_is_counted(served: Served, tmp_path: Path) ->
     assert transport.get_write_buffer_limits() == (0, 1)
     served.listener._loop.call_soon_threadsafe(served.listener.connections.close_all)
     until(lambda: served.listener.connections.held == 0)
+
+
+def test_what_a_peer_has_taken_is_counted_no_more(served: Served, tmp_path: Path) -> None:
+    half = 10_000_000
+    with (tmp_path / "blob").open("wb") as sparse:
+        sparse.truncate(2 * half)
+    served.listener._driver.exchange = lambda _: Response(200, body=FileSpan(tmp_path / "blob", 0, 2 * half))
+    opened = served.connect(head("GET", "/x"))
+
+    assert len(some(opened, half)) == half
+    (connection,) = served.listener.connections._open.values()
+    until(lambda: connection.held <= 6 * _MOST_PIECE)
+    assert len(some(opened, half)) == half
+    until(lambda: connection.held == 0)
+
+
+def some(opened: socket.socket, length: int) -> bytes:
+    """The next bytes that come, so many."""
+    read = bytearray()
+    while len(read) < length and (data := opened.recv(length - len(read))):
+        read += data
+    return bytes(read)
 
 
 def there_are(served: Served, number: int) -> bool:
