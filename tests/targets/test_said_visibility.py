@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 from registry_double import ORIGIN
 
-from registry.errors import DeniedError, ProtocolError, Reason
+from registry.errors import DeniedError, ProtocolError, Reason, RegistryError
 from registry.model.manifests import DOCKER_MANIFEST, Manifest
 from registry.model.names import Name
 from registry.targets.manifest_push import PushOptions
@@ -16,6 +16,7 @@ from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
+from registry.wire.visibility import DENIED
 
 NAME = Name.parse("models.example/acme/tiny:1")
 CONFIG = {"mediaType": "x", "digest": f"sha256:{'0' * 64}", "size": 2}
@@ -44,11 +45,20 @@ def remote(far: Far, visibility: str = "private") -> Remote:
 
 
 @pytest.mark.parametrize("status", [200, 404])
-def test_a_registry_that_cannot_be_told_gets_nothing(status: int) -> None:
-    far = Far({"HEAD": says(status)})
-    with pytest.raises(ProtocolError) as caught:
+@pytest.mark.parametrize(
+    ("said", "kind", "reason"),
+    [
+        ("", ProtocolError, Reason.VISIBILITY_UNSUPPORTED),
+        (DENIED, DeniedError, Reason.NOT_ALLOWED),
+    ],
+)
+def test_a_registry_that_cannot_be_told_or_not_by_us_gets_nothing(
+    status: int, said: str, kind: type[RegistryError], reason: Reason
+) -> None:
+    far = Far({"HEAD": says(status, said)})
+    with pytest.raises(kind) as caught:
         remote(far).prepare(NAME, MANIFEST)
-    assert caught.value.reason is Reason.VISIBILITY_UNSUPPORTED
+    assert caught.value.reason is reason
     assert [request.method for request in far.asked] == ["HEAD"]
 
 

@@ -22,6 +22,7 @@ from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.memory import Memory
 from registry.targets.store import Store
+from registry.transfer.blob import BlobTransfer
 from registry.transfer.copy import Options, copy
 from registry.transfer.engine import Engine
 from registry.transfer.model import BlobSource
@@ -205,6 +206,20 @@ def test_a_blob_whose_model_failed_is_moved_by_the_model_that_waited_for_it() ->
     copy(Refusing(memory), there, OTHER, engine=engine)
 
     assert get(there, OTHER) == model
+
+
+def test_a_blob_whose_turn_comes_when_its_copy_has_failed_is_left_to_others() -> None:
+    engine = Engine(quick())
+    model = engine.model(filled(Model.random(1, KiB)), Memory(), NAME, NAME)
+    blob = Model.random(1, KiB).manifest.layers[0]
+    transfer = BlobTransfer(model, blob)
+    transfer.close()
+
+    step = transfer.next_step()
+    assert step is not None
+    with pytest.raises(Stopped):
+        step()
+    assert engine.current_blobs.begin(model.key(blob)) is None
 
 
 def test_events_say_which_model_a_blob_is_of() -> None:
