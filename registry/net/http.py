@@ -8,9 +8,7 @@ Knows nothing of registries or secrets.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache, partial
-
-import urllib3
+from functools import cache
 
 from registry.errors import RegistryError
 from registry.net.body import FAILURES, Body
@@ -25,7 +23,6 @@ from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response
 from registry.wire.redirects import shown
 
-_NO_RETRIES = urllib3.Retry(False, redirect=False)
 _SHORT = 4096  # bytes of a refusal that are looked into
 # What Go's and nginx's servers say in a 400 to plain HTTP on a TLS port.
 _TLS_SPOKEN = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")
@@ -41,7 +38,6 @@ class Http:
         self._traced = trace is not None
         self._sockets = Sockets()
         self._adapter = Adapter(self._network, self._sockets)
-        self._times = lru_cache(64)(partial(urllib3.Timeout, None, self._network.connect))
         self._proxy_for = cache(self._network.proxy_for)
 
     def __call__(self, request: Request) -> Response:
@@ -79,23 +75,11 @@ class Http:
         forwarding = bool(proxy) and origin.scheme == "http"
         going = Outgoing(request, network.agent, forwarding, network.stall, self._pace())
         try:
-            answer = self._adapter.pool(origin, proxy).urlopen(
-                request.method,
-                f"{origin}/" if proxy else "/",  # for choosing a connection; what goes out is in Outgoing
-                body=going,  # type: ignore[arg-type]
-                headers={},
-                timeout=self._times(network.time_to_answer(request)),
-                redirect=False,
-                assert_same_host=False,
-                preload_content=False,
-                decode_content=False,
-                retries=_NO_RETRIES,
-            )
+            return self._adapter.ask(going, proxy, network.time_to_answer(request))
         except SourceError as carried:
             raise carried.error from None
         except FAILURES as error:
             raise explain(error, origin, proxy=proxy) from error
-        return answer  # type: ignore[return-value]  # what the connections in our pools make
 
     def _pace(self) -> Pace:
         return Pace(self._network.floor, self._network.floor_window)

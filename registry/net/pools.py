@@ -1,4 +1,4 @@
-"""requests' pools with our connections in them: the one file that touches what urllib3 does not promise.
+"""requests' pools make our connections, kept here: the one file that touches what urllib3 does not promise.
 
 Everything else of the client's network uses the public parts of requests, urllib3 and http.client. `PRIVATE`
 lists what is used of the rest; `tests/net/test_private_parts.py` runs the tests of this room with the oldest
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, cast
 
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
@@ -30,38 +31,37 @@ PRIVATE = {
         "_new_conn": "overridden: opens the socket",
         "_dns_host": "read: the host's name with its last dot",
     },
-    "urllib3.connectionpool.HTTPConnectionPool": {
-        "_put_conn": "called: takes a connection back",
-        "_make_request": "sets _pool and _connection of what getresponse returned",
-    },
 }
 
 _POOLS = 32  # hosts whose connections are kept
+_NO_RETRIES = Retry(False, redirect=False)
 
 
 class PooledAnswer(Answer):
     """An answer that knows where its connection goes when it was read."""
 
-    # What urllib3's pool looks at, or puts here.
+    # What urllib3's pool looks at.
     retries: Any = None
     version_string = "HTTP/1.1"
     length_remaining: int | None = None
-    _pool: HTTPConnectionPool
-    _connection: HTTPConnection | None = None
+
+    came_over: _Connection | None = None
+    idle: IdleConnections
 
     def release(self) -> None:
         """Give the connection back: to be used again if the body was read to its end, closed otherwise."""
-        connection, self._connection = self._connection, None
+        connection, self.came_over = self.came_over, None
         if connection is None:
             return
-        if not self.reusable:
+        if self.reusable:
+            self.idle.give(connection)
+        else:
             connection.close()
-        self._pool._put_conn(connection)
 
     def __del__(self) -> None:
         """Nobody read it: its connection ends."""
-        if self._connection is not None:
-            self._connection.close()
+        if self.came_over is not None:
+            self.came_over.close()
 
 
 class _Connection(HTTPConnection):
@@ -69,6 +69,7 @@ class _Connection(HTTPConnection):
 
     sockets: Sockets
     _poller: select.poll  # of what comes unasked
+    _proxied: Mapping[str, str]
     _method = ""
     _heard = b""  # of an answer, while its request was being sent
     _early = False  # whether it came before its request was sent whole
@@ -92,7 +93,7 @@ class _Connection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether a request can go out, and the peer has said nothing: the pool asks before each."""
+        """Whether a request can go out: the peer has said nothing, nor hung up."""
         return self.sock is not None and not self._poller.poll(0)
 
     def request(  # type: ignore[override]
@@ -104,6 +105,7 @@ class _Connection(HTTPConnection):
         """
         if self.sock is None:
             self.connect()
+        self._proxied = headers
         self._method, self._heard, self._early = method, b"", False
         self.sock.settimeout(body.stall)
         try:
@@ -116,7 +118,22 @@ class _Connection(HTTPConnection):
     def getresponse(self) -> PooledAnswer:  # type: ignore[override]
         """The answer, its head read."""
         self.sock.settimeout(self.timeout)
-        return PooledAnswer(Incoming(self.sock, self._heard), self._method, last=self._early)
+        answer = PooledAnswer(Incoming(self.sock, self._heard), self._method, last=self._early)
+        answer.came_over = self
+        return answer
+
+    def ask_again(self, going: Outgoing, seconds: float) -> PooledAnswer:
+        """The answer to one more request, which may take `seconds`; whatever breaks it ends the connection.
+
+        What urllib3's pool does for every request takes longer than all that is done for it here.
+        """
+        self.timeout = seconds
+        try:
+            self.request(going.request.method, "/", going, self._proxied)
+            return self.getresponse()
+        except BaseException:
+            self.close()
+            raise
 
 
 class PlainConnection(_Connection):
@@ -136,17 +153,54 @@ class TlsConnection(_Connection, HTTPSConnection):
 
     @property
     def is_connected(self) -> bool:
-        """The same, also of what TLS holds back."""
+        """The same, also where TLS holds back what was said."""
         return super().is_connected and not (isinstance(self.sock, TlsSocket) and self.sock.heard_more())
 
 
+class IdleConnections:
+    """The connections to one place that wait for a request; the one that came back last is taken first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._idle: list[_Connection] = []
+        self._lock = threading.Lock()
+
+    def take(self) -> _Connection | None:
+        """One over which a request can go out, if there is one; those that ended meanwhile are closed."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+            if connection.is_connected:
+                return connection
+            connection.close()
+
+    def give(self, connection: _Connection) -> None:
+        """Keep `connection`, if there is room for it."""
+        with self._lock:
+            if has_room := len(self._idle) < self._most:
+                self._idle.append(connection)
+        if not has_room:
+            connection.close()
+
+    def close(self) -> None:
+        """Close those that wait, and each one that comes back."""
+        with self._lock:
+            self._most, idle = 0, self._idle[:]
+            self._idle.clear()
+        for connection in idle:
+            connection.close()
+
+
 class Adapter(HTTPAdapter):
-    """requests' pools; what it does to requests and answers is passed by."""
+    """requests' pools; what they do to requests and answers is passed by, and connections are kept here."""
 
     def __init__(self, network: Network, sockets: Sockets) -> None:
         self._network = network
         self._sockets = sockets
-        self._known: dict[tuple[Origin, str], HTTPConnectionPool] = {}  # asking urllib3's manager takes long
+        self._idle: dict[tuple[Origin, str], IdleConnections] = {}
+        self._lock = threading.Lock()
         self._pools = {"http": self._plain_pool, "https": self._tls_pool}
         self._plain = type("Plain", (PlainConnection,), {"sockets": sockets})
         self._tls = type("Tls", (TlsConnection,), {"sockets": sockets, "insecure": network.insecure})
@@ -165,15 +219,55 @@ class Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = self._pools  # type: ignore[assignment]
         return manager
 
-    def pool(self, origin: Origin, proxy: str) -> HTTPConnectionPool:
-        """The connections to `origin`, through `proxy` if that is not empty."""
-        known = self._known.get((origin, proxy))
-        if known is not None and known.pool is not None:  # not closed for others' sake
-            return known
-        manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
-        found = manager.connection_from_host(origin.host, origin.port, origin.scheme)
-        self._known[origin, proxy] = found
+    def ask(self, going: Outgoing, proxy: str, seconds: float) -> PooledAnswer:
+        """The answer to `going`, which may take `seconds`, through `proxy` if that is not empty.
+
+        Raises what urllib3 raises; an OSError or an HTTPException too.
+        """
+        idle = self._idle_for(going.request.origin, proxy)
+        connection = idle.take()
+        if connection is not None:
+            answer = connection.ask_again(going, seconds)
+        else:
+            answer = self._asked_first(going, proxy, seconds)
+        answer.idle = idle
+        return answer
+
+    def close(self) -> None:
+        """Close the connections that wait; others end when their answers were read."""
+        with self._lock:
+            every, self._idle = self._idle, {}
+        for each in every.values():
+            each.close()
+        super().close()
+
+    def _idle_for(self, origin: Origin, proxy: str) -> IdleConnections:
+        found = self._idle.get((origin, proxy))
+        if found is None:
+            with self._lock:
+                if len(self._idle) >= _POOLS:
+                    self._idle.pop(next(iter(self._idle))).close()
+                found = self._idle.setdefault((origin, proxy), IdleConnections(self._network.pool))
         return found
+
+    def _asked_first(self, going: Outgoing, proxy: str, seconds: float) -> PooledAnswer:
+        """The answer over a new connection."""
+        origin = going.request.origin
+        manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
+        pool = manager.connection_from_host(origin.host, origin.port, origin.scheme)
+        answer: object = pool.urlopen(
+            going.request.method,
+            f"{origin}/" if proxy else "/",  # for choosing a connection; what goes out is in `going`
+            body=going,  # type: ignore[arg-type]
+            headers={},
+            timeout=Timeout(connect=self._network.connect, read=seconds),
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+            retries=_NO_RETRIES,
+        )
+        return cast(PooledAnswer, answer)  # what our connections make
 
     def _plain_pool(self, host: str, port: int, **options: Any) -> HTTPConnectionPool:
         pool = HTTPConnectionPool(host, port, **options)

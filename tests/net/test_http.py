@@ -10,8 +10,13 @@ from network_kit import Certificate
 from spy import Seen, Spy, Talk, reply, whole
 
 from registry.errors import DeniedError, InvalidError, ProtocolError, Reason, TransientError
+from registry.net import pools
 from registry.net.http import Http
 from registry.net.network import Network
+from registry.net.outgoing import Outgoing
+from registry.net.pace import Pace
+from registry.net.pools import Adapter
+from registry.net.sockets import Sockets
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request
 
@@ -192,6 +197,33 @@ def test_thirty_two_connections_are_kept_for_one_host(client: Client) -> None:
             assert all(whole(answer) == b"hello" for answer in answers)
 
         assert spy.connections == 32
+
+
+def test_a_connection_whose_answer_is_read_after_the_end_is_closed_then() -> None:
+    with Spy((OK,)) as spy:
+        sockets = Sockets()
+        adapter = Adapter(Network(), sockets)
+        answer = adapter.ask(Outgoing(Request("GET", spy.url), "x", False, 5.0, Pace(1.0, 5.0)), "", 5.0)
+        adapter.close()
+
+        assert answer.fill(memoryview(bytearray(9))) == len(b"hello") and answer.reusable
+        answer.release()
+        idle = answer.idle
+        del answer
+
+        assert (idle.take(), sockets.count) == (None, 0)
+
+
+def test_of_many_hosts_those_that_were_asked_first_lose_their_connections(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "_POOLS", 2)
+    with Spy((OK,)) as first, Spy((OK,)) as second, Spy((OK,)) as third:
+        http = client()
+        for spy in (first, second, third, second, third, first):
+            whole(http(Request("GET", spy.url)))
+
+        assert (first.connections, second.connections, third.connections) == (2, 1, 1)
 
 
 @pytest.mark.parametrize(
