@@ -42,6 +42,13 @@ from registry.wire.headers import Headers
 from registry.wire.immutable import IMMUTABLE
 from registry.wire.messages import Access
 
+# Nobody answered that could be believed: the registry has refused nothing.
+_NOT_ITSELF = (
+    Reason.CERTIFICATE,
+    Reason.CERTIFICATE_HOST,
+    Reason.CERTIFICATE_DATES,
+    Reason.CLIENT_CERTIFICATE,
+)
 _SENTENCE = 500  # characters of why a registry does not do something
 
 
@@ -249,7 +256,9 @@ class Remote:
             there: Digest | None = self.digest(name)
         except NotFoundError:
             there = None
-        except DeniedError:
+        except DeniedError as error:
+            if error.reason in _NOT_ITSELF:
+                raise
             return None
         except TransientError as error:
             path = routes.manifest(name.repository, name.reference)

@@ -114,6 +114,17 @@ def test_a_name_that_is_not_told_for_a_while_is_asked_for_again() -> None:
         Remote(Peer(lambda _request: Response(503), ORIGIN)).current(NAME)
 
 
+def test_a_certificate_that_is_not_to_be_trusted_is_no_refusal_of_the_registry() -> None:
+    """A mirror took the name for a new one then, and was told the same at its next question."""
+
+    def far(_request: Request) -> Response:
+        raise DeniedError("its certificate has expired", reason=Reason.CERTIFICATE_DATES)
+
+    with pytest.raises(DeniedError, match="expired"):
+        Remote(Peer(far, ORIGIN)).current(NAME)
+    assert Remote(Peer(lambda _request: Response(403), ORIGIN)).current(NAME) is None
+
+
 def test_a_blob_that_comes_compressed_is_refused() -> None:
     client = Client(Registry(Quirks(compresses="blobs")))
     client.push()
