@@ -134,11 +134,11 @@ class MirrorNames:
             found = list(self._repositories(entry, base))
         except TransientError as error:
             if again is None:
-                yield Unlisted(entry.source, entry.destination, error)
+                yield Unlisted(shown(self._invocation, entry.source), entry.destination, error)
             else:
                 again.append(_Task(entry))
         except RegistryError as error:
-            yield Unlisted(entry.source, entry.destination, error)
+            yield Unlisted(shown(self._invocation, entry.source), entry.destination, error)
         else:
             yield from found
 
@@ -182,11 +182,11 @@ class MirrorNames:
             pairs = self._one(entry, name) if is_exact(entry.source) else self._repository(task, name)
         except TransientError as error:
             if again is None:
-                yield Unlisted(name.text.rpartition(":")[0], entry.destination, error)
+                yield Unlisted(_shown(name), entry.destination, error)
             else:
                 again.append(task)
         except RegistryError as error:
-            yield Unlisted(name.text.rpartition(":")[0], entry.destination, error)
+            yield Unlisted(_shown(name), entry.destination, error)
         else:
             yield from pairs
 
@@ -211,9 +211,7 @@ class MirrorNames:
                 name = repository.with_reference(tag)
                 pairs.append(self._pair(entry, base, name, said[tag], attached))
             except InvalidError as error:  # a tag as no registry should have it stops no other
-                pairs.append(
-                    Unlisted(f"{repository.host}/{repository.repository}:{tag}", entry.destination, error)
-                )
+                pairs.append(Unlisted(f"{_shown(repository)}:{tag}", entry.destination, error))
         if task.tags and not pairs:  # of a whole namespace it is usual that some have none
             self._note_once(repository, "has no tag that was asked for")
         to = [pair.to for pair in pairs if isinstance(pair, Pair)]
@@ -311,7 +309,7 @@ class MirrorNames:
 
     def _note_once(self, repository: Name, why: str) -> None:
         """Why nothing of a repository is mirrored, also where it is looked at every quarter of an hour."""
-        where = f"{repository.host}/{repository.repository}"
+        where = _shown(repository)
         if where not in self._noted:
             self._noted.add(where)
             self._invocation.terminal.note(visible(f"ferry: {where} {why}: nothing of it is mirrored"))
@@ -337,6 +335,18 @@ def place(invocation: Invocation, text: str) -> Name:
     if not is_exact(text) and path and "/" not in path and (scheme or looks_like_host(first)):
         return Name(first, path, DEFAULT_TAG, scheme=scheme)
     return invocation.settings.name(text.rstrip("/"))
+
+
+def shown(invocation: Invocation, source: str) -> str:
+    """The source as results tell it, however it is written: `HOST/REPOSITORY`; as it is where it is none."""
+    try:
+        return _shown(place(invocation, source))
+    except InvalidError:
+        return source
+
+
+def _shown(name: Name) -> str:
+    return f"{name.host}/{name.repository}"
 
 
 def _below(base: str, path: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cli import mirror_extraneous, transfers
 from cli.allocator import keep_buffers
-from cli.mirror_names import MirrorNames
+from cli.mirror_names import MirrorNames, shown
 from cli.mirror_report import Round
 from cli.options import Invocation
 from cli.progress import Watcher
@@ -72,7 +72,8 @@ class Rounds:
 
     def _is_all(self, results: Sequence[Result]) -> bool:
         """Whether the only source failed as a whole: then there are no other names to go on with."""
-        return len(self._entries) == 1 and [each.source for each in results] == [self._entries[0].source]
+        whole = shown(self._invocation, self._entries[0].source)
+        return len(self._entries) == 1 and [each.source for each in results] == [whole]
 
     def _told(self, results: list[Result]) -> Callable[[Result], None]:
         """What takes down each result, and says once in a while how far it is."""

@@ -24,6 +24,7 @@ from registry.model.names import Name
 from registry.model.selection import Selection
 from registry.transfer.engine import Engine
 from registry.transfer.pairs import Outcome, Pair, Result, Unlisted
+from registry.wire.faults import fault
 from registry.wire.headers import Headers
 from registry.wire.messages import Request, Response
 
@@ -61,6 +62,18 @@ def test_a_tag_as_no_registry_should_have_it_stops_no_other() -> None:
 
     assert [each.name.tag for each in found if isinstance(each, Pair)] == ["1.0"]
     assert len([each for each in found if isinstance(each, Unlisted)]) == len(odd)
+
+
+@pytest.mark.parametrize("source", [f"https://{SOURCE}/acme/tiny/", f"{SOURCE}/acme/tiny"])
+def test_a_source_that_cannot_be_asked_is_told_as_it_is_where_it_can(source: str) -> None:
+    """Of one source there were two rows in the metrics: one with, one without what it is asked by."""
+    between = Pairing()
+    between.source.wrong = lambda _request: fault("DENIED", "no")
+
+    (found,) = told(between, MirrorEntry(source, f"{DESTINATION}/acme/tiny"))
+
+    assert isinstance(found, Unlisted)
+    assert found.source == f"{SOURCE}/acme/tiny"
 
 
 def test_a_list_of_referrers_is_no_name_of_its_own() -> None:
