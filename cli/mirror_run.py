@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from cli import mirror_extraneous, transfers
@@ -26,15 +27,17 @@ _SAID_EVERY = 5.0  # seconds between two lines on how far it is
 
 
 class Rounds:
-    """What every round of one mirror shares: the connections, and what was learned of hosts.
+    """What every round of one mirror shares: what was learned of hosts.
 
+    `connect` says how registries are reached. Each round has connections of its own: certificates, and what
+    says who we are, may be other ones by then.
     `keep_going`: one name that fails ends nothing. `delete`: tags that a source has no more go.
     """
 
     def __init__(
         self,
         invocation: Invocation,
-        opened: Registries,
+        connect: Callable[[], AbstractContextManager[Registries]],
         watcher: Watcher,
         entries: Sequence[MirrorEntry],
         *,
@@ -43,9 +46,10 @@ class Rounds:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         keep_buffers()
-        self.engine = transfers.engine(invocation, watcher, opened, AT_ONCE)
+        self.engine = transfers.engine(invocation, watcher, self._interrupt, AT_ONCE)
         self._invocation = invocation
-        self._opened = opened
+        self._connect = connect
+        self._opened: Registries | None = None
         self._watcher = watcher
         self._entries = entries
         self._keep_going = keep_going
@@ -55,11 +59,20 @@ class Rounds:
 
     def round(self) -> Round:
         """All names once. Stopped when the engine is."""
+        with self._connect() as opened:
+            self._opened = opened
+            return self._round(opened)
+
+    def _interrupt(self) -> None:
+        if self._opened is not None:
+            self._opened.interrupt()
+
+    def _round(self, opened: Registries) -> Round:
         began = self._clock()
         dry_run = self._invocation.settings.on("dry_run")
         results: list[Result] = []
         self.engine.forgive()
-        names = MirrorNames(self._invocation, self._opened, self.engine, self._entries, self._noted)
+        names = MirrorNames(self._invocation, opened, self.engine, self._entries, self._noted)
         work = Looking(self.engine) if dry_run else Copying(self.engine)
         try:
             mirror = Mirror(self.engine, work, self._told(results), keep_going=self._keep_going)

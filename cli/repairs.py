@@ -109,7 +109,7 @@ def repair_all(
     `look` reads every byte of more blobs: those that a manifest names which could not be read.
     """
     with sources.connections(invocation) as opened:
-        engine = transfers.engine(invocation, watcher, opened)
+        engine = transfers.engine(invocation, watcher, opened.interrupt)
         transfers.stopped_by(engine)
         repair = Repairs(store, opened, engine, place)
         for unreadable in verified.inventory.unreadable:

@@ -157,7 +157,7 @@ class Copies:
     """The copies of one run, made one after another; once its engine is stopped, each ends with Stopped."""
 
     def __init__(self, invocation: Invocation, watcher: Watcher, opened: Registries) -> None:
-        self.engine = engine(invocation, watcher, opened)
+        self.engine = engine(invocation, watcher, opened.interrupt)
         self.done: list[Document] = []
         self.failed: list[tuple[Name, RegistryError]] = []
         self._invocation = invocation
@@ -211,8 +211,13 @@ class Copies:
         }
 
 
-def engine(invocation: Invocation, watcher: Watcher, opened: Registries, at_once: int = 1) -> Engine:
-    """What moves this run's models, `at_once` of them side by side, as the settings say."""
+def engine(
+    invocation: Invocation, watcher: Watcher, interrupt: Callable[[], None], at_once: int = 1
+) -> Engine:
+    """What moves this run's models, `at_once` of them side by side, as the settings say.
+
+    `interrupt` wakes every thread that waits for a peer.
+    """
     settings = invocation.settings
     said = ("give_up_after", "first_pause")
     rule = Rule(**{key: settings.get(key) for key in said if settings.get(key)})
@@ -226,7 +231,7 @@ def engine(invocation: Invocation, watcher: Watcher, opened: Registries, at_once
         patience=lambda: Patience(rule, note=note),
         observer=watcher,
         jobs=settings.get("jobs"),
-        interrupt=opened.interrupt,
+        interrupt=interrupt,
         stop=stop,
     )
     return Engine(options, at_once=at_once)

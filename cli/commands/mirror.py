@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,15 +88,18 @@ def mirror(
     watcher = transfers.watcher_of_many(invocation)
     from cli.mirror_run import Rounds
 
-    with sources.connections(invocation) as opened:
-        going = keep_going or bool(watch)
-        rounds = Rounds(
-            invocation, opened, watcher, wanted.entries, keep_going=going, delete=delete_extraneous
-        )
-        transfers.stopped_by(rounds.engine)
-        if watch:
-            return _watch(invocation, rounds, watch, metrics)
-        return _say(invocation, rounds.round(), summary)
+    rounds = Rounds(
+        invocation,
+        partial(sources.connections, invocation),
+        watcher,
+        wanted.entries,
+        keep_going=keep_going or bool(watch),
+        delete=delete_extraneous,
+    )
+    transfers.stopped_by(rounds.engine)
+    if watch:
+        return _watch(invocation, rounds, watch, metrics)
+    return _say(invocation, rounds.round(), summary)
 
 
 def _one(invocation: Invocation, entry: MirrorEntry) -> int:

@@ -45,7 +45,7 @@ def outdated(invocation: Invocation, names: tuple[str, ...]) -> int:
     """
     wanted = [naming.parse(invocation, name) for name in names]
     with sources.store(invocation) as store, sources.connections(invocation) as opened:
-        engine = transfers.engine(invocation, transfers.watcher_of_many(invocation), opened)
+        engine = transfers.engine(invocation, transfers.watcher_of_many(invocation), opened.interrupt)
         transfers.stopped_by(engine)
         rows = standings.compared(invocation, store, opened, engine, wanted or standings.every(store))
     errors = [row.error for row in rows if isinstance(row, Failed)]

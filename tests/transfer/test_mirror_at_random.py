@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -137,21 +137,27 @@ class World:
                 with contextlib.suppress(RegistryError):
                     act()
 
-    def round(self, *, dry_run: bool = False) -> Round:
+    def opened(self) -> Any:
         ends = {end.registry.host: end.remote for end in (self.source, self.destination)}
-        opened: Any = SimpleNamespace(
+        return SimpleNamespace(
             remote=lambda name: ends[name.host],
             origin=lambda name: name.host,
             remote_at=lambda origin, _repository: ends[origin],
-            interrupt=lambda: None,
         )
+
+    def round(self, *, dry_run: bool = False) -> Round:
+        for end in (self.source, self.destination):
+            end.registry.asked.clear()
+        return self.rounds(lambda: contextlib.nullcontext(self.opened()), dry_run=dry_run).round()
+
+    def rounds(
+        self, connect: Callable[[], contextlib.AbstractContextManager[Any]], *, dry_run: bool = False
+    ) -> Rounds:
         settings = Settings({"dry_run": dry_run, "yes": True, "progress": "none"}, {})
         invocation = Invocation(settings, Terminal(io.StringIO(), io.StringIO()))
         entry = MirrorEntry(f"{SOURCE}/acme/tiny", f"{DESTINATION}/acme/tiny", Selection(), "changed")
         watcher = transfers.watcher_of_many(invocation)
-        for end in (self.source, self.destination):
-            end.registry.asked.clear()
-        return Rounds(invocation, opened, watcher, [entry], keep_going=True, delete=self.deletes).round()
+        return Rounds(invocation, connect, watcher, [entry], keep_going=True, delete=self.deletes)
 
     def asked(self) -> list[list[str]]:
         return [[*end.registry.asked] for end in (self.source, self.destination)]
@@ -159,6 +165,24 @@ class World:
 
 def written(asked: list[list[str]]) -> list[str]:
     return [line for each in asked for line in each if not line.startswith(("GET", "HEAD"))]
+
+
+def test_each_round_reads_anew_who_is_to_be_trusted_and_who_we_are() -> None:
+    """Certificates and passwords are renewed, and a service goes on without being started again."""
+    world, opened = World(7), []
+    world.source.push()
+
+    @contextlib.contextmanager
+    def connect() -> Iterator[Any]:
+        opened.append("open")
+        yield world.opened()
+        opened.append("closed")
+
+    rounds = world.rounds(connect)
+    rounds.round()
+    rounds.round()
+
+    assert opened == ["open", "closed"] * 2
 
 
 @pytest.mark.seeds(1)
