@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from registry.contracts import Intake, Reading, Stream
+from registry.contracts import Intake, Stream
 from registry.errors import Side, TransientError
 from registry.model.manifests import Descriptor
 from registry.model.spans import Span
@@ -15,6 +15,8 @@ from registry.transfer.pending import Pending
 from registry.transfer.reader import BlobReader, fits
 from registry.transfer.retry import Stopped, at
 from registry.transfer.streams import Cursor
+
+_WORTH_A_REQUEST = 256 * 1024  # bytes: an answer that broke before it brought them is a failure
 
 
 class Mover:
@@ -102,34 +104,53 @@ class Mover:
             reading = self.reader.open(gap)
             try:
                 stream = self._read(reading.stream)
-                if fits(reading, gap) and reading.span.length < self._least(gap):
-                    self._write(gap, self._joined(reading, stream, gap), spans)
-                elif fits(reading, gap):
-                    self._write(reading.span, stream, spans)
-                else:
+                if not fits(reading, gap):
                     self._write_from_whole(Cursor(stream, reading.span.offset), spans)
+                elif self.intake.chunk_rules.ordered:
+                    span = gap if reading.span.length < self._least(gap) else reading.span
+                    self._write(span, self._joined(stream, span), spans)
+                else:
+                    self._write(reading.span, stream, spans)
             finally:
                 reading.stream.close()
             self.pending.learn(self.intake.chunk_rules, gap.length, clock() - began)
 
     def _least(self, gap: Span) -> int:
         """The fewest bytes that one write of `gap` may bring."""
-        chunk_rules = self.intake.chunk_rules
-        return min(chunk_rules.least, gap.length) if chunk_rules.ordered else 0
+        return min(self.intake.chunk_rules.least, gap.length)
 
-    def _joined(self, first: Reading, stream: Iterator[bytes], gap: Span) -> Iterator[bytes]:
-        """`gap` from several readings, where one answer brings less than the destination takes."""
-        yield from stream
-        at = first.span.end
-        while at < gap.end:
-            reading = self.reader.open(Span(at, gap.end - at))
+    def _joined(self, stream: Iterator[bytes], gap: Span) -> Iterator[bytes]:
+        """`gap` from several readings: an answer may bring less than the destination takes at once, or break.
+
+        A destination may lose all of a write that ends too soon. So a source that broke is asked at once for
+        the rest, as long as each of its answers brings something.
+        """
+        at = gap.offset
+        while True:
+            began, broken = at, None
             try:
-                cursor = Cursor(self._read(reading.stream), reading.span.offset)
-                cursor.skip_to(at)
-                at = min(gap.end, reading.span.end)
-                yield from cursor.take(at - cursor.offset)
-            finally:
-                reading.stream.close()
+                for chunk in stream:
+                    at += len(chunk)
+                    yield chunk
+            except TransientError as error:
+                if at - began < _WORTH_A_REQUEST:
+                    raise
+                broken = error
+            if at >= gap.end or at == began:
+                return
+            stream = self._rest(Span(at, gap.end - at), broken)
+
+    def _rest(self, gap: Span, broken: TransientError | None) -> Iterator[bytes]:
+        """`gap`, or its beginning; `broken` is raised where all that went before it would come once more."""
+        reading = self.reader.open(gap)
+        try:
+            if broken is not None and not fits(reading, gap):
+                raise broken
+            cursor = Cursor(self._read(reading.stream), reading.span.offset)
+            cursor.skip_to(gap.offset)
+            yield from cursor.take(gap.length)
+        finally:
+            reading.stream.close()
 
     def _write_from_whole(self, cursor: Cursor, spans: deque[Span]) -> None:
         """All of the blob came, although a part was asked for: take what no other worker moves."""

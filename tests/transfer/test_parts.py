@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from faults import ShortAnswers, Wrapped, filled
-from sample_models import Model, get
+from faults import Chunks, Counted, NoRanges, ShortAnswers, Wrapped, filled
+from sample_models import KiB, Model, get
 
-from registry.contracts import ChunkRules, Intake
+from registry.contracts import ChunkRules, Intake, Reading
 from registry.errors import TransientError
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
@@ -20,6 +21,7 @@ from registry.transfer.retry import Patience, Rule
 from registry.transfer.sizes import SpanSizes
 
 NAME = Name.parse("models.example/acme/parts:1")
+MiB = 1024 * KiB
 
 
 @dataclass
@@ -154,3 +156,42 @@ def test_readings_are_not_all_alike_so_that_workers_do_not_wait_all_at_once() ->
     lengths = readings(100_000, 60.0, workers=1)[1:-30]
 
     assert {48, 64, 80, 96} <= set(lengths) <= {48, 64, 80, 96, 112}
+
+
+@dataclass
+class Cutting(Counted):
+    """A registry behind a proxy that ends every answer after `most` bytes."""
+
+    most: int = 1000
+
+    def open(self, name: Name, blob: Descriptor, span: Span) -> Reading:
+        reading = super().open(name, blob, span)
+        return reading if span.length <= self.most else Reading(reading.span, Chunks(self._cut(reading)))
+
+    def _cut(self, reading: Reading) -> Iterator[bytes]:
+        yield next(iter(reading.stream))[: self.most]
+        raise TransientError("cut off", answered=True)
+
+
+def cut(most: int, *, whole: bool = False) -> tuple[list[Span], list[int]]:
+    """The readings and the writes of a blob of 1 MiB for a registry that takes it whole; see `Cutting`."""
+    model = Model.random(1, MiB)
+    place = Upwards(Memory(), ChunkRules(True, MiB, MiB, MiB), 1e9)
+    source = Cutting(filled(model, NAME), most=most)
+    asked = NoRanges(source) if whole else source
+    rule = Rule(give_up_after=0.0)
+
+    with contextlib.suppress(TransientError):
+        copy(asked, place, NAME, options=Options(patience=lambda: Patience(rule), jobs=1))
+
+    return [span for blob, span in source.opened if blob.size == MiB], [*filter(MiB.__eq__, place.written)]
+
+
+def test_a_source_that_breaks_costs_no_byte_of_what_the_registry_takes_at_once() -> None:
+    third = 400 * KiB
+    assert cut(third) == ([Span(0, MiB), Span(third, MiB - third), Span(2 * third, MiB - 2 * third)], [MiB])
+
+
+def test_a_source_that_brings_next_to_nothing_and_one_without_ranges_are_asked_again_patiently_only() -> None:
+    assert cut(1000) == ([Span(0, MiB)], [])
+    assert cut(400 * KiB, whole=True) == ([Span(0, MiB)] * 2, [])
