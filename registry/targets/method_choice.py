@@ -40,7 +40,9 @@ class MethodChoice:
         self._left = methods
         self._limit = self.most  # the largest chunk that is not known to be too large, by a 413
         self._tried: list[str] = []
-        self._best = 0  # the most bytes that a session of this upload kept
+        self._best = 0  # the most bytes that a session of this upload kept,
+        self._chunks = 0  # and in how many chunks
+        self._doubtful = False  # whether the current method is tried for what may be the source's fault
         self._refusals = 0
         self._breaks = 0
         self._broken_at = 0  # the size of the chunk that broke last, twice
@@ -62,6 +64,7 @@ class MethodChoice:
         """The registry keeps `held` bytes."""
         if held > self._best:
             self._best = held
+            self._chunks += 1
             self._refusals = self._breaks = 0
             self._in_a_row += 1
             if self.most < self._limit and self._in_a_row >= _GROW:
@@ -100,8 +103,12 @@ class MethodChoice:
             self._shrink(size)
 
     def wrong_bytes(self, why: str) -> bool:
-        """The closing PUT says that other bytes arrived; chunks may not have been put together there."""
+        """The closing PUT says that other bytes arrived; chunks may not have been put together there.
+
+        A single one needs no putting together: then it is rather the source that sent other bytes.
+        """
         chunked = self.method is Method.CHUNKS and self._best > 0
+        self._doubtful = chunked and self._chunks == 1
         return chunked and len(self._left) > 1 and self._move_on(why)
 
     def not_closed(self, why: str, *, at_once: bool) -> bool:
@@ -127,9 +134,10 @@ class MethodChoice:
         return True
 
     def worked(self, now: float) -> Learned | None:
-        """What is worth remembering of an upload that succeeded; None if it went as usual."""
+        """What is worth remembering of an upload that succeeded; None if it went as usual, or may have."""
         learned = self.learned
-        if self.method is None or (self.method is self._usual and self._limit == MOST_CHUNK):
+        usual = self.method is self._usual and self._limit == MOST_CHUNK
+        if self.method is None or usual or self._doubtful:
             return None
         same = learned is not None and (learned.method, learned.most) == (self.method, self._limit)
         return learned if same else Learned(self.method, self._limit, now)

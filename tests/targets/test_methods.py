@@ -254,3 +254,17 @@ def test_a_whole_body_is_refused_by_chance_once_and_not_twice_in_a_row() -> None
     assert not choice.refused("416", at_once=False)
     assert choice.refused("416", at_once=False)
     assert choice.tried == "chunks with Content-Range: 416; one PATCH with all bytes: 416"
+
+
+@pytest.mark.parametrize(("chunks", "learned"), [(1, None), (2, Learned(Method.PATCH, MOST_CHUNK, 5.0))])
+def test_one_chunk_whose_bytes_are_wrong_teaches_nothing_about_the_registry(
+    chunks: int, learned: Learned | None
+) -> None:
+    """A bit that a source sent wrong once made every upload there one that cannot be resumed, for a month."""
+    choice = MethodChoice(small=False)
+    for chunk in range(chunks):
+        choice.kept((chunk + 1) * MiB)
+
+    assert choice.wrong_bytes("DIGEST_INVALID")
+
+    assert choice.worked(5.0) == learned
