@@ -50,8 +50,9 @@ def describe(data: bytes, media_type: str = "application/octet-stream") -> Descr
     return Descriptor(media_type, Digest.of(data), len(data))
 
 
-def index_of(*children: Manifest) -> Manifest:
-    entries = [child.descriptor().as_json() for child in children]
+def index_of(*children: Manifest | Descriptor) -> Manifest:
+    described = [child.descriptor() if isinstance(child, Manifest) else child for child in children]
+    entries = [child.as_json() for child in described]
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     return Manifest.parse(json.dumps(document).encode())
 

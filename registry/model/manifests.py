@@ -49,6 +49,7 @@ class Kind(Enum):
     INDEX = "index"
 
 
+INDEXES = (DOCKER_INDEX, OCI_INDEX)
 _KINDS = {
     DOCKER_MANIFEST: Kind.IMAGE,
     OCI_MANIFEST: Kind.IMAGE,
@@ -93,6 +94,11 @@ class Descriptor:
         """False for layers that a registry may not hold; nothing moves or misses them."""
         return not self.media_type.startswith(_NON_DISTRIBUTABLE)
 
+    @property
+    def is_manifest(self) -> bool:
+        """Whether its media type is a manifest's: an index may name other things, as a build's cache does."""
+        return not self.media_type or self.media_type in _KINDS
+
     def as_json(self) -> dict[str, object]:
         """The three fields every descriptor has, in the order Ollama writes them."""
         return {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
@@ -100,7 +106,10 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One manifest: `raw` is kept byte for byte, `digest` is the SHA-256 (or asked-for hash) of it."""
+    """One manifest: `raw` is kept byte for byte, `digest` is the SHA-256 (or asked-for hash) of it.
+
+    `children` is all that an index names: manifests, and what a registry keeps as blobs.
+    """
 
     raw: bytes = field(repr=False)
     digest: Digest
@@ -163,12 +172,17 @@ class Manifest:
         return sum(blob.size for blob in self.blobs())
 
     def blobs(self) -> Iterator[Descriptor]:
-        """Each distinct blob that must be there: layers in order, then the config."""
+        """Each distinct blob that must be there: layers in order, then the config; an index may have some."""
         seen: set[Digest] = set()
-        for blob in (*self.layers, *((self.config,) if self.config else ())):
+        for blob in _parts(self):
             if blob.digest not in seen and blob.distributable:
                 seen.add(blob.digest)
                 yield blob
+
+    @property
+    def manifests(self) -> list[Descriptor]:
+        """The manifests that an index names."""
+        return [child for child in self.children if child.is_manifest]
 
     def descriptor(self) -> Descriptor:
         """This manifest as another manifest would name it."""
@@ -349,10 +363,18 @@ def _annotations(document: Mapping[str, object], where: str) -> Mapping[str, str
     return value
 
 
+def _parts(manifest: Manifest) -> Iterator[Descriptor]:
+    """What it is made of, in order, and what is no manifest of what an index names."""
+    yield from manifest.layers
+    yield from (child for child in manifest.children if not child.is_manifest)
+    if manifest.config is not None:
+        yield manifest.config
+
+
 def _consistent_sizes(manifest: Manifest, where: str) -> None:
     """One digest has one size: two would make one of them a lie."""
     sizes: dict[Digest, int] = {}
-    for blob in (*manifest.layers, *((manifest.config,) if manifest.config else ())):
+    for blob in _parts(manifest):
         if sizes.setdefault(blob.digest, blob.size) != blob.size:
             _refuse(where, f"gives {blob.digest} two different sizes")
 

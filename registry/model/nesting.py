@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from registry.errors import InvalidError
 from registry.model.digests import Digest
-from registry.model.manifests import Descriptor, Manifest
+from registry.model.manifests import INDEXES, Descriptor, Manifest
 from registry.model.names import Name
 
 _DEEPEST = 4  # indexes inside one another
@@ -31,9 +31,28 @@ def all_blobs(manifest: Manifest, name: Name, resolve: Callable[[Digest], Manife
             if blob.digest not in seen:
                 seen.add(blob.digest)
                 yield blob
-        for child in each.children:
+        for child in each.manifests:
             if child.digest not in seen:
                 seen.add(child.digest)
                 yield from below(resolve(child.digest), depth + 1)
 
     return below(manifest, 0)
+
+
+def all_manifests(manifest: Manifest, name: Name, resolve: Callable[[Digest], Manifest]) -> list[Digest]:
+    """A manifest and all that it names if it is an index, each once. InvalidError where they nest deeper.
+
+    `resolve` finds an index that an index names, once.
+    """
+    found = {manifest.digest: None}
+
+    def below(each: Manifest, depth: int) -> None:
+        check_nesting(depth, name)
+        for child in each.manifests:
+            known = child.digest in found
+            found[child.digest] = None
+            if not known and child.media_type in INDEXES:
+                below(resolve(child.digest), depth + 1)
+
+    below(manifest, 0)
+    return list(found)

@@ -154,7 +154,7 @@ class MemoryDepot:
                 if len(self._blobs[blob.digest]) != blob.size:
                     size = len(self._blobs[blob.digest])
                     raise InvalidError(f"blob {blob.digest} has {size} bytes, not {blob.size}")
-            for child in manifest.children:
+            for child in manifest.manifests:
                 if child.digest not in here.manifests:
                     raise NotFoundError(f"manifest {child.digest} is not in {repository}")
             here = self._made(repository)
@@ -167,7 +167,7 @@ class MemoryDepot:
             here = self._at(repository)
             if digest not in here.manifests:
                 raise NotFoundError(f"{repository} has no manifest {digest}")
-            children = (child.digest for each in here.manifests.values() for child in each.children)
+            children = (child.digest for each in here.manifests.values() for child in each.manifests)
             if digest in children:
                 raise InvalidError(f"an index of {repository} needs this manifest")
             for tag in here.tags:

@@ -84,7 +84,7 @@ class Manifests:
         with writing(self.engine) as database:
             found = ensure_repository(database, repository, now)
             _check_blobs(database, found, repository, manifest.blobs())
-            _check_children(database, found, repository, manifest.children)
+            _check_children(database, found, repository, manifest.manifests)
             try:
                 self._keep(database, found, manifest, actor)
             except IntegrityError:  # what was there a moment ago has been collected or deleted since
@@ -115,7 +115,7 @@ class Manifests:
         key = {"repository": repository, "manifest": str(manifest.digest)}
         for table, column, parts in (
             (PARTS, "part", manifest.blobs()),
-            (CHILDREN, "child", iter(manifest.children)),
+            (CHILDREN, "child", iter(manifest.manifests)),
         ):
             rows = [{**key, column: part} for part in dict.fromkeys(str(each.digest) for each in parts)]
             if rows:

@@ -124,7 +124,7 @@ class Memory:
                     raise InvalidError(
                         f"{name} cannot be published: blob {blob.digest} is missing", name=str(name)
                     )
-            for child in manifest.children:
+            for child in manifest.manifests:
                 self.resolve(name.with_reference(child.digest))
             self._manifests[_key(name)] = (name, manifest)
 

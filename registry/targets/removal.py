@@ -57,7 +57,7 @@ def needed_by(remote: ManifestSource, name: Name, references: Iterable[Digest | 
         except NotFoundError:
             return
         found.setdefault(manifest.digest, str(needs))
-        for child in manifest.children:
+        for child in manifest.manifests:
             keep(child.digest, needs, depth + 1)
 
     for reference in references:

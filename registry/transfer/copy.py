@@ -73,13 +73,13 @@ def _copy(
     manifest = known or patience.retry(lambda: model.source.resolve(name), Side.SOURCE)
     was = None if new else patience.retry(lambda: model.destination.current(to), Side.DESTINATION)
     patience.retry(lambda: model.destination.prepare(to, manifest), Side.DESTINATION, answers=False)
-    if manifest.kind is Kind.INDEX:
-        reports = _copy_children(engine, model, manifest, told, depth)
-    else:
-        options.observer.begin(to, tuple(manifest.blobs()))
+    reports = _copy_children(engine, model, manifest, told, depth) if manifest.kind is Kind.INDEX else []
+    blobs = tuple(manifest.blobs())
+    if blobs or manifest.kind is Kind.IMAGE:
+        options.observer.begin(to, blobs)
         model.unchanged = was == manifest.digest
         workers = engine.workers(model)
-        reports = move(model, manifest.blobs(), workers, options)
+        reports += move(model, blobs, workers, options)
         engine.learn(model, workers)
     try:
         patience.retry(lambda: model.destination.publish(to, manifest, was), Side.DESTINATION)
@@ -105,7 +105,7 @@ def _copy_children(
     """Every manifest an index names, each by its digest, before the index itself."""
     check_nesting(depth + 1, model.name)
     reports: dict[str, BlobReport] = {}
-    for child in index.children:
+    for child in index.manifests:
         of_child = model.child(child.digest)
         try:
             report = _copy(engine, of_child, None, told, depth=depth + 1)

@@ -11,9 +11,9 @@ from typing import Protocol, TypeVar
 
 from registry.errors import NotFoundError, ProtocolError, Reason, Side
 from registry.model.digests import Digest
-from registry.model.manifests import Descriptor, Kind, Manifest
+from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
-from registry.model.nesting import all_blobs
+from registry.model.nesting import all_blobs, all_manifests
 from registry.model.selection import attached_to
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
@@ -96,12 +96,8 @@ class Looking:
 
     def _missing(self, pair: Pair, manifest: Manifest) -> int:
         """The bytes that would move; those that would be mounted are added to `_mounts`."""
-
-        def resolve(digest: Digest) -> Manifest:
-            return self._resolved(pair, pair.name.with_reference(digest))
-
         moves = 0
-        for blob in all_blobs(manifest, pair.name, resolve):
+        for blob in all_blobs(manifest, pair.name, self._finds(pair)):
             if self._is_looked_for_first(pair, blob) and self._is_missing(pair, blob):
                 if self._moves_first(pair, blob):
                     moves += blob.size
@@ -127,6 +123,10 @@ class Looking:
             self._counted.add(key)
         return new
 
+    def _finds(self, pair: Pair) -> Callable[[Digest], Manifest]:
+        """What finds a manifest that an index names."""
+        return lambda digest: self._resolved(pair, pair.name.with_reference(digest))
+
     def _resolved(self, pair: Pair, name: Name) -> Manifest:
         return self._asked(pair, Side.SOURCE, lambda: pair.source.resolve(name))
 
@@ -141,7 +141,7 @@ class Looking:
 
         Both ends are asked where the name is the same, and only what refers to it may be new.
         """
-        digests = _with_children(manifest)
+        digests = all_manifests(manifest, pair.name, self._finds(pair))
         if was != manifest.digest or any(self._lacks_referrers(pair, digest) for digest in digests):
             return self._all_referrers(pair, manifest)
         return 0
@@ -161,11 +161,12 @@ class Looking:
         return sum(self._carried(pair, tag) for tag in attached if attached_to(tag) != tag)
 
     def _all_referrers(self, pair: Pair, manifest: Manifest) -> int:
-        """Bring what refers to a manifest, and to its children; the bytes of it."""
+        """Bring what refers to a manifest, and to all that it names if it is an index; the bytes of it."""
         if pair.referrers is Referrers.NEVER:
             return 0
         known: set[Digest] = set()
-        return sum(self._referring(pair, digest, 0, known) for digest in _with_children(manifest))
+        digests = all_manifests(manifest, pair.name, self._finds(pair))
+        return sum(self._referring(pair, digest, 0, known) for digest in digests)
 
     def _referring(self, pair: Pair, digest: Digest, depth: int, known: set[Digest]) -> int:
         """Bring what refers to a manifest, and what refers to that; the bytes of it.
@@ -300,12 +301,6 @@ class Copying(Looking):
             engine=self._engine,
             told=lambda child: self._list_as_referrer(pair, child.manifest),
         )
-
-
-def _with_children(manifest: Manifest) -> tuple[Digest, ...]:
-    """The digests of a manifest and, of an index, of those that it names."""
-    children = manifest.children if manifest.kind is Kind.INDEX else ()
-    return (manifest.digest, *(child.digest for child in children))
 
 
 def _attached(pair: Pair, digest: Digest) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from depots import on_disk
-from sample_models import index_of
+from sample_models import describe, index_of
 
 from registry.contracts import Actor, Depot, Document
 from registry.disk import files
@@ -193,6 +193,19 @@ def test_an_index_needs_its_children(depot: Depot) -> None:
         depot.publish("acme/two", index, "all")
 
     assert same(depot.manifest("acme/tiny", "all"), index)
+
+
+def test_an_index_needs_the_blobs_that_it_names(depot: Depot) -> None:
+    """The caches of builds are such indexes, and were refused."""
+    layer = describe(b"a cached layer", "application/vnd.oci.image.layer.v1.tar+gzip")
+    cache = index_of(layer)
+    with pytest.raises(NotFoundError, match=f"blob {layer.digest} is not in"):
+        depot.publish("acme/tiny", cache, "cache")
+
+    put(depot, b"a cached layer")
+    depot.publish("acme/tiny", cache, "cache")
+
+    assert same(depot.manifest("acme/tiny", "cache"), cache)
 
 
 def test_a_manifest_keeps_its_exact_bytes(depot: Depot) -> None:
