@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 from registry.contracts import Clock, Stream
 from registry.errors import (
     InvalidError,
+    NotFoundError,
     ProtocolError,
     Reason,
     RegistryError,
@@ -127,14 +128,20 @@ class Peer:
     ) -> Iterator[Mapping[str, object]]:
         """The JSON objects of a paged list, each page asked for as it is needed (`Link`, RFC 8288).
 
-        ProtocolError for a list without end, or of more than `most` bytes, and for errors that come with 200
-        instead of a page.
+        ProtocolError for a list without end, for one that breaks off or has more than `most` bytes, and for
+        errors that come with 200 instead of a page.
         """
         asked: set[int] = set()  # hashes: a link may be long
         taken = 0
         for _ in range(_PAGES):
             asked.add(hash(path))
-            response = self.ask("GET", path, doing, ok=(200,), access=access)
+            try:
+                response = self.ask("GET", path, doing, ok=(200,), access=access)
+            except NotFoundError as error:
+                if not taken:
+                    raise
+                message = f"the list breaks off: {error.message}"  # which is not that there is none
+                raise ProtocolError(message, host=self.host) from None
             raw = self.read(response, PAGE_BYTES, doing)
             taken += len(raw)
             if most is not None and taken > most:

@@ -149,6 +149,19 @@ def test_a_registry_that_says_nothing_is_asked_for_one_page_only() -> None:
     assert registry.count("GET") == 1
 
 
+def test_a_list_that_breaks_off_is_not_one_that_is_not_there() -> None:
+    """A mirror of a namespace left such a repository out, and said that nothing was wrong."""
+
+    def one_page(request: Request) -> Response:
+        if "last=v1" in request.target:
+            return answer(404, b"{}")
+        link = '</v2/acme/tiny/tags/list?last=v1>; rel="next"'
+        return answer(200, b'{"name":"acme/tiny","tags":["v1"]}', Link=link)
+
+    with pytest.raises(ProtocolError, match="the list breaks off: listing"):
+        Remote(Peer(one_page, ORIGIN)).tags(NAME)
+
+
 def test_a_list_that_comes_back_to_a_page_ends_at_once() -> None:
     asked = []
 
