@@ -84,7 +84,7 @@ class MirrorNames:
         self._remotes: dict[tuple[str, str, str], Remote] = {}
         self._there: dict[_Repository, Tags | None] = {}
         self._tells: dict[str, bool] = {}  # whether a host's lists give digests
-        self._sources: dict[tuple[Origin, str, str], tuple[Name, Name]] = {}  # and where each goes, by place
+        self._sources: dict[tuple[Origin, str, str], Pair] = {}  # what goes to each place
 
     def pairs(self) -> Iterator[Pair | Unlisted]:
         """Every name; a list that fails is one result, and the others go on."""
@@ -142,7 +142,7 @@ class MirrorNames:
         else:
             yield from found
 
-    def _repositories(self, entry: MirrorEntry, base: Name) -> Iterator[_Task]:
+    def _repositories(self, entry: MirrorEntry, base: Name) -> Iterator[_Task | Unlisted]:
         """`base`, if it is a repository that has tags; else those below it, where there is a catalogue."""
         try:
             if tags := self._tags(base):
@@ -170,7 +170,25 @@ class MirrorNames:
                 host=base.host,
                 name=entry.source,
             )
-        yield from (_Task(entry, Name(base.host, path, scheme=base.scheme)) for path in below)
+        for path in below:
+            try:
+                name = Name(base.host, path, scheme=base.scheme)
+            except InvalidError as error:  # a repository as no registry should have it stops no other
+                yield Unlisted(f"{base.host}/{path}", entry.destination, error)
+            else:
+                self._check_outside(entry, base, name)
+                yield _Task(entry, name)
+
+    def _check_outside(self, entry: MirrorEntry, base: Name, name: Name) -> None:
+        """InvalidError where `name`, of the namespace `base`, would go to another place in that namespace."""
+        to = target(self._invocation, entry.destination, base, name)
+        inside = self._opened.origin(to) == self._opened.origin(base) and _below(
+            base.repository, to.repository
+        )
+        if inside and to.repository.lower() != name.repository.lower():
+            raise InvalidError(
+                f"{entry.destination} is inside {entry.source}: each run would copy what the last one copied"
+            )
 
     def _of(self, task: _Task | Unlisted, again: list[_Task] | None) -> Iterator[Pair | Unlisted]:
         if isinstance(task, Unlisted):
@@ -237,17 +255,19 @@ class MirrorNames:
         attached: tuple[str, ...] | None,
     ) -> Pair | Unlisted:
         to = target(self._invocation, entry.destination, base, name)
-        key = (self._opened.origin(to), to.repository.lower(), to.reference)
-        other, there = self._sources.setdefault(key, (name, to))
-        if other != name:
-            return Unlisted(name.text, to.text, InvalidError(f"{other.text} goes to {there.text} too"))
         near = name if self._opened.origin(name) == self._opened.origin(to) else None
         digest = said.digest if said else None
         mode = Referrers(entry.referrers)
-        self._mirrored_at(to).expected.add(to.digest or to.tag)
-        return Pair(
+        pair = Pair(
             self._remote(name), name, self._remote(to), to, near, digest, attached=attached, referrers=mode
         )
+        key = (self._opened.origin(to), to.repository.lower(), to.reference)
+        other = self._sources.setdefault(key, pair)
+        if other.name != name:
+            both = InvalidError(f"{other.at_source} goes to {other.at_destination} too")
+            return Unlisted(pair.at_source, pair.at_destination, both)
+        self._mirrored_at(to).expected.add(to.digest or to.tag)
+        return pair
 
     def _mirrored_at(self, to: Name) -> Mirrored:
         """The repository of `to`: one place has one, however its host and letters are written."""

@@ -64,6 +64,48 @@ def test_a_tag_as_no_registry_should_have_it_stops_no_other() -> None:
     assert len([each for each in found if isinstance(each, Unlisted)]) == len(odd)
 
 
+def catalogue_of(between: Pairing, *repositories: str) -> None:
+    body = json.dumps({"repositories": repositories}).encode()
+    answer = Response(200, Headers({"Content-Type": "application/json"}), body)
+    between.source.wrong = lambda request: answer if "/_catalog" in request.path else None
+
+
+def test_a_repository_as_no_registry_should_have_it_stops_no_other() -> None:
+    between = Pairing()
+    between.put("acme/tiny:1.0", Model.random(1, KiB))
+    catalogue_of(between, "acme/tiny", "acme/../evil", "acme//b", "acme/\x1b[31mred", "else/where")
+
+    found = told(between, MirrorEntry(f"{SOURCE}/acme", f"{DESTINATION}/all"))
+
+    assert [each.at_destination for each in found if isinstance(each, Pair)] == [
+        f"{DESTINATION}/all/tiny:1.0"
+    ]
+    assert len([each for each in found if isinstance(each, Unlisted)]) == 3
+
+
+@pytest.mark.parametrize("place", ["acme/copies", "Acme/copies", "acme/{repository}-too", "acme/tiny"])
+def test_a_namespace_is_not_mirrored_into_itself(place: str) -> None:
+    """Each round of a service copied the copies of the last one too."""
+    between = Pairing()
+    for each in ("tiny", "large"):
+        between.put(f"acme/{each}:1.0", Model.random(1, KiB))
+
+    (found,) = told(between, MirrorEntry(f"{SOURCE}/acme", f"{SOURCE}/{place}"))
+
+    assert isinstance(found, Unlisted)
+    assert "each run would copy what the last one copied" in found.error.message
+
+
+@pytest.mark.parametrize("place", ["acme", "acme-too", "all/acme", "acme/{repository}"])
+def test_a_namespace_may_be_mirrored_beside_itself_and_onto_itself(place: str) -> None:
+    between = Pairing()
+    between.put("acme/tiny:1.0", Model.random(1, KiB))
+
+    (found,) = told(between, MirrorEntry(f"{SOURCE}/acme", f"{SOURCE}/{place}"))
+
+    assert isinstance(found, Pair)
+
+
 @pytest.mark.parametrize("source", [f"https://{SOURCE}/acme/tiny/", f"{SOURCE}/acme/tiny"])
 def test_a_source_that_cannot_be_asked_is_told_as_it_is_where_it_can(source: str) -> None:
     """Of one source there were two rows in the metrics: one with, one without what it is asked by."""
@@ -96,12 +138,13 @@ def test_two_sources_of_one_place_are_told_apart_however_its_letters_are_written
     found = told(
         between,
         MirrorEntry(f"{SOURCE}/acme/one", f"{DESTINATION}/acme/same"),
-        MirrorEntry(f"{SOURCE}/acme/two", f"{DESTINATION}/Acme/Same"),
+        MirrorEntry(f"https://{SOURCE}/acme/two", f"https://{DESTINATION}/Acme/Same"),
     )
 
     pair, clash = found
     assert isinstance(pair, Pair)
     assert isinstance(clash, Unlisted)
+    assert (clash.source, clash.destination) == (f"{SOURCE}/acme/two:1.0", f"{DESTINATION}/Acme/Same:1.0")
     assert str(clash.error) == f"{SOURCE}/acme/one:1.0 goes to {DESTINATION}/acme/same:1.0 too"
 
 
