@@ -1,6 +1,6 @@
-"""A few numbers for Prometheus over plain HTTP, for a client that runs as a service: one page, one thread.
+"""A few numbers for Prometheus over plain HTTP, for a client that runs as a service: one page.
 
-Not a web server: every request gets the same answer, one after another, within a few seconds.
+Not a web server: every request gets the same answer within a few seconds, and a few readers at once do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from registry.net.listening import listen
 
 _HEAD_BYTES = 8 * 1024
 _PATIENCE = 2.0  # seconds a reader gets to ask, and again to take the answer
+_AT_ONCE = 16  # readers: one that is slow keeps nobody waiting
 _WAITING = 16  # readers that may wait for their turn
 _PAUSE = 1.0  # seconds until readers are taken again where the system has no descriptor for one
 
@@ -36,6 +37,7 @@ class MetricsPage:
         self._patience = patience
         self._pause = pause
         self._closed = threading.Event()
+        self._free = threading.BoundedSemaphore(_AT_ONCE)
         self._socket = listen(host, port, _WAITING, "metrics")
         self.port: int = self._socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -54,10 +56,20 @@ class MetricsPage:
             except OSError:  # closed; or too many files are open for a while
                 self._closed.wait(self._pause)
                 continue
+            self._free.acquire()
+            try:
+                threading.Thread(target=self._serve_one, args=(reader,), daemon=True).start()
+            except RuntimeError:  # the system gives no more threads: then one after another
+                self._serve_one(reader)
+
+    def _serve_one(self, reader: socket.socket) -> None:
+        try:
             with reader, contextlib.suppress(OSError):
                 line = _line(reader, time.monotonic() + self._patience)
                 reader.settimeout(self._patience)
                 reader.sendall(self._answer(line))
+        finally:
+            self._free.release()
 
     def _answer(self, line: str) -> bytes:
         method, _, rest = line.partition(" ")

@@ -76,6 +76,29 @@ def test_a_reader_that_asks_byte_by_byte_keeps_others_waiting_for_a_moment_only(
         thread.join()
 
 
+def test_readers_that_ask_nothing_keep_nobody_waiting() -> None:
+    """Each had the page for two seconds: five of them, and Prometheus gave up."""
+    page = MetricsPage("127.0.0.1", 0, lambda: "rounds 7\n", patience=3600)
+    silent = [socket.create_connection(("127.0.0.1", page.port)) for _ in range(5)]
+    try:
+        assert read(page.port).endswith(b"rounds 7\n")
+    finally:
+        for each in silent:
+            each.close()
+        page.close()
+
+
+def test_where_the_system_gives_no_thread_it_is_read_all_the_same(
+    page: MetricsPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+
+    assert read(page.port).endswith(b"rounds 7\n")
+
+
 def test_it_outlives_a_moment_without_descriptors(page: MetricsPage, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ended for good, and the service went on without it."""
     failed: list[int] = []
