@@ -84,7 +84,7 @@ def toml(path: Path, raw: bytes) -> tuple[str, dict[str, Any]]:
     import tomllib  # here, as most people have no such file
 
     try:
-        text = raw.decode()
+        text = raw.decode("utf-8-sig")  # some editors put a mark in front
         return text, tomllib.loads(text)
     except UnicodeDecodeError:
         raise InvalidError(f"{path}: not UTF-8 text") from None

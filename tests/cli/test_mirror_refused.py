@@ -50,6 +50,7 @@ from person import Ferry
         ("[mirror]\nsource='a/b'\n", "sync.toml:1: mirror: must be tables"),
         ("[[mirror]\n", "sync.toml:1: not TOML"),
         ("", "there is nothing to mirror"),
+        ("\ufefflimit='1M'\n", "sync.toml:1: limit: no such key"),  # as editors of Windows begin a file
         ("[[mirror]]\nsource='a/b'\ndestination='c.example'\n", "sync.toml:2: c.example is a host"),
         ("[[mirror]]\nsource='a/b'\ndestination='c/b'\n", "sync.toml:2: c/b names no host"),
         (
