@@ -25,6 +25,7 @@ KEPT_HERE = "what arrived is kept"
 # Debian's registry (2.8) knows no upload any more that ended within a request, although it has the bytes.
 KEPT_THERE = "what the registry has kept is not sent again"
 BUGS = "this is a bug in Ferry; please report it with this line and what --debug adds"
+_LIMITS = "a limit of the shell (ulimit -u, ulimit -v), or of the container or service (tasks, memory),"
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ def _of(run: Run, call: Callable[[], object]) -> int:
     except Exception as error:
         if run.signals.arrived is not None:  # what a signal left behind, in the middle of anything
             raise
-        return _bug(run, error)
+        return _failed(run, _shortage(error) or _bug(error))
 
 
 def _flush() -> None:
@@ -139,11 +140,19 @@ def _usage(error: click.UsageError) -> InvalidError:
     return InvalidError(f"{where}: {told}" if where else told, hint=f"{command} --help shows how")
 
 
-def _bug(run: Run, error: Exception) -> int:
+def _shortage(error: Exception) -> RegistryError | None:
+    """What this machine, or a limit that somebody set, has too little of; None for a bug."""
+    if isinstance(error, MemoryError):
+        return RegistryError("there is no memory left for Ferry", hint=f"{_LIMITS} may be too low")
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):  # Python's only name for it
+        return RegistryError("Ferry may begin no more threads", hint=f"{_LIMITS} may be too low")
+    return None
+
+
+def _bug(error: Exception) -> RegistryError:
     where = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(where.filename).name}:{where.lineno}"
-    bug = RegistryError(f"{type(error).__name__} at {place}: {error}", hint=BUGS)
-    return _failed(run, bug)
+    return RegistryError(f"{type(error).__name__} at {place}: {error}", hint=BUGS)
 
 
 def _leave(run: Run, code: int, why: str) -> NoReturn:

@@ -38,8 +38,9 @@ def move(
             if options.stop.is_set():
                 raise Stopped
             while len(threads) < workers.limit:
-                threads.append(threading.Thread(target=run.work, daemon=True))
-                threads[-1].start()
+                thread = threading.Thread(target=run.work, daemon=True)
+                thread.start()
+                threads.append(thread)
             run.wait(_LOOK_EVERY)
             workers.measure(options.clock(), options.taken(), model.moved, run.calls, run.wanted())
     except BaseException:

@@ -62,6 +62,14 @@ def test_a_bug_is_one_line_that_asks_for_a_report_and_a_traceback_only_with_debu
     assert "Traceback" in told("return 1 / 0", ferry, "--debug").stderr
 
 
+@pytest.mark.parametrize("what", ["MemoryError()", 'RuntimeError("can\'t start new thread")'])
+def test_what_this_machine_has_no_more_of_is_no_bug(ferry: Ferry, what: str) -> None:
+    done = told(f"raise {what}", ferry)
+    assert done.returncode == 1
+    assert "ulimit" in done.stderr
+    assert "bug" not in done.stderr
+
+
 def test_sigterm_ends_with_143_and_ctrl_c_with_130(ferry: Ferry) -> None:
     kill = "import os, signal, time; os.kill(os.getpid(), signal.{}); time.sleep(5)"
     assert told(kill.format("SIGTERM"), ferry).returncode == 143

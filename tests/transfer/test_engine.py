@@ -117,6 +117,17 @@ def test_models_side_by_side_share_the_workers() -> None:
     assert engine.workers(engine.model(Memory(), Memory(), NAME, NAME)).limit == 1
 
 
+def test_a_system_that_gives_no_thread_is_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was that a thread cannot be waited for which was never begun."""
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(RuntimeError, match="can't start"):
+        copy(filled(Model.random(1, KiB), NAME), Memory(), NAME, options=quick())
+
+
 def test_a_stopped_engine_ends_what_runs_and_begins_nothing() -> None:
     woken = threading.Event()
 
