@@ -7,15 +7,17 @@ import http.client
 import socket
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from labs import Lab
 from peers import Answer
-from raw_sockets import Kept, Serve, head
+from raw_sockets import Kept, Serve, head, status
 from waiting import until
 
 from registry.model.digests import Digest
+from registry.net.listener import driver
 from registry.server.principal import Right
 from registry.server.service import Plan, Service
 from registry.wire.messages import Accept, Response
@@ -170,3 +172,43 @@ def test_what_came_while_other_bytes_were_written_is_written_though_no_more_come
     time.sleep(0.05)  # it is here by then, or comes when the first is written
     slow.may_end.set()
     until(lambda: slow.data == b"firstsecond")
+
+
+def noting(
+    come: bytearray, next_of: Callable[[driver._Arriving], Awaitable[bytes]]
+) -> Callable[[driver._Arriving], Awaitable[bytes]]:
+    """What arrives of a body, noted too."""
+
+    async def noted(arriving: driver._Arriving) -> bytes:
+        data = await next_of(arriving)
+        come.extend(data)
+        return data
+
+    return noted
+
+
+def test_what_comes_while_others_are_written_is_written_with_what_comes_then(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "_NO_MORE", 30)
+
+    class Slow(Kept):
+        may_write, pieces = threading.Event(), list[bytes]()
+
+        def write(self, data: bytes) -> None:
+            assert self.may_write.wait(20)
+            self.pieces.append(data)
+
+    slow, come = Slow(), bytearray()
+    served = serve(lambda _: Accept(slow, lambda: Response(201), 10**7))
+    monkeypatch.setattr(driver._Arriving, "next", noting(come, driver._Arriving.next))
+    opened = served.connect(head("PATCH", "/x", "Content-Length: 9") + "one")
+    until(lambda: come == b"one")
+    opened.sendall(b"two")
+    until(lambda: come == b"onetwo")
+    slow.may_write.set()
+    until(lambda: slow.pieces == [b"one"])
+    opened.sendall(b"end")
+
+    assert status(opened) == 201
+    assert slow.pieces == [b"one", b"twoend"]

@@ -29,6 +29,7 @@ PIECE = 1024 * 1024  # what a thread writes at once
 _LARGE = (
     256 * 1024
 )  # bytes of a body in memory from which on they are taken one at a time: parsing multiplies them
+_NO_MORE = 0.05  # seconds after a write in which nothing came: what came while it ran is written then
 _WANTED = 256 * 1024  # bytes that are received at once of a body that is taken
 _PATH_BYTES = 1024  # of each in the log, of which thousands may wait in memory
 _SHORT = 64 * 1024  # bytes of a blob up to which it is soon written
@@ -266,36 +267,44 @@ class _Driven:
 
         None if the request broke off: then all that came is written, as where no more comes for a while.
         """
-        queues = self.driver.queues
+        queues, loop = self.driver.queues, asyncio.get_running_loop()
         held: list[bytes] = []
         writing: asyncio.Task[None] | None = None
 
-        async def write_all() -> None:
-            while held:
-                some = held.copy()
-                held.clear()
-                await queues.run(Work.WRITING, partial(_write, accept, some), short=self.is_short)
+        def write() -> None:
+            nonlocal writing
+            call = partial(_write, accept, held.copy())
+            held.clear()
+            writing = asyncio.ensure_future(queues.run(Work.WRITING, call, short=self.is_short))
+            writing.add_done_callback(lambda last: loop.call_later(_NO_MORE, write_rest, last))
 
+        def write_rest(last: asyncio.Task[None]) -> None:
+            if held and last is writing and not last.cancelled() and last.exception() is None:
+                write()
+
+        broken = False
         try:
             arriving = _Arriving(self)
             while self.received <= accept.limit and (data := await arriving.next()):
                 held.append(data)
                 if self.incoming.content.at_eof():
                     break  # the end of it is written by who answers
-                if writing is not None and (writing.done() or sum(map(len, held)) >= PIECE):
-                    await writing
-                if writing is None or writing.done():
-                    writing = asyncio.ensure_future(write_all())
-            end = held.copy()
-            held.clear()
-            return end
+                if writing is None or writing.done() or sum(map(len, held)) >= PIECE:
+                    if writing is not None:
+                        await writing
+                    write()
         except GONE:
             # What came before the break is still in the engine's buffer, but its readers only raise.
             held.append(self.incoming.content._read_nowait(-1))
+            broken = True
         finally:
+            end = held.copy()
+            held.clear()  # nothing is written behind this
             if writing is not None:
                 await writing
-        await queues.run(Work.WRITING, partial(_write, accept, held))
+        if not broken:
+            return end
+        await queues.run(Work.WRITING, partial(_write, accept, end))
         return None
 
     def _go_on(self) -> None:
