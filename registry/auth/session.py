@@ -173,8 +173,12 @@ class Session:
 
     def _entry(self, access: Access | None) -> _Entry:
         """What is remembered of a repository; what is about none has an entry of its own."""
+        repository = access.repository if access else ""
         with self._lock:
-            return self._entries.setdefault(access.repository if access else "", _Entry())
+            entry = self._entries.get(repository)
+            if entry is None:
+                entry = self._entries[repository] = _Entry()
+            return entry
 
     def _grant(self, entry: _Entry, access: Access | None, fetches: int) -> Authorization | None:
         """The grant for a request, fetched anew if there is a challenge but no good grant. One at a time.
@@ -238,8 +242,10 @@ class Session:
 
     def _exchange(self, request: Request) -> Response:
         """Send it; what says who we are in it, and where the answer leads, is not to be shown."""
-        said = request.headers.get("Authorization")
-        self._mask.passing(*(re.split("[ :]", said)[1:] if said else ()), *ci.told_in(request))
+        if said := request.headers.get("Authorization"):
+            self._mask.passing(*re.split("[ :]", said)[1:])
+        if told := ci.told_in(request):
+            self._mask.passing(*told)
         response = self._transport(request)
         for name in _LINKS:
             if link := response.headers.get(name):

@@ -115,7 +115,7 @@ class Answer:
         self._left = 0 if self.bodiless else self.length
         self._chunk_left = 0
         self._failure: Exception | None = None
-        self._again = not last and _goes_on(self.headers, minor=status["minor"])
+        self._again = not last and _goes_on(self.headers, status["minor"], chunked=self._chunked)
 
     @property
     def left(self) -> int | None:
@@ -228,9 +228,9 @@ def _framing(headers: Headers) -> tuple[bool, int | None]:
     return False, int(stated.pop()) if stated else None
 
 
-def _goes_on(headers: Headers, minor: str) -> bool:
+def _goes_on(headers: Headers, minor: str, *, chunked: bool) -> bool:
     """Whether the connection is kept behind this answer (RFC 9112 sections 6.3 and 9.3)."""
-    if "Transfer-Encoding" in headers and "Content-Length" in headers:
+    if chunked and "Content-Length" in headers:
         return False
     tokens = _listed(headers, "Connection")
     return "close" not in tokens and (minor == "1" or "keep-alive" in tokens)

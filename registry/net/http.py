@@ -49,7 +49,7 @@ class Http:
         if self._traced:
             self._trace(f"> {request.method} {shown(request.url)}")
         try:
-            response = _receive(self._send(request), request.origin, self._pace())
+            response = _receive(self._send(request), request.origin, self._pace)
         except RegistryError as error:
             self._trace(f"! {error.message}")
             raise
@@ -89,13 +89,13 @@ def _silence(line: str) -> None:
     """Nobody traces."""
 
 
-def _receive(answer: PooledAnswer, origin: Origin, pace: Pace) -> Response:
+def _receive(answer: PooledAnswer, origin: Origin, new_pace: Callable[[], Pace]) -> Response:
     """The answer whose head was read; ProtocolError for one that cannot be read on."""
     if answer.bodiless:
         answer.release()
         length = answer.length if answer.headed else 0
         return Response(answer.status, answer.headers, b"", length)
-    body = Body(answer, origin, pace)
+    body = Body(answer, origin, new_pace())
     if answer.status >= 400 and encoding(answer.headers):  # a refusal counts without its words
         body.close()
         return Response(answer.status, answer.headers.without("Content-Encoding", "Content-Length"))

@@ -46,8 +46,8 @@ class SinglePosts:
     def begin(self, repository: str, headers: Headers) -> None:
         """The same from the answer to the first question of a push, which says if nothing is there."""
         self.hear(headers)
-        _, empty = read_single_post(headers.get(SINGLE_POST))
-        self._missing[repository] = _SURE if empty else 0
+        is_empty = SINGLE_POST in headers and read_single_post(headers.get(SINGLE_POST))[1]
+        self._missing[repository] = _SURE if is_empty else 0
 
     def refuse(self) -> None:
         """It does not do what it offered: something between it and us may have a say, too."""
