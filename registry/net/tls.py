@@ -21,6 +21,7 @@ from registry.net.sockets import Sockets
 RECEIVE_BYTES = 512 * 1024  # encrypted bytes that are asked for at once: the more, the fewer calls and waits,
 ONE_OF_MANY = 128 * 1024  # and that many where there are more connections than a fast link needs
 _FEW = 2
+_RECORD_BYTES = 16 * 1024  # the most that one record holds
 
 
 class TlsSocket(socket.socket):
@@ -80,7 +81,7 @@ class TlsSocket(socket.socket):
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """At most so many bytes of what came; none at the end."""
-        buffer = bytearray(bufsize)
+        buffer = bytearray(min(bufsize, _RECORD_BYTES))
         return bytes(buffer[: self.recv_into(buffer)])
 
     def heard_more(self) -> bool:
@@ -98,16 +99,17 @@ class TlsSocket(socket.socket):
     def _decrypted(self, view: memoryview) -> int:
         """Fill the front of `view` with what was received already.
 
-        One thread at a time: OpenSSL lets go of the interpreter for each record, and two threads that do
-        this side by side spend more on handing it over than on the records.
+        OpenSSL is asked only where it has something: its "not yet" is an exception, and takes as long as
+        a small record. One thread at a time: OpenSSL lets go of the interpreter for each record, and two
+        threads that do this side by side spend more on handing it over than on the records.
         """
         if self._failure is not None:
             raise self._failure
         filled, wanted = 0, len(view)
-        read = self._read
+        read, incoming = self._read, self._incoming
         with self._decrypting:
             try:
-                while filled < wanted:
+                while filled < wanted and (incoming.pending or self._tls.pending() or incoming.eof):
                     count = read(wanted - filled, view[filled:])
                     if not count:
                         self._ended = True
