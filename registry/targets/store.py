@@ -25,10 +25,9 @@ from registry.disk.files import (
     same_filesystem,
     status,
     sync_directory,
-    write_atomic,
 )
-from registry.disk.partial import GRAIN, Partial
-from registry.disk.partial_files import Busy, held, hold, received
+from registry.disk.partial import GRAIN
+from registry.disk.partial_files import Busy
 from registry.disk.proven import Proven
 from registry.errors import InvalidError, NotFoundError, Reason, RegistryError, StorageError
 from registry.model.amounts import amount
@@ -38,8 +37,8 @@ from registry.model.names import Name
 from registry.model.spans import FileSpan, Span
 from registry.targets.blob_checks import BlobChecks
 from registry.targets.blob_files import blob_path
+from registry.targets.blob_intakes import BlobIntakes
 from registry.targets.in_use import InUse
-from registry.targets.intake import SMALL, PartialIntake, SmallIntake
 from registry.targets.manifest_tree import ManifestTree
 from registry.targets.ollama import OlderNames, another_kind, check_kind, check_name, missing
 from registry.targets.origins import Origins
@@ -74,7 +73,6 @@ class Store:
         self._lock_at = own / "lock"
         self._drafts = own / "drafts"
         self._owner = owner_to_keep(models)
-        self._grain = grain
         self._clock = clock
         self._note = note
         # No method of this object is handed on, so that it ends with its last user, and its marks in use too.
@@ -82,6 +80,17 @@ class Store:
         self._proven = Proven(own / "proven", place, self._drafts, self._owner)
         self._checks = BlobChecks(place, self._sums, self._drafts, self._proven, self._owner, grain)
         self._relied_on = ReliedOn(place, self._proven, clock)  # here, but no manifest of ours names them yet
+        self._intakes = BlobIntakes(
+            place,
+            self._checks,
+            self._proven,
+            self._relied_on,
+            partials=self._partials,
+            sums=self._sums,
+            drafts=self._drafts,
+            owner=self._owner,
+            grain=grain,
+        )
         self._tree = ManifestTree(models / "manifests", self._drafts, self._owner, clock, pause)
         self.origins = Origins(own / "origins", self._drafts, self._owner)
         self._in_use: dict[tuple[str, ...], InUse] = {}
@@ -192,7 +201,11 @@ class Store:
 
     def room_for_rest(self, manifest: Manifest) -> None:
         """StorageError if what is missing of a model does not fit."""
-        self.room_for(sum(self._room(blob) for blob in manifest.blobs()))
+        self.room_for(sum(map(self._intakes.room, manifest.blobs())))
+
+    def missing(self, blob: Descriptor) -> int:
+        """How many bytes of a blob are still to be fetched; what is here counts by its size."""
+        return self._intakes.missing(blob)
 
     def room_for(self, needed: int) -> None:
         """StorageError if `needed` more bytes do not fit."""
@@ -210,7 +223,7 @@ class Store:
             raise InvalidError(f"an Ollama store holds sha256 blobs only, not {blob.digest.algorithm}")
         if self.size(name, blob) is not None:
             return None
-        intake = self._small(blob) if blob.size <= min(SMALL, self._grain) else self._resumed(blob)
+        intake = self._intakes.open(blob)
         if isinstance(intake, Busy):
             process = intake.process()
             return BusyElsewhere(
@@ -343,57 +356,3 @@ class Store:
             mark = self._in_use.pop(("reading", *name.folded()), None)
         if mark is not None:
             mark.release()
-
-    def _resumed(self, blob: Descriptor) -> PartialIntake | Busy:
-        partial = self._mending(blob) or Partial.open(
-            self._partials, blob.digest, blob.size, grain=self._grain, owner=self._owner
-        )
-        if isinstance(partial, Busy):
-            return partial
-        return PartialIntake(partial, self._grain, self._promote, self._relied_on.stay_young)
-
-    def _mending(self, blob: Descriptor) -> Partial | Busy | None:
-        """What mends a damaged blob, of which only what is wrong need come; None if none is there."""
-        path = self._path(blob.digest)
-        there = status(path)
-        damage = self._checks.damage(blob.digest, there) if there is not None else None
-        if damage is None:
-            return None
-        sums = self._checks.sums_of(blob.digest)
-        places = (self._partials, blob.digest, blob.size, path, damage.good, sums)
-        with contextlib.suppress(NotFoundError):  # removed meanwhile
-            return Partial.over(*places, grain=self._grain, owner=self._owner)
-        return None
-
-    def _small(self, blob: Descriptor) -> SmallIntake | Busy:
-        held = hold(self._partials, blob.digest, blob.size, self._owner)
-        return held if isinstance(held, Busy) else SmallIntake(held, blob, self._write)
-
-    def _promote(self, partial: Partial) -> None:
-        path = self._path(partial.digest)
-        # The name of a blob of one span is made durable by `publish`, together with all the others.
-        partial.promote(path, sums=self._sums / path.name, durably=partial.size > GRAIN)
-        self._named(partial.digest)
-
-    def _write(self, blob: Descriptor, whole: bytearray) -> None:
-        write_atomic(self._path(blob.digest), whole, scratch=self._drafts, owner=self._owner, durably=False)
-        self._named(blob.digest)
-
-    def _named(self, digest: Digest) -> None:
-        """Remember a blob as proven, before its intake is closed."""
-        there = status(self._path(digest))
-        if there is not None:
-            self._proven.note(digest, there)
-        self._relied_on.add(digest)
-
-    def missing(self, blob: Descriptor) -> int:
-        """How many bytes of a blob are still to be fetched; what is here counts by its size."""
-        return 0 if self._is_there(blob) else blob.size - received(self._partials, blob.digest, blob.size)
-
-    def _room(self, blob: Descriptor) -> int:
-        """The disk space that a blob still takes: its partial has some from when it began."""
-        return 0 if self._is_there(blob) else max(0, blob.size - held(self._partials, blob.digest))
-
-    def _is_there(self, blob: Descriptor) -> bool:
-        there = status(self._path(blob.digest))
-        return there is not None and there.size == blob.size

@@ -189,7 +189,7 @@ def test_a_blob_that_another_process_named_before_its_lock_was_ours_is_not_fetch
         put_blob(Store(models, grain=GRAIN), NAME, data)
         return hold(*given, **named)
 
-    monkeypatch.setattr("registry.targets.store.hold", late)
+    monkeypatch.setattr("registry.targets.blob_intakes.hold", late)
     monkeypatch.setattr("registry.disk.partial.hold", late)
 
     answer = store.receive(NAME, describe(data), None)
