@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from cli.mirror_places import is_exact, path_below, place, shown, target, without_tag
 from cli.options import Invocation
 from cli.patient_remote import PatientRemote
 from cli.render import visible
@@ -14,7 +15,7 @@ from registry.connect import Registries
 from registry.contracts import Publication
 from registry.errors import InvalidError, NotFoundError, RegistryError, Side, TransientError
 from registry.model.digests import Digest
-from registry.model.names import DEFAULT_TAG, Name, is_host, split_scheme
+from registry.model.names import Name
 from registry.model.selection import Selection, attached_to
 from registry.targets.remote import Remote
 from registry.transfer.engine import Engine
@@ -102,7 +103,7 @@ class MirrorNames:
                 continue
             base = place(self._invocation, entry.source)
             to = target(self._invocation, entry.destination, base, base)
-            below = _below(to.repository, there.name.repository)
+            below = path_below(to.repository, there.name.repository)
             if below is None or self._opened.origin(to) != self._opened.origin(there.name):
                 continue
             name = Name(base.host, f"{base.repository}{below}", scheme=base.scheme)
@@ -182,7 +183,7 @@ class MirrorNames:
     def _check_outside(self, entry: MirrorEntry, base: Name, name: Name) -> None:
         """InvalidError where `name`, of the namespace `base`, would go to another place in that namespace."""
         to = target(self._invocation, entry.destination, base, name)
-        inside = self._opened.origin(to) == self._opened.origin(base) and _below(
+        inside = self._opened.origin(to) == self._opened.origin(base) and path_below(
             base.repository, to.repository
         )
         if inside and to.repository.lower() != name.repository.lower():
@@ -200,11 +201,11 @@ class MirrorNames:
             pairs = self._one(entry, name) if is_exact(entry.source) else self._repository(task, name)
         except TransientError as error:
             if again is None:
-                yield Unlisted(_shown(name), entry.destination, error)
+                yield Unlisted(without_tag(name), entry.destination, error)
             else:
                 again.append(task)
         except RegistryError as error:
-            yield Unlisted(_shown(name), entry.destination, error)
+            yield Unlisted(without_tag(name), entry.destination, error)
         else:
             yield from pairs
 
@@ -229,7 +230,7 @@ class MirrorNames:
                 name = repository.with_reference(tag)
                 pairs.append(self._pair(entry, base, name, said[tag], attached))
             except InvalidError as error:  # a tag as no registry should have it stops no other
-                pairs.append(Unlisted(f"{_shown(repository)}:{tag}", entry.destination, error))
+                pairs.append(Unlisted(f"{without_tag(repository)}:{tag}", entry.destination, error))
         if task.tags and not pairs:  # of a whole namespace it is usual that some have none
             self._note_once(repository, "has no tag that was asked for")
         to = [pair.to for pair in pairs if isinstance(pair, Pair)]
@@ -329,7 +330,7 @@ class MirrorNames:
 
     def _note_once(self, repository: Name, why: str) -> None:
         """Why nothing of a repository is mirrored, also where it is looked at every quarter of an hour."""
-        where = _shown(repository)
+        where = without_tag(repository)
         if where not in self._noted:
             self._noted.add(where)
             self._invocation.terminal.note(visible(f"ferry: {where} {why}: nothing of it is mirrored"))
@@ -339,62 +340,3 @@ class MirrorNames:
         if key not in self._remotes:
             self._remotes[key] = self._opened.remote(name)
         return self._remotes[key]
-
-
-def is_exact(text: str) -> bool:
-    """Whether a tag or digest is said, so that one name is meant."""
-    return "@" in text or ":" in text.rpartition("/")[2]
-
-
-def place(invocation: Invocation, text: str) -> Name:
-    """The name or repository that `text` says; HOST/NAMESPACE too, with one part behind the host."""
-    if is_host(text):
-        raise InvalidError(f"{text} is a host; add NAMESPACE or NAMESPACE/MODEL")
-    scheme, rest = split_scheme(text)
-    first, _, path = rest.strip("/").partition("/")
-    if not is_exact(text) and path and "/" not in path and (scheme or looks_like_host(first)):
-        return Name(first, path, DEFAULT_TAG, scheme=scheme)
-    return invocation.settings.name(text.rstrip("/"))
-
-
-def shown(invocation: Invocation, source: str) -> str:
-    """The source as results tell it, however it is written: `HOST/REPOSITORY`; as it is where it is none."""
-    try:
-        return _shown(place(invocation, source))
-    except InvalidError:
-        return source
-
-
-def _shown(name: Name) -> str:
-    return f"{name.host}/{name.repository}"
-
-
-def _below(base: str, path: str) -> str | None:
-    """What follows `base` in a repository's `path`: nothing or `/…`; None where it is not below it."""
-    rest = path[len(base) :]
-    return rest if path.lower().startswith(base.lower()) and rest[:1] in ("", "/") else None
-
-
-def looks_like_host(part: str) -> bool:
-    """Whether the first of two parts can only be a host."""
-    return ":" in part or is_host(part, destination=True)
-
-
-def target(invocation: Invocation, template: str, base: Name, name: Name) -> Name:
-    """Where `name`, which is `base` or below it, goes: the same path below `template`, or as it says."""
-    scheme, rest = split_scheme(template)
-    head, slash, last = rest.rstrip("/").rpartition("/")
-    model, colon, tag = last.partition(":")
-    path = f"{head}{slash}{model}"
-    below = name.repository[len(base.repository) :].strip("/")
-    if "{repository}" in path:
-        path = path.replace("{repository}", name.model)
-    elif below:
-        path = f"{path}/{below}"
-    path = path.replace("{tag}", name.tag or "untagged")
-    made = place(invocation, f"{scheme}://{path}" if scheme else path)
-    if colon:
-        return made.with_reference(
-            tag.replace("{tag}", name.tag or DEFAULT_TAG).replace("{repository}", name.model)
-        )
-    return made.with_reference(name.digest or name.tag)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from cli import mirror_extraneous, transfers
 from cli.allocator import keep_buffers
-from cli.mirror_names import MirrorNames, shown
+from cli.mirror_names import MirrorNames
+from cli.mirror_places import shown
 from cli.mirror_report import Round
 from cli.options import Invocation
 from cli.progress import Watcher

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import mirror_names, naming, sources, transfers, values
+from cli import mirror_places, naming, sources, transfers, values
 from cli.exits import KEPT_THERE, Run
 from cli.mirror_report import Round, documents, markdown, show
 from cli.options import MOVING, NETWORK, Invocation, choices, command
@@ -74,7 +74,7 @@ def mirror(
         raise InvalidError("--summary is of a mirror that ends; --watch says one line a round")
     selection = _selection(tags, exclude, newest)
     wanted = _wanted(source, destination, file, selection, _mode(referrers))
-    if delete_extraneous and not file and mirror_names.is_exact(wanted.entries[0].source):
+    if delete_extraneous and not file and mirror_places.is_exact(wanted.entries[0].source):
         raise InvalidError(
             f"{source} is one name; --delete-extraneous is for a repository or a namespace",
             hint="--tags '*' means all tags of a repository",
@@ -146,7 +146,7 @@ def _wanted(
         raise InvalidError(f"{source} is a host; add NAMESPACE or NAMESPACE/MODEL")
     if selection:
         _choosable(source)
-    elif not _is_namespace(source) and not mirror_names.is_exact(source):
+    elif not _is_namespace(source) and not mirror_places.is_exact(source):
         source = f"{source.rstrip('/')}:{DEFAULT_TAG}"  # as every name without a tag, whatever else is said
     files.checked(sync_file.destination, destination, "DESTINATION", None)
     return SyncFile((MirrorEntry(source, destination, selection or Selection(), mode),))
@@ -154,7 +154,7 @@ def _wanted(
 
 def _choosable(source: str) -> None:
     """InvalidError for a source that leaves nothing for filters to choose among."""
-    if mirror_names.is_exact(source):
+    if mirror_places.is_exact(source):
         raise InvalidError(f"{source} is one name; filters choose among a repository's tags")
 
 
@@ -162,8 +162,8 @@ def _is_namespace(source: str) -> bool:
     """HOST/NAMESPACE: one part behind what can only be a host, and no tag."""
     scheme, separator, rest = source.partition("://")
     first, _, path = (rest if separator else scheme).strip("/").partition("/")
-    one = bool(path) and "/" not in path and not mirror_names.is_exact(source)
-    return one and (bool(separator) or mirror_names.looks_like_host(first))
+    one = bool(path) and "/" not in path and not mirror_places.is_exact(source)
+    return one and (bool(separator) or mirror_places.looks_like_host(first))
 
 
 def _check(invocation: Invocation, wanted: SyncFile, *, delete: bool, watch: bool) -> None:
@@ -173,8 +173,8 @@ def _check(invocation: Invocation, wanted: SyncFile, *, delete: bool, watch: boo
         try:
             if entry.selection != Selection():
                 _choosable(entry.source)
-            base = mirror_names.place(invocation, entry.source)
-            to = mirror_names.target(invocation, entry.destination, base, base)
+            base = mirror_places.place(invocation, entry.source)
+            to = mirror_places.target(invocation, entry.destination, base, base)
             if is_host(entry.destination, destination=True):
                 raise InvalidError(f"{entry.destination} is a host; add NAMESPACE or NAMESPACE/MODEL")
             naming.agree_to_host(invocation, _with_host(entry.destination), to)
