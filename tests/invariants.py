@@ -15,7 +15,7 @@ from typing import Any
 BLOB = re.compile(r"sha256-[0-9a-f]{64}")
 # What is at the top of a registry's data directory.
 REGISTRY = {"blobs", "copies", "ferry-registry", "registry.db", "registry.db-shm", "registry.db-wal"}
-REGISTRY |= {"revocations", "served-at", "serving", "token-secret", "trash", "uploads"}
+REGISTRY |= {"reserve", "revocations", "served-at", "serving", "token-secret", "trash", "uploads"}
 OWN = {"partial", "sums", "claims", "drafts", "lock", "origins", "proven"}
 LEFT = re.compile(
     r"partial/sha256-[0-9a-f]{64}\.(data|journal)|sums/sha256-[0-9a-f]{64}|claims/claim\.\d+-\d+"
