@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -63,9 +64,11 @@ class Looking:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._looked_for: set[tuple[str, str, Digest]] = set()  # a host, and a repository of it
-        self._counted: set[tuple[str, Digest]] = set()
-        self._mounts: Counter[Name] = Counter()  # bytes, by the name that they are for
+        # Which name a blob of a repository, or of all repositories of a host, is counted for.
+        self._looked_for: dict[tuple[str, str, Digest], Name] = {}
+        self._counted: dict[tuple[str, Digest], Name] = {}
+        self._known: defaultdict[Name, set[Digest]] = defaultdict(set)  # blobs, by the names under way
+        self._mounts: Counter[Name] = Counter()  # bytes, by the names under way
         self._lock = threading.Lock()
 
     def compare(self, pair: Pair) -> tuple[Digest | None, Digest | None]:
@@ -79,14 +82,16 @@ class Looking:
 
     def same(self, pair: Pair, digest: Digest) -> Done:
         """The sizes of what refers to it that the destination has not, where that is asked for."""
-        size = self._new_referrers(pair, digest)
-        return Done(digest, would_move=size, would_mount=self._mounts.pop(pair.to, 0))
+        with self._counting(pair):
+            size = self._new_referrers(pair, digest)
+            return Done(digest, would_move=size, would_mount=self._mounts[pair.to])
 
     def changed(self, pair: Pair, was: Digest | None) -> Done:
         """The sizes of the blobs that the destination has not, also of what refers to it."""
-        manifest = self._resolved(pair, pair.name)
-        size = self._missing(pair, manifest) + self._all_referrers(pair, manifest)
-        return Done(manifest.digest, would_move=size, would_mount=self._mounts.pop(pair.to, 0))
+        with self._counting(pair):
+            manifest = self._resolved(pair, pair.name)
+            size = self._missing(pair, manifest) + self._all_referrers(pair, manifest)
+            return Done(manifest.digest, would_move=size, would_mount=self._mounts[pair.to])
 
     def is_gone(self, pair: Pair) -> bool:
         """One more look at the list that named it; what no list named is not gone, but was never there."""
@@ -108,20 +113,29 @@ class Looking:
     def _is_missing(self, pair: Pair, blob: Descriptor) -> bool:
         return self._asked(pair, Side.DESTINATION, lambda: pair.destination.size(pair.to, blob)) is None
 
+    @contextmanager
+    def _counting(self, pair: Pair) -> Iterator[None]:
+        """While the block lasts, blobs are counted for a name; it may be put off, and tried anew."""
+        try:
+            yield
+        finally:
+            self._known.pop(pair.to, None)
+            self._mounts.pop(pair.to, None)
+
     def _is_looked_for_first(self, pair: Pair, blob: Descriptor) -> bool:
+        """Whether the blob is this name's to count, and was not counted yet."""
         key = (pair.to.host, pair.to.repository, blob.digest)
         with self._lock:
-            new = key not in self._looked_for
-            self._looked_for.add(key)
-        return new
+            known = self._known[pair.to]
+            first = self._looked_for.setdefault(key, pair.to) == pair.to and blob.digest not in known
+            known.add(blob.digest)
+        return first
 
     def _moves_first(self, pair: Pair, blob: Descriptor) -> bool:
         """Whether no other repository of that registry has the blob by then, as far as this run knows."""
-        key = (pair.to.host, blob.digest)
         with self._lock:
-            new = pair.near is None and key not in self._counted
-            self._counted.add(key)
-        return new
+            first = self._counted.setdefault((pair.to.host, blob.digest), pair.to) == pair.to
+        return first and pair.near is None
 
     def _finds(self, pair: Pair) -> Callable[[Digest], Manifest]:
         """What finds a manifest that an index names."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from mirror_kit import Pairing
+from faults import Time
+from mirror_kit import DESTINATION, Pairing
 from sample_models import KiB, Model, put
 
-from registry.transfer.pairs import Pair
+from registry.errors import TransientError
+from registry.transfer.copy import Options
+from registry.transfer.pairs import Outcome, Pair
+from registry.transfer.retry import Patience, Rule
+from registry.wire.messages import Request, Response
 
 
 @pytest.fixture
@@ -52,3 +57,25 @@ def test_inside_one_registry_a_look_says_what_would_be_mounted(between: Pairing)
 
     assert [result.would_move for result in results] == [0, 0]
     assert sorted(result.would_mount for result in results) == [0, model.manifest.total], "once, to be there"
+
+
+def test_a_look_that_was_put_off_counts_what_it_had_counted_before(between: Pairing) -> None:
+    model, time = Model.random(5, 20 * KiB, 30 * KiB), Time()
+    between.put("acme/m:1", model)
+    asked: list[float] = []
+    second = f"/blobs/{model.manifest.layers[1].digest}"
+
+    def away(request: Request) -> Response | None:
+        if request.path.endswith(second) and time() not in asked:
+            asked.append(time())  # who is put off has not waited since the last attempt
+            raise TransientError("refused", host=DESTINATION)
+        return None
+
+    between.destination.wrong = away
+    rule = Rule(give_up_after=20, first_pause=1)
+    options = Options(lambda: Patience(rule, clock=time, sleep=time.sleep), jobs=1)
+
+    result = between.run(between.pair("acme/m:1"), options=options, looks=True)["m:1"]
+
+    assert len(asked) > 2
+    assert (result.outcome, result.would_move) == (Outcome.COPIED, model.manifest.total)
