@@ -73,15 +73,26 @@ def verify(invocation: Invocation, names: tuple[str, ...], repair: bool, place: 
 
 
 def _inventory(store: Store, wanted: Sequence[Name]) -> Inventory:
-    """What the models are made of; NotFoundError names the tags that there are."""
+    """What the models are made of; NotFoundError says where one came from, or names the tags there are."""
     try:
         return store.verify.inventory(wanted)
     except NotFoundError as error:
-        for name in wanted:
-            if str(name) == error.name:
-                with sources.telling_tags(store, name):
-                    raise
-        raise
+        name = next((name for name in wanted if str(name) == error.name), None)
+        if name is None:
+            raise
+        if came := _pull(store, name):
+            hint = f"{came} brings it again; what is here of it does not move"
+            raise NotFoundError(error.message, hint=hint, name=error.name) from None
+        with sources.telling_tags(store, name):
+            raise
+
+
+def _pull(store: Store, name: Name) -> str:
+    """The command that fetched a model whose manifest was lost; "" where none did."""
+    known = store.origins.get(name)
+    if known is None or known.name is None:
+        return ""
+    return f"ferry pull {known.name.text}{'' if known.name == name else f' --as {name}'}"
 
 
 class _Shown:

@@ -196,6 +196,24 @@ def test_a_model_that_was_pulled_under_another_name_is_repaired_from_where_it_wa
     assert "repaired" in ferry("verify", "mine", "--repair").well().out
 
 
+@pytest.mark.parametrize("called", ["", "mine"])
+def test_a_model_whose_manifest_was_lost_is_told_with_what_brings_it_again(
+    ferry: Ferry, pulled: str, called: str
+) -> None:
+    if called:
+        ferry("pull", pulled, "--as", called).well()
+    lost = f"registry.ollama.ai/library/{called}/latest" if called else pulled.replace(":1.0", "/1.0")
+    (ferry.models / "manifests" / lost).unlink()
+
+    told = ferry("verify", "--repair", called or pulled)
+
+    pull = f"ferry pull {pulled}{f' --as {called}:latest' if called else ''}"
+    assert told.code == 3
+    assert f"{pull} brings it again" in told.err
+    again = ferry(*pull.split()[1:], "--format", "json").well().json
+    assert (again["transferred"], again["tag"]) == (0, "created")
+
+
 def test_a_manifest_that_cannot_be_read_is_fetched_again(ferry: Ferry, pulled: str) -> None:
     path = ferry.models / "manifests" / pulled.replace(":1.0", "/1.0")
     whole = path.read_bytes()
