@@ -38,7 +38,7 @@ _OFTEN, _SELDOM = 1.0, 366 * 86400.0  # seconds between two rounds
 @click.option("--tags", multiple=True, metavar="GLOB")
 @click.option("--exclude", multiple=True, metavar="GLOB")
 @click.option("--newest", metavar="N")
-@click.option("--referrers", **choices(*sync_file.REFERRERS), help="Signatures of what moved, all, none.")
+@click.option("--referrers", **choices(*Referrers), help="Signatures of what moved, all, none.")
 @click.option("--keep-going", is_flag=True)
 @click.option("--delete-extraneous", is_flag=True)
 @click.option("--summary", metavar="FILE", help="What was done, as Markdown.")
@@ -110,7 +110,7 @@ def _one(invocation: Invocation, entry: MirrorEntry) -> int:
     with sources.connections(invocation) as opened:
 
         def across(to: Name) -> PlannedCopy:
-            return transfers.between(opened, name, to, Referrers(entry.referrers))
+            return transfers.between(opened, name, to, entry.referrers)
 
         return transfers.copy_each(invocation, [to], across, watcher, opened)
 
@@ -124,14 +124,17 @@ def _selection(tags: tuple[str, ...], exclude: tuple[str, ...], newest: str | No
     return Selection(tags or ("*",), exclude, count)
 
 
-def _mode(referrers: str | None) -> str:
-    return str(
-        files.checked(values.choice(*sync_file.REFERRERS), referrers or "changed", "--referrers", None)
-    )
+def _mode(referrers: str | None) -> Referrers:
+    wish = referrers or Referrers.CHANGED
+    return Referrers(str(files.checked(values.choice(*Referrers), wish, "--referrers", None)))
 
 
 def _wanted(
-    source: str | None, destination: str | None, file: str | None, selection: Selection | None, mode: str
+    source: str | None,
+    destination: str | None,
+    file: str | None,
+    selection: Selection | None,
+    mode: Referrers,
 ) -> SyncFile:
     """What is to be mirrored."""
     if file:

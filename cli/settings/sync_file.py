@@ -13,8 +13,8 @@ from cli.settings import files
 from cli.settings.lines import Lines
 from registry.errors import InvalidError
 from registry.model.selection import Selection
+from registry.transfer.pairs import Referrers
 
-REFERRERS = ("changed", "always", "never")
 _TEMPLATE = re.compile(r"\{([^{}]*)\}")
 _MOST = 10_000  # tables of one file
 
@@ -35,7 +35,7 @@ _MIRROR: Mapping[str, values.Check] = {
     "tags": values.list_of(values.text),
     "exclude": values.list_of(values.text),
     "newest": values.whole(1, 1_000_000),
-    "referrers": values.choice(*REFERRERS),
+    "referrers": values.choice(*Referrers),
 }
 
 
@@ -46,7 +46,7 @@ class MirrorEntry:
     source: str
     destination: str
     selection: Selection = field(default_factory=Selection)
-    referrers: str = "changed"
+    referrers: Referrers = Referrers.CHANGED
     where: str = ""
 
 
@@ -89,7 +89,8 @@ def _entry(path: Path, lines: Lines, table: Mapping[str, object], at: int) -> Mi
             f"{path}:{lines.of('mirror', at, 'tags')}: mirror.tags: must name at least one pattern"
         )
     selection = Selection(own.get("tags", ("*",)), own.get("exclude", ()), own.get("newest"))
-    return MirrorEntry(own["source"], own["destination"], selection, own.get("referrers", "changed"), where)
+    referrers = Referrers(own.get("referrers", Referrers.CHANGED))
+    return MirrorEntry(own["source"], own["destination"], selection, referrers, where)
 
 
 def _checked(

@@ -27,7 +27,7 @@ from registry.errors import NotFoundError, RegistryError
 from registry.model.digests import Digest
 from registry.model.manifests import Kind, Manifest
 from registry.model.names import Name
-from registry.model.selection import Selection, attached_to
+from registry.model.selection import attached_to
 from registry.transfer.pairs import Outcome
 from registry.wire.faults import fault
 from registry.wire.messages import Request, Response
@@ -155,7 +155,7 @@ class World:
     ) -> Rounds:
         settings = Settings({"dry_run": dry_run, "yes": True, "progress": "none"}, {})
         invocation = Invocation(settings, Terminal(io.StringIO(), io.StringIO()))
-        entry = MirrorEntry(f"{SOURCE}/acme/tiny", f"{DESTINATION}/acme/tiny", Selection(), "changed")
+        entry = MirrorEntry(f"{SOURCE}/acme/tiny", f"{DESTINATION}/acme/tiny")
         watcher = transfers.watcher_of_many(invocation)
         return Rounds(invocation, connect, watcher, [entry], keep_going=True, delete=self.deletes)
 
