@@ -21,6 +21,11 @@ def attached_to(tag: str) -> str:
     return found[1] if found else ""
 
 
+def lists_referrers(tag: str) -> bool:
+    """Whether what is under `tag` is OCI's list of what refers to a manifest, and not one such thing."""
+    return attached_to(tag) == tag
+
+
 def version_key(tag: str) -> _Key:
     """What versions are ordered by: numbers as numbers, and `1.0-rc1` before `1.0`."""
     text = tag[1:] if re.match(r"[vV]\d", tag) else tag

@@ -15,7 +15,7 @@ from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.nesting import all_blobs, all_manifests
-from registry.model.selection import attached_to
+from registry.model.selection import attached_to, lists_referrers
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
 from registry.transfer.pairs import Pair, Referrers
@@ -151,7 +151,7 @@ class Looking:
     # --- what refers to it ---------------------------------------------------------------------------
 
     def referring(self, pair: Pair, manifest: Manifest, was: Digest | None) -> int:
-        """Bring what refers to a name; the bytes of it. `was`: what the name is at its destination so far.
+        """What refers to a name goes along: the bytes of it. `was`: what the name is at its destination.
 
         Both ends are asked where the name is the same, and only what refers to it may be new.
         """
@@ -161,7 +161,7 @@ class Looking:
         return 0
 
     def _new_referrers(self, pair: Pair, digest: Digest) -> int:
-        """Bring what refers to a name that is the same at both ends; the bytes of it.
+        """The same for a name that is the same at both ends.
 
         It is asked for where that always goes along, or a tag of the source's list says that something does.
         """
@@ -170,12 +170,12 @@ class Looking:
             return self._all_referrers(pair, self._resolved(pair, pair.name.with_reference(digest)))
         if pair.referrers is Referrers.NEVER or not attached:
             return 0
-        if attached_to(attached[0]) == attached[0] and self._lacks_referrers(pair, digest):
+        if lists_referrers(attached[0]) and self._lacks_referrers(pair, digest):
             return self._referring(pair, digest, 0, set())
-        return sum(self._carried(pair, tag) for tag in attached if attached_to(tag) != tag)
+        return sum(self._carried(pair, tag) for tag in attached if not lists_referrers(tag))
 
     def _all_referrers(self, pair: Pair, manifest: Manifest) -> int:
-        """Bring what refers to a manifest, and to all that it names if it is an index; the bytes of it."""
+        """What refers to a manifest, and to all that an index names, goes along: the bytes of it."""
         if pair.referrers is Referrers.NEVER:
             return 0
         known: set[Digest] = set()
@@ -183,7 +183,7 @@ class Looking:
         return sum(self._referring(pair, digest, 0, known) for digest in digests)
 
     def _referring(self, pair: Pair, digest: Digest, depth: int, known: set[Digest]) -> int:
-        """Bring what refers to a manifest, and what refers to that; the bytes of it.
+        """What refers to a manifest goes along, and what refers to that: the bytes of it.
 
         `known` are the manifests that were asked about for this name: what a source says may go in a circle.
         """
@@ -213,7 +213,7 @@ class Looking:
             moved += self._referring(pair, each.digest, depth + 1, known)
         if found:
             self._refer(pair, to, found)
-        carried = (tag for tag in _attached(pair, digest) if attached_to(tag) != tag)
+        carried = (tag for tag in _attached(pair, digest) if not lists_referrers(tag))
         return moved + sum(self._carried(pair, tag) for tag in carried)
 
     def _lacks_referrers(self, pair: Pair, digest: Digest) -> bool:
