@@ -33,7 +33,8 @@ def create(invocation: Invocation, name: str, file: str) -> None:
       ferry create models.acme.example/acme/tiny:1.0 -f Modelfile
     """
     from registry.publish.build import build
-    from registry.transfer.copy import Options, copy
+    from registry.transfer.copy import copy
+    from registry.transfer.options import Options
 
     to = naming.parse(invocation, name)
     sources.storable(invocation, to, "choose another name for it")

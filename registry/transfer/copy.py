@@ -16,8 +16,6 @@ from registry.transfer.progress import BlobReport, Report, replaced
 from registry.transfer.retry import Stopped
 from registry.transfer.schedule import move
 
-__all__ = ("Options", "copy")
-
 
 def copy(
     source: Source,

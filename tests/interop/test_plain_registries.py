@@ -16,7 +16,8 @@ from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.memory import Memory
 from registry.targets.upload import UploadIntake
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
+from registry.transfer.options import Options
 
 
 def test_a_registry_without_direct_upload_is_asked_and_takes_the_blob_the_ordinary_way(

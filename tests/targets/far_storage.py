@@ -15,7 +15,8 @@ from registry.targets.direct import Direct
 from registry.targets.memory import Memory
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
+from registry.transfer.options import Options
 from registry.transfer.progress import Report
 from registry.transfer.retry import Patience, Rule
 from registry.wire import faults

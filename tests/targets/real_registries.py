@@ -17,7 +17,8 @@ from registry.targets.methods import Methods, memory_methods
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.targets.sessions import Sessions, memory_sessions
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
+from registry.transfer.options import Options
 from registry.transfer.progress import Report
 from registry.transfer.retry import Patience, Rule
 

@@ -30,7 +30,8 @@ from registry.targets.direct import DirectIntake
 from registry.targets.memory import Memory
 from registry.targets.remote import Remote
 from registry.targets.sessions import file_sessions
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
+from registry.transfer.options import Options
 from registry.transfer.progress import Report
 from registry.transfer.retry import Patience, Rule
 from registry.wire.headers import Headers

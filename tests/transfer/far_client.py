@@ -17,7 +17,7 @@ from registry.net.network import Network
 from registry.targets.remote import Remote
 from registry.targets.sessions import Sessions
 from registry.targets.store import Store
-from registry.transfer.copy import Options
+from registry.transfer.options import Options
 from registry.transfer.retry import Patience, Rule
 
 MiB = 1024 * 1024

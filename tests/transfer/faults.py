@@ -16,7 +16,7 @@ from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.memory import Memory, MemoryIntake
-from registry.transfer.copy import Options
+from registry.transfer.options import Options
 from registry.transfer.retry import Patience, Rule
 
 

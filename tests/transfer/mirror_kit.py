@@ -19,10 +19,10 @@ from registry.server.depot_memory import MemoryDepot
 from registry.server.table import Unguarded
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
-from registry.transfer.copy import Options
 from registry.transfer.engine import Engine
 from registry.transfer.mirror import AT_ONCE, Mirror
 from registry.transfer.one_pair import Copying, Looking
+from registry.transfer.options import Options
 from registry.transfer.pairs import Outcome, Pair, Referrers, Result, Unlisted
 from registry.wire.messages import Origin, Request, Response
 

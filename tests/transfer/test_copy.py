@@ -20,7 +20,8 @@ from registry.model.manifests import OCI_INDEX, Descriptor, Manifest
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.memory import Memory
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
+from registry.transfer.options import Options
 from registry.transfer.retry import Patience, Rule
 
 NAME = Name.parse("models.example/acme/tiny:1")

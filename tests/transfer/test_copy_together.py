@@ -19,7 +19,8 @@ from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.memory import Memory
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
+from registry.transfer.options import Options
 from registry.transfer.progress import Report
 
 NAME = Name.parse("models.example/acme/tiny:1")

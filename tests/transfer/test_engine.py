@@ -23,9 +23,10 @@ from registry.model.spans import Span
 from registry.targets.memory import Memory
 from registry.targets.store import Store
 from registry.transfer.blob import BlobTransfer
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
 from registry.transfer.model import BlobSource
+from registry.transfer.options import Options
 from registry.transfer.progress import Silent
 from registry.transfer.retry import Patience, Rule, Stopped
 from registry.transfer.workers import FEWEST

@@ -30,7 +30,8 @@ from registry.server.table import Unguarded
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
 from registry.targets.store import Store
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
+from registry.transfer.options import Options
 from registry.transfer.retry import Patience, Rule
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response, Transport

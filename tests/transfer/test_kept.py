@@ -16,8 +16,9 @@ from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.memory import Memory
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
 from registry.transfer.kept import Kept
+from registry.transfer.options import Options
 from registry.transfer.retry import Patience, Rule
 
 GIVE_UP = 100.0

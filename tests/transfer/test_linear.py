@@ -19,7 +19,8 @@ from registry.model.manifests import Descriptor, Manifest, image
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
 from registry.targets.memory import Memory
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
+from registry.transfer.options import Options
 
 UNIT = 16
 COUNTED = ("/registry/transfer/", "/registry/model/spans.py")

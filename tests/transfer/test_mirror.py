@@ -19,10 +19,10 @@ from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.remote import Remote
-from registry.transfer.copy import Options
 from registry.transfer.engine import Engine
 from registry.transfer.mirror import AT_ONCE, Mirror
 from registry.transfer.one_pair import Copying
+from registry.transfer.options import Options
 from registry.transfer.pairs import Outcome, Pair, Result, Unlisted
 from registry.transfer.retry import Patience, Rule, Stopped
 from registry.wire.faults import fault

@@ -15,7 +15,7 @@ from registry.auth.secrets import Login
 from registry.auth.session import Session
 from registry.errors import Reason, StorageError, TransientError
 from registry.targets.remote import Remote
-from registry.transfer.copy import Options
+from registry.transfer.options import Options
 from registry.transfer.pairs import Outcome
 from registry.transfer.retry import Patience, Rule
 from registry.wire.faults import fault

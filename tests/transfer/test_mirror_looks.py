@@ -8,7 +8,7 @@ from mirror_kit import DESTINATION, Pairing
 from sample_models import KiB, Model, put
 
 from registry.errors import TransientError
-from registry.transfer.copy import Options
+from registry.transfer.options import Options
 from registry.transfer.pairs import Outcome, Pair
 from registry.transfer.retry import Patience, Rule
 from registry.wire.messages import Request, Response

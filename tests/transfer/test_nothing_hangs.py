@@ -19,8 +19,9 @@ from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.memory import Memory
 from registry.targets.store import Store
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
 from registry.transfer.follow import follow
+from registry.transfer.options import Options
 from registry.transfer.retry import Patience, Rule
 
 

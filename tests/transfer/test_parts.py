@@ -16,7 +16,8 @@ from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
 from registry.targets.memory import Memory, MemoryIntake
-from registry.transfer.copy import Options, copy
+from registry.transfer.copy import copy
+from registry.transfer.options import Options
 from registry.transfer.retry import Patience, Rule
 from registry.transfer.sizes import SpanSizes
 
