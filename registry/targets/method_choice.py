@@ -169,6 +169,6 @@ _TOLD = {
 }
 
 
-def amount(size: int) -> str:
+def mebibytes(size: int) -> str:
     """A size for people: `16 MiB`, or bytes where it is not a whole number of them."""
     return f"{size // MiB} MiB" if size and size % MiB == 0 else f"{size} bytes"

@@ -24,7 +24,7 @@ from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span, Spans
 from registry.targets.access import reading, writing
-from registry.targets.method_choice import LEAST_CHUNK, MOST_CHUNK, MethodChoice, MiB, amount
+from registry.targets.method_choice import LEAST_CHUNK, MOST_CHUNK, MethodChoice, MiB, mebibytes
 from registry.targets.methods import Method, Methods
 from registry.targets.peer import Peer
 from registry.targets.pieces import Watched, exactly
@@ -312,14 +312,14 @@ class UploadIntake:
     def _too_large(self, error: RegistryError, size: int) -> RegistryError:
         """A body of `size` bytes was more than somebody on the way takes: smaller ones, or the end."""
         host = self._peer.host
-        what = f"{self._doing}: the proxy or registry at {host} takes no body of {amount(size)} (413)"
+        what = f"{self._doing}: the proxy or registry at {host} takes no body of {mebibytes(size)} (413)"
         if self._choice.too_large(size, self._session.least, f"413 for {size} bytes"):
-            smaller = f"{what}; sending {amount(self._choice.most)} at a time"
+            smaller = f"{what}; sending {mebibytes(self._choice.most)} at a time"
             return TransientError(smaller, host=host, reason=Reason.BODY_LIMIT, answered=True, at_once=True)
         if self._choice.method not in (None, Method.CHUNKS):
             self._start_over()
             return TransientError(error.message, host=host, answered=True)
-        least = f", and Ferry sends no less than {amount(LEAST_CHUNK)} at a time"
+        least = f", and Ferry sends no less than {mebibytes(LEAST_CHUNK)} at a time"
         return ProtocolError(
             f"{what}{least if size >= LEAST_CHUNK else ''}",
             host=host,
