@@ -16,6 +16,7 @@ from registry.errors import CorruptError, InvalidError, NotFoundError, ProtocolE
 from registry.model.manifests import Descriptor
 from registry.model.spans import Span, Spans
 from registry.targets.peer import Peer
+from registry.targets.proven_there import ProvenThere
 from registry.targets.upload import UploadIntake
 from registry.wire import faults
 from registry.wire.headers import Headers
@@ -154,7 +155,7 @@ class DirectRequest:
             ) from None
 
 
-class DirectIntake:
+class DirectIntake(ProvenThere):
     """Takes the whole blob in one PUT to storage; the registry hears of it when the session is closed.
 
     A PUT that breaks leaves nothing, unless the session says otherwise. So storage has MOST_PUTS, each with
@@ -213,17 +214,6 @@ class DirectIntake:
             self._offer = self._again()
         elif not known:
             self._upload.begin()
-
-    def prove(self) -> None:
-        """The registry proves the blob when the session is closed."""
-
-    def suspect(self) -> Spans:
-        """Nothing of ours can be looked at again."""
-        return Spans()
-
-    def differs(self, span: Span, chunks: Iterable[bytes]) -> bool:
-        """Nothing of ours can be looked at again."""
-        return False
 
     def commit(self) -> None:
         """The closing PUT of the session. CorruptError if what arrived is not the blob."""

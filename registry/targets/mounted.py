@@ -9,10 +9,11 @@ from registry.contracts import ChunkRules, How
 from registry.errors import InvalidError
 from registry.model.manifests import Descriptor
 from registry.model.spans import Span, Spans
+from registry.targets.proven_there import ProvenThere
 
 
 @dataclass(frozen=True, slots=True)
-class MountedIntake:
+class MountedIntake(ProvenThere):
     """Nothing is left to send, and nothing to prove."""
 
     blob: Descriptor
@@ -30,14 +31,6 @@ class MountedIntake:
         raise InvalidError("a mounted blob takes no bytes")
 
     def resume(self) -> None: ...
-
-    def prove(self) -> None: ...
-
-    def suspect(self) -> Spans:
-        return Spans()
-
-    def differs(self, span: Span, chunks: Iterable[bytes]) -> bool:
-        return False
 
     def commit(self) -> None: ...
 

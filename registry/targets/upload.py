@@ -28,6 +28,7 @@ from registry.targets.method_choice import LEAST_CHUNK, MOST_CHUNK, MethodChoice
 from registry.targets.methods import Method, Methods
 from registry.targets.peer import Peer
 from registry.targets.pieces import Watched, exactly
+from registry.targets.proven_there import ProvenThere
 from registry.targets.sessions import AGE, Sessions, UploadSession
 from registry.wire import routes
 from registry.wire.faults import Refusal
@@ -48,7 +49,7 @@ _TOO_LARGE = 413
 _WRONG_BYTES = ("DIGEST_INVALID", "SIZE_INVALID", "BLOB_UPLOAD_INVALID")
 
 
-class UploadIntake:
+class UploadIntake(ProvenThere):
     """One upload session. Made idle: `remembered` or `begin` says where the bytes go."""
 
     def __init__(
@@ -185,17 +186,6 @@ class UploadIntake:
         else:
             ranged = {"Content-Range": f"{span.offset}-{span.end - 1}"} if method is Method.CHUNKS else {}
             self._send("PATCH", self._session.location, span, chunks, ranged)
-
-    def prove(self) -> None:
-        """The registry proves the blob when the session is closed."""
-
-    def suspect(self) -> Spans:
-        """Nothing of ours can be looked at again."""
-        return Spans()
-
-    def differs(self, span: Span, chunks: Iterable[bytes]) -> bool:
-        """Nothing of ours can be looked at again."""
-        return False
 
     def commit(self) -> None:
         """The closing PUT. CorruptError if the registry says the bytes are not the digest's."""
