@@ -23,9 +23,8 @@ from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.model.names import Name
 from registry.targets.origins import ModelOrigin
-from registry.targets.repair import Repair
 from registry.targets.store import Store
-from registry.targets.unmoved import Unmoved
+from registry.targets.store_destinations import Repair, Unmoved
 from registry.targets.verify import BlobCheck, BlobState, Inventory, Unreadable
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine

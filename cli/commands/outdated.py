@@ -17,7 +17,7 @@ from registry.connect import Registries
 from registry.errors import InvalidError, NotFoundError, exit_code
 from registry.model.standing import Standing
 from registry.targets.store import Store
-from registry.targets.unmoved import Unmoved
+from registry.targets.store_destinations import Unmoved
 from registry.transfer.retry import Stopped
 
 _QUIET = (Standing.CURRENT, Standing.ONLY_HERE, Standing.MADE_HERE, Standing.CLOUD)

@@ -18,8 +18,8 @@ from registry.disk.partial_files import Busy, hold
 from registry.errors import InvalidError, NotFoundError
 from registry.model.names import Name
 from registry.model.spans import Span
-from registry.targets.repair import Repair
 from registry.targets.store import Store
+from registry.targets.store_destinations import Repair
 
 
 def test_removing_keeps_every_blob_while_a_manifest_cannot_be_read(

@@ -12,7 +12,7 @@ from store_kit import NAME
 
 from registry.errors import InvalidError
 from registry.targets.store import Store
-from registry.targets.unmoved import Unmoved
+from registry.targets.store_destinations import Unmoved
 
 OLD, NEW, OTHERS = (Model.random(seed, KiB) for seed in range(3))
 

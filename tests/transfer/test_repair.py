@@ -25,8 +25,8 @@ from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.memory import Memory
-from registry.targets.repair import Repair
 from registry.targets.store import Store
+from registry.targets.store_destinations import Repair
 from registry.targets.verify import BlobState
 from registry.transfer.copy import copy
 from registry.transfer.model import BlobSource

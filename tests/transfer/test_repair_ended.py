@@ -13,8 +13,8 @@ from store_kit import NAME, blob_path
 
 from registry.disk import system as calls
 from registry.disk.system import System
-from registry.targets.repair import Repair
 from registry.targets.store import Store
+from registry.targets.store_destinations import Repair
 from registry.transfer.copy import copy
 
 MODEL = Model.random(23, 8 * GRAIN + 11)

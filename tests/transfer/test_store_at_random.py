@@ -19,8 +19,8 @@ from sample_models import GRAIN, KiB, Model, get, put
 from registry.errors import InvalidError, NotFoundError
 from registry.model.names import Name
 from registry.targets.memory import Memory
-from registry.targets.repair import Repair
 from registry.targets.store import Store
+from registry.targets.store_destinations import Repair
 from registry.targets.verify import BlobState
 from registry.transfer.copy import copy
 

@@ -1,4 +1,4 @@
-"""The store, for a copy that replaces a model only while it is what it was: others may change it."""
+"""The store as the destination of a copy that may do less than a pull: mend a model, or replace one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,10 @@ from registry.targets.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Unmoved:
-    """The store as a destination, where the name that is published stands for `was` until then.
-
-    None: for nothing that can be read.
-    """
+class _Blobs:
+    """The part of the store that such a copy uses as it is."""
 
     store: Store
-    was: Digest | None
 
     def prepare(self, name: Name, manifest: Manifest) -> None:
         """Mark its blobs as in use. StorageError where they do not fit."""
@@ -31,8 +27,41 @@ class Unmoved:
         return self.store.size(name, blob)
 
     def receive(self, name: Name, blob: Descriptor, near: Name | None) -> Intake | BusyElsewhere | None:
-        """What takes a blob's bytes."""
+        """What takes a blob's bytes, or those of its spans that are wrong."""
         return self.store.receive(name, blob, near)
+
+
+@dataclass(frozen=True, slots=True)
+class Repair(_Blobs):
+    """A model made whole again that `manifest` describes and that is there already.
+
+    It stays what it is: nothing is named anew, and only what is damaged or missing moves.
+    """
+
+    manifest: Manifest
+
+    def current(self, _name: Name) -> Digest | None:
+        """The model is there."""
+        return self.manifest.digest
+
+    def publish(self, name: Name, manifest: Manifest, was: Digest | None = None) -> None:
+        """The name is there; NotFoundError if a blob of it is missing still."""
+        self.store.release(name, manifest)
+        for blob in manifest.blobs():
+            if self.store.size(name, blob) is None:
+                raise NotFoundError(
+                    f"blob {blob.digest.short} of {name} was removed meanwhile", name=str(name)
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Unmoved(_Blobs):
+    """A model that is replaced only while it is what it was, for others may change it.
+
+    The name that is published stands for `was` until then; None: for nothing that can be read.
+    """
+
+    was: Digest | None
 
     def current(self, name: Name) -> Digest | None:
         """What `name` stands for."""
