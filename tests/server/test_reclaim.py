@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 from reclaim_kit import ORPHAN, WEEK, Kit
@@ -15,6 +16,7 @@ from registry.disk import files
 from registry.errors import NotFoundError
 from registry.model.digests import Digest
 from registry.server import reclaim
+from registry.server.accounts import Accounts
 from registry.server.audit import entries
 from registry.server.immutable import ImmutableTags
 from registry.server.issuers import Issuer
@@ -24,7 +26,7 @@ from registry.server.principal import Right
 from registry.server.publishers import Publishers
 from registry.server.reclaim import Reclaim, Reclaimed, Terms
 from registry.server.services import Services
-from registry.server.tables import LINKS, REPOSITORIES
+from registry.server.tables import LINKS, NAMESPACES, REPOSITORIES
 
 GITHUB = "https://token.actions.githubusercontent.com"
 
@@ -306,6 +308,7 @@ def test_a_namespace_in_which_nothing_is_published_yet_keeps_all_that_was_said_o
     engine, clock, ids = kit.depot.engine, kit.depot.clock, kit.depot.new_id
     organisations, services = Organisations(engine, clock), Services(engine, clock, ids)
     immutable, publishers = ImmutableTags(engine, clock), Publishers(engine, clock, ids)
+    Accounts(engine, clock, ids).add_user("ada")
     organisations.add("team")
     services.add("jobs/ci", Right.WRITE)
     immutable.add("later/model", "v*")
@@ -315,6 +318,9 @@ def test_a_namespace_in_which_nothing_is_published_yet_keeps_all_that_was_said_o
     kit.now += 90 * DAY
     kit.collect()
 
+    with engine.connect() as database:
+        owned = select(NAMESPACES.c.name).where(NAMESPACES.c.owner.is_not(None))
+        assert database.execute(owned).scalars().all() == ["ada"]
     assert [each.name for each in organisations.all()] == ["team"]
     assert [each.name for each in services.listed()] == ["jobs/ci"]
     assert [each.scope for each in immutable.listed()] == ["later/model"]
@@ -322,6 +328,22 @@ def test_a_namespace_in_which_nothing_is_published_yet_keeps_all_that_was_said_o
 
 
 # --- beside others ------------------------------------------------------------------------------------------
+
+
+def test_a_manifest_that_gets_a_tag_after_it_was_found_without_one_stays(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = published(kit.depot, tag=None)
+    kit.now += 31 * DAY
+    attempt = Reclaim._attempt
+
+    def late(self: Reclaim, step: Callable[[], int]) -> int:
+        kit.depot.publish("acme/tiny", manifest, "late")
+        return attempt(self, step)
+
+    monkeypatch.setattr(Reclaim, "_attempt", late)
+    assert kit.collect().manifests == 0
+    assert tags(kit.depot) == ["late"]
 
 
 def test_no_file_is_looked_at_inside_a_transaction(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:

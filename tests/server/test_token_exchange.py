@@ -220,6 +220,12 @@ def test_a_renewal_may_be_for_another_repository_of_the_same_job(door: Door, pro
     renewed = str(document(exchange(door, token, other, kind=ACCESS_TOKEN))["access_token"])
     assert may_push(door, renewed, "acme/other") == PASSED
     assert may_push(door, renewed) == 401
+    beyond = "repository:acme/other:delete"
+    assert "a publisher may not" in refusal(exchange(door, token, beyond, kind=ACCESS_TOKEN))
+    [gone] = [each.id for each in door.publishers.listed() if each.repository == "acme/other"]
+    door.publishers.remove(gone)
+    removed = "the publisher of acme/other was removed"
+    assert refusal(exchange(door, token, other, kind=ACCESS_TOKEN)) == removed
 
 
 def test_a_publisher_that_is_removed_may_nothing_from_the_next_request_on(
