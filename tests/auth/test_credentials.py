@@ -70,6 +70,18 @@ def test_who_we_are_first_that_fits(tmp_path: Path) -> None:
     assert found(Credentials(), ACME) == []
 
 
+def test_where_keys_are_to_come_first_those_of_the_settings_do_too(tmp_path: Path) -> None:
+    named = ensure_key(tmp_path / "acme", bytes([7]) * 32)
+    config = docker(auths={"models.acme.example": {"auth": pair("d:d")}})
+    where = Prefix("models.acme.example")
+    by_key = Credentials(KEY, keys={where: tmp_path / "acme"}, docker=(config,))
+    by_login = Credentials(KEY, logins={where: ApiKey("K")}, docker=(config,))
+
+    for known, expected in ((by_key, [named, KEY]), (by_login, [KEY, ApiKey("K")])):
+        secrets = known.account(ACME).keys_first.secrets(lambda _: None)
+        assert list(secrets) == [*expected, Login("d", "d")]
+
+
 def test_the_longest_prefix_wins_and_equal_accounts_are_one() -> None:
     credentials = Credentials(
         logins={

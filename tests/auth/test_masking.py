@@ -20,7 +20,7 @@ from registry.wire import masking
 from registry.wire.masking import Masking, password_of
 from registry.wire.messages import Origin, Request, Response
 
-SECRET = 'pä/ss+"wörd"=&x'
+SECRET = 'pä/ss+"wörd"=&x~~~???'  # in base64 with + and /
 
 
 def b64(text: str) -> str:

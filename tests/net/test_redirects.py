@@ -81,6 +81,7 @@ def test_a_redirect_is_followed_byte_for_byte(base: str, location: str, url: str
         ("https://10.0.0.1/", "https://127.0.0.1/"),
         ("https://10.0.0.1/", "https://[::ffff:127.0.0.1]/"),
         ("https://10.0.0.1/", "https://localhost/"),
+        ("https://10.0.0.1/", "https://0.0.0.0/"),
     ],
 )
 def test_a_redirect_that_may_not_be_followed_is_refused(base: str, location: str) -> None:
