@@ -107,7 +107,7 @@ class _Connection(HTTPConnection):
             self.connect()
         self._proxied = headers
         self._method, self._heard, self._early = method, b"", False
-        self.sock.settimeout(body.stall)
+        self._wait_at_most(body.stall)
         try:
             self._heard = body.send(self.sock, body.head(headers))
         except EarlyAnswer as early:
@@ -117,10 +117,15 @@ class _Connection(HTTPConnection):
 
     def getresponse(self) -> PooledAnswer:  # type: ignore[override]
         """The answer, its head read."""
-        self.sock.settimeout(self.timeout)
+        self._wait_at_most(cast(float, self.timeout))
         answer = PooledAnswer(Incoming(self.sock, self._heard), self._method, last=self._early)
         answer.came_over = self
         return answer
+
+    def _wait_at_most(self, seconds: float) -> None:
+        """Tell the socket where it does not know: that is a system call, and lets other threads in."""
+        if self.sock.gettimeout() != seconds:
+            self.sock.settimeout(seconds)
 
     def ask_again(self, going: Outgoing, seconds: float) -> PooledAnswer:
         """The answer to one more request, which may take `seconds`; whatever breaks it ends the connection.
