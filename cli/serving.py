@@ -5,10 +5,15 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from registry.errors import InvalidError
+from registry.contracts import Clock
+from registry.errors import InvalidError, RegistryError
 
+_DAY = 86_400.0
 _LOOK_EVERY = 1.0  # seconds: a signal that lands just before a wait begins does not end that wait
 
 
@@ -43,6 +48,28 @@ class ServerSignals:
                 return True
             again()
         return False
+
+
+@dataclass(slots=True)
+class CertificateDates:
+    """Tells of a certificate that is not good, or not for long: at the start, and once a day."""
+
+    certificate: Path
+    warned: Callable[[str], object]
+    clock: Clock
+    _next: float = field(default=0.0, init=False)
+
+    def look(self, *, anew: bool = False) -> None:
+        """Tell, if that is due; `anew`: the file was read again. What cannot be read now tells nothing."""
+        from registry.net.listener.address import dates_trouble
+
+        now = self.clock()
+        if not anew and now < self._next:
+            return
+        self._next = now + _DAY
+        with suppress(RegistryError):
+            if trouble := dates_trouble(self.certificate, now):
+                self.warned(trouble)
 
 
 def host_and_port(option: str, listen: str) -> tuple[str, int]:

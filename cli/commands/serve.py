@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from cli import data_directory, extra, sources
 from cli.allocator import keep_no_more_than_buffers, look_less_for_cycles
 from cli.log import Log
 from cli.options import Invocation, choices, command
-from cli.serving import ServerSignals, host_and_port
+from cli.serving import CertificateDates, ServerSignals, host_and_port
 from registry.disk import files
 from registry.errors import InvalidError, StorageError
 from registry.wire.messages import is_loopback
@@ -98,9 +99,12 @@ def serve(invocation: Invocation) -> None:
         log.complain("nobody has an account yet: open the link, or ferry admin user add --help", "warning")
     _warn_of_proxy(plan, log)
     _warn_of_readers(plan.directory, log)
-    more = (service.registry.last_use.write, service.look_at_issuers)
+    dates = _certificate_dates(invocation, address, log)
+    more = (service.registry.last_use.write, service.look_at_issuers, *([dates.look] if dates else []))
     upkeep = Upkeep(service.registry.depot, log.complain, log.note, more)
-    while not signals.stopped(EVERY, lambda: _read_again(invocation, address, log), upkeep.look_for_room):
+    while not signals.stopped(
+        EVERY, lambda: _read_again(invocation, address, log, dates), upkeep.look_for_room
+    ):
         upkeep.step()
     service.stop()  # Ctrl-C does not come here: it drops what is running, and loses nothing that was answered
     log.close()
@@ -141,12 +145,22 @@ def _warn_of_readers(directory: Path, log: Log) -> None:
         log.complain(f"everybody on this machine may read {directory}: chmod o= {directory}", "warning")
 
 
-def _read_again(invocation: Invocation, address: Address, log: Log) -> None:
+def _certificate_dates(invocation: Invocation, address: Address, log: Log) -> CertificateDates | None:
+    """What looks at the dates of the certificate, and has looked once; None without one."""
+    if address.tls is None:
+        return None
+    file = Path(invocation.settings.get("tls_cert"))
+    dates = CertificateDates(file, lambda trouble: log.complain(trouble, "warning"), time.time)
+    dates.look()
+    return dates
+
+
+def _read_again(invocation: Invocation, address: Address, log: Log, dates: CertificateDates | None) -> None:
     """Show the certificate that is there now to connections from now on; a bad one changes nothing."""
     from registry.net.listener.address import read_again
 
     settings = invocation.settings
-    if address.tls is None:
+    if address.tls is None or dates is None:
         log.complain("SIGHUP: there is no certificate to read again", "warning")
         return
     try:
@@ -155,6 +169,7 @@ def _read_again(invocation: Invocation, address: Address, log: Log) -> None:
         log.complain(f"SIGHUP: the old certificate stays: {error.message}")
     else:
         log.complain(f"SIGHUP: read {settings.get('tls_cert')} again", "info")
+        dates.look(anew=True)
 
 
 def _address(invocation: Invocation) -> Address:

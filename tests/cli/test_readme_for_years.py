@@ -185,7 +185,7 @@ def test_a_registry_is_kept_and_brought_back_as_the_readme_has_it(ferry: Ferry, 
 @pytest.fixture
 def with_certificate(tmp_path: Path) -> Iterator[tuple[str, int, Path]]:
     """A registry with a certificate of its own: where it is, its process, its log."""
-    write_certificate(tmp_path)
+    write_certificate(tmp_path, until=0.1)
     host = f"127.0.0.1:{free_port()}"
     command = [*ferry_command(), "serve", "--data", str(tmp_path / "data"), "--listen", host]
     command += ["--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")]
@@ -204,6 +204,7 @@ def test_sighup_reads_the_certificate_again_and_a_bad_one_changes_nothing(
 ) -> None:
     host, process, log = with_certificate
     first = shown(host)
+    until(lambda: "cert.pem is good until" in log.read_text())  # its end is near
     write_certificate(tmp_path)
 
     os.kill(process, signal.SIGHUP)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from queue import Empty
 
 import pytest
+from certificates import write_certificate
 
 from cli import serving
 
@@ -57,3 +59,22 @@ def test_without_a_signal_the_time_passes(signals: serving.ServerSignals) -> Non
 
     assert not signals.stopped(0.03, lambda: None, lambda: looked.append(1))
     assert looked
+
+
+def test_a_certificate_whose_end_is_near_is_told_once_a_day_and_when_it_is_read_again(tmp_path: Path) -> None:
+    write_certificate(tmp_path, until=0.1)
+    now, told = time.time(), list[str]()
+    dates = serving.CertificateDates(tmp_path / "cert.pem", told.append, lambda: now)
+
+    dates.look()
+    now += 86_000
+    dates.look()
+    assert [("is good until" in each) for each in told] == [True]
+    now += 400
+    dates.look()
+    assert "was good until" in told[1]
+    dates.look(anew=True)
+    assert len(told) == 3
+    (tmp_path / "cert.pem").unlink()  # it is being replaced
+    dates.look(anew=True)
+    assert len(told) == 3

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from pathlib import Path
 
 import pytest
 from certificates import write_certificate
 
 from registry.errors import InvalidError, Reason
-from registry.net.listener.address import Address, tls_from
+from registry.net.listener.address import Address, dates_trouble, tls_from
 from registry.net.metrics import MetricsPage
 
 
@@ -67,3 +68,23 @@ def test_a_certificate_that_cannot_be_shown_is_told_by_its_file_and_its_fault(
         tls_from(tmp_path / certificate, tmp_path / key)
 
     assert caught.value.message.startswith(why.format(tmp_path / certificate, tmp_path / key))
+
+
+@pytest.mark.parametrize(
+    ("until", "told"),
+    [(-1, "was good until"), (3, "is good from"), (0.1, "is good until"), (1, None)],
+)
+def test_a_certificate_is_told_that_is_not_good_or_not_for_long(
+    until: float, told: str | None, tmp_path: Path
+) -> None:
+    write_certificate(tmp_path, until=until)
+    trouble = dates_trouble(tmp_path / "cert.pem", time.time())
+    assert told in trouble if told else trouble == "", trouble
+    assert trouble.endswith("clients refuse it") is (until in (-1, 3))
+
+
+def test_a_certificate_or_key_that_may_not_be_read_is_told_with_who_has_to(tmp_path: Path) -> None:
+    write_certificate(tmp_path)
+    with pytest.raises(InvalidError) as caught:
+        tls_from(tmp_path / "cert.pem", tmp_path)
+    assert caught.value.hint == "the user that runs the server has to be able to read both files"

@@ -9,10 +9,16 @@ from pathlib import Path
 
 from registry.disk.files import read_bounded
 from registry.errors import InvalidError, RegistryError
+from registry.net.certificates import Certificate
 from registry.net.listening import listen
 
 BACKLOG = 4096  # connections that the system keeps until they are accepted
 _PEM_BYTES = 1024 * 1024
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+_SOON = (
+    7 * 86_400.0
+)  # seconds before its end in which a certificate should have been renewed, or a tenth of its time
+_REFUSED = "clients refuse it"
 # What OpenSSL calls a key that is another certificate's, of the same kind or of another.
 _NOT_ITS_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 
@@ -51,22 +57,57 @@ def tls_from(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
 
     def no_password() -> str:
-        raise InvalidError(f"{key} is encrypted", hint="give a key without a password: openssl pkey")
+        hint = f"openssl pkey -in {key} -out KEY makes one without a password, for nobody else to read"
+        raise InvalidError(f"{key} is encrypted", hint=hint)
 
     try:
         context.load_cert_chain(certificate, key, no_password)
     except (ssl.SSLError, OSError) as error:
-        why = _trouble(certificate, key, error)
-        raise InvalidError(why, hint="both are PEM files, and the key is the certificate's own") from None
+        raise _trouble(certificate, key, error) from None
     return context
 
 
-def _trouble(certificate: Path, key: Path, error: OSError) -> str:
+def dates_trouble(certificate: Path, now: float) -> str:
+    """What is wrong with the dates of the certificate in a PEM file, or soon will be; "" for nothing.
+
+    `now` in Unix seconds. It is shown all the same: a server with a wrong certificate tells more than none.
+    StorageError, NotFoundError, InvalidError if the file cannot be read.
+    """
+    pem = read_bounded(certificate, _PEM_BYTES).decode("ascii", "replace")
+    try:
+        found = Certificate.read(
+            ssl.PEM_cert_to_DER_cert(pem[pem.index(_BEGIN) : pem.index(_END) + len(_END)])
+        )
+    except ValueError:
+        return ""
+    if found is None:
+        return ""
+    begins, ends = found.begins.timestamp(), found.ends.timestamp()
+    if now < begins:
+        return (
+            f"the certificate in {certificate} is good from {found.begins:%Y-%m-%d %H:%M} UTC on: {_REFUSED}"
+        )
+    if now >= ends:
+        return f"the certificate in {certificate} was good until {found.ends:%Y-%m-%d %H:%M} UTC: {_REFUSED}"
+    if ends - now < min(_SOON, (ends - begins) / 10):
+        return f"the certificate in {certificate} is good until {found.ends:%Y-%m-%d %H:%M} UTC"
+    return ""
+
+
+def _trouble(certificate: Path, key: Path, error: OSError) -> InvalidError:
     """Which of two files is not what it should be, and why; `error` says hardly more than "PEM lib"."""
     try:
         shown, secret = (read_bounded(path, _PEM_BYTES) for path in (certificate, key))
     except RegistryError as unread:
-        return f"the certificate or its key: {unread.message}"
+        hint = "the user that runs the server has to be able to read both files"
+        return InvalidError(f"the certificate or its key: {unread.message}", hint=hint)
+    return InvalidError(
+        _what_is_wrong(certificate, shown, key, secret, error),
+        hint="both are PEM files, and the key is the certificate's own",
+    )
+
+
+def _what_is_wrong(certificate: Path, shown: bytes, key: Path, secret: bytes, error: OSError) -> str:
     for path, data, kind, label in (
         (certificate, shown, "certificate", b"CERTIFICATE-----"),
         (key, secret, "private key", b"PRIVATE KEY-----"),
