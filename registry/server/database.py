@@ -38,7 +38,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from registry.disk import files
 from registry.disk.data import DataFile
-from registry.errors import InvalidError, StorageError
+from registry.errors import InvalidError, Reason, StorageError
 from registry.server.reserve import Reserve
 from registry.server.tables import METADATA, RIGHTS_CHANGES, TRIGGERS
 
@@ -46,6 +46,7 @@ FILE = "registry.db"
 REVISION = "0009"  # what `tables` is: the newest of `migrations/versions`
 OLDEST = "0001"  # Ferry 0.1, which wrote a number into a table `about`
 _BUSY_SECONDS = 30
+_ROOM = 1024 * 1024  # bytes; where fewer are left, what fails is taken for a disk that is full
 _Statement = Select[Any] | UpdateBase
 _Values = Mapping[str, object]
 _NONE: _Values = {}
@@ -92,10 +93,11 @@ def connect(path: Path, *, constraints: bool = True) -> Engine:
         connect_args={"timeout": _BUSY_SECONDS},
         pool_use_lifo=True,
     )
+    reserve = Reserve(path.parent)
+    event.listen(engine, "connect", lambda *_: reserve.give_way())  # to its journal, which comes first
     event.listen(engine, "connect", _prepare)
     if not constraints:
         event.listen(engine, "connect", _without_constraints)
-    reserve = Reserve(path.parent)
 
     def begin(connection: Connection) -> None:
         if connection.get_execution_options().get("alone"):
@@ -151,7 +153,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
         with engine.connect() as database:
             yield database
     except SQLAlchemyError as error:
-        raise _broken(error) from error
+        raise _broken(error, engine) from error
 
 
 def first(engine: Engine, query: Select[Any], parameters: _Values = _NONE) -> Any:
@@ -168,7 +170,7 @@ def first(engine: Engine, query: Select[Any], parameters: _Values = _NONE) -> An
         finally:
             connection.close()
     except SQLAlchemyError as error:
-        raise _broken(error) from error
+        raise _broken(error, engine) from error
 
 
 def first_in(database: Connection, query: Select[Any], parameters: _Values) -> Any:
@@ -201,7 +203,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
             with database.begin():
                 yield database
     except SQLAlchemyError as error:
-        raise _broken(error) from error
+        raise _broken(error, engine) from error
 
 
 def upsert(database: Connection, table: Table) -> Any:
@@ -311,8 +313,29 @@ def _spelled(statement: _Statement, dialect: Dialect) -> tuple[str, Sequence[str
     return compiled.string, compiled.positiontup or ()
 
 
-def _broken(error: Exception) -> StorageError:
-    cause = str(getattr(error, "orig", None) or type(error).__name__)
-    return StorageError(
-        f"the registry's database failed: {cause}", hint="check the data directory's disk and permissions"
-    )
+# By how SQLite names what happened. `{path}` is the database's.
+_OF_OTHERS = "this user may not write it, or its disk is read-only: ls -l {path} shows whose it is"
+_DAMAGED = (
+    "bring it back: ferry admin restore FILE --onto {directory}; copies of it are in {directory}/copies"
+)
+_HINTS = {
+    "SQLITE_READONLY": _OF_OTHERS,
+    "SQLITE_CANTOPEN": _OF_OTHERS,
+    "SQLITE_BUSY": "another process keeps it locked: fuser {path} shows which",
+    "SQLITE_IOERR_LOCK": "its filesystem locks no files, as some network shares: take a disk of this machine",
+    "SQLITE_CORRUPT": _DAMAGED,
+    "SQLITE_NOTADB": _DAMAGED,
+}
+
+
+def _broken(error: Exception, engine: Engine) -> StorageError:
+    cause = getattr(error, "orig", None) or type(error).__name__
+    name = str(getattr(cause, "sqlite_errorname", ""))
+    if not engine.url.database:  # a copy, which is read only
+        return StorageError(f"the registry's database failed: {cause}")
+    path = Path(engine.url.database)
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) and files.free_bytes(path.parent) < _ROOM:
+        return StorageError(f"the registry's database {path}: the disk is full", reason=Reason.DISK_FULL)
+    known = next((hint for start, hint in _HINTS.items() if name.startswith(start)), "")
+    hint = known.format(path=path, directory=path.parent) or "check the data directory's disk and permissions"
+    return StorageError(f"the registry's database failed: {cause}", hint=hint)

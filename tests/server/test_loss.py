@@ -16,7 +16,7 @@ from labs import Lab
 from sqlalchemy import event
 from test_backup import restore
 
-from registry.errors import NotFoundError, StorageError
+from registry.errors import NotFoundError, Reason, StorageError
 from registry.model.digests import Digest
 from registry.model.manifests import DOCKER_CONFIG, OCI_MANIFEST, Descriptor, image
 from registry.server.backup import backup, backup_with_blobs, daily_copy
@@ -150,15 +150,42 @@ def test_a_real_disk_that_a_push_fills_stays_one_that_can_be_worked_with(
     again.blob(bytes(4 * MIB))
 
 
+def test_a_registry_that_is_stopped_on_a_disk_that_is_full_to_the_last_byte_is_opened_again(
+    small_disk: Path,
+) -> None:
+    Registry.prepare(small_disk / "data").close()
+    assert (small_disk / "data" / "reserve").exists()
+    fill(small_disk)
+
+    again = Registry.open(small_disk / "data")
+
+    again.accounts.add_user("ada")
+    again.close()
+
+
+def test_a_database_that_finds_no_room_says_that_the_disk_is_full(small_disk: Path) -> None:
+    Registry.prepare(small_disk / "data").close()
+    (small_disk / "data" / "reserve").unlink()
+    fill(small_disk)
+    with pytest.raises(StorageError, match="the disk is full") as caught:
+        Registry.open(small_disk / "data")
+    assert caught.value.reason is Reason.DISK_FULL
+
+
+def fill(disk: Path) -> None:
+    """Something else takes every byte that is left."""
+    with (disk / "other").open("wb", buffering=0) as other, pytest.raises(OSError, match="No space"):
+        while True:
+            other.write(bytes(4096))
+
+
 def whole_disk_is_full(disk: Path, registry: Registry) -> None:
     """Something else takes every byte that is left: people still sign in, and end what has leaked."""
     ada = registry.accounts.user("ada")
     made = [registry.api_keys.create(ada, parse_scopes(["*:pull"])) for _ in range(3)]
     with registry.depot.engine.connect() as database:  # nothing is left of what earlier changes took
         database.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    with (disk / "other").open("wb", buffering=0) as other, pytest.raises(OSError, match="No space"):
-        while True:
-            other.write(bytes(4096))
+    fill(disk)
     assert registry.depot.room.free == 0
     assert begin_session(registry.sessions, ada, "127.0.0.1")
     assert all(registry.credentials.revoke("ada", each.id) for each in made)
