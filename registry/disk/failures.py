@@ -17,6 +17,7 @@ _HINTS = {
     errno.EROFS: "the filesystem is read-only; choose another place",
     errno.EACCES: "check who owns it and who may write there: ls -ld shows it",
     errno.EPERM: "check who owns it and who may write there: ls -ld shows it",
+    errno.ENOLCK: "its filesystem locks no files, as some network shares: take a disk of this machine",
     errno.EIO: "the disk reports an error; look at the system's log before writing anything else to it",
     errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
     errno.EXDEV: "both places must be on the same filesystem",
