@@ -76,7 +76,7 @@ class Forks:
             try:
                 code = Running(connection, words).wait(seconds)
             except subprocess.TimeoutExpired:
-                connection.close()  # by which it is told to kill the run
+                connection.shutdown(socket.SHUT_RDWR)  # by which it is told to kill the run
                 raise
             finally:
                 for thread in threads:
@@ -118,7 +118,7 @@ class Forks:
         return connection
 
     def close(self) -> None:
-        """End it; runs that are under way go on."""
+        """End it, and the runs that are under way."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -208,47 +208,92 @@ def load() -> None:
                 importlib.import_module(module.name)
 
 
+class Begun:
+    """A run of this process's, and the connection on which its end is told."""
+
+    def __init__(self, process: int, connection: socket.socket) -> None:
+        self.process = process
+        self.connection = connection
+        self.ended = os.pidfd_open(process)
+
+    def kill(self) -> None:
+        os.kill(self.process, signal.SIGKILL)
+
+    def tell(self) -> None:
+        """Tell its exit code, if anybody still listens."""
+        _, status = os.waitpid(self.process, 0)
+        with contextlib.suppress(OSError):
+            self.connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+        self.close()
+
+    def close(self) -> None:
+        os.close(self.ended)
+        self.connection.close()
+
+
 def serve(path: str) -> None:
-    """Fork a run for each request, until standard input ends."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    """Fork a run for each request and tell its exit code, until standard input ends: then kill what runs.
+
+    One process does it all: each fork of it copies the page tables of all that is loaded, some milliseconds.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C it is the tests that end what runs
+    runs: list[Begun] = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
         print("ready", flush=True)
         while True:
-            ready, _, _ = select.select([listener.fileno(), 0], [], [])
+            heard = [each for run in runs for each in (run.ended, run.connection.fileno())]
+            ready, _, _ = select.select([0, listener.fileno(), *heard], [], [])
+            for run in tuple(runs):
+                gone = run.connection.fileno() in ready or 0 in ready  # the tests have hung up, or ended
+                if gone:
+                    run.kill()
+                if gone or run.ended in ready:
+                    runs.remove(run)
+                    run.tell()
             if 0 in ready:
                 return
-            connection, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                attend(connection)
-                return
-            connection.close()
+            if listener.fileno() in ready:
+                connection, _ = listener.accept()
+                with contextlib.suppress(EOFError):
+                    request, descriptors = received(connection)
+                    begin(request, descriptors, connection, listener, runs)
 
 
-def attend(connection: socket.socket) -> None:
-    """Run what is asked for in a process of its own, and answer with its exit code."""
+def received(connection: socket.socket) -> tuple[dict[str, object], list[int]]:
+    """A request and the standard streams it came with. EOFError if there is none: who asked was killed."""
     head, descriptors, _, _ = socket.recv_fds(connection, _LENGTH, 3)
+    length = int.from_bytes(head, "big")
     with connection.makefile("rb") as rest:
-        request = json.loads(rest.read(int.from_bytes(head, "big")))
+        body = rest.read(length)
+    if not body or len(body) < length:
+        connection.close()
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise EOFError
+    request: dict[str, object] = json.loads(body)
+    return request, descriptors
+
+
+def begin(
+    request: Mapping[str, object],
+    descriptors: Sequence[int],
+    connection: socket.socket,
+    listener: socket.socket,
+    runs: list[Begun],
+) -> None:
+    """Run what is asked for in a process of its own, which has nothing of this one's open."""
     process = os.fork()
     if process == 0:
-        connection.close()
+        for each in (listener.close, connection.close, *(run.close for run in runs)):
+            each()
         become(request, descriptors)
-        return
     for descriptor in descriptors:
         os.close(descriptor)
-    connection.sendall(b"%d\n" % process)
-    ended = os.pidfd_open(process)
-    ready, _, _ = select.select([ended, connection.fileno()], [], [])
-    if ended not in ready:  # the tests have hung up
-        os.kill(process, signal.SIGKILL)
-    _, status = os.waitpid(process, 0)
-    connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
-    os._exit(0)
+    runs.append(Begun(process, connection))
+    with contextlib.suppress(OSError):
+        connection.sendall(b"%d\n" % process)
 
 
 def _stream(number: int, mode: str, errors: str, line_buffering: bool = False) -> io.TextIOWrapper:
@@ -258,7 +303,7 @@ def _stream(number: int, mode: str, errors: str, line_buffering: bool = False) -
     return io.TextIOWrapper(buffered, "utf-8", errors, line_buffering=line_buffering)
 
 
-def become(request: Mapping[str, object], descriptors: Sequence[int]) -> None:
+def become(request: Mapping[str, object], descriptors: Sequence[int]) -> NoReturn:
     """Be `python -m cli` with these arguments."""
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number, inheritable=True)
