@@ -19,7 +19,7 @@ def chromium() -> Iterator[Browser]:
     """One for all tests of a module: it takes a second to start."""
     path = find("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 
