@@ -70,8 +70,16 @@ def owner(house: House, acme: Ferry) -> Ferry:
     return acme
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry's data, to be copied: to make it takes longer than what most examples do with it."""
+    return prepared(tmp_path_factory.mktemp("served") / "data")
+
+
 @pytest.fixture
-def shell(tmp_path: Path, house: House, owner: Ferry) -> Callable[[str], subprocess.CompletedProcess[str]]:
+def shell(
+    tmp_path: Path, house: House, owner: Ferry, served: Path
+) -> Callable[[str], subprocess.CompletedProcess[str]]:
     """A shell in a home with what the examples name: models, keys, files, a registry's data."""
     home = tmp_path / "home"
     (home / ".config" / "fish" / "completions").mkdir(parents=True)
@@ -82,7 +90,7 @@ def shell(tmp_path: Path, house: House, owner: Ferry) -> Callable[[str], subproc
         put_model(models, f"registry.ollama.ai/library/tiny/{tag}")
     put_model(models, f"{house.host}/acme/tiny/1.0")
     shutil.copytree(ROOT / "fixtures", home, dirs_exist_ok=True)
-    prepared(home / "served")
+    shutil.copytree(served, home / "served")
     env = {
         "HOME": str(home),
         "PATH": f"{put_ferry(tmp_path / 'bin')}:/usr/bin:/bin",
