@@ -58,13 +58,19 @@ class Forks:
         assert self._process.stdout.readline() == b"ready\n"
 
     def run(
-        self, words: Sequence[str], env: Mapping[str, str], cwd: Path, stdin: bytes, seconds: float
+        self,
+        words: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        stdin: bytes,
+        seconds: float,
+        script: str = "",
     ) -> Ended:
         """One run, from its arguments to its end. TimeoutExpired after `seconds`, when it is killed."""
         theirs, ours = zip(*(os.pipe() for _ in range(3)), strict=True)
         given = (theirs[0], ours[1], ours[2])
         read = [bytearray(), bytearray()]
-        with self._asked(words, env, cwd, given) as connection:
+        with self._asked(words, env, cwd, given, script) as connection:
             for descriptor in given:
                 os.close(descriptor)
             threads = [
@@ -84,7 +90,13 @@ class Forks:
         return code, bytes(read[0]), bytes(read[1])
 
     def begin(
-        self, words: Sequence[str], env: Mapping[str, str], cwd: Path, out: IO[Any] | None, err: IO[Any]
+        self,
+        words: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        out: IO[Any] | None,
+        err: IO[Any],
+        script: str = "",
     ) -> Running:
         """A run that goes on, in a session of its own; without `out` its standard output is a pipe to here.
 
@@ -96,7 +108,7 @@ class Forks:
             if out is None:
                 closing.callback(os.close, writes)
             given = (nothing.fileno(), writes, err.fileno())
-            connection = self._asked(words, env, cwd, given, alone=True)
+            connection = self._asked(words, env, cwd, given, script, alone=True)
             return Running(connection, words, None if reads < 0 else os.fdopen(reads))
 
     def _asked(
@@ -105,10 +117,11 @@ class Forks:
         env: Mapping[str, str],
         cwd: Path,
         given: Sequence[int],
+        script: str,
         alone: bool = False,
     ) -> socket.socket:
         """The connection of a run that has been asked for; `given` are its standard streams."""
-        asked = {"words": list(words), "env": dict(env), "cwd": str(cwd), "alone": alone}
+        asked = {"words": words, "env": dict(env), "cwd": str(cwd), "alone": alone, "script": script}
         request = json.dumps(asked).encode()
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(self._path)
@@ -304,11 +317,11 @@ def _stream(number: int, mode: str, errors: str, line_buffering: bool = False) -
 
 
 def become(request: Mapping[str, object], descriptors: Sequence[int]) -> NoReturn:
-    """Be `python -m cli` with these arguments."""
+    """Be `python -m cli` with these arguments, or `python SCRIPT`."""
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number, inheritable=True)
         os.close(descriptor)
-    words, env = request["words"], request["env"]
+    words, env, script = request["words"], request["env"], str(request["script"])
     assert isinstance(words, list) and isinstance(env, dict)
     if request["alone"]:
         os.setsid()
@@ -316,13 +329,17 @@ def become(request: Mapping[str, object], descriptors: Sequence[int]) -> NoRetur
     os.environ.clear()
     os.environ.update(env)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["ferry", *words]
+    sys.argv = [script or "ferry", *words]
     sys.stdin = _stream(0, "rb", "surrogateescape")
     sys.stdout = _stream(1, "wb", "surrogateescape")
     sys.stderr = _stream(2, "wb", "backslashreplace", line_buffering=True)
     code = 1
     try:
-        runpy.run_module("cli", run_name="__main__", alter_sys=True)
+        if script:
+            sys.path.insert(0, str(Path(script).parent))
+            runpy.run_path(script, run_name="__main__")
+        else:
+            runpy.run_module("cli", run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -17,7 +17,7 @@ LENGTH = 8  # bytes in front of a request
 
 def main(path: str, *words: str) -> int:
     asked = {"words": words, "env": dict(os.environ), "cwd": os.getcwd(), "alone": False}  # noqa: PTH109 - see above
-    request = json.dumps(asked).encode()
+    request = json.dumps({**asked, "script": ""}).encode()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         socket.send_fds(connection, [len(request).to_bytes(LENGTH, "big")], [0, 1, 2])

@@ -28,6 +28,7 @@ import pytest
 from certificates import write_certificate
 
 Process: TypeAlias = "subprocess.Popen[bytes] | forked.Running"
+Ready: TypeAlias = Callable[[], bool]
 READY_SECONDS = 30.0
 RUN_SECONDS = 240.0
 
@@ -76,7 +77,7 @@ def http_call(
 def running(
     command: Sequence[str],
     log: Path,
-    ready: Callable[[], bool],
+    ready: Ready,
     env: Mapping[str, str] | None = None,
     ending: int = signal.SIGTERM,
     errors: int | None = None,
@@ -84,7 +85,6 @@ def running(
     """The command as a process group of its own while the block lasts; its output goes to `log`.
 
     What it says on standard error goes to `errors` instead, if that is given.
-
     It dies with this process too (Linux), so that not even a SIGKILL leaves one behind.
     """
     guarded = [*(["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []), *command]
@@ -105,10 +105,10 @@ def running(
 
 
 @contextlib.contextmanager
-def running_ferry(words: Sequence[str], log: Path, ready: Callable[[], bool]) -> Iterator[Process]:
-    """The same of ferry with these arguments, forked from a process that has loaded it."""
+def running_ferry(words: Sequence[str], log: Path, ready: Ready, script: str = "") -> Iterator[Process]:
+    """The same of ferry, or of a script, forked from a process that has loaded Ferry."""
     with log.open("ab") as out:
-        process = forked.forks().begin(words, os.environ, Path.cwd(), out, out)
+        process = forked.forks().begin(words, os.environ, Path.cwd(), out, out, script)
     try:
         wait_until_ready(process, "ferry", log, ready)
         yield process
@@ -116,7 +116,7 @@ def running_ferry(words: Sequence[str], log: Path, ready: Callable[[], bool]) ->
         end(process)
 
 
-def wait_until_ready(process: Process, program: str, log: Path, ready: Callable[[], bool]) -> None:
+def wait_until_ready(process: Process, program: str, log: Path, ready: Ready) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while True:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -202,21 +202,21 @@ def ferry_server(
 ) -> Iterator[Registry]:
     """`ferry serve` on its data below `place`; without options a lab registry anybody may write to.
 
-    Without a `program` it is forked from a process that has loaded Ferry; `ferry_command()` is one that is as
-    it is elsewhere, to be measured. Standard error of a program goes to `errors` if that is given.
+    Without a `program`, or with a Python script as one, it is forked from a process that has loaded Ferry.
+    `ferry_command()` starts as it does elsewhere; its standard error goes to `errors` if that is given.
     """
     place.mkdir(parents=True, exist_ok=True)
     host = f"127.0.0.1:{port or free_port()}"
     log, data = place / "log", place / "data"
     words = ["serve", "--data", str(data), "--listen", host, *(options or ("--anonymous", "write"))]
-    url = f"http://{host}/healthz"
 
     def ready() -> bool:
-        return http_call("GET", url).status == 200
+        return http_call("GET", f"http://{host}/healthz").status == 200
 
     starting: contextlib.AbstractContextManager[Process]
-    if forked.AVAILABLE and not program:
-        starting = running_ferry(words, log, ready)
+    script = [word for word in program[1:2] if word.endswith(".py")]
+    if forked.AVAILABLE and (script or not program):
+        starting = running_ferry([*program[2:], *words], log, ready, *script)
     else:
         starting = running([*(program or ferry_command()), *words], log, ready, errors=errors)
     with starting as process:

@@ -11,7 +11,6 @@ import itertools
 import random
 import re
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from far_client import SPAN, MiB, options, store
 from faultplan import Link
 from invariants import check_store, snapshot
 from sample_models import Model, put
+from scripts import Script, run_script, running_script
 from through_faults import SMALL, Line, line, model, total
 
 from registry.contracts import Intake
@@ -82,18 +82,12 @@ def name(over: Line, request: pytest.FixtureRequest) -> Name:
 
 
 @contextlib.contextmanager
-def carrying(
-    way: str, name: Name, place: Path, source: Name | None = None
-) -> Iterator[subprocess.Popen[str]]:
+def carrying(way: str, name: Name, place: Path, source: Name | None = None) -> Iterator[Script]:
     """A process that moves a model, from the moment it is ready; killed at the end of the block."""
-    other = str(source or place / "models")
-    words = [killed_copy.__file__, way, str(name), other, str(place / "state")]
-    with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None and process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()
+    words = [way, str(name), str(source or place / "models"), str(place / "state")]
+    with running_script(killed_copy.__file__, words) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        yield process
 
 
 def killed(way: str, name: Name, place: Path, moment: float, source: Name | None = None) -> None:
@@ -295,10 +289,9 @@ def test_a_model_that_was_published_survives_the_server_at_once(
 
 def exiting(count: int, way: str, name: Name, place: Path) -> tuple[int, int]:
     """Pull or push with an end at that step; the exit code, and the number of steps if it got through."""
-    words = [exiter.__file__, str(count), killed_copy.__file__, way, str(name)]
-    words += [str(place / "models"), str(place / "state")]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=60)
-    return done.returncode, int(done.stderr.split()[-1]) if done.returncode == 0 else 0
+    words = [str(count), killed_copy.__file__, way, str(name), str(place / "models"), str(place / "state")]
+    code, said = run_script(exiter.__file__, words)
+    return code, int(said.split()[-1]) if code == 0 else 0
 
 
 @pytest.mark.seeds(1)
