@@ -70,6 +70,7 @@ class Looking:
         self._known: defaultdict[Name, set[Digest]] = defaultdict(set)  # blobs, by the names under way
         self._mounts: Counter[Name] = Counter()  # bytes, by the names under way
         self._lock = threading.Lock()
+        self._listing = threading.Lock()  # a list may be as long as fits into memory: one at a time
 
     def compare(self, pair: Pair) -> tuple[Digest | None, Digest | None]:
         """A question at each side, none where the lists have answered it, or nothing is there to compare."""
@@ -97,7 +98,9 @@ class Looking:
         """One more look at the list that named it; what no list named is not gone, but was never there."""
         if pair.attached is None:
             return False
-        return pair.name.tag not in self._asked(pair, Side.SOURCE, lambda: list(pair.source.tags(pair.name)))
+        with self._listing:
+            tags = self._asked(pair, Side.SOURCE, lambda: list(pair.source.tags(pair.name)))
+        return pair.name.tag not in tags
 
     def _missing(self, pair: Pair, manifest: Manifest) -> int:
         """The bytes that would move; those that would be mounted are added to `_mounts`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import pytest
@@ -151,3 +152,25 @@ def test_what_moved_before_a_name_was_put_off_is_told_with_what_moved_after_it()
 
     assert len(asked) > 2
     assert (result.outcome, result.transferred) == (Outcome.COPIED, model.manifest.total)
+
+
+def test_of_names_that_are_gone_one_at_a_time_has_its_list_read() -> None:
+    """A list of 100,000 tags took 155 MB, when eight of them were read at once."""
+    between = Pairing()
+    reading, most = [0], [0]
+
+    def far(request: Request) -> Response | None:
+        if "/tags/list" not in request.path:
+            return None
+        reading[0] += 1
+        most[0] = max(most[0], *reading)
+        time.sleep(0.005)
+        reading[0] -= 1
+        return Response(200, Headers(), b'{"name":"acme/tiny","tags":[]}')
+
+    between.source.wrong = far
+
+    results = between.run(*(replace(between.pair(f"acme/tiny:{tag}"), attached=()) for tag in range(8)))
+
+    assert {each.outcome for each in results.values()} == {Outcome.GONE}
+    assert most == [1]
