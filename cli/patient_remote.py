@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from registry.contracts import Publication
@@ -33,15 +33,15 @@ class PatientRemote:
 
     def tags(self, name: Name) -> Iterator[str]:
         """Every tag of the repository."""
-        return self.asked(name, lambda: self.remote.tags(name))
+        return self._listing(name).tags(name)
 
     def publications(self, name: Name) -> Mapping[str, Publication | None]:
         """Every tag of the repository, and what the registry says of it."""
-        return self.asked(name, lambda: self.remote.publications(name))
+        return self._listing(name).publications(name)
 
     def repositories(self, name: Name) -> list[str]:
         """Every repository at the host of `name`."""
-        return self.asked(name, lambda: list(self.remote.repositories()))
+        return list(self._listing(name).repositories())
 
     def digest(self, name: Name) -> Digest:
         """What `name` stands for."""
@@ -54,6 +54,11 @@ class PatientRemote:
     def untag(self, name: Name) -> bool:
         """Delete the tag alone; False where the registry deletes by digest only."""
         return self.asked(name, lambda: self.remote.untag(name))
+
+    def _listing(self, name: Name) -> Remote:
+        """The registry, whose lists go on where a page of one failed: they are not read anew."""
+        peer = replace(self.remote.peer, patiently=lambda page: self.asked(name, page))
+        return replace(self.remote, peer=peer)
 
     def asked(self, name: Name, question: Callable[[], T]) -> T:
         """The answer to a question about `name`."""

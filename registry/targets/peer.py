@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urljoin
 
 from registry.contracts import Clock, Stream
@@ -36,13 +37,25 @@ _WRITES = ("POST", "PUT", "PATCH")
 _NO_HEAD = (400, 405, 501)  # it answers GET only, or tells nobody but who asks in another way what is wrong
 
 
+_Page = tuple[bytes, Headers]
+
+
+def once(call: Callable[[], _Page]) -> _Page:
+    """Ask for a page of a list once."""
+    return call()
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The registry at `origin`, asked through `transport`; `now` is Unix seconds."""
+    """The registry at `origin`, asked through `transport`; `now` is Unix seconds.
+
+    `patiently` asks for each page of a list: as often as the reader of the list has patience.
+    """
 
     transport: Transport
     origin: Origin
     now: Clock = time.time
+    patiently: Callable[[Callable[[], _Page]], _Page] = once
 
     @property
     def host(self) -> str:
@@ -136,13 +149,12 @@ class Peer:
         for _ in range(_PAGES):
             asked.add(hash(path))
             try:
-                response = self.ask("GET", path, doing, ok=(200,), access=access)
+                raw, headers = self.patiently(partial(self._page, path, doing, access))
             except NotFoundError as error:
                 if not taken:
                     raise
                 message = f"the list breaks off: {error.message}"  # which is not that there is none
                 raise ProtocolError(message, host=self.host) from None
-            raw = self.read(response, PAGE_BYTES, doing)
             taken += len(raw)
             if most is not None and taken > most:
                 raise TooLongError(f"{doing}: {self.host} has more than {most} bytes of it", host=self.host)
@@ -150,7 +162,7 @@ class Peer:
             if page.get("errors"):
                 raise ProtocolError(f"{doing}: {self.host} sent errors with 200, and no list", host=self.host)
             yield page
-            target = links.following(response.headers.all("Link"))
+            target = links.following(headers.all("Link"))
             if not target:
                 return
             following = Request("GET", self.locate(target, f"{self.origin}{path}", doing)).target
@@ -160,6 +172,10 @@ class Peer:
                 break
             path = following
         raise ProtocolError(f"{doing}: {self.host} sends a list without end", host=self.host)
+
+    def _page(self, path: str, doing: str, access: Access | None) -> _Page:
+        response = self.ask("GET", path, doing, ok=(200,), access=access)
+        return self.read(response, PAGE_BYTES, doing), response.headers
 
     def _object(self, raw: bytes, doing: str) -> Mapping[str, object]:
         """The JSON object in `raw`. ProtocolError; small values take many times their bytes in memory."""

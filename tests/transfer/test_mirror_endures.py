@@ -14,7 +14,7 @@ from registry.auth.credentials import Credentials
 from registry.auth.prefixes import Prefix
 from registry.auth.secrets import Login
 from registry.auth.session import Session
-from registry.errors import Reason, StorageError, TransientError
+from registry.errors import Reason, Side, StorageError, TransientError
 from registry.targets.remote import Remote
 from registry.transfer.options import Options
 from registry.transfer.pairs import Outcome
@@ -174,3 +174,23 @@ def test_of_names_that_are_gone_one_at_a_time_has_its_list_read() -> None:
 
     assert {each.outcome for each in results.values()} == {Outcome.GONE}
     assert most == [1]
+
+
+def test_a_list_goes_on_where_a_page_of_it_failed() -> None:
+    """It was read anew: one that is longer than a registry answers at once never ended."""
+    between, asked = Pairing(), [0] * 4
+
+    def paged(request: Request) -> Response:
+        at = int(request.parameter("last") or 0)
+        asked[at] += 1
+        if asked[at] == 1:
+            return Response(429, Headers({"Retry-After": "0"}))
+        more = {"Link": f'</v2/acme/tiny/tags/list?last={at + 1}>; rel="next"'} if at < 3 else {}
+        return Response(200, Headers(more), f'{{"name":"acme/tiny","tags":["v{at}"]}}'.encode())
+
+    between.source.wrong = paged
+
+    found = between.source.patient(Side.SOURCE).publications(between.source.name("acme/tiny"))
+
+    assert list(found) == ["v0", "v1", "v2", "v3"]
+    assert asked == [2] * 4
