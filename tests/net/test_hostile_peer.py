@@ -116,11 +116,17 @@ BODIES: dict[str, tuple[Script, type[RegistryError], str | None]] = {
     "chunks without an end": (then(CHUNKED + b"5\r\nhello\r\n"), TransientError, None),
     "a chunk of garbage": (then(CHUNKED + b"zz\r\nhello\r\n"), TransientError, None),
     "a chunk of negative size": (then(CHUNKED + b"-5\r\nhello\r\n0\r\n\r\n"), TransientError, None),
+    "a chunk of more than its size": (then(CHUNKED + b"5\r\nhello!\r\n0\r\n\r\n"), TransientError, None),
     "trailers without end": (endless(CHUNKED + b"0\r\n", b"X: y\r\n"), ProtocolError, None),
 }
 
 
-WITHOUT_BYTES = ("a chunk of garbage", "a chunk of negative size", "trailers without end")
+WITHOUT_BYTES = (
+    "a chunk of garbage",
+    "a chunk of negative size",
+    "a chunk of more than its size",
+    "trailers without end",
+)
 
 
 @pytest.mark.parametrize("case", ANSWERS)
@@ -180,6 +186,18 @@ def test_more_than_was_stated_is_never_read(client: Client) -> None:
         assert b"".join(http(Request("GET", spy.url + "/x")).body) == b"hello"  # type: ignore[arg-type]
         time.sleep(0.05)
         assert b"".join(http(Request("GET", spy.url + "/y")).body) == b"true"  # type: ignore[arg-type]
+        assert spy.connections == 2
+
+
+def test_an_answer_that_says_twice_where_it_ends_comes_in_chunks_and_is_the_last_of_its_connection(
+    client: Client,
+) -> None:
+    both = START + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    with Spy((both, reply(200, b"true"))) as spy:
+        http = client()
+        for body in (b"hello", b"true"):
+            assert b"".join(http(Request("GET", spy.url + "/x")).body) == body  # type: ignore[arg-type]
+        assert spy.connections == 2
 
 
 def test_a_slow_body_is_read_as_long_as_it_moves(client: Client) -> None:
