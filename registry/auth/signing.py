@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from registry.auth.keys import SIGNATURE_BYTES, PrivateKey, PublicKey
 from registry.errors import DeniedError, InvalidError
 
-NONCE_BYTES = 16
 FRESH_SECONDS = 300  # how far the two clocks may differ
 _HEADER_LENGTH = 512
 _TIME_DIGITS = 12
@@ -23,13 +22,6 @@ _TIME_DIGITS = 12
 _NO_BODY = "ZTNiMGM0NDI5OGZjMWMxNDlhZmJmNGM4OTk2ZmI5MjQyN2FlNDFlNDY0OWI5MzRjYTQ5NTk5MWI3ODUyYjg1NQ=="
 
 Pairs = Iterable[tuple[str, str]]
-
-
-def nonce_text(random: bytes) -> str:
-    """`random` (16 bytes) as a nonce: URL-safe base64 without padding."""
-    if len(random) != NONCE_BYTES:
-        raise InvalidError(f"a nonce is made of {NONCE_BYTES} bytes")
-    return base64.urlsafe_b64encode(random).decode().rstrip("=")
 
 
 def token_url(realm: str, service: str, scopes: Sequence[str], *, now: float, nonce: str) -> str:

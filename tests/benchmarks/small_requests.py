@@ -142,7 +142,7 @@ def cncf_side(place: Path, load: Load) -> Iterator[Side]:
 
 def signed(host: str, *scopes: str) -> tuple[str, str]:
     """A token request's target, and its signature; for the model, unless `scopes` say what for."""
-    nonce, wanted = signing.nonce_text(secrets.token_bytes(16)), scopes or (f"repository:{REPOSITORY}:pull",)
+    nonce, wanted = secrets.token_urlsafe(16), scopes or (f"repository:{REPOSITORY}:pull",)
     url = signing.token_url(f"http://{host}/v2/token", host, wanted, now=time.time(), nonce=nonce)
     return url.partition(host)[2], signing.authorization(KEY, signing.token_text(url))
 

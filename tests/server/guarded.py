@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import uuid
@@ -274,7 +275,7 @@ class Door:
     ) -> Request:
         """A signed request for a token, as a client sends it that was challenged by `origin`."""
         service = origin.partition("://")[2]
-        nonce = nonce or signing.nonce_text(next(self._nonces).to_bytes(16, "big"))
+        nonce = nonce or base64.urlsafe_b64encode(next(self._nonces).to_bytes(16, "big")).decode().rstrip("=")
         url = signing.token_url(
             f"{origin}/v2/token", service, scopes, now=self.now if ts is None else ts, nonce=nonce
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import secrets
 import socket
 import sqlite3
 import sys
@@ -65,7 +66,7 @@ class House:
 
     def token(self, scope: str) -> str:
         """Of ada."""
-        nonce = signing.nonce_text(os.urandom(16))
+        nonce = secrets.token_urlsafe(16)
         realm = f"http://{self.host}/v2/token"
         url = signing.token_url(realm, self.host, [scope], now=time.time(), nonce=nonce)
         value = signing.authorization(ADA, signing.token_text(url))

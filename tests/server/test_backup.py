@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import time
@@ -151,7 +152,7 @@ def test_a_server_takes_no_request_that_was_signed_before_its_registry_was_resto
     service = Service(Plan(tmp_path / "data"))
     try:
         host = service.start().removeprefix("http://")
-        nonce = signing.nonce_text(bytes(16))
+        nonce = secrets.token_urlsafe(16)
         url = signing.token_url(f"http://{host}/v2/token", host, [], now=time.time(), nonce=nonce)
         value = signing.authorization(key(1), signing.token_text(url))
         answer = http_call("GET", url, headers={"Authorization": value})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import secrets
 import sqlite3
 import subprocess
 import time
@@ -160,7 +160,7 @@ def token_of(url: str) -> dict[str, str]:
     """The header with a token for `bob`."""
     host = url.partition("://")[2]
     asked = signing.token_url(
-        f"{url}/v2/token", host, [SCOPE], now=time.time(), nonce=signing.nonce_text(os.urandom(16))
+        f"{url}/v2/token", host, [SCOPE], now=time.time(), nonce=secrets.token_urlsafe(16)
     )
     fields = {"Authorization": signing.authorization(BOB, signing.token_text(asked))}
     answer = http_call("GET", asked, headers=fields)

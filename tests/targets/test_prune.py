@@ -99,9 +99,11 @@ def test_what_only_ferry_uses_need_not_wait_an_hour(store: Store, models: Path) 
     waits = store.prune(time.time())
     in_use = store.prune(time.time(), at_once=True)
     intake.close()
+    broken = store.prune(time.time())
     left_over = store.prune(time.time(), at_once=True)
 
-    assert waits.items == ()
+    assert waits.items == broken.items == ()
+    assert blob_path(models, blob.digest).name in {item.path.name for item in broken.waiting}
     assert {(item.path.name, item.ours) for item in waits.waiting} == {
         (blob_path(models, mine.digest).name, True),
         (blob_path(models, theirs.digest).name, False),

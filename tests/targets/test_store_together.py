@@ -37,6 +37,9 @@ def test_removing_keeps_every_blob_while_a_manifest_cannot_be_read(
     assert all(blob_path(models, digest).exists() for digest in MODEL.blobs)
     assert str(bad) in said[-1] and str(bad) in pruned.kept
     bad.unlink()
+    unlisted = store.prune(time.time() + 2 * HOUR)
+    assert unlisted.unlisted and "there is no model" in unlisted.kept
+    assert all(blob_path(models, digest).exists() for digest in MODEL.blobs)
     assert store.prune(time.time() + 2 * HOUR, no_models=True).kept == ""
     assert list((models / "blobs").iterdir()) == []
 
