@@ -242,9 +242,12 @@ def test_what_is_changed_here_while_an_update_is_on_its_way_is_left_alone(
     )
     here, there = Manifest.parse(raw), Manifest.parse(put_model(tmp_path, "models.example/acme/newer/1", NEW))
     store, row = Store(tmp_path), Compared(name, name, here.digest, there.digest, Standing.OUTDATED)
-    update = planned_update(store, Registries(lambda _: HostSettings(), Credentials()), row).destination
+    opened = Registries(lambda _: HostSettings(), Credentials())
+    update = planned_update(store, opened, row).destination
     if meanwhile == "changed":
         put_model(tmp_path, "models.example/acme/tiny/1", OLD + b"mine")
+        with pytest.raises(InvalidError, match="changed here just now"):  # before a byte moves
+            planned_update(store, opened, row)
     elif meanwhile == "removed":
         store.remove(name)
     before = store.current(name)

@@ -51,6 +51,22 @@ def test_a_whole_store_is_good(store: Store) -> None:
     assert len(verified(store)) == 3
 
 
+def test_a_blob_that_others_touch_while_it_is_read_is_read_again(store: Store, models: Path) -> None:
+    put(store, NAME, MODEL)
+    held = next(each for each in store.verify.inventory().blobs if each.blob.digest == LARGE)
+    read: list[int] = []
+
+    def seen(length: int) -> None:
+        if not read:
+            os.utime(blob_path(models, LARGE))
+        read.append(length)
+
+    found = store.verify.look(held, seen)
+
+    assert found is not None and found.state is BlobState.GOOD
+    assert sum(read) == 2 * held.blob.size
+
+
 def test_a_bit_that_rotted_is_found_though_the_blob_was_proven_before(store: Store, models: Path) -> None:
     """The disk changes no time when it rots: the record of what was proven knows nothing of it."""
     put(store, NAME, MODEL)
