@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -33,7 +33,7 @@ _COSTING = (Standing.OUTDATED, Standing.DIVERGED, Standing.UNKNOWN)
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One model: what it is here and there, and the bytes that fetching it would cost.
+    """One model: what it is here and there, and what fetching it would bring: each blob, in bytes.
 
     `origin` is the name it has at its registry, or would have if it was made here.
     """
@@ -43,7 +43,12 @@ class Compared:
     here: Digest
     there: Digest | None = None
     standing: Standing = Standing.CLOUD
-    cost: int | None = None
+    missing: Mapping[Digest, int] | None = None
+
+    @property
+    def cost(self) -> int | None:
+        """The bytes that fetching it alone would cost."""
+        return None if self.missing is None else sum(self.missing.values())
 
     def __str__(self) -> str:
         return str(self.name)
@@ -129,11 +134,11 @@ class _Comparison:
             self._store.origins.put(name, ModelOrigin(origin, here))
         elif found in _CHANGED:
             self._store.origins.put_changed(name, here)
-        cost = None
+        missing = None
         if found in _COSTING:
             newer = self._asked(origin, lambda: remote.resolve(origin))
-            cost = sum(self._store.missing(blob) for blob in newer.blobs())
-        return Compared(name, origin, here, there, found, cost)
+            missing = {blob.digest: self._store.missing(blob) for blob in newer.blobs()}
+        return Compared(name, origin, here, there, found, missing)
 
     def _asked(self, origin: Name, call: Callable[[], T]) -> T:
         """What a registry answers, with some patience; one that was given up before gets none."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,16 +15,14 @@ from cli.allocator import keep_buffers
 from cli.batch import each
 from cli.exits import Run
 from cli.options import Invocation
+from cli.plans import PlannedCopy, Plans
 from cli.progress import Watcher
 from cli.render import Document, complain, size, visible
-from cli.reports import document, others, plan, referrer_bytes, summary, total
-from registry.contracts import Destination, How, Target
+from cli.reports import document, others, referrer_bytes, summary, total
 from registry.errors import RegistryError, Side, StorageError, exit_code
 from registry.model.digests import Digest
-from registry.model.manifests import Descriptor, Manifest
+from registry.model.manifests import Descriptor
 from registry.model.names import Name
-from registry.model.nesting import all_blobs
-from registry.model.spans import Span
 from registry.transfer.copy import copy
 from registry.transfer.engine import Engine
 from registry.transfer.options import Options
@@ -35,35 +32,7 @@ from registry.transfer.retry import Patience, Rule, Stopped
 if TYPE_CHECKING:
     from registry.connect import Registries
     from registry.targets.store import Store
-    from registry.transfer.pairs import Pair, Referrers
-
-
-def nobody(_report: Report) -> None:
-    """Nobody wants to know."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedCopy:
-    """A model's name where it is and where it goes.
-
-    `route` says both to people. `near` is what is known to hold the blobs at the destination already.
-    `arrived` is told when it is there. `also`: what it is called there too. `dry_checks`: a run that moves
-    nothing asks both ends all the same whether they would refuse. `manifest`: what is published instead
-    of the source's own, with the same blobs. `left`: how many bytes of a blob are not there yet.
-    """
-
-    source: Target
-    name: Name
-    destination: Destination
-    to: Name
-    route: str
-    near: Name | None = None
-    arrived: Callable[[Report], None] = nobody
-    pair: Pair | None = None  # where what refers to the model goes along
-    also: tuple[Name, ...] = ()
-    dry_checks: bool = False
-    manifest: Manifest | None = None
-    left: Callable[[Descriptor], int] = lambda blob: blob.size
+    from registry.transfer.pairs import Referrers
 
 
 def route(name: str, to: str) -> str:
@@ -91,7 +60,8 @@ def pulled(opened: Registries, store: Store, name: Name, to: Name) -> PlannedCop
         return store.missing(blob) or blob.size  # one that is there and wrong is fetched, too
 
     way = route(str(name), str(to))
-    return PlannedCopy(opened.remote(name), name, store, to, way, arrived=remember, left=left)
+    there = opened.remote(name)
+    return PlannedCopy(there, name, store, to, way, arrived=remember, left=left, into_store=True)
 
 
 def watcher_of_many(invocation: Invocation) -> Watcher:
@@ -162,6 +132,7 @@ class Copies:
         self.failed: list[tuple[Name, RegistryError]] = []
         self._invocation = invocation
         self._watcher = watcher
+        self._plans = Plans(self.engine)
 
     def made(self, name: Name, planned_of: Callable[[Name], PlannedCopy]) -> tuple[Document, str]:
         """What was done, or would be: as a document and as text."""
@@ -179,7 +150,7 @@ class Copies:
 
     def _moved(self, planned: PlannedCopy) -> Document:
         if self._invocation.settings.on("dry_run"):
-            return _would_do(planned, self.engine)
+            return self._plans.made(planned)
         source, destination = planned.source, planned.destination
         try:
             if planned.pair is not None:
@@ -247,33 +218,6 @@ def stopped_by(engine: Engine) -> None:
     run = click.get_current_context().find_object(Run)
     if run is not None:
         run.stop = end
-
-
-def _would_do(planned: PlannedCopy, engine: Engine) -> Document:
-    """What would move, and how big it is; nothing does."""
-    manifest = planned.manifest or planned.source.resolve(planned.name)
-    destination, to = planned.destination, planned.to
-    was = destination.current(to)
-    before = {name: destination.current(name) for name in planned.also}
-    if planned.dry_checks:
-        destination.prepare(to, manifest)
-
-    def resolve(digest: Digest) -> Manifest:
-        return planned.source.resolve(planned.name.with_reference(digest))
-
-    elsewhere = planned.near is not None and planned.near.repository != to.repository
-    missing = How.MOUNTED if elsewhere else None
-    parts = all_blobs(manifest, planned.name, resolve)
-    blobs = [(blob, missing if destination.size(to, blob) is None else How.PRESENT) for blob in parts]
-    if planned.dry_checks:
-        for blob in [blob for blob, how in blobs if how is not How.PRESENT]:  # NotFoundError, StorageError
-            sum(map(len, planned.source.open(planned.name, blob, Span(0, min(1, blob.size))).stream))
-    told = plan(to, manifest, was, blobs, planned.left) | others(manifest, before)
-    if planned.pair is None:
-        return told
-    from registry.transfer.one_pair import Looking  # only a mirror does
-
-    return told | referrer_bytes(would_transfer=Looking(engine).referring(planned.pair, manifest, was))
 
 
 def _said(told: Document, route: str, verbose: bool) -> str:

@@ -15,10 +15,10 @@ from cli import mirror_places, naming, sources, transfers, values
 from cli.exits import KEPT_THERE, Run
 from cli.mirror_report import Round, documents, markdown, show
 from cli.options import MOVING, NETWORK, Invocation, choices, command
+from cli.plans import PlannedCopy
 from cli.render import complain
 from cli.settings import files, sync_file
 from cli.settings.sync_file import MirrorEntry, SyncFile
-from cli.transfers import PlannedCopy
 from registry.errors import InvalidError, StorageError, exit_code
 from registry.model.names import DEFAULT_TAG, Name, is_host
 from registry.model.selection import Selection

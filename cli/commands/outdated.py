@@ -11,6 +11,7 @@ from cli import naming, sources, standings, transfers
 from cli.batch import each
 from cli.exits import KEPT_HERE
 from cli.options import MOVING, NETWORK, STORE, Invocation, command
+from cli.plans import PlannedCopy
 from cli.render import Complaints, Document, counted, error_document, size, visible
 from cli.standings import Compared, Failed, Row
 from registry.connect import Registries
@@ -99,7 +100,7 @@ def update(invocation: Invocation, names: tuple[str, ...], everything: bool) -> 
         return each(invocation, rows, act, listed=everything, untold=count - len(rows))
 
 
-def planned_update(store: Store, opened: Registries, row: Compared) -> transfers.PlannedCopy:
+def planned_update(store: Store, opened: Registries, row: Compared) -> PlannedCopy:
     """The copy that updates it, unless somebody changed it here since it was compared, or does meanwhile."""
     if store.current(row.name) != row.here:
         raise InvalidError(f"{row.name} was changed here just now", hint="run the same command again")
@@ -158,7 +159,8 @@ def _tell(invocation: Invocation, rows: Sequence[Row], *, named: bool) -> None:
     if not late:
         invocation.terminal.line(f"{models}, none is outdated")
         return
-    cost = sum(row.cost or 0 for row in late)
+    missing = {digest: length for row in late for digest, length in (row.missing or {}).items()}
+    cost = sum(missing.values())  # what several are made of is fetched once
     which = " ".join(visible(str(row.name)) for row in late) if named else "--all"
     invocation.terminal.line(f"{models}, {len(late)} outdated: ferry update {which} fetches {size(cost)}")
     left = sum(row.standing not in (*_QUIET, Standing.OUTDATED) for row in good)

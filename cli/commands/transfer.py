@@ -11,9 +11,9 @@ import click
 from cli import naming, sources, transfers
 from cli.exits import KEPT_HERE, KEPT_THERE
 from cli.options import MOVING, NETWORK, STORE, Invocation, command
+from cli.plans import PlannedCopy
 from cli.push_report import markdown
 from cli.settings import files
-from cli.transfers import PlannedCopy
 from registry.errors import InvalidError
 from registry.model.manifests import annotated
 from registry.model.names import DEFAULT_TAG, Name, split_scheme

@@ -13,6 +13,7 @@ from spy import Spy, reply
 from stored_models import LAYERS, put_model
 
 from cli.commands.outdated import planned_update
+from cli.render import size
 from cli.standings import Compared
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries
@@ -84,6 +85,20 @@ def test_what_moved_there_is_outdated_and_updated(ferry: Ferry, pulled: str, pub
     assert states(ferry) == {pulled: "current"}
     assert "up to date" in ferry("update", "--all").well().out
     check_store(ferry.models)
+
+
+def test_what_two_outdated_names_are_made_of_is_counted_once(
+    ferry: Ferry, pulled: str, publish: Publish
+) -> None:
+    ferry("pull", pulled, "--as", "mine").well()
+    publish(NEW)
+
+    said = ferry("outdated").well().out.splitlines()[-1]
+    dry = ferry("update", "--all", "--dry-run", "--format", "json").well().json
+    done = ferry("update", "--all", "--format", "json").well().json
+
+    assert said == f"2 models, 2 outdated: ferry update --all fetches {size(len(NEW))}"
+    assert [each["would_transfer"] for each in dry] == [each["transferred"] for each in done] == [len(NEW), 0]
 
 
 def test_what_moved_here_is_never_overwritten_unasked(ferry: Ferry, pulled: str, publish: Publish) -> None:

@@ -128,7 +128,10 @@ def test_a_destination_without_tag_takes_the_sources(published: str, people: Peo
     assert {blob["how"] for blob in told["blobs"]} == {"mounted"}
     put_model(ada.models, "registry.ollama.ai/library/one/latest")
     put_model(ada.models, "registry.ollama.ai/library/two/v2")
-    both = ada("push", "one", "two:v2", "--to", f"{house.host}/ada", "--format", "json").well().json
+    words = ("push", "one", "two:v2", "--to", f"{house.host}/ada", "--format", "json")
+    said, both = ada(*words, "--dry-run").well().json, ada(*words).well().json
+    assert [told["would_transfer"] for told in said] == [told["transferred"] for told in both]
+    assert said[1]["would_mount"] == both[1]["size"], "the first has them by then"
     assert [told["name"] for told in both] == [f"{house.host}/ada/one:latest", f"{house.host}/ada/two:v2"]
     assert ada("push", "one", "two", "three").code == 2
 
