@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING
 
 from cli import mirror_extraneous, transfers
@@ -59,10 +59,30 @@ class Rounds:
         self._noted: set[str] = set()
 
     def round(self) -> Round:
-        """All names once. Stopped when the engine is."""
-        with self._connect() as opened:
+        """All names once. Stopped when the engine is.
+
+        Where nobody can be reached, as a file of passwords is being written, say, each entry is a failure;
+        in the first round that is a mistake of who began it.
+        """
+        with ExitStack() as stack:
+            try:
+                opened = stack.enter_context(self._connect())
+            except RegistryError as error:
+                if self._opened is None:
+                    raise
+                return self._failed(error)
             self._opened = opened
             return self._round(opened)
+
+    def _failed(self, error: RegistryError) -> Round:
+        return Round(
+            [
+                Result(shown(self._invocation, entry.source), entry.destination, Outcome.FAILED, error=error)
+                for entry in self._entries
+            ],
+            0.0,
+            self._invocation.settings.on("dry_run"),
+        )
 
     def _interrupt(self) -> None:
         if self._opened is not None:

@@ -23,7 +23,7 @@ from cli.options import Invocation
 from cli.render import Terminal
 from cli.settings import Settings
 from cli.settings.sync_file import MirrorEntry
-from registry.errors import NotFoundError, RegistryError
+from registry.errors import InvalidError, NotFoundError, RegistryError
 from registry.model.digests import Digest
 from registry.model.manifests import Kind, Manifest
 from registry.model.names import Name
@@ -183,6 +183,31 @@ def test_each_round_reads_anew_who_is_to_be_trusted_and_who_we_are() -> None:
     rounds.round()
 
     assert opened == ["open", "closed"] * 2
+
+
+def test_a_file_that_cannot_be_read_for_a_while_ends_no_service() -> None:
+    """Passwords and certificates are read anew for each round, and somebody may be writing them."""
+    world, wrong = World(7), [InvalidError("credentials.toml is not TOML")]
+    world.source.push()
+
+    def connect() -> contextlib.AbstractContextManager[Any]:
+        if wrong:
+            raise wrong[0]
+        return contextlib.nullcontext(world.opened())
+
+    rounds = world.rounds(connect)
+    with pytest.raises(InvalidError, match="not TOML"):
+        rounds.round()  # nothing has begun: who began it should know
+    error = wrong.pop()
+    began = rounds.round()
+    wrong.append(error)
+    failed = rounds.round()
+    wrong.clear()
+
+    (told,) = failed.results
+    assert (told.source, told.outcome, told.error) == (f"{SOURCE}/acme/tiny", Outcome.FAILED, error)
+    assert not began.exit and failed.exit == 2
+    assert not rounds.round().exit
 
 
 @pytest.mark.seeds(1)
