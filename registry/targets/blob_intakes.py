@@ -10,7 +10,7 @@ from registry.disk.files import Owner, status, write_atomic
 from registry.disk.partial import GRAIN, Partial
 from registry.disk.partial_files import Busy, held, hold, received
 from registry.disk.proven import Proven
-from registry.errors import NotFoundError
+from registry.errors import NotFoundError, StorageError
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
 from registry.targets.blob_checks import BlobChecks
@@ -49,7 +49,14 @@ class BlobIntakes:
         self._grain = grain
 
     def open(self, blob: Descriptor) -> PartialIntake | SmallIntake | Busy:
-        """What takes the bytes of a blob that is not here; Busy while another process receives it."""
+        """What takes the bytes of a blob that is not here; Busy while another process receives it.
+
+        StorageError where it could not get its name afterwards.
+        """
+        path = self._path(blob.digest)
+        there = status(path)
+        if there is not None and there.is_directory:  # all else there is replaced
+            raise StorageError(f"{path} is a directory, where a blob is to be", hint="move it away")
         return self._small(blob) if blob.size <= min(SMALL, self._grain) else self._resumed(blob)
 
     def missing(self, blob: Descriptor) -> int:

@@ -19,7 +19,8 @@ from registry.disk import system as calls
 from registry.disk.data import lock_file
 from registry.disk.files import CHUNK
 from registry.disk.system import System
-from registry.errors import NotFoundError
+from registry.errors import NotFoundError, StorageError
+from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.origins import ModelOrigin
@@ -207,6 +208,15 @@ def test_a_blob_with_the_right_name_and_size_but_wrong_bytes_is_replaced(
     assert path.read_bytes() == data
     assert said
     check_store(models)
+
+
+@pytest.mark.parametrize("layer", MODEL.manifest.layers, ids=lambda layer: str(layer.size))
+def test_a_directory_in_place_of_a_blob_is_told_before_a_byte_moves(
+    layer: Descriptor, store: Store, models: Path
+) -> None:
+    blob_path(models, layer.digest).mkdir(parents=True)
+    with pytest.raises(StorageError, match="is a directory, where a blob is to be"):
+        receive(store, NAME, layer)
 
 
 def test_a_blob_that_was_changed_after_it_was_proven_is_hashed_again(store: Store, models: Path) -> None:
