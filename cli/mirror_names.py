@@ -13,7 +13,7 @@ from cli.render import visible
 from cli.settings.sync_file import MirrorEntry
 from registry.connect import Registries
 from registry.contracts import Publication
-from registry.errors import InvalidError, NotFoundError, RegistryError, Side, TransientError
+from registry.errors import DeniedError, InvalidError, NotFoundError, RegistryError, Side, TransientError
 from registry.model.digests import Digest
 from registry.model.names import Name
 from registry.model.selection import Selection, attached_to
@@ -158,12 +158,13 @@ class MirrorNames:
         except TransientError:
             raise
         except RegistryError as error:
-            raise NotFoundError(
+            told = (
                 f"{entry.source} is no repository with tags, and {base.host} lists none below it "
-                f"({error.message})",
-                host=base.host,
-                name=entry.source,
-            ) from None
+                f"({error.message})"
+            )
+            if isinstance(error, DeniedError):  # who asks may become somebody who is answered
+                raise DeniedError(told, **error.details) from None
+            raise NotFoundError(told, host=base.host, name=entry.source) from None
         below = [path for path in listed if path.lower().startswith(f"{base.repository.lower()}/")]
         if not below:
             raise NotFoundError(

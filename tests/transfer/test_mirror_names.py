@@ -19,7 +19,7 @@ from cli.options import Invocation
 from cli.render import Terminal
 from cli.settings import Settings
 from cli.settings.sync_file import MirrorEntry
-from registry.errors import ProtocolError, Side
+from registry.errors import DeniedError, NotFoundError, ProtocolError, RegistryError, Side
 from registry.model.names import Name
 from registry.model.selection import Selection
 from registry.transfer.engine import Engine
@@ -81,6 +81,18 @@ def test_a_repository_as_no_registry_should_have_it_stops_no_other() -> None:
         f"{DESTINATION}/all/tiny:1.0"
     ]
     assert len([each for each in found if isinstance(each, Unlisted)]) == 3
+
+
+@pytest.mark.parametrize(("code", "kind"), [("DENIED", DeniedError), ("UNSUPPORTED", NotFoundError)])
+def test_who_may_not_see_a_catalogue_is_told_so(code: str, kind: type[RegistryError]) -> None:
+    between = Pairing()
+    between.source.wrong = lambda request: fault(code, "no") if "/_catalog" in request.path else None
+
+    (found,) = told(between, MirrorEntry(f"{SOURCE}/acme", f"{DESTINATION}/all"))
+
+    assert isinstance(found, Unlisted)
+    assert type(found.error) is kind
+    assert "lists none below it" in found.error.message
 
 
 @pytest.mark.parametrize("place", ["acme/copies", "Acme/copies", "acme/{repository}-too", "acme/tiny"])
