@@ -160,6 +160,11 @@ def _tell(invocation: Invocation, verified: Verified, *, advised: bool) -> int:
             if each_found.was or each_found.state is not BlobState.GOOD or invocation.settings.on("verbose"):
                 terminal.line(_line(terminal, each_found))
         terminal.line(_summary(verified, found))
+        for name in _misnaming(found):
+            terminal.note(
+                f"ferry: {name} misses a blob as large as one that no model needs: "
+                f"its manifest may be damaged, and ferry pull {name} fetches it again"
+            )
     errors = [each.error for each in found if each.error is not None] + verified.failures
     complaints = Complaints(terminal)  # a blob of many models is told once
     for error in errors:
@@ -168,6 +173,13 @@ def _tell(invocation: Invocation, verified: Verified, *, advised: bool) -> int:
         repairing = "NAME --repair --from HOST/NAME" if verified.failures else "--repair"
         terminal.note(f"ferry: ferry verify {repairing} fetches what is wrong")
     return verified.exit
+
+
+def _misnaming(found: Sequence[BlobOutcome]) -> list[Name]:
+    """The models whose manifests may be damaged in a digest: what they mean is here, and nobody's."""
+    extra = {each.finding.held.blob.size for each in found if each.state is BlobState.EXTRA}
+    missing = [each.finding.held for each in found if each.state is BlobState.MISSING]
+    return [*dict.fromkeys(name for held in missing if held.blob.size in extra for name in held.names)]
 
 
 def _row(found: BlobOutcome) -> Document:

@@ -96,6 +96,22 @@ def test_a_manifest_that_cannot_be_read_is_damage(stocked: Ferry) -> None:
     assert (row["name"], row["state"], row["error"]["class"]) == ("tiny:latest", "damaged", "InvalidError")
 
 
+def test_a_manifest_that_is_damaged_in_a_digest_is_suspected(stocked: Ferry) -> None:
+    """All that was said of the weights is that no model needs them, and which command removes them."""
+    manifest = stocked.models / "manifests" / "registry.ollama.ai" / "library" / "tiny" / "latest"
+    before = manifest.read_text()
+    other = "0" if WEIGHTS.hex[0] != "0" else "1"
+    manifest.write_text(before.replace(WEIGHTS.hex, f"{other}{WEIGHTS.hex[1:]}"))
+
+    done = stocked("verify")
+
+    assert done.code == 3
+    assert "tiny:latest misses a blob as large as one that no model needs" in done.err
+    manifest.write_text(before)
+    put_blob(stocked.models, bytes(len(LAYERS["model"])))
+    assert "misses" not in stocked("verify").well().err
+
+
 def test_a_model_that_is_not_here_is_exit_3(stocked: Ferry) -> None:
     assert stocked("verify", "nothing").code == 3
 
@@ -157,7 +173,7 @@ def test_what_this_disk_refuses_is_said_once_and_no_other_place_is_advised(ferry
     done = ferry("verify", "--repair", "--from", pulled, "mine")
 
     assert done.code == 8
-    assert done.err.count("Is a directory") == 1
+    assert done.err.count("is a directory, where a blob is to be") == 1
     assert "--from HOST/NAME" not in done.err
     assert weights.is_dir()
 
