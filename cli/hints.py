@@ -56,7 +56,7 @@ ADVICE: Mapping[Reason, str] = {
         "or ask its administrator (ferry admin check)"
     ),
     Reason.BODY_LIMIT: "its administrator can allow larger bodies (nginx: client_max_body_size)",
-    Reason.DISK_FULL: "make room there, then run the same command again: a pull goes on where it stopped",
+    Reason.DISK_FULL: "make room there, then run the same command again",
     Reason.NO_ROOM: "make room on the disk of the registry's data directory",
     Reason.REGISTRY_FULL: (
         "the registry's disk or quota is full, not this machine's; its administrator can make room"

@@ -175,6 +175,7 @@ def _invocation(options: dict[str, object], goes_on: str) -> Invocation:
         json=resolved.json,
         quiet=resolved.on("quiet"),
         no_colour=resolved.no_colour,
+        kept=goes_on,
     )
     if about := distribution.former():
         terminal.note(f"ferry: {about}")

@@ -19,7 +19,7 @@ from typing import TextIO
 
 from cli.hints import next_step
 from cli.screen import window
-from registry.errors import RegistryError, StorageError
+from registry.errors import Reason, RegistryError, StorageError
 from registry.model.amounts import amount
 from registry.wire.masking import Masking
 
@@ -112,6 +112,7 @@ class Terminal:
     json: bool = False
     quiet: bool = False
     no_colour: bool = False
+    kept: str = ""  # what is true where the same command goes on with what another run left
     streams: set[str] = field(default_factory=set, compare=False)  # "event" once one was written
     mask: Masking = field(default_factory=Masking)  # the last net: nothing of ours in what anybody says
 
@@ -291,6 +292,8 @@ def complain(
     failed = f"{terminal.paint('ferry:', 'red', terminal.err)} {visible(error.message)}"
     step = next_step(error)
     step = "" if step in told else visible(step)
+    if step and error.reason is Reason.DISK_FULL and terminal.kept:
+        step = f"{terminal.kept}: {step}"
     if short:
         terminal.complain(f"{failed} → {step}" if step else failed)
         return

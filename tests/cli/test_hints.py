@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from functools import cache
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from person import ROOT
 from spoken import spoken
 
+from cli.exits import KEPT_HERE
 from cli.hints import ADVICE, next_step
 from cli.main import app
-from registry.errors import DeniedError, Reason
+from cli.render import Terminal, complain
+from registry.errors import DeniedError, Reason, StorageError
 
 # Where sentences name commands: the command line, and what servers say to clients of any kind.
 ROOMS = ("cli", "registry/server", "registry/gateway")
@@ -70,6 +73,16 @@ def test_advice_is_filled_in_with_what_the_error_names() -> None:
 def test_advice_with_a_gap_is_not_given() -> None:
     assert next_step(DeniedError("no", reason=Reason.NOT_ALLOWED)) == ""
     assert next_step(DeniedError("no", reason=Reason.NOT_ALLOWED, hint="as it is")) == "as it is"
+
+
+@pytest.mark.parametrize(
+    ("kept", "begins"), [(KEPT_HERE, "what arrived is kept: make room"), ("", "make room")]
+)
+def test_a_full_disk_is_told_with_what_is_kept_only_where_the_command_goes_on(kept: str, begins: str) -> None:
+    said = io.StringIO()
+    full = StorageError("writing all.tar: the disk is full", reason=Reason.DISK_FULL)
+    complain(full, Terminal(io.StringIO(), said, kept=kept), short=False)
+    assert said.getvalue().splitlines()[1].startswith(f"  -> {begins}")  # this stream is ASCII
 
 
 def test_every_reason_has_its_advice() -> None:
