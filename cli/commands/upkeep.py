@@ -139,8 +139,9 @@ def _list_strays(invocation: Invocation, collector: Reclaim) -> None:
     for each in found:
         invocation.terminal.line(f"{each.digest}  {size(each.size)}")
     total = size(sum(each.size for each in found))
+    count = "1 file" if len(found) == 1 else f"{len(found)} files"
     invocation.terminal.line(
-        f"{len(found)} files of {total} that no list knows: a push of the same bytes adopts them, "
+        f"{count} of {total} that no list knows: a push of the same bytes adopts them, "
         "and nothing deletes them"
     )
 

@@ -232,7 +232,8 @@ def _parsed(path: Path, line: bytes) -> Change:
         if change.action == "grant":
             _right(change)
     except (ValueError, KeyError, TypeError, IndexError, RecursionError, InvalidError):
-        raise InvalidError(f"{path} is no file of revocations: {line[:40]!r}") from None
+        begins = line[:40].decode("utf-8", "replace")
+        raise InvalidError(f"{path} is no file of revocations: {begins!r}") from None
     return change
 
 
