@@ -146,6 +146,28 @@ def test_a_stopped_engine_ends_what_runs_and_begins_nothing() -> None:
         copy(source, Memory(), NAME, engine=engine)
     with pytest.raises(Stopped):
         engine.patience(NAME, NAME)
+    with pytest.raises(Stopped):
+        engine.ask(lambda: 7, Side.SOURCE, NAME, NAME)
+
+
+def test_an_engine_that_is_stopped_ends_the_pause_before_a_question_is_asked_again() -> None:
+    rule, pausing = Rule(first_pause=600, longest_pause=600, first_seconds=3600), threading.Event()
+    engine = Engine(Options(lambda: Patience(rule, note=lambda _: pausing.set())))
+
+    def busy() -> None:
+        raise TransientError("busy")
+
+    def asking() -> None:
+        with contextlib.suppress(TransientError):
+            engine.ask(busy, Side.SOURCE, NAME, NAME)
+
+    thread = threading.Thread(target=asking, daemon=True)
+    thread.start()
+    assert pausing.wait(20)
+    engine.stop()
+    thread.join(10)
+
+    assert not thread.is_alive()
 
 
 # --- one blob of several models --------------------------------------------------------------------------
