@@ -152,6 +152,16 @@ def test_redirects_and_waiting_are_left_to_the_caller(status: int, client: Clien
         assert len(spy.seen) == 1
 
 
+def test_a_proxy_that_passes_requests_on_is_told_its_password_with_each(client: Client) -> None:
+    with Spy((OK,)) as spy:
+        http = client(proxies={"http": f"http://me:pass@{spy.netloc}"})
+        for _ in range(2):
+            whole(http(Request("GET", "http://models.example/v2/")))
+
+        assert spy.connections == 1
+        assert [seen.header("Proxy-Authorization") for seen in spy.seen] == ["Basic bWU6cGFzcw=="] * 2
+
+
 def test_a_password_for_the_proxy_goes_to_the_proxy_only(client: Client, certificate: Certificate) -> None:
     def tunnel(talk: Talk, _seen: Seen) -> None:
         talk.send(b"HTTP/1.0 200 connected\r\n\r\n")
