@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TextIO
@@ -115,6 +115,7 @@ class Terminal:
     kept: str = ""  # what is true where the same command goes on with what another run left
     streams: set[str] = field(default_factory=set, compare=False)  # "event" once one was written
     mask: Masking = field(default_factory=Masking)  # the last net: nothing of ours in what anybody says
+    noted: set[str] | None = None  # where each note is told once, those that were
 
     @property
     def interactive(self) -> bool:
@@ -207,8 +208,15 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Something worth knowing, on standard error; nothing with --quiet."""
-        if not self.quiet:
-            self.complain(text)
+        if self.quiet or (self.noted is not None and text in self.noted):
+            return
+        if self.noted is not None:
+            self.noted.add(text)
+        self.complain(text)
+
+    def noting_once(self) -> Terminal:
+        """The same for what comes again and again: a note is told the first time."""
+        return replace(self, noted=set())
 
     def complain(self, text: str) -> None:
         """A line on standard error, said also with --quiet; that nobody reads it is no error."""

@@ -90,7 +90,7 @@ def mirror(
 
     rounds = Rounds(
         invocation,
-        partial(sources.connections, invocation),
+        partial(sources.connections, replace(invocation, terminal=invocation.terminal.noting_once())),
         watcher,
         wanted.entries,
         keep_going=keep_going or bool(watch),

@@ -102,6 +102,17 @@ def test_a_note_of_a_peer_cannot_paint_the_terminal() -> None:
     assert err.getvalue() == "ferry: wait \\x1b[31mred\\n\n"
 
 
+def test_what_each_round_would_note_is_noted_once() -> None:
+    err = io.StringIO()
+    rounds = terminal(err).noting_once()
+
+    for text in ("no login", "no login", "no key", "no login"):
+        rounds.note(text)
+    rounds.complain("no key")
+
+    assert err.getvalue().splitlines() == ["no login", "no key", "no key"]
+
+
 @pytest.mark.parametrize(
     ("wish", "quiet", "kind"),
     [
