@@ -130,7 +130,7 @@ def _warn_of_proxy(plan: Plan, log: Log) -> None:
     keeps others out, and no page can tell that a machine asks from elsewhere.
     """
     secure = any(url.lower().startswith("https:") for url in plan.public)
-    if secure and plan.address.tls is None and not plan.proxies.trusted:
+    if secure and plan.address.tls is None and not plan.proxies.may_come_to(plan.address.host):
         log.complain(
             "a proxy in front speaks HTTPS, and --trusted-proxy does not name it: "
             "all who ask through it count as one address",

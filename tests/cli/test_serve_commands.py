@@ -107,7 +107,7 @@ def test_each_request_is_one_line_as_text_or_json(ferry: Ferry, house: House) ->
 @pytest.mark.parametrize(
     ("words", "warned"),
     [
-        (["--public-url", "https://m.example"], True),
+        (["--public-url", "https://m.example", "--trusted-proxy", "10.0.0.0/8"], True),
         (["--public-url", "https://m.example", "--trusted-proxy", "127.0.0.1"], False),
         (["--public-url", "http://m.example"], False),
         ([], False),

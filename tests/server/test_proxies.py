@@ -69,3 +69,21 @@ def test_what_is_no_network_is_refused(network: str) -> None:
 def test_what_is_no_header_is_refused() -> None:
     with pytest.raises(InvalidError):
         Proxies.parse([], "X Forwarded")
+
+
+@pytest.mark.parametrize(
+    ("host", "networks", "may"),
+    [
+        ("127.0.0.1", ["127.0.0.1"], True),
+        ("localhost", ["::1"], True),
+        ("127.0.0.1", ["10.0.0.0/8", "0.0.0.0/0"], True),
+        ("127.0.0.1", ["10.0.0.0/8", "fd00::/8"], False),
+        ("127.0.0.1", [], False),
+        ("0.0.0.0", ["10.0.0.0/8"], True),
+        ("0.0.0.0", [], False),
+    ],
+)
+def test_only_a_proxy_on_this_machine_comes_to_a_loopback_address(
+    host: str, networks: list[str], may: bool
+) -> None:
+    assert Proxies.parse(networks).may_come_to(host) is may

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from registry.errors import InvalidError
 from registry.wire.headers import Headers
-from registry.wire.messages import Context
+from registry.wire.messages import Context, is_loopback
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_OWN = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 _MOST_HOPS = 32
 _FOR = re.compile(r'(?:^|;)\s*for="?([^";]*)"?', re.IGNORECASE)  # RFC 7239 section 4
 _TOKEN = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -46,6 +47,12 @@ class Proxies:
             raise InvalidError(
                 f"a trusted proxy: {error}", hint="for example 127.0.0.1, or 10.0.0.0/8"
             ) from None
+
+    def may_come_to(self, host: str) -> bool:
+        """Whether any of them may come to who listens at `host`: to a loopback address, only this machine."""
+        if not is_loopback(host):
+            return bool(self.trusted)
+        return any(each.overlaps(own) for each in self.trusted for own in _OWN if each.version == own.version)
 
     def identify(self, peer: str, headers: Headers) -> Context:
         """The context of a request that came over a connection from `peer`."""
