@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +16,11 @@ import forked
 ROOT = Path(__file__).resolve().parents[2]
 FERRY = (sys.executable, "-m", "cli")
 INTERPRETERS = ("PYTHON", "LC_", "LANG")  # variables that Python itself reads as it starts
+
+
+def quick() -> Sequence[str]:
+    """Ferry as a program that begins at once: it is forked, where that can be done."""
+    return forked.forks().program if forked.AVAILABLE else FERRY
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,15 @@ class Ferry:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def start(
-        self, *words: str | Path, stderr: IO[str] | int = subprocess.PIPE, **env: str | None
+        self,
+        *words: str | Path,
+        stderr: IO[str] | int = subprocess.PIPE,
+        program: Sequence[str] = FERRY,
+        **env: str | None,
     ) -> subprocess.Popen[str]:
+        """A run that goes on. `program=quick()` is for one that is told by signals but SIGKILL to end."""
         return subprocess.Popen(
-            [*FERRY, *map(str, words)],
+            [*program, *map(str, words)],
             env=self.env(**env),
             cwd=self.home,
             stdin=subprocess.DEVNULL,

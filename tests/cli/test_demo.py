@@ -11,9 +11,8 @@ import sys
 import threading
 from pathlib import Path
 
-import forked
 import pytest
-from person import FERRY, Ferry
+from person import Ferry, quick
 from shell import bash, put_ferry
 
 from cli import demo_sandbox
@@ -32,8 +31,7 @@ def tmp(tmp_path: Path) -> Path:
 
 def test_every_step_does_what_it_says_and_nothing_is_left(ferry: Ferry, tmp: Path) -> None:
     """What it starts is forked here; below it starts as it does elsewhere, and its cost is measured."""
-    program = forked.forks().program if forked.AVAILABLE else FERRY
-    started = f"import sys, cli.demo_sandbox as demo; demo._FERRY = {program}; sys.argv[0] = 'ferry'\n"
+    started = f"import sys, cli.demo_sandbox as demo; demo._FERRY = {tuple(quick())}; sys.argv[0] = 'ferry'\n"
     started += "from cli.__main__ import main; main()"
     command = [sys.executable, "-c", started, "demo", "--format", "json"]
     done = subprocess.run(

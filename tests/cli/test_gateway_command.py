@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from peers import http_call
-from person import Ferry
+from person import Ferry, quick
 from pretend_cloud import Cloud
 from waiting import until
 
@@ -38,7 +38,11 @@ class Running:
         self.log_file = ferry.home / "log"
         with self.log_file.open("w") as log:
             self.process = ferry.start(
-                "gateway", "--listen", "127.0.0.1:0", "--to", cloud.spy.url, *words, stderr=log
+                "gateway",
+                *("--listen", "127.0.0.1:0", "--to", cloud.spy.url),
+                *words,
+                stderr=log,
+                program=quick(),
             )
         self.ready = self.line()
 

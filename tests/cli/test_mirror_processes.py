@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from peers import Registry, ferry_server, free_port, http_call
-from person import Ferry
+from person import Ferry, quick
 from sample_models import Model, get, put
 
 from registry.auth.credentials import Credentials
@@ -146,7 +146,7 @@ def watching(
 
     def begin(*more: str) -> subprocess.Popen[str]:
         there = f"{docker_registry.host}/watched"
-        running.append(ferry.start("mirror", source, there, "--watch", "1s", *more))
+        running.append(ferry.start("mirror", source, there, "--watch", "1s", *more, program=quick()))
         return running[-1]
 
     yield begin

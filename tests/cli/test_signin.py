@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from house import House
-from person import Ferry
+from person import Ferry, quick
 from pretend_accounts import CODE, Credential, PretendAccounts
 from real_accounts import AnyAccounts
 from spy import Spy, reply
@@ -36,7 +36,7 @@ def key_of(person: Ferry) -> PublicKey:
 
 def waiting(person: Ferry, accounts: PretendAccounts, *words: str) -> subprocess.Popen[str]:
     """`ferry signin`, begun, and known to have asked once."""
-    process = person.start("signin", accounts.host, *words)
+    process = person.start("signin", accounts.host, *words, program=quick())
     assert accounts.asked_me.wait(60)
     return process
 
@@ -337,7 +337,7 @@ def test_a_person_approves_it_in_the_registrys_pages(ferry: Ferry, tmp_path: Pat
     (tmp_path / "host").mkdir()
     house = House(Ferry(tmp_path / "host")).open()
     browser = house.set_up("ada", "seven grey herons")
-    process = ferry.start("signin", house.host, "--format", "json")
+    process = ferry.start("signin", house.host, "--format", "json", program=quick())
     assert process.stdout is not None
     opened = json.loads(process.stdout.readline())
     page = opened["url"].removeprefix(f"http://{house.host}")
