@@ -80,9 +80,10 @@ def mirror(
             hint="--tags '*' means all tags of a repository",
         )
     files.check_summary(summary, json=invocation.settings.json)
-    many = bool(file or selection or watch or delete_extraneous or summary)
-    if not many and not _is_namespace(wanted.entries[0].source):
-        return _one(invocation, wanted.entries[0])
+    entry = wanted.entries[0]
+    many = bool(file or selection or watch or delete_extraneous or summary or "{" in entry.destination)
+    if not many and not _is_namespace(entry.source):
+        return _one(invocation, entry)
     _check(invocation, wanted, delete=delete_extraneous, watch=bool(watch))
     invocation = _with_rate(invocation, wanted)
     watcher = transfers.watcher_of_many(invocation)

@@ -147,6 +147,12 @@ def test_a_name_without_a_tag_is_latest_whatever_else_is_asked(team: str, to: st
     assert tags(ferry, f"{to}/alone") == ["latest"]
 
 
+def test_one_name_goes_by_a_template_too(team: str, to: str, ferry: Ferry) -> None:
+    ferry("mirror", f"{team}/one:v1", f"{to}/{{repository}}-kept:{{tag}}-a").well()
+
+    assert tags(ferry, f"{to}/one-kept") == ["v1-a"]
+
+
 def test_a_file_says_many_sources_with_names_by_template_and_goes_on_past_failures(
     team: str, to: str, ferry: Ferry, tmp_path: Path
 ) -> None:
