@@ -97,6 +97,14 @@ def test_a_tag_that_was_pushed_while_somebody_was_asked_keeps_its_manifest(regis
     assert registry.remote.digest(name) == DIGEST
 
 
+def test_a_registry_that_deletes_nothing_is_not_said_to_have_removed_anything(registry: Registry) -> None:
+    refusal = fault("UNSUPPORTED", "deleting is switched off", status=405)
+    registry.wrong = lambda request: refusal if request.method == "DELETE" else None
+
+    with pytest.raises(RegistryError, match="switched off"):
+        removed(registry.remote, registry.name("acme/tiny:v2"), lambda _what, **_said: True)
+
+
 def test_several_tags_go(registry: Registry) -> None:
     told: list[str] = []
 

@@ -121,15 +121,18 @@ def test_what_was_brought_from_another_place_is_what_it_is_from_then_on(
     assert store.origins.get(NAME) == ModelOrigin(NAME, OLD.manifest.digest, changed=NEW.manifest.digest)
 
 
-def test_what_was_made_here_is_so_still_where_it_was_brought_from_a_place(
-    store: Store, registry: Registry
+@pytest.mark.parametrize("made_here", [True, False])
+def test_what_was_made_here_or_came_from_nowhere_does_so_still_where_it_was_brought_from_a_place(
+    store: Store, registry: Registry, made_here: bool
 ) -> None:
     """Else `ferry outdated` asked a registry for it, under a name that is nobody's business."""
-    store.origins.put(NAME, ModelOrigin(None, NEW.manifest.digest))
+    store.origins.forget(NAME)
+    if made_here:
+        store.origins.put(NAME, ModelOrigin(None, NEW.manifest.digest))
 
     assert not repaired(store, registry, NAME).failures
 
-    assert store.origins.get(NAME) == ModelOrigin(None, OLD.manifest.digest)
+    assert store.origins.get(NAME) == (ModelOrigin(None, OLD.manifest.digest) if made_here else None)
 
 
 def test_a_blob_of_a_model_that_was_made_here_comes_from_another_that_has_it(
