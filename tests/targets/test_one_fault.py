@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from real_registries import GIVE_UP, SIZE, Client, weights
 from registry_double import Quirks, Registry
@@ -15,7 +17,7 @@ from registry.errors import (
     TransientError,
 )
 from registry.wire.headers import Headers
-from registry.wire.messages import Response
+from registry.wire.messages import Request, Response
 
 PAUSE = 30.0  # the longest
 BUSY = (503, "UNAVAILABLE", "try later")
@@ -95,6 +97,20 @@ def test_a_registry_that_keeps_nothing_is_not_said_to_be_a_damaged_source() -> N
     assert caught.value.reason is Reason.BLOB_REFUSED
     assert caught.value.host == "models.example"
     assert not any("its bytes are wrong" in note for note in client.time.notes)
+
+
+def test_a_closing_put_whose_answer_is_lost_costs_a_question() -> None:
+    class Lost(Registry):
+        def _close(self, request: Request, upload: Any) -> Response:
+            super()._close(request, upload)
+            del self._uploads[request.path]
+            raise TransientError("the line broke")
+
+    client = Client(Lost())
+
+    client.push()
+
+    assert client.registry.received < SIZE + 1000
 
 
 def test_a_range_that_stands_still_is_no_fault() -> None:
