@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 from invariants import check_store
-from power import Recorder, power_loss, restore
+from partial_kit import DATA, DIGEST, fill, opened
+from power import Change, Recorder, Sync, Write, power_loss, restore
 from sample_models import Model, get, put, receive
 
 from registry.disk import system as calls
+from registry.disk.files import write_atomic
 from registry.disk.partial import Partial
+from registry.disk.partial_files import data_path
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.store import Store
@@ -110,3 +113,32 @@ def test_a_published_model_is_whole_and_an_unpublished_one_is_nowhere(
         assert get(survivor, NAME) == new
         survivor.close()
         check_store(place, {KEY: [new.manifest.raw]})
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_mends_a_file_goes_when_the_file_is_durable(
+    linked: bool, recorder: Recorder, tmp_path: Path
+) -> None:
+    """The file is mended in its place; where somebody else has it too, a whole new one takes its name."""
+    blob, patch = tmp_path / "blob", data_path(tmp_path / "patches", DIGEST)
+    whole = opened(tmp_path / "whole")
+    fill(whole)
+    write_atomic(blob, bytes(1) + DATA[1:], scratch=tmp_path)
+    if linked:
+        (tmp_path / "theirs").hardlink_to(blob)
+    good, size = whole.sums()[1:], len(DATA)
+
+    mending = Partial.over(patch.parent, DIGEST, size, blob, good, tmp_path / "sums")
+    assert isinstance(mending, Partial)
+    fill(mending)
+    mending.prove()
+    mending.promote(blob)
+    mending.close()
+
+    events, inode = recorder.events, recorder._inodes[blob]
+    written = max(at for at, each in enumerate(events) if isinstance(each, Write) and each.inode == inode)
+    gone = max(
+        at for at, each in enumerate(events) if isinstance(each, Change) and patch in (each.old, each.path)
+    )
+    assert blob.read_bytes() == DATA
+    assert Sync(inode) in events[written:gone]
