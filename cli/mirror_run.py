@@ -50,7 +50,8 @@ class Rounds:
         self.engine = transfers.engine(invocation, watcher, self._interrupt, AT_ONCE)
         self._invocation = invocation
         self._connect = connect
-        self._opened: Registries | None = None
+        self._opened: Registries | None = None  # in a round
+        self._begun = False
         self._watcher = watcher
         self._entries = entries
         self._keep_going = keep_going
@@ -68,11 +69,14 @@ class Rounds:
             try:
                 opened = stack.enter_context(self._connect())
             except RegistryError as error:
-                if self._opened is None:
+                if not self._begun:
                     raise
                 return self._failed(error)
-            self._opened = opened
-            return self._round(opened)
+            self._begun, self._opened = True, opened
+            try:
+                return self._round(opened)
+            finally:
+                self._opened = None
 
     def _failed(self, error: RegistryError) -> Round:
         return Round(
