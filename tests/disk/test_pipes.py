@@ -68,3 +68,9 @@ def test_a_pipe_has_the_limits_of_a_file(fifo: Path) -> None:
     fifo.chmod(0o644)
     with pytest.raises(DeniedError, match="others may touch it"):
         read_secret(fifo, 100)
+
+
+def test_a_directory_is_no_secret(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with pytest.raises(InvalidError, match="is not a file"):
+        read_secret(tmp_path, 9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from registry.disk import system as calls
 from registry.disk.files import write_atomic
 from registry.disk.partial import Partial
 from registry.disk.partial_files import data_path
+from registry.disk.secrets import create_once
 from registry.model.names import Name
 from registry.model.spans import Span
 from registry.targets.store import Store
@@ -142,3 +144,17 @@ def test_what_mends_a_file_goes_when_the_file_is_durable(
     )
     assert blob.read_bytes() == DATA
     assert Sync(inode) in events[written:gone]
+
+
+def test_a_secret_is_durable_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def link(draft: Path, path: Path) -> None:
+        done.append("link")
+        draft.rename(path)
+
+    monkeypatch.setattr(os, "fsync", lambda _handle: done.append("fsync"))
+    monkeypatch.setattr(os, "link", link)
+    assert create_once(tmp_path / "key", b"secret", "fresh")
+
+    assert done == ["fsync", "link"]
