@@ -208,9 +208,20 @@ class MissingBlobsError(ProtocolError):
 
 
 class StorageError(RegistryError):
-    """This disk, store or database is full, read-only, locked or broken."""
+    """This disk, store or database is full, read-only, locked or broken; or a registry's is full.
+
+    Of a registry: `length`, the bytes that it had no room for, and whether that may be a `quota` of the
+    namespace.
+    """
 
     exit = 8
+
+    def __init__(
+        self, message: str, *, length: int = 0, quota: bool = False, **details: Unpack[Details]
+    ) -> None:
+        super().__init__(message, **details)
+        self.length = length
+        self.quota = quota
 
 
 def exit_code(codes: Iterable[int]) -> int:

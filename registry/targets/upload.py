@@ -257,6 +257,7 @@ class UploadIntake(ProvenThere):
         """The error for a PATCH that was refused: transient where there is another way to go on."""
         error = self._peer.error_of(refusal, self._doing, writing=True)
         if isinstance(error, StorageError):
+            error.length = span.length
             return error
         if refusal.status == _TOO_LARGE:
             return self._too_large(error, span.length)
@@ -275,6 +276,7 @@ class UploadIntake(ProvenThere):
         error = self._peer.error_of(refusal, self._doing, writing=True)
         why = str(refusal)
         if isinstance(error, StorageError):
+            error.length = self._blob.size
             return error
         if refusal.code in _WRONG_BYTES:
             self._choice.wrong_bytes(why)

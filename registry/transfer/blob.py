@@ -161,7 +161,8 @@ class BlobTransfer:
     def _begin(self, intake: Intake) -> None:
         try:
             mover = Mover(self._model, self.blob, intake, self._reader, self._kept)
-            missing = mover.pending.total
+            if missing := mover.pending.total:
+                self._model.full.check(self._model.to, self.blob, missing)
             self._kept.begin(self.blob.size - missing)
             with self._lock:
                 if self._closed:  # the copy failed while this was being opened

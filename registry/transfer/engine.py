@@ -1,4 +1,4 @@
-"""What outlives a copy: how patient to be with each host, how many workers paid, which blobs are where.
+"""What outlives a copy: patience with each host, how many workers paid, where blobs are, what found no room.
 
 `copy` of a thousand names is one engine; a model that fails leaves it as good as before.
 """
@@ -13,6 +13,7 @@ from registry.contracts import Destination, Source
 from registry.errors import Side
 from registry.model.names import Name
 from registry.transfer.current_blobs import CurrentBlobs
+from registry.transfer.full import FullDestinations
 from registry.transfer.model import BlobSource, ModelTransfer
 from registry.transfer.options import Options
 from registry.transfer.retry import HostRecord, Patience, Stopped
@@ -32,6 +33,7 @@ class Engine:
     def __init__(self, options: Options | None = None, *, at_once: int = 1) -> None:
         self.options = options or Options()
         self.current_blobs = CurrentBlobs()
+        self.full = FullDestinations()
         self.at_once = at_once if self.options.jobs is None else min(at_once, self.options.jobs)
         self._hosts: dict[tuple[Side, str], HostRecord] = {}
         self._workers: dict[_Route, int] = {}
@@ -72,7 +74,7 @@ class Engine:
         sources = (*nearer, BlobSource(source, name))
         patience = self.patience(name, to)
         observer, current = self.options.observer, self.current_blobs
-        return ModelTransfer(sources, destination, to, near, patience, observer, current)
+        return ModelTransfer(sources, destination, to, near, patience, observer, current, self.full)
 
     def patience(self, name: Name, to: Name) -> Patience:
         """Patience with the two hosts of a name, until `over`. Stopped once the engine was."""
@@ -116,7 +118,11 @@ class Engine:
             return self._hosts.setdefault((side, host), HostRecord())
 
     def forgive(self) -> None:
-        """A new round: hosts that were given up get all the patience there is once more."""
+        """A new round: hosts that were given up get all the patience there is once more.
+
+        And what found no room is tried again.
+        """
+        self.full.forget()
         with self._lock:
             for host in self._hosts.values():
                 host.given_up = False

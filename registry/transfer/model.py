@@ -10,6 +10,7 @@ from registry.model.digests import Digest
 from registry.model.manifests import Descriptor
 from registry.model.names import Name
 from registry.transfer.current_blobs import CurrentBlobs, Key
+from registry.transfer.full import FullDestinations
 from registry.transfer.progress import Observer
 from registry.transfer.retry import Patience
 
@@ -37,6 +38,7 @@ class ModelTransfer:
     patience: Patience
     observer: Observer
     current_blobs: CurrentBlobs
+    full: FullDestinations
     unchanged: bool = False
     moved: int = 0  # bytes read in this run
     lock: threading.Lock = field(default_factory=threading.Lock)

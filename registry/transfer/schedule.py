@@ -31,7 +31,7 @@ def move(
     """
     transfers = [BlobTransfer(model, blob) for blob in blobs]
     workers.begin(len(transfers))
-    run = _Run(transfers, workers, model.patience.stop)
+    run = _Run(model, transfers, workers)
     threads: list[threading.Thread] = []
     try:
         while not run.over():
@@ -65,14 +65,14 @@ def _let_go(threads: Sequence[threading.Thread], transfers: Sequence[BlobTransfe
 class _Run:
     """Which worker does what next. A worker's task is one step of one transfer."""
 
-    def __init__(self, transfers: Sequence[BlobTransfer], workers: Workers, stop: threading.Event) -> None:
+    def __init__(self, model: ModelTransfer, transfers: Sequence[BlobTransfer], workers: Workers) -> None:
         self.failure: BaseException | None = None
         self.calls = 0
         self._workers = workers
         self._waiting = deque(transfers)
         self._open: list[BlobTransfer] = []  # but the small ones: the worker that begins one ends it
         self._busy = 0
-        self._stop = stop
+        self._model = model
         self._lock = threading.Lock()
         self._step_there = threading.Condition(self._lock)
         # Not a Condition: a signal whose handler raises in its `wait` leaves it without its lock.
@@ -85,6 +85,7 @@ class _Run:
             try:
                 step()
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that called `move`
+                self._model.full.hear(self._model.to, error)
                 self.fail(error)
             finally:
                 with self._lock:
@@ -110,7 +111,7 @@ class _Run:
         """Give out no further step, and tell those that run to let go. The first error counts."""
         with self._lock:
             self.failure = self.failure or error
-            self._stop.set()
+            self._model.patience.stop.set()
             self._tell()
 
     def _tell(self) -> None:

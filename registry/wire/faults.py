@@ -39,6 +39,7 @@ _FULL = re.compile(
     r"|exceed\w* .{0,40}quota|exceed the configured upper limit|QUOTA_?EXCEEDED",
     re.IGNORECASE,
 )
+_QUOTA = re.compile(r"quota|limit", re.IGNORECASE)  # which others may not share
 # CNCF's registry says it in `detail` only: as an errno of its disk (ENOSPC, EDQUOT), since v3 in its words.
 _FULL_DETAIL = re.compile(rb'"Err"\s*:\s*(?:28|122)\b|: (?:no space left on device|disk quota exceeded)"')
 _DIGEST = re.compile(rb"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})(?![0-9a-f])")
@@ -145,6 +146,7 @@ def error_of(
             host=host,
             name=name,
             reason=Reason.REGISTRY_FULL,
+            quota=bool(_QUOTA.search(refusal.words)),
         )
     if status == 401:
         return DeniedError(message, host=host, name=name, reason=Reason.NOT_SIGNED_IN)

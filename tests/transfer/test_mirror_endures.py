@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from faults import Time, quick
@@ -16,8 +16,11 @@ from registry.auth.secrets import Login
 from registry.auth.session import Session
 from registry.errors import Reason, Side, StorageError, TransientError
 from registry.targets.remote import Remote
+from registry.transfer.engine import Engine
+from registry.transfer.mirror import AT_ONCE, Mirror
+from registry.transfer.one_pair import Copying
 from registry.transfer.options import Options
-from registry.transfer.pairs import Outcome
+from registry.transfer.pairs import Outcome, Result
 from registry.transfer.retry import Patience, Rule
 from registry.wire.faults import fault
 from registry.wire.headers import Headers
@@ -109,6 +112,88 @@ def test_where_the_destination_is_full_what_fits_is_there_and_the_next_run_goes_
     present = [result for result in again.values() if result.outcome is Outcome.PRESENT]
     assert len(present) == 50 - len(failed)
     assert between.destination.moved <= len(failed) * 21 * KiB
+
+
+@dataclass
+class Disk:
+    """In front of a registry: blobs find no room once so many bytes came, those of `model` alone, or none."""
+
+    room: int
+    model: str = "/v2/"
+    answer: Response = field(default_factory=lambda: Response(507))
+
+    def __call__(self, request: Request) -> Response | None:
+        if self.model not in request.path or "/blobs/uploads/" not in request.path:
+            return None
+        self.room -= request.length or 0
+        return self.answer if self.room < 0 else None
+
+
+def test_what_needs_bytes_is_not_begun_any_more_where_the_destination_said_that_it_is_full() -> None:
+    between = Pairing()
+    names = models(between, 50, 20 * KiB)
+    shared = Model.random(0, 20 * KiB)
+    for tag in range(2, 8):  # all of it is there, or can be mounted
+        between.put(f"acme/m0:{tag}", shared)
+        names.append(f"acme/m0:{tag}")
+    between.run(between.pair(names[0]))
+    between.destination.moved, between.destination.wrong = 0, Disk(100 * KiB)
+
+    results = between.run(*map(between.pair, names))
+
+    failed = [result.error for result in results.values() if result.outcome is Outcome.FAILED]
+    assert len(failed) >= 44
+    assert {error.reason for error in failed if error} == {Reason.REGISTRY_FULL}
+    assert {error.exit for error in failed if error} == {8}
+    assert any(
+        error and "not begun: destination.example has no space left" in error.message for error in failed
+    )
+    assert {results[f"m0:{tag}"].outcome for tag in range(2, 8)} == {Outcome.COPIED}
+    # What fits, what was on its way by then, and a few blobs that are smaller.
+    assert between.destination.moved < (100 + 2 * AT_ONCE * 20 + 20) * KiB
+
+
+def test_a_model_that_finds_no_room_does_not_stop_the_smaller_ones() -> None:
+    between = Pairing()
+    between.put("acme/large:1", Model.random(99, 300 * KiB))
+    names = ["acme/large:1", *models(between, 10, 20 * KiB)]
+    between.destination.wrong = Disk(200 * KiB, "/acme/large/")
+
+    results = between.run(*map(between.pair, names), options=Options(quick().patience, jobs=1))
+
+    assert [name for name, result in results.items() if result.outcome is Outcome.FAILED] == ["large:1"]
+
+
+def test_a_quota_of_one_namespace_is_none_of_another() -> None:
+    between, used_up = Pairing(), fault("DENIED", "the storage quota is used up", status=403)
+    for number, name in enumerate(["acme/a:1", "acme/b:1", "other/c:1"]):
+        between.put(name, Model.random(number, 20 * KiB))
+    between.destination.wrong = Disk(0, "/acme/", used_up)
+    pairs = map(between.pair, ["acme/a:1", "acme/b:1", "other/c:1"])
+
+    results = between.run(*pairs, options=Options(quick().patience, jobs=1))
+
+    assert {name: result.outcome for name, result in results.items()} == {
+        "a:1": Outcome.FAILED,
+        "b:1": Outcome.FAILED,
+        "c:1": Outcome.COPIED,
+    }
+
+
+def test_a_new_round_asks_a_destination_that_was_full_again() -> None:
+    between, engine = Pairing(), Engine(quick())
+    between.put("acme/m:1", Model.random(1, 20 * KiB))
+    between.destination.wrong = Disk(0)
+    results: list[Result] = []
+    mirror = Mirror(engine, Copying(engine), results.append)
+    mirror.run([between.pair("acme/m:1")])
+    between.destination.wrong = lambda _: None
+
+    mirror.run([between.pair("acme/m:1")])
+    engine.forgive()
+    mirror.run([between.pair("acme/m:1")])
+
+    assert outcomes(results) == [Outcome.FAILED, Outcome.FAILED, Outcome.COPIED]
 
 
 @pytest.mark.parametrize("changed", [False, True])
