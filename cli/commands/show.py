@@ -15,7 +15,7 @@ from cli.render import Terminal, columns, date, shortened, size, visible
 from cli.screen import window
 from registry.contracts import Publication, Source, Target
 from registry.errors import InvalidError, RegistryError
-from registry.model.manifests import Descriptor, Manifest, decode_json
+from registry.model.manifests import Descriptor, Kind, Manifest, decode_json
 from registry.model.names import Name
 from registry.targets.blob_files import file_name
 
@@ -28,6 +28,7 @@ _FROM_NAME = (
     "FROM names a model: ollama create takes that, and ferry create needs the file; "
     "after ferry pull {name}, ferry show --modelfile names it"
 )
+_PLATFORM = ("os", "architecture", "variant")  # OCI image specification: image-index.md
 _SHORTEST = 20  # characters that a value keeps in any terminal
 _TEXT_BYTES = 4 * 1024 * 1024  # the longest template, licence or parameter list that is shown
 
@@ -119,6 +120,7 @@ def _document(
         "digest": str(manifest.digest),
         "config": _config(source, name, manifest),
         "layers": [dict(layer.fields) for layer in manifest.layers],
+        **({"manifests": [dict(child.fields) for child in manifest.children]} if _is_index(manifest) else {}),
         **known,
         **({"weights": weights.document(found)} if found is not None else {}),
     }
@@ -135,7 +137,9 @@ def _tell(
 ) -> None:
     terminal = invocation.terminal
     if whole:
-        about = [("name", str(name)), ("digest", str(manifest.digest)), ("size", size(manifest.total))]
+        about = [("name", str(name)), ("digest", str(manifest.digest))]
+        if not _is_index(manifest):
+            about.append(("size", size(manifest.total)))
         if said is not None:
             about.append(("pushed", f"{date(said.moved)}{f' by {said.by}' if said.by else ''}"))
         width = window(terminal.out).columns if terminal.out.isatty() else None
@@ -145,11 +149,27 @@ def _tell(
             for line in beside(group, width):
                 terminal.line(line)
         terminal.line()
+    if _is_index(manifest):
+        found_there = [(_platform(child), str(child.digest), size(child.size)) for child in manifest.children]
+        terminal.table(("MANIFEST", "DIGEST", "SIZE"), found_there)
+        return
     rows = [
         (modelfile.kind(layer.media_type) or layer.media_type, layer.digest.short, size(layer.size))
         for layer in manifest.layers
     ]
     terminal.table(("LAYER", "ID", "SIZE"), rows)
+
+
+def _is_index(manifest: Manifest) -> bool:
+    return manifest.kind is Kind.INDEX
+
+
+def _platform(child: Descriptor) -> str:
+    """What an index says a manifest is for; without that, of which type it is."""
+    platform = child.fields.get("platform")
+    said = [platform.get(key) for key in _PLATFORM] if isinstance(platform, dict) else []
+    named = "/".join(each for each in said if isinstance(each, str) and each)
+    return named or str(child.fields.get("artifactType") or child.media_type)
 
 
 def beside(rows: Sequence[tuple[str, str]], width: int | None) -> Iterator[str]:

@@ -21,7 +21,7 @@ from cli.options import Invocation
 from cli.render import Terminal
 from cli.settings import Settings
 from registry.errors import InvalidError
-from registry.model.manifests import DOCKER_CONFIG, DOCKER_MANIFEST
+from registry.model.manifests import DOCKER_CONFIG, DOCKER_MANIFEST, OCI_INDEX
 from registry.publish.writer import tiny
 
 People = Callable[[str], Ferry]
@@ -277,6 +277,30 @@ def test_a_tag_that_goes_after_it_was_listed_hides_no_other(ferry: Ferry) -> Non
         told = ferry("tags", f"{spy.netloc}/acme/tiny", "--format", "json").well().json
 
     assert told == [{"tag": "2.0", "digest": digest}]
+
+
+def test_show_names_what_an_index_is_made_of_here_and_there_alike(published: str, ada: Ferry) -> None:
+    """It told of layers that there are none."""
+    first = ada("show", "--remote", f"{published}:1.0", "--format", "json").well().json["digest"]
+    size = len(ada("show", "--remote", "--manifest", f"{published}:1.0").well().out)
+    child = {"mediaType": DOCKER_MANIFEST, "digest": first, "size": size}
+    platform = {"os": "linux", "architecture": "arm64", "variant": "v8"}
+    children = [{**child, "platform": platform}, {**child, "platform": {"os": 7}}, child]
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}).encode()
+    host, _, repository = published.partition("/")
+    ada("api", "PUT", f"/v2/{repository}/manifests/all", "--host", host, "-d", index.decode()).well()
+    here = Path(ada.environ["OLLAMA_MODELS"]) / "manifests" / published / "all"
+    here.parent.mkdir(parents=True, exist_ok=True)
+    here.write_bytes(index)
+
+    for words in (("show", "--remote"), ("show",)):
+        told = ada(*words, f"{published}:all", "--format", "json").well().json
+        assert (told["manifests"], told["layers"], told["config"]) == (children, [], {})
+        lines = ada(*words, f"{published}:all").well().out.splitlines()
+        at = next(number for number, line in enumerate(lines) if line.startswith("MANIFEST"))
+        kinds = ["linux/arm64/v8", DOCKER_MANIFEST, DOCKER_MANIFEST]
+        assert [line.split() for line in lines[at + 1 :]] == [[kind, first, str(size), "B"] for kind in kinds]
+        assert not [line for line in lines if line.startswith(("LAYER", "size"))]
 
 
 def test_show_looks_into_weights_here_and_there_alike(house: House, ada: Ferry) -> None:
