@@ -224,16 +224,36 @@ class Repairs:
         with self._noted(name):
             manifest = self._store.verify.manifest(name)
             *nearer, last = self._sources(name, wrong)
-            report = copy(
-                self._opened.remote(last),
-                Repair(self._store, manifest),
-                last,
-                to=name,
-                manifest=manifest,
-                nearer=[BlobSource(self._opened.remote(each), each) for each in nearer],
-                engine=self._engine,
-            )
+            try:
+                report = copy(
+                    self._opened.remote(last),
+                    Repair(self._store, manifest),
+                    last,
+                    to=name,
+                    manifest=manifest,
+                    nearer=[BlobSource(self._opened.remote(each), each) for each in nearer],
+                    engine=self._engine,
+                )
+            except NotFoundError as error:
+                self._check_is_same(name, last, wrong, error)
+                raise
             self.moved += report.transferred
+
+    def _check_is_same(
+        self, name: Name, origin: Name, wrong: Sequence[BlobCheck], error: NotFoundError
+    ) -> None:
+        """Where a registry has not all that is `wrong`: NotFoundError if `origin` is another model there."""
+        there = None
+        with contextlib.suppress(NotFoundError, InvalidError):
+            there = {blob.digest for blob in self._resolved(origin).blobs()}
+        if there is None or all(each.held.blob.digest in there for each in wrong):
+            return
+        lacks = next(each.held.blob.digest for each in wrong if each.held.blob.digest not in there)
+        raise NotFoundError(
+            f"{origin} at its registry is another model than {name} is here: "
+            f"its manifest names no blob {lacks.short}",
+            host=origin.host,
+        ) from error
 
     def is_right(self, finding: BlobCheck) -> bool:
         """Whether the blob is here and proven by now."""

@@ -202,6 +202,21 @@ def test_who_said_from_where_is_not_told_to_say_it(ferry: Ferry, pulled: str) ->
     assert "--from" not in done.err
 
 
+def test_from_another_model_is_no_repair_and_says_that_it_is_another(ferry: Ferry, pulled: str) -> None:
+    """The registry was said to have lost a part of the model."""
+    another = pulled.replace("tiny:1.0", "another:1.0")
+    put_model(ferry.home / "far", another.replace(":1.0", "/1.0"), b"GGUF another")
+    ferry("push", another, "--models", ferry.home / "far").well()
+    flip(blob(ferry, Digest.of(BIG)))
+
+    done = ferry("verify", pulled, "--repair", "--from", another)
+
+    assert done.code == 5
+    words = f"{another} at its registry is another model than {pulled} is here: its manifest names no blob"
+    assert f"{words} {Digest.of(BIG).short}" in done.err
+    assert "lost a part" not in done.err
+
+
 def test_a_model_that_was_pulled_under_another_name_is_repaired_from_where_it_was(
     ferry: Ferry, pulled: str
 ) -> None:
