@@ -8,6 +8,7 @@ the socket straight into the reader's buffer.
 from __future__ import annotations
 
 import http.client
+import math
 import re
 import socket
 import time
@@ -38,6 +39,14 @@ class Incoming:
         self.source = source
         self._held = held
         self._at = 0
+        self.begin(time.monotonic())
+
+    def begin(self, now: float) -> None:
+        """Have the head, or the lines, that are read from `now` on come within the socket's timeout.
+
+        That is for one call; a peer that drips would be waited for as often as it has bytes.
+        """
+        self._until = now + (self.source.gettimeout() or math.inf)
 
     @property
     def waiting(self) -> int:
@@ -82,6 +91,8 @@ class Incoming:
         return len(found)
 
     def _receive(self) -> bytes:
+        if time.monotonic() > self._until:
+            raise TimeoutError("the peer sends no whole line")
         more = self.source.recv(_RECEIVE_BYTES)
         if not more:
             raise http.client.RemoteDisconnected("in the middle of the head")
@@ -134,7 +145,9 @@ class Answer:
         if self._left is not None:
             view = view[: self._left]
         read: Callable[[memoryview], int] = self._into_chunk if self._chunked else self._incoming.into
-        filled, wanted, until = 0, len(view), time.monotonic() + FILL_SECONDS
+        filled, wanted, began = 0, len(view), time.monotonic()
+        if self._chunked:
+            self._incoming.begin(began)
         try:
             while filled < wanted:
                 count = read(view[filled:])
@@ -146,7 +159,7 @@ class Answer:
                     if self.length is None:  # perhaps written word by word: nobody waits for the next
                         break
                     read = self._incoming.source.recv_into
-                if time.monotonic() > until:
+                if time.monotonic() > began + FILL_SECONDS:
                     break
         except Exception as error:
             if not filled:

@@ -46,10 +46,23 @@ def endless(first: bytes, more: bytes) -> Callable[[Talk, Seen], None]:
     return script
 
 
+def dripping(first: bytes, drop: bytes) -> Callable[[Talk, Seen], None]:
+    """Say `first` and then `drop` again and again, each in less time than a line may be silent."""
+
+    def script(talk: Talk, _seen: Seen) -> None:
+        talk.send(first)
+        while not talk.spy.closing.is_set():
+            talk.socket.sendall(drop)  # raises when the client hangs up
+            talk.wait(DRIP / 4)
+
+    return script
+
+
 def silent(talk: Talk, _seen: Seen) -> None:
     talk.wait(10)
 
 
+DRIP = 0.2  # seconds of patience with a peer that drips
 START = b"HTTP/1.1 200 x\r\n"
 HALF = START + b"Content-Length: 10\r\n\r\nhello"
 CHUNKED = START + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -198,6 +211,26 @@ def test_an_answer_that_says_twice_where_it_ends_comes_in_chunks_and_is_the_last
         for body in (b"hello", b"true"):
             assert b"".join(http(Request("GET", spy.url + "/x")).body) == body  # type: ignore[arg-type]
         assert spy.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "drop"),
+    [
+        (START, b"X"),
+        (START, b"X: y\r\n"),
+        (b"", b"HTTP/1.1 102 x\r\n\r\n"),
+        (CHUNKED + b"5;", b"a"),
+        (CHUNKED + b"5\r\nhello", b"\r"),
+        (CHUNKED + b"0\r\n", b"X: y\r\n"),
+    ],
+    ids=["a header", "headers", "interim answers", "a chunk's size", "a chunk's end", "trailers"],
+)
+def test_what_frames_a_body_is_not_waited_for_as_often_as_it_drips(
+    first: bytes, drop: bytes, client: Client
+) -> None:
+    with Spy((dripping(first, drop),)) as spy, pytest.raises(TransientError, match="fell silent"):
+        for _ in streamed(client(stall=DRIP, answer=DRIP)(Request("GET", spy.url + "/x"))):
+            pass
 
 
 def test_a_slow_body_is_read_as_long_as_it_moves(client: Client) -> None:
