@@ -5,6 +5,7 @@ An answer that comes meanwhile ends the sending; it is what the peer has to say 
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import ssl
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from registry.errors import ProtocolError
+from registry.net.answers import HEAD_BYTES
 from registry.net.pace import Pace
 from registry.net.tls import TlsSocket
 from registry.wire.messages import Request
@@ -24,6 +26,7 @@ _WITH_HEAD = 64 * 1024  # a body of so many bytes goes out in one piece with its
 _WITH_BODY = ("POST", "PUT", "PATCH")
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_INTERIM = re.compile(rb"(?:HTTP/1\.[01] 1[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n)+")  # whole answers, 1xx each
 _GONE = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
@@ -144,7 +147,7 @@ class _Sending:
                 raise EarlyAnswer(self.heard)
 
     def _listen(self) -> None:
-        """Read what the peer says; only that it is still there (1xx) is no reason to stop."""
+        """Read what the peer says; only that it is still there (1xx) is no reason to stop, however often."""
         try:
             more = self._socket.recv(_EARLY_BYTES)
         except _NOT_NOW:
@@ -152,9 +155,15 @@ class _Sending:
         except (ConnectionResetError, *_GONE):
             raise EarlyAnswer(self.heard) from None
         self.heard += more
-        if not more or self.heard[8:10] not in (b"", b" ", b" 1"):
+        if not more or len(self.heard) > HEAD_BYTES or _answered(self.heard):
             raise EarlyAnswer(self.heard)
-        self._poller.modify(self._socket, select.POLLOUT)
+
+
+def _answered(heard: bytes) -> bool:
+    """Whether more was heard than interim answers, and the beginning of what may be one more."""
+    interim = _INTERIM.match(heard)
+    begun = heard[interim.end() if interim else 0 :]
+    return begun[8:10] not in (b"", b" ", b" 1")
 
 
 def _passed_through(body: bytes | Iterable[bytes]) -> Iterator[bytes]:

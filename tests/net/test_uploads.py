@@ -98,6 +98,20 @@ def refuse_and_reset(talk: Talk, _seen: Seen) -> None:
     talk.reset()
 
 
+def refuse_in_drops(talk: Talk, _seen: Seen) -> None:
+    for byte in reply(413, b"too much"):
+        talk.send(bytes([byte]))
+        talk.wait(0.001)
+    talk.wait(5)
+
+
+def refuse_after_interim_answers(talk: Talk, seen: Seen) -> None:
+    for interim in (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 102 x\r\nX: y\r\n\r\n"):
+        talk.send(interim)
+        talk.wait(0.05)
+    refuse_and_wait(talk, seen)
+
+
 def refuse_late(talk: Talk, _seen: Seen) -> None:
     for _ in range(100):
         talk.socket.recv(65536)
@@ -105,7 +119,17 @@ def refuse_late(talk: Talk, _seen: Seen) -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-@pytest.mark.parametrize("script", [refuse_and_wait, refuse_and_close, refuse_and_reset, refuse_late])
+@pytest.mark.parametrize(
+    "script",
+    [
+        refuse_and_wait,
+        refuse_and_close,
+        refuse_and_reset,
+        refuse_late,
+        refuse_in_drops,
+        refuse_after_interim_answers,
+    ],
+)
 def test_an_answer_while_the_body_goes_out_is_heard(
     script: Callable[[Talk, Seen], None], tls: bool, client: Client, certificate: Certificate
 ) -> None:
