@@ -86,7 +86,7 @@ class TlsSocket(socket.socket):
 
     def heard_more(self) -> bool:
         """Whether the peer said more than was read, or goodbye: no request can follow then."""
-        if not self._incoming.pending or self._ended:
+        if self._ended or not (self._incoming.pending or self._tls.pending()):
             return self._ended
         try:
             self._tls.read(1)
@@ -129,6 +129,8 @@ class TlsSocket(socket.socket):
         """Wait for more, until then at most. TimeoutError, BlockingIOError."""
         if until is not None and time.monotonic() > until:
             raise TimeoutError("the peer sends no whole record")
+        if self._outgoing.pending and not self._unsent and self.gettimeout() != 0:
+            self._flush()  # a peer of TLS 1.2 that agrees anew waits for this before it goes on
         count = super().recv_into(self._received)
         if count:
             self._incoming.write(self._received[:count])

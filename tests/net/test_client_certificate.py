@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ssl
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,38 @@ def test_what_cannot_be_used_is_said_before_anything_is_sent(
             http(Request("GET", f"https://{spy.netloc}/v2/"))
         http.close()
         assert spy.connections == 0
+
+
+def test_who_is_asked_for_one_after_a_request_shows_it_then(folder: Path) -> None:
+    """As Apache does for one path of many: TLS 1.2 begins anew once the request was read."""
+    listen = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-naccept", "1"]
+    with subprocess.Popen(
+        [*listen, "-tls1_2", "-state", "-CAfile", "cert.pem", "-cert", "cert.pem", "-key", "key.pem"],
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as server:
+        assert server.stdin and server.stdout
+        said = iter(server.stdout.readline, b"")
+        port = next(line for line in said if line.startswith(b"ACCEPT")).rpartition(b":")[2].decode().strip()
+        origin = Origin("https", "127.0.0.1", int(port))
+        ours = ClientCertificate(origin, folder / "both.pem")
+        http = Http(Network(insecure=True, certificate=ours, stall=5))
+        with ThreadPoolExecutor(1) as asking:
+            for times in range(2):
+                answer = asking.submit(http, Request("GET", f"{origin}/v2/"))
+                next(line for line in said if line.startswith(b"GET /v2/"))
+                if not times:
+                    _tell(server, b"R\n")  # agree anew, and ask for a certificate
+                    next(line for line in said if line.endswith(b"write finished\n"))
+                _tell(server, b"HTTP/1.1 204 x\n\n")
+                assert answer.result().status == 204
+        http.abort()
+        assert b"   2 server accepts that finished\n" in list(said)
+
+
+def _tell(server: subprocess.Popen[bytes], line: bytes) -> None:
+    assert server.stdin
+    server.stdin.write(line)
+    server.stdin.flush()

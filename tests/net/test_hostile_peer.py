@@ -191,6 +191,19 @@ def test_a_peer_that_sends_everything_back_gets_no_secret_printed(client: Client
     assert "SECRET" not in f"{caught.value}{caught.value.hint}{lines}"
 
 
+def test_more_than_was_stated_is_no_answer_where_tls_holds_it_back(
+    client: Client, certificate: Certificate
+) -> None:
+    body = b"x" * 20_000  # the first record of TLS takes 16 KiB of it, and the second what is too much
+    answer = START + b"Content-Length: 20000\r\n\r\n" + body + reply(200, b"smuggled")
+    with Spy((answer, reply(200, b"true")), tls=certificate.server) as spy:
+        http = client(ca=certificate.pem)
+        assert b"".join(streamed(http(Request("GET", spy.url + "/x")))) == body
+
+        assert b"".join(streamed(http(Request("GET", spy.url + "/next")))) == b"true"
+        assert spy.connections == 2
+
+
 def test_more_than_was_stated_is_never_read(client: Client) -> None:
     with Spy(
         (START + b"Content-Length: 5\r\n\r\nhello" + reply(200, b"smuggled"), reply(200, b"true"))
