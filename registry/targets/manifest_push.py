@@ -271,8 +271,12 @@ class ManifestPush:
         A blob that it misses and said that it holds (a cache that passes questions on) is not believed again.
         """
         error = self.peer.error_of(refusal, doing, writing=True)
+        missing = tuple(blob.digest for blob in manifest.blobs() if str(blob.digest) in refusal.digests)
+        for layer in manifest.layers:
+            if not layer.distributable and str(layer.digest) in refusal.digests and not missing:
+                what = f"a model with a layer that is kept elsewhere, as {layer.digest.short} is"
+                return self._error(f"{doing}: {self.peer.host} does not take {what} ({refusal})", name)
         if refusal.code in _BLOB_UNKNOWN:
-            missing = tuple(blob.digest for blob in manifest.blobs() if str(blob.digest) in refusal.digests)
             self.refused.blobs.update((name.repository, digest) for digest in missing)
             message = f"{error.message}; it took that blob before, or said that it has it"
             return MissingBlobsError(message, missing, host=self.peer.host, name=str(name))

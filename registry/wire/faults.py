@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from registry.errors import (
     CorruptError,
@@ -86,7 +87,7 @@ class Refusal:
     """What an unwanted answer says: its status, the first error's code and message ("" without), all fields.
 
     `page`: a web page came where a registry answers in JSON. `full`: no space is left there, by its words.
-    `digests`: every one that it names.
+    `digests`: every one that it names. `detail`: what CNCF's registry says only there, "" mostly.
     """
 
     status: int
@@ -96,6 +97,7 @@ class Refusal:
     page: bool
     full: bool
     digests: frozenset[str] = frozenset()
+    detail: str = ""
 
     @classmethod
     def of(cls, response: Response, body: bytes) -> Refusal:
@@ -110,6 +112,7 @@ class Refusal:
             page=is_web_page(body),
             full=response.status == 507 or (spaceless and response.status != 429 and code != _TOO_MANY),
             digests=frozenset(found.decode() for found in _DIGEST.findall(body)),
+            detail=_detail(body) if code == "UNKNOWN" else "",
         )
 
     def __str__(self) -> str:
@@ -120,7 +123,8 @@ class Refusal:
         """Code and message, one harmless line; "" if it says nothing that can be read."""
         if self.page:
             return "with a web page"
-        return printable(f"{self.code} {self.message}".strip())[:_SHOWN]
+        said = f"{self.code} {self.message}".strip()
+        return printable(f"{said}: {self.detail}" if self.detail else said)[:_SHOWN]
 
 
 # What a registry of this kind says where an API key is for less than was asked, and its account perhaps not.
@@ -146,7 +150,7 @@ def error_of(
             host=host,
             name=name,
             reason=Reason.REGISTRY_FULL,
-            quota=bool(_QUOTA.search(refusal.words)),
+            quota=bool(_QUOTA.search(f"{refusal.code} {refusal.message}")),
         )
     if status == 401:
         return DeniedError(message, host=host, name=name, reason=Reason.NOT_SIGNED_IN)
@@ -234,16 +238,27 @@ def _first_error(body: bytes) -> tuple[str, str]:
     """Code and message of the first error of an error document; ("", text) of what is none."""
     try:
         document = json.loads(body)
-        errors = document.get("errors") if isinstance(document, dict) else None
-        if isinstance(errors, list) and errors and isinstance(errors[0], dict):
-            code, message = (str(errors[0].get(key) or "") for key in ("code", "message"))
-            return code, message
+        for error in _errors(document)[:1]:
+            return str(error.get("code") or ""), str(error.get("message") or "")
         if isinstance(document, dict) and isinstance(document.get("error"), str):
             return "", document["error"]
     except (ValueError, RecursionError):
         pass
     text = body[:_SHOWN].decode("utf-8", "replace").strip()
     return "", "" if text.startswith("<") else text
+
+
+def _errors(document: object) -> list[dict[str, object]]:
+    """The errors of an error document, up to what is none."""
+    errors = document.get("errors") if isinstance(document, dict) else None
+    return [*takewhile(lambda each: isinstance(each, dict), errors)] if isinstance(errors, list) else []
+
+
+def _detail(body: bytes) -> str:
+    """Why: CNCF's registry says of what it has no code for that it is unknown, and in `detail` what it is."""
+    errors = _errors(json.loads(body))
+    details = (error.get("detail") for error in errors if error.get("code") == "UNKNOWN")
+    return next((each for each in details if isinstance(each, str)), "")
 
 
 def printable(text: str) -> str:

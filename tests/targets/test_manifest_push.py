@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,6 +19,7 @@ from registry.errors import (
     Reason,
 )
 from registry.model.digests import Digest
+from registry.model.manifests import Descriptor, image
 from registry.targets.manifest_push import PushOptions
 from registry.targets.peer import Peer
 from registry.targets.remote import Remote
@@ -248,3 +250,34 @@ def test_a_digest_that_is_called_wrong_while_another_puts_the_same_manifest_is_p
         with pytest.raises(ProtocolError, match="DIGEST_INVALID"):
             Remote(Peer(busy, ORIGIN)).publish(NAME, MANIFEST)
         assert len(puts) == 4
+
+
+# --- layers that are kept elsewhere ----------------------------------------------------------------------
+
+KEPT_ELSEWHERE = Descriptor(
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", Digest.of(b"elsewhere"), 9
+)
+UNKNOWN = {"code": "UNKNOWN", "message": "unknown error"}
+
+
+@pytest.mark.parametrize("detail", [{}, "invalid URL on layer"])
+def test_a_layer_that_is_kept_elsewhere_and_not_taken_is_named_at_once(detail: object) -> None:
+    """CNCF's registry answers 500; v3 says what is wrong behind its first error, and Debian's nowhere."""
+    unknown = {
+        "code": "MANIFEST_BLOB_UNKNOWN",
+        "message": "blob unknown",
+        "detail": str(KEPT_ELSEWHERE.digest),
+    }
+    errors = json.dumps({"errors": [UNKNOWN, {**UNKNOWN, "detail": detail}, unknown]}).encode()
+    manifest = image(MANIFEST.descriptor(), [KEPT_ELSEWHERE.as_json()])
+    registry = Registry()
+    registry.refuses[NAME.tag], registry.refusal = 500, errors
+
+    with pytest.raises(ProtocolError) as caught:
+        remote(registry).publish(NAME, manifest)
+
+    why = f": {detail}" if detail else ""
+    assert caught.value.message == (
+        f"publishing {NAME}: models.example does not take a model with a layer that is kept elsewhere, "
+        f"as {KEPT_ELSEWHERE.digest.short} is (500 UNKNOWN unknown error{why})"
+    )
