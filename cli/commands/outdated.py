@@ -33,7 +33,7 @@ _SENTENCES = {
 }
 
 
-@command(*STORE, *NETWORK, beside=True)
+@command(*STORE, *NETWORK, "give_up_after", beside=True)
 @click.argument("names", metavar="[NAME...]", nargs=-1)
 def outdated(invocation: Invocation, names: tuple[str, ...]) -> int:
     """Compare models with their registries: digests only, nothing is fetched.

@@ -14,7 +14,8 @@ from stored_models import LAYERS, put_model
 
 from cli.commands.outdated import planned_update
 from cli.render import size
-from cli.standings import Compared
+from cli.settings import Settings
+from cli.standings import Compared, rule
 from registry.auth.credentials import Credentials
 from registry.connect import HostSettings, Registries
 from registry.errors import InvalidError
@@ -171,7 +172,7 @@ def test_a_host_that_is_down_is_told_once_and_does_not_stop_the_others(
         for number in range(12):
             put_model(ferry.models, f"{busy}/acme/gone{number}/latest")
             put_model(ferry.models, f"127.0.0.1:1/acme/gone{number}/latest")
-        told = ferry("outdated", "--format", "json", FERRY_GIVE_UP_AFTER="1s")
+        told = ferry("outdated", "--format", "json", "--give-up-after", "1s")
         done = ferry("update", "--all", "--format", "json", FERRY_GIVE_UP_AFTER="1s")
         again = ferry("update", "--all", FERRY_GIVE_UP_AFTER="1s")
 
@@ -186,6 +187,15 @@ def test_a_host_that_is_down_is_told_once_and_does_not_stop_the_others(
         assert len({error["name"] for error in failed}) == 24
     assert [row["state"] for row in told.json if "state" in row] == ["outdated"]
     assert [row["tag"] for row in done.json if "tag" in row] == ["moved"]
+
+
+@pytest.mark.parametrize(("options", "seconds"), [({"give_up_after"}, 300), (set(), 30)])
+def test_a_comparison_is_as_patient_as_was_asked_and_not_as_a_file_wishes_for_transfers(
+    options: set[str], seconds: float
+) -> None:
+    settings = Settings({"give_up_after": 300.0}, {}, options=frozenset(options))
+    assert rule(settings).give_up_after == seconds
+    assert rule(Settings({}, {})).give_up_after == 30
 
 
 def test_what_is_only_here_and_what_runs_in_the_cloud_is_said(ferry: Ferry, registry: Registry) -> None:
