@@ -189,6 +189,10 @@ class IdleConnections:
         if not has_room:
             connection.close()
 
+    def __del__(self) -> None:
+        """Nobody closed their client: they end with it."""
+        self.close()
+
     def close(self) -> None:
         """Close those that wait, and each one that comes back."""
         with self._lock:
