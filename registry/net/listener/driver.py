@@ -26,9 +26,7 @@ from registry.wire.messages import Accept, Context, Exchange, Later, Request, Re
 from registry.wire.redirects import shown
 
 PIECE = 1024 * 1024  # what a thread writes at once
-_LARGE = (
-    256 * 1024
-)  # bytes of a body in memory from which on they are taken one at a time: parsing multiplies them
+_LARGE = 256 * 1024  # bytes of a body from which on they are parsed one at a time: that multiplies them
 _NO_MORE = 0.05  # seconds after a write in which nothing came: what came while it ran is written then
 _WANTED = 256 * 1024  # bytes that are received at once of a body that is taken
 _PATH_BYTES = 1024  # of each in the log, of which thousands may wait in memory
@@ -267,44 +265,24 @@ class _Driven:
 
         None if the request broke off: then all that came is written, as where no more comes for a while.
         """
-        queues, loop = self.driver.queues, asyncio.get_running_loop()
-        held: list[bytes] = []
-        writing: asyncio.Task[None] | None = None
-
-        def write() -> None:
-            nonlocal writing
-            call = partial(_write, accept, held.copy())
-            held.clear()
-            writing = asyncio.ensure_future(queues.run(Work.WRITING, call, short=self.is_short))
-            writing.add_done_callback(lambda last: loop.call_later(_NO_MORE, write_rest, last))
-
-        def write_rest(last: asyncio.Task[None]) -> None:
-            if held and last is writing and not last.cancelled() and last.exception() is None:
-                write()
-
+        writer = _Writer(self.driver.queues, accept, self.is_short)
         broken = False
         try:
             arriving = _Arriving(self)
             while self.received <= accept.limit and (data := await arriving.next()):
-                held.append(data)
                 if self.incoming.content.at_eof():
-                    break  # the end of it is written by who answers
-                if writing is None or writing.done() or sum(map(len, held)) >= PIECE:
-                    if writing is not None:
-                        await writing
-                    write()
+                    writer.keep(data)  # the end of it is written by who answers
+                    break
+                await writer.take(data)
         except GONE:
             # What came before the break is still in the engine's buffer, but its readers only raise.
-            held.append(self.incoming.content._read_nowait(-1))
+            writer.keep(self.incoming.content._read_nowait(-1))
             broken = True
         finally:
-            end = held.copy()
-            held.clear()  # nothing is written behind this
-            if writing is not None:
-                await writing
+            end = await writer.end()
         if not broken:
             return end
-        await queues.run(Work.WRITING, partial(_write, accept, end))
+        await self.driver.queues.run(Work.WRITING, partial(_write, accept, end))
         return None
 
     def _go_on(self) -> None:
@@ -342,6 +320,52 @@ class _Arriving:
         if self._since >= self._limits.trickle:
             self._since, self._deadline = 0, self._loop.time() + self._limits.body
         return data
+
+
+class _Writer:
+    """Has the pieces of a body written, one call at a time: what comes meanwhile is written by the next."""
+
+    def __init__(self, queues: Queues, accept: Accept, is_short: bool) -> None:
+        self._queues = queues
+        self._accept = accept
+        self._is_short = is_short
+        self._held: list[bytes] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
+
+    def keep(self, data: bytes) -> None:
+        """Write it with what comes next, or in the end."""
+        self._held.append(data)
+
+    async def take(self, data: bytes) -> None:
+        """Write it soon; while much waits, this does. What the intake raises."""
+        self._held.append(data)
+        if self._writing is None or self._writing.done() or sum(map(len, self._held)) >= PIECE:
+            if self._writing is not None:
+                await self._writing
+            self._write()
+
+    async def end(self) -> list[bytes]:
+        """What is not written, once nothing is being written any more. What the intake raises."""
+        if self._later is not None:
+            self._later.cancel()
+        left, self._held = self._held, []
+        if self._writing is not None:
+            await self._writing
+        return left
+
+    def _write(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+        call = partial(_write, self._accept, self._held)
+        self._held = []
+        self._writing = asyncio.ensure_future(self._queues.run(Work.WRITING, call, short=self._is_short))
+        self._writing.add_done_callback(self._written)
+
+    def _written(self, writing: asyncio.Task[None]) -> None:
+        """What came meanwhile, and waits for nothing else, is written after a while."""
+        if writing is self._writing and self._held and not writing.cancelled() and not writing.exception():
+            self._later = asyncio.get_running_loop().call_later(_NO_MORE, self._write)
 
 
 def busy(why: str = "the registry is busy") -> Response:
