@@ -82,7 +82,8 @@ ADVICE: Mapping[Reason, str] = {
     Reason.CERTIFICATE_DATES: f"if its dates are right, this machine's clock is not; for {_PRIVATE_CA}",
     Reason.CLIENT_CERTIFICATE: 'in the settings [host."{host}"] client_cert = "FILE", client_key = "FILE"',
     Reason.CA_UNREADABLE: "--tls-ca takes certificates in PEM form",
-    Reason.ADDRESS_TAKEN: "another program listens there: choose another port",
+    Reason.ADDRESS_TAKEN: "another program listens there: choose a port with --listen HOST:PORT "
+    "(a mirror's metrics: --metrics-listen)",
     Reason.PROXY: "check HTTP_PROXY, HTTPS_PROXY and the settings' proxy; NO_PROXY={host} goes around it",
     Reason.NOT_IN_STORE: "ferry list shows what is there",
     Reason.BLOB_NOT_IN_STORE: "ferry verify --repair {name} fetches what is missing",

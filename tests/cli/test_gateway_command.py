@@ -196,7 +196,7 @@ def test_without_any_key_it_says_how_to_get_one(ferry: Ferry) -> None:
 def test_a_port_that_is_taken_is_said(ferry: Ferry, cloud: Cloud) -> None:
     done = ferry("gateway", "--to", cloud.spy.url, "--listen", cloud.spy.netloc)
 
-    assert (done.code, "choose another port" in done.err) == (2, True), done.err
+    assert (done.code, "--listen HOST:PORT" in done.err) == (2, True), done.err
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,7 @@ from registry.net.listening import listen
 BACKLOG = 4096  # connections that the system keeps until they are accepted
 _PEM_BYTES = 1024 * 1024
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-_SOON = (
-    7 * 86_400.0
-)  # seconds before its end in which a certificate should have been renewed, or a tenth of its time
+_SOON = 7 * 86_400.0  # seconds before its end in which one was renewed, or a tenth of its time
 _REFUSED = "clients refuse it"
 # What OpenSSL calls a key that is another certificate's, of the same kind or of another.
 _NOT_ITS_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
