@@ -153,15 +153,46 @@ def test_what_needs_bytes_is_not_begun_any_more_where_the_destination_said_that_
     assert between.destination.moved < (100 + 2 * AT_ONCE * 20 + 20) * KiB
 
 
-def test_a_model_that_finds_no_room_does_not_stop_the_smaller_ones() -> None:
-    between = Pairing()
-    between.put("acme/large:1", Model.random(99, 300 * KiB))
-    names = ["acme/large:1", *models(between, 10, 20 * KiB)]
-    between.destination.wrong = Disk(200 * KiB, "/acme/large/")
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_a_model_that_finds_no_room_stops_those_as_large_and_no_smaller_one(method: str) -> None:
+    between, large = Pairing(), Model.random(99, 300 * KiB)
+    layer = large.manifest.layers[0].digest.hex
 
-    results = between.run(*map(between.pair, names), options=Options(quick().patience, jobs=1))
+    def full(request: Request) -> Response | None:
+        refused = request.method == method and (method == "PATCH" or layer in request.url)
+        return Response(507) if refused and "/acme/large/" in request.path else None
 
-    assert [name for name, result in results.items() if result.outcome is Outcome.FAILED] == ["large:1"]
+    for name, model in [("large", large), ("as-large", Model.random(98, 300 * KiB))]:
+        between.put(f"acme/{name}:1", model)
+    smaller = models(between, 3, 20 * KiB)
+    between.destination.wrong, engine = full, Engine(quick())
+    results: list[Result] = []
+    mirror = Mirror(engine, Copying(engine), results.append)
+
+    for name in ["acme/large:1", "acme/as-large:1", *smaller]:
+        mirror.run([between.pair(name)])
+
+    assert outcomes(results) == [Outcome.FAILED] * 2 + [Outcome.COPIED] * 3
+    errors = [result.error for result in results[:2] if result.error]
+    assert ["not begun" in error.message for error in errors] == [False, True]
+
+
+def test_the_fewest_bytes_that_were_refused_count_and_where_there_is_no_room_at_all_a_mount_goes_on() -> None:
+    between, model, engine = Pairing(), Model.random(1, 20 * KiB), Engine(quick())
+    for name in ("acme/m:1", "acme/mounted:1", "acme/other:1"):
+        between.put(name, Model.random(2, 20 * KiB) if "other" in name else model)
+    results: list[Result] = []
+    mirror = Mirror(engine, Copying(engine), results.append)
+    mirror.run([between.pair("acme/m:1")])
+    for length in (10 * KiB, 0, 5 * KiB):
+        refused = StorageError("full", reason=Reason.REGISTRY_FULL, length=length)
+        engine.full.hear(between.destination.name("acme/m:1"), refused)
+
+    for name in ("acme/other:1", "acme/mounted:1"):
+        mirror.run([between.pair(name)])
+
+    assert outcomes(results) == [Outcome.COPIED, Outcome.FAILED, Outcome.COPIED]
+    assert [result.transferred for result in results[1:]] == [0, 0]
 
 
 def test_a_quota_of_one_namespace_is_none_of_another() -> None:
