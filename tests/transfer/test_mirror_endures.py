@@ -180,7 +180,7 @@ def test_a_model_that_finds_no_room_stops_those_as_large_and_no_smaller_one(meth
 def test_the_fewest_bytes_that_were_refused_count_and_where_there_is_no_room_at_all_a_mount_goes_on() -> None:
     between, model, engine = Pairing(), Model.random(1, 20 * KiB), Engine(quick())
     for name in ("acme/m:1", "acme/mounted:1", "acme/other:1"):
-        between.put(name, Model.random(2, 20 * KiB) if "other" in name else model)
+        between.put(name, Model.random(2, KiB) if "other" in name else model)
     results: list[Result] = []
     mirror = Mirror(engine, Copying(engine), results.append)
     mirror.run([between.pair("acme/m:1")])
