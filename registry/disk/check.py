@@ -139,16 +139,18 @@ def _pieces(
 
 def _windows(mapped: Mapped, file: BinaryIO, path: Path, span: Span) -> Iterator[memoryview]:
     """The bytes of `span` as for `_pieces`, without a copy where that can be. StorageError."""
-    for window in span.cut(WINDOW):
-        with mapped.window(window) as view:
+    at = span.offset
+    while at < span.end:
+        with mapped.window(Span(at, span.end - at)) as view:
             if view is not None:
                 yield view
+                at += len(view)
                 continue
-        left = window.length
-        for piece in _read(file, path, window):
+        end = min(at + WINDOW, span.end)
+        for piece in _read(file, path, Span(at, end - at)):
             yield piece
-            left -= len(piece)
-        if left:
+            at += len(piece)
+        if at < end:
             return
 
 

@@ -14,16 +14,46 @@ import mmap
 import os
 import signal
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import BinaryIO, Self
 
 from registry.model.spans import Span
 
-WINDOW = 16 * 1024 * 1024
-"""Bytes that are best mapped at a time: to map them costs little then, and a writer waits for no more."""
+MiB = 1024 * 1024
+WINDOW = 16 * MiB
+"""Bytes that are mapped at a time at most: to map them costs little then, and a writer waits for no more."""
+AT_ONCE = 32 * MiB
+"""Bytes that are mapped by all threads together: they count as this process's memory."""
+LEAST = MiB
+"""Bytes that are mapped at a time also where much is mapped already: to map fewer costs too much."""
 
 _POPULATE_READ = 22  # madvise(2); Python has no name for it
+
+
+class _Room:
+    """How much is mapped now: a thread for each of 64 processors takes little more than one does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken = 0
+
+    @contextmanager
+    def taken(self, wanted: int) -> Generator[int, None, None]:
+        """Room for `wanted` bytes or for fewer, whole MiB then, while this lasts: half of what is left."""
+        with self._lock:
+            half = (AT_ONCE - self._taken) // 2
+            length = min(wanted, WINDOW, max(half - half % LEAST, LEAST))
+            self._taken += length
+        try:
+            yield length
+        finally:
+            with self._lock:
+                self._taken -= length
+
+
+_room = _Room()
 
 
 class Mapped:
@@ -41,16 +71,17 @@ class Mapped:
 
     @contextmanager
     def window(self, span: Span) -> Generator[memoryview | None, None, None]:
-        """The bytes of `span`, while this lasts; None where they must be read instead.
+        """The bytes that `span` begins with, while this lasts; None where they must be read instead.
 
-        The system begins to read what comes behind them.
+        They are as many as other windows leave room for. The system begins to read what comes behind them.
         """
-        found = self._map(span) if self._still_leased() else None
-        if found is None:
-            yield None
-            return
-        with found, memoryview(found) as view:
-            yield view
+        with _room.taken(span.length) as length:
+            found = self._map(Span(span.offset, length)) if self._still_leased() else None
+            if found is None:
+                yield None
+                return
+            with found, memoryview(found) as view:
+                yield view
 
     def _map(self, span: Span) -> mmap.mmap | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -17,7 +18,7 @@ from waiting import until
 
 from registry.disk.check import check_file
 from registry.disk.files import open_for_reading
-from registry.disk.mapped import WINDOW, Mapped
+from registry.disk.mapped import AT_ONCE, LEAST, WINDOW, Mapped
 from registry.model.digests import Digest
 from registry.model.spans import Span
 
@@ -55,6 +56,22 @@ def test_the_bytes_of_each_window_are_shown(file: BinaryIO) -> None:
         for span in (WHOLE, Span(PAGE, 7), Span(2 * PAGE, PAGE + 5)):
             with mapped.window(span) as view:
                 assert view is not None and bytes(view) == DATA[span.offset : span.end]
+
+
+def test_many_windows_at_once_take_little_memory(path: Path) -> None:
+    os.truncate(path, 2 * WINDOW)
+    with contextlib.ExitStack() as stack:
+        lengths = []
+        for _ in range(64):
+            mapped = stack.enter_context(Mapped(stack.enter_context(open_for_reading(path))))
+            view = stack.enter_context(mapped.window(Span(0, 2 * WINDOW)))
+            assert view is not None
+            lengths.append(len(view))
+
+    assert lengths[0] == WINDOW and lengths[-1] == LEAST
+    assert sum(lengths) < AT_ONCE + 64 * LEAST
+    with open_for_reading(path) as file, Mapped(file) as mapped, mapped.window(Span(0, WINDOW)) as view:
+        assert view is not None and len(view) == WINDOW, "what was let go of is still counted"
 
 
 def test_what_does_not_begin_with_a_page_or_is_behind_the_end_is_not_mapped(file: BinaryIO) -> None:
