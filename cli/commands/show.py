@@ -194,7 +194,16 @@ def _config(source: Source, name: Name, manifest: Manifest) -> Mapping[str, obje
 
 
 def _modelfile(source: Source, name: Name, manifest: Manifest, place: Place) -> modelfile.Written:
-    """The Modelfile that makes the same model; `place` says where a layer too big to be written out is."""
+    """The Modelfile that makes the same model; `place` says where a layer too big to be written out is.
+
+    InvalidError for an index, which is none.
+    """
+    if _is_index(manifest):
+        raise InvalidError(
+            f"{name} is an index of other manifests, and no model that a Modelfile makes",
+            hint="name one of them by its digest: NAME@sha256:…",
+            name=str(name),
+        )
 
     def part(layer: Descriptor) -> tuple[str, str]:
         kind = modelfile.kind(layer.media_type)

@@ -301,6 +301,8 @@ def test_show_names_what_an_index_is_made_of_here_and_there_alike(published: str
         kinds = ["linux/arm64/v8", DOCKER_MANIFEST, DOCKER_MANIFEST]
         assert [line.split() for line in lines[at + 1 :]] == [[kind, first, str(size), "B"] for kind in kinds]
         assert not [line for line in lines if line.startswith(("LAYER", "size"))]
+        refused = ada(*words, f"{published}:all", "--modelfile")
+        assert (refused.code, refused.out) == (2, "") and "is an index of other manifests" in refused.err
 
 
 def test_show_looks_into_weights_here_and_there_alike(house: House, ada: Ferry) -> None:
