@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from registry.contracts import Intake, Publication, Reading
 from registry.errors import (
+    CorruptError,
     DeniedError,
     InvalidError,
     NotFoundError,
@@ -49,6 +50,7 @@ _NOT_ITSELF = (
     Reason.CERTIFICATE_DATES,
     Reason.CLIENT_CERTIFICATE,
 )
+_CHANCES = 4  # for a list that another process puts at the same time
 _SENTENCE = 500  # characters of why a registry does not do something
 
 
@@ -286,17 +288,26 @@ class Remote:
         """Have `found`, which are here, listed as referring to `name`; most registries do that themselves."""
         if not self.refused.referrers.is_set() and referrers.listed(self.peer, name) is None:
             self.refused.referrers.set()
-        if not self.refused.referrers.is_set():
-            return
-        tag = referrers.fallback(name)
-        with self.merging:  # of two threads each would put the list without what the other adds
+        if self.refused.referrers.is_set():
+            with self.merging:  # of two threads each would put the list without what the other adds
+                self._list(referrers.fallback(name), found)
+
+    def _list(self, tag: Name, found: Sequence[Descriptor]) -> None:
+        """Have the index `tag` name `found` too. CorruptError if others put theirs again and again."""
+        for chance in range(1, _CHANCES + 1):
             try:
                 there: Manifest | None = self.resolve(tag)
             except NotFoundError:
                 there = None
             index = referrers.merged(there, found)
-            if index is not None:
+            if index is None:
+                break
+            try:
                 replace(self._push, options=PushOptions()).publish(tag, index, None)
+                break
+            except CorruptError:  # another process put its own, which may lack ours
+                if chance == _CHANCES:
+                    raise
 
     def untag(self, name: Name) -> bool:
         """Delete the tag alone; False where the registry deletes by digest only. NotFoundError."""

@@ -21,7 +21,7 @@ from cli.progress import observer
 from cli.render import Terminal
 from cli.reports import summary
 from cli.settings import Settings
-from registry.errors import NotFoundError
+from registry.errors import CorruptError, NotFoundError
 from registry.model.manifests import OCI_INDEX, Manifest
 from registry.transfer.engine import Engine
 from registry.transfer.one_pair import Copying
@@ -285,6 +285,40 @@ def test_two_that_are_listed_at_once_are_listed_both(between: Pairing) -> None:
 
     to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
     assert len(between.destination.remote.referrers(to)) == 2
+
+
+@pytest.mark.parametrize(("others", "outcome"), [(1, Outcome.COPIED), (20, Outcome.FAILED)])
+def test_a_list_that_another_process_puts_at_the_same_time_is_put_again_with_both(
+    between: Pairing, others: int, outcome: Outcome
+) -> None:
+    """Of two mirrors at once one failed: what it read back was the other's list, without its own."""
+    model, remote = Model.random(22, KiB), between.destination.remote
+    between.put("acme/tiny:signature", signature(model.manifest, b"ours"))
+    to = between.destination.name("acme/tiny:1").with_reference(model.manifest.digest)
+    tag = to.with_reference(f"sha256-{model.manifest.digest.hex}")
+    theirs = [signature(model.manifest, b"%d" % number) for number in range(others)]
+    for each in theirs:
+        put(remote, to.with_reference(each.manifest.digest), each)
+
+    def far(request: Request) -> Response | None:
+        if request.method == "PUT" and tag.reference in request.path:
+            between.destination.wrong = between_ours_and_our_look
+        return no_list_of_referrers(request)
+
+    def between_ours_and_our_look(_request: Request) -> Response | None:
+        between.destination.wrong = no_list_of_referrers
+        remote.publish(tag, index_of(theirs.pop().manifest))
+        between.destination.wrong = far if theirs else no_list_of_referrers
+        return None
+
+    between.destination.wrong = far
+    ended = between.run(between.pair("acme/tiny:signature"))["tiny:signature"]
+
+    assert ended.outcome is outcome
+    if outcome is Outcome.COPIED:
+        assert len(remote.referrers(to)) == 2
+    else:
+        assert isinstance(ended.error, CorruptError)
 
 
 def test_what_would_move_of_a_name_that_is_new_counts_what_refers_to_it(between: Pairing) -> None:
