@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from registry.wire import faults
 from registry.wire.headers import Headers
 from registry.wire.messages import Origin, Request, Response
 
+ROOT = Path(__file__).resolve().parents[2]
 KEY = "https://models.example/acme/tiny@sha256:00"
 SESSION = UploadSession("https://models.example/v2/acme/tiny/blobs/uploads/1?state=secret", 0, 1000.0)
 NAME = Name.parse("models.example/acme/tiny:1")
@@ -51,6 +55,31 @@ def test_nobody_else_can_read_what_is_remembered(tmp_path: Path) -> None:
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "uploads").stat().st_mode) == 0o700
+
+
+def test_what_another_process_sends_bytes_in_is_its_own_until_it_ends(tmp_path: Path) -> None:
+    """Two mirrors of one file at once wrote the same upload: each spoiled the other's bytes."""
+    script = f"""
+import sys
+from pathlib import Path
+from registry.targets.sessions import UploadSession, file_sessions
+file_sessions(Path({str(tmp_path)!r})).put({KEY!r}, UploadSession({SESSION.location!r}, 0, 1000.0))
+print("put", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    ) as other:
+        assert other.stdout and other.stdin
+        assert other.stdout.readline() == b"put\n"
+        while_it_runs = file_sessions(tmp_path).get(KEY)
+        other.kill()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        once_it_ended = file_sessions(tmp_path).get(KEY)
+
+    assert while_it_runs is None
+    assert once_it_ended == SESSION, "nobody has asked yet how it ended"
+    assert file_sessions(tmp_path).get(KEY) == SESSION
 
 
 @pytest.mark.parametrize(
