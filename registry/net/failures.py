@@ -66,6 +66,15 @@ def is_tls_port(origin: Origin) -> ProtocolError:
     )
 
 
+def refused_by_proxy(proxy: str, origin: Origin, status: str) -> DeniedError:
+    """The error of a proxy's no: it wants to know who asks, or lets nobody through to `origin`."""
+    return DeniedError(
+        f"the proxy {_place(proxy)} refused to connect to {origin.netloc} ({status})",
+        host=origin.netloc,
+        reason=Reason.PROXY,
+    )
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """`error` and what it wraps, outermost first; the libraries keep causes in three different places."""
     seen: list[BaseException] = []
@@ -87,10 +96,9 @@ def _of_proxy(causes: list[BaseException], origin: Origin, proxy: str) -> Regist
     tunnel = next((found for cause in causes if (found := _TUNNEL.search(str(cause)))), None)
     if not proxy or not (tunnel or _first(causes, urllib3.ProxyError)):
         return None
-    place = _place(proxy)
     if tunnel and tunnel[1] in ("401", "403", "407"):
-        message = f"the proxy {place} refused to connect to {origin.netloc} ({tunnel[1]})"
-        return DeniedError(message, host=origin.netloc, reason=Reason.PROXY)
+        return refused_by_proxy(proxy, origin, tunnel[1])
+    place = _place(proxy)
     why = f"it answered {tunnel[1]}" if tunnel else _words(causes)
     return TransientError(
         f"the proxy {place} on the way to {origin.netloc} failed: {why}",

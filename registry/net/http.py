@@ -12,7 +12,7 @@ from functools import cache
 
 from registry.errors import RegistryError
 from registry.net.body import FAILURES, Body
-from registry.net.failures import explain, is_tls_port
+from registry.net.failures import explain, is_tls_port, refused_by_proxy
 from registry.net.network import Network
 from registry.net.outgoing import Outgoing, SourceError
 from registry.net.pace import Pace
@@ -24,6 +24,7 @@ from registry.wire.messages import Origin, Request, Response
 from registry.wire.redirects import shown
 
 _SHORT = 4096  # bytes of a refusal that are looked into
+_PROXY_ASKS = 407  # RFC 9110 section 15.5.8: no registry says so
 # What Go's and nginx's servers say in a 400 to plain HTTP on a TLS port.
 _TLS_SPOKEN = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")
 
@@ -75,11 +76,15 @@ class Http:
         forwarding = bool(proxy) and origin.scheme == "http"
         going = Outgoing(request, network.agent, forwarding, network.stall, self._pace())
         try:
-            return self._adapter.ask(going, proxy, network.time_to_answer(request))
+            answer = self._adapter.ask(going, proxy, network.time_to_answer(request))
         except SourceError as carried:
             raise carried.error from None
         except FAILURES as error:
             raise explain(error, origin, proxy=proxy) from error
+        if answer.status == _PROXY_ASKS and forwarding:
+            answer.release()
+            raise refused_by_proxy(proxy, origin, str(answer.status))
+        return answer
 
     def _pace(self) -> Pace:
         return Pace(self._network.floor, self._network.floor_window)

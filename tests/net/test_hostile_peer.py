@@ -11,7 +11,7 @@ from network_kit import PATIENT, STALL, Certificate, silent_address, streamed
 from spy import Script, Seen, Spy, Talk, reply
 from waiting import until
 
-from registry.errors import DeniedError, ProtocolError, RegistryError, TransientError
+from registry.errors import DeniedError, ProtocolError, Reason, RegistryError, TransientError
 from registry.net.answers import HEAD_BYTES
 from registry.net.http import Http
 from registry.wire.headers import Headers
@@ -289,6 +289,20 @@ def test_a_proxy_that_fails_is_named(
         client(proxies={"https": spy.url}, stall=STALL, connect=STALL)(
             Request("GET", "https://models.example/")
         )
+
+
+def test_a_proxy_that_passes_requests_on_and_wants_a_password_is_no_registry_that_refuses(
+    client: Client,
+) -> None:
+    asks = reply(407, b"who are you?", Proxy_Authenticate="Basic")
+    with Spy((asks,)) as spy:
+        http = client(proxies={"http": spy.url.replace("://", "://ada:s3cret@")})
+        for _ in range(2):
+            with pytest.raises(
+                DeniedError, match=rf"proxy {spy.netloc} refused .* models.example \(407\)"
+            ) as no:
+                http(Request("GET", "http://models.example/v2/"))
+            assert no.value.reason is Reason.PROXY
 
 
 def test_a_proxy_that_is_not_there_is_named(client: Client) -> None:
