@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from functools import cached_property
+from http.client import BadStatusLine, RemoteDisconnected
 from typing import Any, cast
 
 from requests.adapters import HTTPAdapter
@@ -130,15 +131,19 @@ class _Connection(HTTPConnection):
     def ask_again(self, going: Outgoing, seconds: float) -> PooledAnswer:
         """The answer to one more request, which may take `seconds`; whatever breaks it ends the connection.
 
-        What urllib3's pool does for every request takes longer than all that is done for it here.
+        What is no answer may be too much of the last one, a body behind a HEAD that came late: it breaks the
+        connection, and says nothing about the peer. What urllib3's pool does for every request takes longer
+        than all that is done for it here.
         """
         self.timeout = seconds
         try:
             self.request(going.request.method, "/", going, self._proxied)
             return self.getresponse()
-        except BaseException:
+        except BaseException as error:
             self.close()
-            raise
+            if type(error) is not BadStatusLine:
+                raise
+        raise RemoteDisconnected("behind the last answer came more than that")
 
 
 class PlainConnection(_Connection):

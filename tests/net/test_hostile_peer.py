@@ -204,6 +204,19 @@ def test_more_than_was_stated_is_no_answer_where_tls_holds_it_back(
         assert spy.connections == 2
 
 
+def test_a_body_that_comes_late_behind_a_head_breaks_a_connection_and_says_nothing_of_the_registry(
+    client: Client,
+) -> None:
+    refusal = b"HTTP/1.1 404 x\r\nContent-Length: 5\r\n\r\n"
+    with Spy((refusal, b"hello" + reply(200, b"late"), reply(200, b"true"))) as spy:
+        http = client()
+        assert http(Request("HEAD", spy.url + "/x")).status == 404
+        with pytest.raises(TransientError, match="closed the connection"):
+            http(Request("GET", spy.url + "/y"))
+
+        assert b"".join(streamed(http(Request("GET", spy.url + "/y")))) == b"true"
+
+
 def test_more_than_was_stated_is_never_read(client: Client) -> None:
     with Spy(
         (START + b"Content-Length: 5\r\n\r\nhello" + reply(200, b"smuggled"), reply(200, b"true"))
