@@ -4,7 +4,8 @@ A look at mapped bytes kills the process (SIGBUS) once the file is cut short, or
 them. So a file is mapped only under a read lease (fcntl(2), `F_SETLEASE`): who opens it for writing, or cuts
 it, waits until the lease is given back. And the pages are read beforehand, by a call that fails where the
 disk does (madvise(2), `MADV_POPULATE_READ`). Where one of the two is not to be had - the file is another's or
-somebody writes it, the filesystem is on a network, the kernel is older than 5.14 - nothing is mapped.
+somebody writes it, the filesystem is on a network, the kernel is older than 5.14 - nothing is mapped; nor
+is a small file, which is read in less time.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class Mapped:
 
     def __init__(self, file: BinaryIO) -> None:
         self._handle = file.fileno()
-        self._leased = _take_lease(self._handle)
+        # A copy of a small file costs less than a lease and a mapping.
+        self._leased = os.fstat(self._handle).st_size >= LEAST and _take_lease(self._handle)
 
     def __enter__(self) -> Self:
         return self

@@ -23,7 +23,7 @@ from registry.model.digests import Digest
 from registry.model.spans import Span
 
 PAGE = mmap.PAGESIZE
-DATA = random.Random(23).randbytes(3 * PAGE + 5)
+DATA = random.Random(23).randbytes(LEAST + 5)
 WHOLE = Span(0, len(DATA))
 
 
@@ -53,7 +53,7 @@ def is_waited_for(path: Path) -> bool:
 
 def test_the_bytes_of_each_window_are_shown(file: BinaryIO) -> None:
     with Mapped(file) as mapped:
-        for span in (WHOLE, Span(PAGE, 7), Span(2 * PAGE, PAGE + 5)):
+        for span in (WHOLE, Span(PAGE, 7), Span(LEAST, 5)):
             with mapped.window(span) as view:
                 assert view is not None and bytes(view) == DATA[span.offset : span.end]
 
@@ -76,9 +76,17 @@ def test_many_windows_at_once_take_little_memory(path: Path) -> None:
 
 def test_what_does_not_begin_with_a_page_or_is_behind_the_end_is_not_mapped(file: BinaryIO) -> None:
     with Mapped(file) as mapped:
-        for span in (Span(7, 100), Span(0, len(DATA) + 1), Span(4 * PAGE, 10)):
+        for span in (Span(7, 100), Span(0, len(DATA) + 1), Span(LEAST + PAGE, 10)):
             with mapped.window(span) as view:
                 assert view is None
+
+
+def test_a_small_file_is_not_mapped_and_right_all_the_same(path: Path, file: BinaryIO) -> None:
+    os.truncate(path, LEAST - 1)
+    with Mapped(file) as mapped, mapped.window(Span(0, PAGE)) as view:
+        assert view is None
+
+    assert check_file(path, Digest.of(DATA[: LEAST - 1]), LEAST - 1, [], grain=LEAST).proven
 
 
 def test_a_file_that_somebody_may_write_is_not_mapped(path: Path, file: BinaryIO) -> None:
