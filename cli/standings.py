@@ -132,15 +132,17 @@ class _Comparison:
             return Compared(name, origin, here)
         remote = self._opened.remote(origin)
         there = self._asked(origin, lambda: _digest(lambda: remote.digest(origin)))
-        was_there = origin.with_reference(here)
-        found = standing(
-            here,
-            known.digest if known and known.name else None,
-            there,
-            lambda: self._asked(origin, lambda: _digest(lambda: remote.digest(was_there))) is not None,
-        )
-        if found is Standing.CURRENT and known != ModelOrigin(origin, here):
-            self._store.origins.put(name, ModelOrigin(origin, here))
+        fetched = known.digest if known and known.name else None
+        alike = manifest.with_or_without_newline()
+        published = alike if alike in (there, fetched) and here not in (there, fetched) else here
+
+        def was_there(digest: Digest) -> bool:
+            name = origin.with_reference(digest)
+            return self._asked(origin, lambda: _digest(lambda: remote.digest(name))) is not None
+
+        found = standing(published, fetched, there, lambda: was_there(here) or was_there(alike))
+        if found is Standing.CURRENT and known != ModelOrigin(origin, published):
+            self._store.origins.put(name, ModelOrigin(origin, published))
         elif found in _CHANGED:
             self._store.origins.put_changed(name, here)
         missing = None

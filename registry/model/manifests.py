@@ -193,6 +193,14 @@ class Manifest:
         """Its own type, else its config's (OCI distribution specification 1.1, "Listing Referrers")."""
         return self.artifact_type or (self.config.media_type if self.config else "")
 
+    def with_or_without_newline(self) -> Digest:
+        """Its digest with a newline at its end, or without the one that it has.
+
+        `ollama create` and Ferry write one, and `ollama pull` leaves it out of what it keeps.
+        """
+        raw = self.raw
+        return Digest.of(raw[:-1] if raw.endswith(b"\n") else raw + b"\n", self.digest.algorithm)
+
     def as_referrer(self) -> Descriptor:
         """The same in a list of what refers to its subject.
 

@@ -102,6 +102,24 @@ def test_what_two_outdated_names_are_made_of_is_counted_once(
     assert [each["would_transfer"] for each in dry] == [each["transferred"] for each in done] == [len(NEW), 0]
 
 
+def test_what_ollama_pulled_meanwhile_is_current_and_updated_later(
+    ferry: Ferry, pulled: str, publish: Publish
+) -> None:
+    """It keeps a manifest without the newline that others end it with: that was taken for a change here."""
+    publish(NEW)
+    put_model(ferry.models, pulled.replace(":1.0", "/1.0"), NEW)
+    manifest = ferry.models / "manifests" / pulled.replace(":1.0", "/1.0")
+    manifest.write_bytes(manifest.read_bytes() + b"\n")
+
+    assert states(ferry) == {pulled: "current"}
+    publish(OLD)
+    assert states(ferry) == {pulled: "outdated"}
+    Store(ferry.models).origins.forget(Name.parse(pulled))  # as where nobody but Ollama ever pulled it
+    assert states(ferry) == {pulled: "outdated"}
+    assert ferry("update", "--all", "--format", "json").well().json[0]["tag"] == "moved"
+    assert weights(ferry, pulled) == len(OLD)
+
+
 def test_what_moved_here_is_never_overwritten_unasked(ferry: Ferry, pulled: str, publish: Publish) -> None:
     put_model(ferry.models, pulled.replace(":1.0", "/1.0"))  # as Ollama does, which tells Ferry nothing
     assert states(ferry) == {pulled: "changed"}

@@ -275,3 +275,8 @@ def test_no_document_crashes_the_reader(found: dict[str, Any]) -> None:
 def test_no_bytes_crash_the_reader(content: bytes) -> None:
     with pytest.raises(InvalidError):
         Manifest.parse(content)
+
+
+@pytest.mark.parametrize(("end", "other"), [(b"", b"\n"), (b"\n", b"")])
+def test_a_manifest_is_known_by_what_ollama_makes_of_its_end_too(end: bytes, other: bytes) -> None:
+    assert Manifest.parse(raw() + end).with_or_without_newline() == Digest.of(raw() + other)
