@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, Self
 
 from registry.model.spans import Span
@@ -107,7 +107,8 @@ class Mapped:
     def _give_back(self) -> None:
         if self._leased:
             self._leased = False
-            fcntl.fcntl(self._handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            with suppress(OSError):  # the system took it away, after 45 s in which this process did nothing
+                fcntl.fcntl(self._handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
 def _take_lease(handle: int) -> bool:

@@ -129,6 +129,15 @@ def test_once_it_was_looked_at_anybody_may_write_it(path: Path, file: BinaryIO) 
     os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
 
 
+def test_a_lease_that_the_system_took_away_is_no_error(file: BinaryIO) -> None:
+    """It waits 45 s for who has it (`/proc/sys/fs/lease-break-time`): who was stopped comes too late."""
+    with Mapped(file) as mapped:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+        with mapped.window(WHOLE) as view:
+            assert view is None
+
+
 def test_a_file_that_is_cut_short_while_it_is_checked_is_wrong_and_nobody_dies(path: Path) -> None:
     data = random.Random(24).randbytes(2 * WINDOW + 5)
     path.write_bytes(data)
